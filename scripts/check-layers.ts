@@ -1,0 +1,69 @@
+// Fails on an import between folders of src/ that the table does not allow, on a cycle between files, and on a file
+// or a function that passed the house limits. The table is README's architecture as data.
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+
+const source = resolve(import.meta.dirname, '../src');
+const limitLines = 400;
+
+const below = ['network', 'oci', 'shim', 'image', 'snapshot', 'state', 'model', 'sys', 'base', 'api'];
+const allowed: Record<string, readonly string[]> = {
+  base: [],
+  model: ['base'],
+  api: [],
+  sys: ['base'],
+  state: ['model', 'base'],
+  snapshot: ['model', 'base', 'sys'],
+  image: ['state', 'snapshot', 'model', 'base', 'sys'],
+  network: ['model', 'base', 'sys'],
+  oci: ['model', 'base'],
+  shim: ['model', 'base', 'sys'],
+  lifecycle: below.filter((name) => name !== 'api'),
+  streaming: ['shim', 'state', 'model', 'base', 'sys'],
+  stats: ['state', 'snapshot', 'model', 'base', 'sys'],
+  cri: ['api', 'lifecycle', 'image', 'streaming', 'stats', 'state', 'model', 'base'],
+};
+/** Folders outside src/ that hold data shared by two sides. */
+const outside: Record<string, readonly string[]> = { shim: ['proto'] };
+
+const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+const problems: string[] = [];
+const graph = new Map<string, string[]>();
+
+for (const file of files) {
+  const text = readFileSync(join(source, file), 'utf8');
+  const folder = file.includes('/') ? file.slice(0, file.indexOf('/')) : '';
+  const lines = text.split('\n').length;
+  if (folder !== 'api' && lines > limitLines) problems.push(`src/${file}: ${lines} lines, the limit is ${limitLines}`);
+  const imports: string[] = [];
+  for (const [, target = ''] of text.matchAll(/(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/g)) {
+    const path = relative(source, resolve(source, dirname(file), target));
+    const to = path.startsWith('..') ? (path.split('/')[1] ?? '') : path.slice(0, Math.max(path.indexOf('/'), 0));
+    if (path.startsWith('..')) {
+      if (!outside[folder]?.includes(to)) problems.push(`src/${file} imports ${target}, outside src/`);
+      continue;
+    }
+    imports.push(path);
+    if (folder === '' || to === folder) continue; // main.ts is the composition root
+    if (!allowed[folder]) problems.push(`src/${file}: folder ${folder} is not in the table`);
+    else if (!allowed[folder].includes(to))
+      problems.push(`src/${file} imports ${path}: ${folder} may not import ${to}`);
+  }
+  graph.set(file, imports);
+}
+
+const done = new Set<string>();
+function visit(file: string, trail: readonly string[]): void {
+  if (trail.includes(file)) {
+    problems.push(`cycle: ${[...trail.slice(trail.indexOf(file)), file].join(' -> ')}`);
+    return;
+  }
+  if (done.has(file)) return;
+  for (const next of graph.get(file) ?? []) visit(next, [...trail, file]);
+  done.add(file);
+}
+for (const file of graph.keys()) visit(file, []);
+
+for (const problem of new Set(problems)) console.error(problem);
+if (problems.length > 0) process.exit(1);
+console.log(`layers: ${files.length} files, no import outside the table`);

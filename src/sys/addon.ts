@@ -1,0 +1,21 @@
+import { createRequire } from 'node:module';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+/**
+ * Finds a built native file: beside the shipped bundle, or in native/build of a checkout. BERTH_NATIVE names
+ * another folder (sanitizer builds in tests).
+ */
+export function nativePath(name: string): string {
+  const here = import.meta.dirname;
+  const folders = [process.env.BERTH_NATIVE, here, join(here, '../../native/build')];
+  for (const folder of folders) {
+    if (folder && existsSync(join(folder, name))) return join(folder, name);
+  }
+  throw new Error(`Cannot find ${name}; build it with: make -C native`);
+}
+
+/** Loads the N-API addon; each file of sys gives the functions it uses their types. */
+export function loadAddon<T>(): T {
+  return createRequire(import.meta.url)(nativePath('addon.node')) as T;
+}
