@@ -1,0 +1,105 @@
+import { mkdir, readdir, readFile, rename, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno, messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
+import { isTemporary, replaceFile } from '../base/replace-file.ts';
+
+export type RecordsOptions<T> = {
+  /** What one record is, for messages: `pod`. */
+  readonly what: string;
+  /** Gives the record its type, or throws: the file then goes to quarantine. */
+  readonly parse: (json: unknown) => T;
+  /** True: the bytes are on disk before the name changes; for what cannot be derived again. */
+  readonly sync?: boolean;
+};
+
+/**
+ * One JSON file per object under `<root>/<what>s/`, and the same objects in memory. Disk first, then memory.
+ * A file that does not parse moves to `<root>/quarantine/`; it never stops the daemon.
+ */
+export class Records<Key extends string, T extends { readonly id: Key }> {
+  readonly #directory: string;
+  readonly #sync: boolean;
+  readonly #map: Map<Key, T>;
+
+  private constructor(directory: string, sync: boolean, map: Map<Key, T>) {
+    this.#directory = directory;
+    this.#sync = sync;
+    this.#map = map;
+  }
+
+  static async open<Key extends string, T extends { readonly id: Key }>(
+    root: string,
+    options: RecordsOptions<T>,
+  ): Promise<Records<Key, T>> {
+    const directory = join(root, `${options.what}s`);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const map = new Map<Key, T>();
+    for (const name of await readdir(directory)) {
+      const path = join(directory, name);
+      if (isTemporary(name)) {
+        await unlink(path);
+        continue;
+      }
+      try {
+        const record = options.parse(JSON.parse(await readFile(path, 'utf8')));
+        if (fileName(record.id) !== name) throw new Error(`it describes ${record.id}`);
+        map.set(record.id, record);
+      } catch (error) {
+        await quarantine(root, path, options.what, error);
+      }
+    }
+    return new Records(directory, options.sync ?? false, map);
+  }
+
+  get size(): number {
+    return this.#map.size;
+  }
+
+  get(id: Key): T | undefined {
+    return this.#map.get(id);
+  }
+
+  all(): IterableIterator<T> {
+    return this.#map.values();
+  }
+
+  /** The record with this id, or the only one whose id starts with it. */
+  find(idOrPrefix: string): T | undefined {
+    const exact = this.#map.get(idOrPrefix as Key);
+    if (exact || idOrPrefix === '') return exact;
+    let found: T | undefined;
+    for (const [id, record] of this.#map) {
+      if (!id.startsWith(idOrPrefix)) continue;
+      if (found) return undefined;
+      found = record;
+    }
+    return found;
+  }
+
+  async put(record: T): Promise<void> {
+    await replaceFile(join(this.#directory, fileName(record.id)), JSON.stringify(record), { sync: this.#sync });
+    this.#map.set(record.id, record);
+  }
+
+  /** Forgets the record; one that is not there counts as forgotten. */
+  async delete(id: Key): Promise<void> {
+    try {
+      await unlink(join(this.#directory, fileName(id)));
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error;
+    }
+    this.#map.delete(id);
+  }
+}
+
+/** `sha256:ab` is kept as `sha256-ab.json`. */
+const fileName = (id: string): string => `${id.replace(':', '-')}.json`;
+
+async function quarantine(root: string, path: string, what: string, error: unknown): Promise<void> {
+  const folder = join(root, 'quarantine');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const kept = join(folder, `${what}-${Date.now()}-${path.slice(path.lastIndexOf('/') + 1)}`);
+  await rename(path, kept);
+  log.error({ path, kept, reason: messageOf(error) }, `A ${what} record does not parse; it is kept in quarantine`);
+}
