@@ -1,0 +1,109 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'smol-toml';
+import { Fault, isErrno, messageOf } from './fault.ts';
+
+/** Everything an operator can set. The TOML keys are the names here in snake_case. */
+export const defaults = {
+  /** The CRI socket. */
+  socket: '/run/berth/berth.sock',
+  /** Records, snapshots: what survives a reboot. */
+  dataDir: '/var/lib/berth',
+  /** Sockets, bundles, exit files: what does not. At most 40 characters, a unix socket's name is short. */
+  runDir: '/run/berth',
+  /** `cgroupfs` or `systemd`; must be kubelet's. */
+  cgroupDriver: 'cgroupfs',
+  /** Where pods without a cgroup parent go. */
+  cgroupParent: '/berth',
+  /** The handler for pods that name none. */
+  defaultHandler: 'crun',
+  /** True: a host path that does not exist makes CreateContainer fail; false: it is made as a directory. */
+  refuseMissingHostPaths: false,
+  handlers: { crun: { path: '/usr/bin/crun' }, runc: { path: '/usr/sbin/runc' } } as Record<string, { path: string }>,
+  cni: {
+    confDir: '/etc/cni/net.d',
+    binDirs: ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'],
+    cacheDir: '/var/lib/cni',
+    /** How many networks a pod joins: the first valid conflists by name. */
+    maxNetworks: 1,
+  },
+  images: {
+    certsDir: '/etc/berth/certs.d',
+    maxParallelLayers: 3,
+    /** References that are never removed by garbage collection. */
+    pinned: [] as string[],
+  },
+  /** Seconds; every wait on something else has one. */
+  timeouts: { ociRuntime: 60, cniPlugin: 90, pullProgress: 60, shim: 30, execDrain: 2 },
+};
+
+export type Settings = typeof defaults;
+
+const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/**
+ * Settings from one TOML file and the `*.toml` files of `<file>.d`, in name order, over the defaults. A file that
+ * does not exist counts as empty. InvalidArgument names the file and the key for an unknown key or a wrong type.
+ */
+export function loadSettings(file: string): Settings {
+  const files = [file, ...dropIns(`${file}.d`)];
+  const settings = files.reduce((so, path) => merge(so, readToml(path), path, ''), structuredClone(defaults));
+  check(settings);
+  return settings;
+}
+
+function dropIns(folder: string): string[] {
+  try {
+    const names = readdirSync(folder).filter((name) => name.endsWith('.toml'));
+    return names.sort().map((name) => join(folder, name));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
+
+function readToml(path: string): Record<string, unknown> {
+  try {
+    return parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return {};
+    throw new Fault('InvalidArgument', `Cannot read configuration ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Lays `given` over `base`; only keys that `base` knows, only values of the same type. */
+function merge<T extends object>(base: T, given: Record<string, unknown>, path: string, under: string): T {
+  const names = new Map(Object.keys(base).map((name) => [snake(name), name]));
+  const open = under === 'handlers.'; // the only table whose keys are the operator's own
+  const result: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(given)) {
+    const name = names.get(key) ?? (open ? key : undefined);
+    const fault = (why: string) => new Fault('InvalidArgument', `Configuration ${path}: ${under}${key} ${why}`);
+    if (name === undefined) throw fault(`is unknown; known here are ${[...names.keys()].join(', ')}`);
+    const known = result[name] ?? { path: '' };
+    if (kindOf(known) !== kindOf(value)) throw fault(`is ${kindOf(value)}, it must be ${kindOf(known)}`);
+    const table = kindOf(known) === 'table';
+    result[name] = table ? merge(known, value as Record<string, unknown>, path, `${under}${key}.`) : value;
+  }
+  return result as T;
+}
+
+const kindOf = (value: unknown): string =>
+  Array.isArray(value) ? 'array' : typeof value === 'object' ? 'table' : typeof value;
+
+function check(settings: Settings): void {
+  const wrong = (why: string) => new Fault('InvalidArgument', `Configuration: ${why}`);
+  for (const key of ['socket', 'dataDir', 'runDir', 'cgroupParent'] as const) {
+    if (!settings[key].startsWith('/')) throw wrong(`${snake(key)} = "${settings[key]}" must be an absolute path`);
+  }
+  if (settings.runDir.length > 40) throw wrong(`run_dir = "${settings.runDir}" is longer than 40 characters`);
+  if (!['cgroupfs', 'systemd'].includes(settings.cgroupDriver)) {
+    throw wrong(`cgroup_driver = "${settings.cgroupDriver}" must be cgroupfs or systemd`);
+  }
+  if (!settings.handlers[settings.defaultHandler]) {
+    throw wrong(`default_handler = "${settings.defaultHandler}" is not in [handlers]`);
+  }
+}
+
+/** The settings as TOML, for `berth config`. */
+export { stringify as toToml } from 'smol-toml';

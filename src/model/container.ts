@@ -1,0 +1,87 @@
+import type { ContainerConfig, Mount } from './config.ts';
+import type { ContainerId, ImageId, PodId } from './ids.ts';
+
+/** Why a container ended, in the words that kubelet shows. */
+export type ExitReason = 'Completed' | 'Error' | 'OOMKilled' | 'StartError' | 'ContainerStatusUnknown';
+
+export type Exit = {
+  /** 0-255; 128 + signal when a signal ended it. */
+  readonly code: number;
+  readonly reason: ExitReason;
+  readonly message: string;
+  /** Milliseconds since the epoch, fractional. */
+  readonly at: number;
+};
+
+export type ContainerState =
+  | { readonly phase: 'creating' }
+  | { readonly phase: 'created'; readonly pid: number }
+  | { readonly phase: 'running'; readonly pid: number; readonly startedAt: number }
+  /** `startedAt` is 0 for one that never ran. */
+  | { readonly phase: 'exited'; readonly startedAt: number; readonly exit: Exit }
+  | { readonly phase: 'removing'; readonly startedAt: number; readonly exit: Exit };
+
+export type ContainerUser = { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+
+export type Container = {
+  readonly id: ContainerId;
+  readonly podId: PodId;
+  readonly config: ContainerConfig;
+  readonly imageId: ImageId;
+  /** `repo@digest` of the image at creation, or its id when it has none. */
+  readonly imageRef: string;
+  readonly user: ContainerUser;
+  /** The request's mounts with host paths as resolved. */
+  readonly mounts: readonly Mount[];
+  /** Linux signal number that StopContainer sends first. */
+  readonly stopSignal: number;
+  /** Absolute, or empty: no log. */
+  readonly logPath: string;
+  /** Relative to the cgroup root (cgroupfs driver), or as the systemd driver names it. */
+  readonly cgroupsPath: string;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+  readonly bootId: string;
+  readonly state: ContainerState;
+};
+
+export type ContainerEvent =
+  | { readonly type: 'created'; readonly pid: number }
+  | { readonly type: 'started'; readonly at: number }
+  | { readonly type: 'ended'; readonly exit: Exit }
+  | { readonly type: 'remove' };
+
+/** The container after `event`. Throws on an event that its phase does not allow: a mistake of the caller. */
+export function containerAfter(container: Container, event: ContainerEvent): Container {
+  const { state } = container;
+  switch (event.type) {
+    case 'created':
+      if (state.phase !== 'creating') throw impossible(container, event);
+      return { ...container, state: { phase: 'created', pid: event.pid } };
+    case 'started':
+      if (state.phase !== 'created') throw impossible(container, event);
+      return { ...container, state: { phase: 'running', pid: state.pid, startedAt: event.at } };
+    case 'ended':
+      if (state.phase === 'exited' || state.phase === 'removing') return container;
+      return { ...container, state: { phase: 'exited', startedAt: startedAt(state), exit: event.exit } };
+    case 'remove':
+      return { ...container, state: { phase: 'removing', startedAt: startedAt(state), exit: exitOf(state) } };
+    default:
+      throw impossible(container, event satisfies never);
+  }
+}
+
+const startedAt = (state: ContainerState): number => ('startedAt' in state ? state.startedAt : 0);
+
+const exitOf = (state: ContainerState): Exit =>
+  'exit' in state ? state.exit : { code: 255, reason: 'ContainerStatusUnknown', message: 'never ran', at: 0 };
+
+const impossible = (container: Container, event: ContainerEvent) =>
+  new Error(`Container ${container.id} is ${container.state.phase}: ${event.type} cannot happen`);
+
+/** True while the container has a process: created or running. */
+export const isAlive = ({ state }: Container): boolean => state.phase === 'created' || state.phase === 'running';
+
+/** What makes two CreateContainer requests the same one (and so a retry). */
+export const containerKey = (podId: PodId, { metadata: m }: ContainerConfig): string =>
+  JSON.stringify([podId, m.name, m.attempt]);
