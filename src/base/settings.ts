@@ -75,7 +75,7 @@ function readToml(path: string): Record<string, unknown> {
 function merge<T extends object>(base: T, given: Record<string, unknown>, path: string, under: string): T {
   const names = new Map(Object.keys(base).map((name) => [snake(name), name]));
   const open = under === 'handlers.'; // the only table whose keys are the operator's own
-  const result: Record<string, unknown> = { ...base };
+  const result: Record<string, unknown> = { ...(base as Record<string, unknown>) };
   for (const [key, value] of Object.entries(given)) {
     const name = names.get(key) ?? (open ? key : undefined);
     const fault = (why: string) => new Fault('InvalidArgument', `Configuration ${path}: ${under}${key} ${why}`);

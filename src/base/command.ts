@@ -1,0 +1,33 @@
+/** A program to run to its end: what the shim's `run` takes, and what `sys/spawn.ts` takes where there is no pod. */
+export type Command = {
+  /** Absolute path of the program, then its arguments. */
+  readonly argv: readonly string[];
+  /** The whole environment, `NAME=value`. */
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly stdin?: Uint8Array;
+  /** Milliseconds; then the program and everything it started is killed. */
+  readonly deadlineMs: number;
+  /** Bytes kept of each stream; the rest is read and dropped. */
+  readonly maxOutput?: number;
+};
+
+export type CommandResult = {
+  /** 128 + signal when a signal ended it. */
+  readonly code: number;
+  readonly signal: number;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+  readonly truncated: boolean;
+  readonly timedOut: boolean;
+};
+
+export type RunCommand = (command: Command, signal?: AbortSignal) => Promise<CommandResult>;
+
+const maxErrorText = 4096;
+
+/** The text of a program's output for an error message: no control characters, at most 4 KiB, the end of it. */
+export function errorText(output: Buffer | string): string {
+  const text = output.toString().slice(-maxErrorText).trim();
+  return text.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, ' ');
+}

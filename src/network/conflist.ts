@@ -1,0 +1,98 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno, messageOf } from '../base/fault.ts';
+
+export type PluginConfig = {
+  readonly type: string;
+  readonly capabilities?: Readonly<Record<string, boolean>>;
+} & Readonly<Record<string, unknown>>;
+
+/** One CNI network configuration list (CNI spec, section 1). */
+export type NetworkList = {
+  readonly name: string;
+  readonly cniVersion: string;
+  readonly disableCheck: boolean;
+  readonly plugins: readonly PluginConfig[];
+  /** The file's bytes, or the list that was made of a single-plugin file. */
+  readonly source: string;
+};
+
+const extensions = ['.conflist', '.conf', '.json'];
+const maxBytes = 1 << 20;
+/** CNI spec, section 2: what a network name may be. It becomes part of a file name. */
+const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
+
+/**
+ * Reads one network list. A `.conf` with a single plugin counts as a list of one.
+ * @throws Error that says what is wrong with it.
+ */
+export function parseNetworkList(source: string): NetworkList {
+  const json: unknown = JSON.parse(source);
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new Error('it is not a JSON object');
+  const { name, cniVersion, disableCheck, plugins } = json as Record<string, unknown>;
+  const single = plugins === undefined && 'type' in json;
+  const list: unknown = single ? [json] : plugins;
+  if (typeof name !== 'string' || !namePattern.test(name)) throw new Error(`name ${JSON.stringify(name)} is not valid`);
+  if (!Array.isArray(list) || list.length === 0) throw new Error('plugins is missing or empty');
+  for (const plugin of list) {
+    const type: unknown = plugin?.type;
+    if (typeof type !== 'string' || type === '' || type.includes('/') || type === '.' || type === '..') {
+      throw new Error(`plugin type ${JSON.stringify(type)} must be the name of a program, without a path`);
+    }
+  }
+  const version = typeof cniVersion === 'string' && cniVersion !== '' ? cniVersion : '0.1.0';
+  const whole = single ? JSON.stringify({ name, cniVersion: version, plugins: list }) : source;
+  return { name, cniVersion: version, disableCheck: disableCheck === true, plugins: list, source: whole };
+}
+
+/** What a look into the configuration directory found: the valid lists in file-name order, and what is wrong. */
+export type FoundNetworks = { readonly lists: readonly NetworkList[]; readonly problems: readonly string[] };
+
+type Known = { readonly stamp: string; readonly list: NetworkList | null; readonly problem: string };
+
+/**
+ * Reads a CNI configuration directory as often as asked and parses only files that changed. Looking again at every
+ * use needs no watcher, so a directory that appears later is found as well.
+ */
+export class ConflistDirectory {
+  readonly #directory: string;
+  #known = new Map<string, Known>();
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  async look(): Promise<FoundNetworks> {
+    let names: string[];
+    try {
+      names = (await readdir(this.#directory)).filter((name) => extensions.some((end) => name.endsWith(end))).sort();
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error;
+      return { lists: [], problems: [`the directory ${this.#directory} does not exist`] };
+    }
+    const read = await Promise.all(names.map(async (name) => [name, await this.#read(name)] as const));
+    this.#known = new Map(read);
+    const lists = read.flatMap(([, { list }]) => (list ? [list] : []));
+    const problems = read.flatMap(([name, { problem }]) => (problem ? [`${name}: ${problem}`] : []));
+    if (names.length === 0) problems.push(`no network configuration in ${this.#directory}`);
+    return { lists, problems };
+  }
+
+  async #read(name: string): Promise<Known> {
+    const path = join(this.#directory, name);
+    try {
+      const { mtimeMs, size, ino } = await stat(path);
+      const stamp = `${ino} ${mtimeMs} ${size}`;
+      const known = this.#known.get(name);
+      if (known?.stamp === stamp) return known;
+      if (size > maxBytes) return { stamp, list: null, problem: `${size} bytes is too large` };
+      try {
+        return { stamp, list: parseNetworkList(await readFile(path, 'utf8')), problem: '' };
+      } catch (error) {
+        return { stamp, list: null, problem: messageOf(error) };
+      }
+    } catch (error) {
+      return { stamp: '', list: null, problem: messageOf(error) };
+    }
+  }
+}

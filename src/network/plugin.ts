@@ -1,0 +1,84 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText, type RunCommand } from '../base/command.ts';
+import { Fault } from '../base/fault.ts';
+import type { PluginConfig } from './conflist.ts';
+
+export type CniCommand = 'ADD' | 'DEL' | 'CHECK' | 'GC' | 'STATUS';
+
+/** The parameters of one plugin call (CNI spec, section 2); all but the command are empty for GC and STATUS. */
+export type CniCall = {
+  readonly command: CniCommand;
+  readonly containerId: string;
+  readonly netns: string;
+  readonly ifName: string;
+  readonly args: readonly (readonly [string, string])[];
+};
+
+const maxResult = 4 << 20;
+/** iptables and ip are looked up in PATH by the standard plugins; nothing else of our environment concerns them. */
+const searchPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Runs one plugin; returns what it printed as JSON, or null when it printed nothing (DEL, CHECK). */
+export async function callPlugin(
+  run: RunCommand,
+  binDirs: readonly string[],
+  deadlineMs: number,
+  call: CniCall,
+  plugin: PluginConfig,
+  stdin: object,
+): Promise<unknown> {
+  const name = `CNI plugin ${plugin.type} ${call.command}`;
+  const result = await run({
+    argv: [await findPlugin(plugin.type, binDirs)],
+    env: [
+      searchPath,
+      `CNI_COMMAND=${call.command}`,
+      `CNI_CONTAINERID=${call.containerId}`,
+      `CNI_NETNS=${call.netns}`,
+      `CNI_IFNAME=${call.ifName}`,
+      `CNI_ARGS=${call.args.map(([key, value]) => `${key}=${value}`).join(';')}`,
+      `CNI_PATH=${binDirs.join(':')}`,
+    ],
+    cwd: '/',
+    stdin: Buffer.from(JSON.stringify(stdin)),
+    deadlineMs,
+    maxOutput: maxResult,
+  });
+  if (result.timedOut) throw new Fault('DeadlineExceeded', `${name} did not finish within ${deadlineMs / 1000} s`);
+  if (result.code !== 0)
+    throw new Fault('Internal', `${name} failed: ${reasonOf(result.stdout, result.stderr, result.code)}`);
+  if (result.truncated) throw new Fault('Internal', `${name} printed more than ${maxResult} bytes`);
+  const text = result.stdout.toString().trim();
+  if (text === '') return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Fault('Internal', `${name} printed no JSON: ${errorText(text)}`);
+  }
+}
+
+/** CNI spec, section 5: an error is JSON on standard output with code, msg and details. */
+function reasonOf(stdout: Buffer, stderr: Buffer, code: number): string {
+  try {
+    const { msg, details } = JSON.parse(stdout.toString());
+    if (typeof msg === 'string' && msg !== '') return errorText(details ? `${msg}: ${details}` : msg);
+  } catch {
+    // not the format that the spec asks for: show what there is
+  }
+  return errorText(stderr.length > 0 ? stderr : stdout) || `exit code ${code}`;
+}
+
+async function findPlugin(type: string, binDirs: readonly string[]): Promise<string> {
+  for (const folder of binDirs) {
+    const path = join(folder, type);
+    try {
+      await access(path, constants.X_OK);
+      return path;
+    } catch {
+      // the next folder may have it
+    }
+  }
+  throw new Fault('FailedPrecondition', `CNI plugin ${JSON.stringify(type)} is in none of ${binDirs.join(', ')}`);
+}
