@@ -1,0 +1,52 @@
+import { buildAnnotations } from './annotations.ts';
+import { buildDevices } from './devices.ts';
+import type { SpecInput } from './input.ts';
+import { buildMounts, cleanPath, rootfsPropagation } from './mounts.ts';
+import { buildNamespaces, idMappings } from './namespaces.ts';
+import { buildProcess } from './process.ts';
+import { buildResources } from './resources.ts';
+import { resolveSeccomp } from './seccomp.ts';
+import { mountLabel } from './selinux.ts';
+import type { OciSpec } from './spec.ts';
+
+/**
+ * The config.json of a container. Pure: equal inputs give equal bytes. Faults name what of the request or the image
+ * cannot be had (InvalidArgument, FailedPrecondition).
+ */
+export function buildSpec(input: SpecInput): OciSpec {
+  const { container } = input;
+  const namespaces = buildNamespaces(input);
+  const newUts = namespaces.some(({ type, path }) => type === 'uts' && path === undefined);
+  return {
+    ociVersion: input.ociVersion,
+    process: buildProcess(input),
+    root: { path: input.rootfs, readonly: container.security.readonlyRootfs },
+    ...(newUts && input.pod.hostname !== '' ? { hostname: input.pod.hostname } : {}),
+    mounts: buildMounts(input),
+    annotations: buildAnnotations(input),
+    linux: buildLinux(input, namespaces),
+  };
+}
+
+function buildLinux(input: SpecInput, namespaces: OciSpec['linux']['namespaces']): OciSpec['linux'] {
+  const { security, resources } = input.container;
+  const { nodes, rules } = buildDevices(input);
+  const seccomp = resolveSeccomp(security, input.localhostSeccomp, input.host);
+  const propagation = rootfsPropagation(input.mounts);
+  const label = mountLabel(input);
+  return {
+    namespaces,
+    ...idMappings(input),
+    ...(nodes.length > 0 ? { devices: nodes } : {}),
+    resources: { devices: rules, ...buildResources(resources, input.host) },
+    cgroupsPath: input.cgroupsPath,
+    ...(propagation ? { rootfsPropagation: propagation } : {}),
+    ...(seccomp ? { seccomp } : {}),
+    maskedPaths: hiddenPaths(security.privileged, security.maskedPaths),
+    readonlyPaths: hiddenPaths(security.privileged, security.readonlyPaths),
+    ...(label !== '' ? { mountLabel: label } : {}),
+  };
+}
+
+/** The request names every path to hide, none for an unmasked /proc; a privileged container hides nothing. */
+const hiddenPaths = (privileged: boolean, paths: readonly string[]) => (privileged ? [] : paths.map(cleanPath));

@@ -1,0 +1,13 @@
+export type { HostFacts } from '../base/host-facts.ts';
+export { resolveApparmor } from './apparmor.ts';
+export { buildSpec } from './build-spec.ts';
+export { capabilityNames, defaultCapabilities } from './capabilities.ts';
+export type { NamespacePaths, ResolvedDevice, ResolvedMount, ResolvedUser, SpecInput } from './input.ts';
+export { cleanPath } from './mounts.ts';
+export { buildResources } from './resources.ts';
+export { parseSeccompProfile } from './seccomp.ts';
+export { signalFromCri, signalFromName, signalToCri, stopSignal } from './signals.ts';
+export type { OciProcess, OciResources, OciSeccomp, OciSpec } from './spec.ts';
+export { checkSysctls } from './sysctls.ts';
+export type { UserRequest } from './users.ts';
+export { resolveUser } from './users.ts';

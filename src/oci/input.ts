@@ -1,0 +1,68 @@
+import type { HostFacts } from '../base/host-facts.ts';
+import type { ContainerConfig, Mount, PodConfig } from '../model/config.ts';
+import type { ContainerId, PodId } from '../model/ids.ts';
+import type { ImageConfig } from '../model/image.ts';
+import type { OciSeccomp } from './spec.ts';
+
+/** Who the container's process is; ids are 0..2^32-2. */
+export type ResolvedUser = {
+  readonly uid: number;
+  readonly gid: number;
+  /** Every supplementary group, the primary one included when the image or the request lists it. */
+  readonly additionalGids: readonly number[];
+  readonly home: string;
+};
+
+/** A request's mount whose source exists: `hostPath` is canonical, and its propagation was checked. */
+export type ResolvedMount = Mount;
+
+/** A device node as it shall appear in the container; `access` is a subset of `rwm`. */
+export type ResolvedDevice = {
+  readonly path: string;
+  readonly type: 'b' | 'c';
+  readonly major: number;
+  readonly minor: number;
+  readonly fileMode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly access: string;
+};
+
+/** Paths of namespaces to join; empty: a new one, or the host's where the request's mode says so. */
+export type NamespacePaths = {
+  readonly network: string;
+  readonly ipc: string;
+  readonly uts: string;
+  readonly pid: string;
+  readonly user?: string;
+};
+
+/** Everything that config.json depends on. `buildSpec` reads nothing else. */
+export type SpecInput = {
+  readonly podId: PodId;
+  readonly containerId: ContainerId;
+  readonly pod: PodConfig;
+  readonly container: ContainerConfig;
+  readonly image: ImageConfig;
+  readonly user: ResolvedUser;
+  readonly host: HostFacts;
+  /** Absolute path of the mounted root file system, or one relative to the bundle. */
+  readonly rootfs: string;
+  readonly namespacePaths: NamespacePaths;
+  readonly cgroupsPath: string;
+  /** Files of the pod that containers get unless a mount of the request covers them; empty: none. */
+  readonly files: {
+    readonly hosts: string;
+    readonly hostname: string;
+    readonly resolvConf: string;
+    readonly shm: string;
+  };
+  readonly mounts: readonly ResolvedMount[];
+  readonly devices: readonly ResolvedDevice[];
+  /** The localhost seccomp profile, read and checked, or null when the request names none. */
+  readonly localhostSeccomp: OciSeccomp | null;
+  /** A loaded AppArmor profile, or empty. */
+  readonly apparmorProfile: string;
+  /** The version that the OCI runtime accepts: crun 1.8 takes 1.0.x only. */
+  readonly ociVersion: string;
+};

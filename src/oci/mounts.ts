@@ -1,0 +1,121 @@
+import { invalidArgument } from '../base/fault.ts';
+import type { ResolvedMount, SpecInput } from './input.ts';
+import { ociMappings } from './namespaces.ts';
+import type { OciMount } from './spec.ts';
+
+const noExecDevice = ['nosuid', 'noexec', 'nodev'];
+
+/**
+ * Every mount of a container in the order to make them: parents before children, and within one depth the defaults, the
+ * pod's files, then the request's in its own order. A request's mount replaces a default with the same destination.
+ */
+export function buildMounts(input: SpecInput): OciMount[] {
+  const requested = input.mounts.map(requestMount);
+  const covered = new Set(requested.map((mount) => mount.destination));
+  const own = [...defaultMounts(input), ...podFiles(input)].filter((mount) => !covered.has(mount.destination));
+  return [...own, ...requested].sort((a, b) => depth(a.destination) - depth(b.destination));
+}
+
+/** The widest propagation that any mount needs of the root, or undefined for private. */
+export function rootfsPropagation(mounts: readonly ResolvedMount[]): 'rshared' | 'rslave' | undefined {
+  if (mounts.some((mount) => mount.propagation === 'bidirectional')) return 'rshared';
+  return mounts.some((mount) => mount.propagation === 'hostToContainer') ? 'rslave' : undefined;
+}
+
+/** An absolute path without `.`, `..`, doubled or trailing slashes; `..` stops at the root as in the kernel. */
+export function cleanPath(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return `/${parts.join('/')}`;
+}
+
+function defaultMounts(input: SpecInput): OciMount[] {
+  const { security } = input.container;
+  const access = security.privileged ? 'rw' : 'ro';
+  // A group that the user namespace does not map cannot own anything (EINVAL); 5 is tty everywhere.
+  const hasTty = security.namespaces.user?.mode !== 'pod' || mapsGroup(security.namespaces.user.gids, 5);
+  const pts = ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', ...(hasTty ? ['gid=5'] : [])];
+  return [
+    mount('/proc', 'proc', 'proc', noExecDevice),
+    mount('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
+    mount('/dev/pts', 'devpts', 'devpts', pts),
+    mount('/dev/mqueue', 'mqueue', 'mqueue', noExecDevice),
+    sysMount(input, access),
+    mount('/sys/fs/cgroup', 'cgroup', 'cgroup', [...noExecDevice, 'relatime', access]),
+  ];
+}
+
+/**
+ * The kernel lets only the owner of a network namespace mount a sysfs for it: a user namespace on the host's network has
+ * to make do with the host's tree.
+ */
+function sysMount({ container }: SpecInput, access: string): OciMount {
+  const { namespaces } = container.security;
+  if (namespaces.user?.mode === 'pod' && namespaces.network === 'node') {
+    return mount('/sys', 'none', '/sys', ['rbind', 'rslave', ...noExecDevice, access]);
+  }
+  return mount('/sys', 'sysfs', 'sysfs', [...noExecDevice, access]);
+}
+
+function podFiles({ files, container }: SpecInput): OciMount[] {
+  const access = container.security.readonlyRootfs ? 'ro' : 'rw';
+  const bind = (destination: string, source: string, options: string[]) =>
+    source === '' ? [] : [mount(destination, 'bind', source, options)];
+  return [
+    ...bind('/etc/hosts', files.hosts, ['rbind', 'rprivate', access]),
+    ...bind('/etc/hostname', files.hostname, ['rbind', 'rprivate', access]),
+    ...bind('/etc/resolv.conf', files.resolvConf, ['rbind', 'rprivate', access]),
+    ...bind('/dev/shm', files.shm, ['rbind', 'rprivate', ...noExecDevice]),
+  ];
+}
+
+const propagationOption = { private: 'rprivate', hostToContainer: 'rslave', bidirectional: 'rshared' } as const;
+
+function requestMount(request: ResolvedMount): OciMount {
+  const destination = mountPoint(request.containerPath);
+  const mapped = request.uidMappings.length > 0 || request.gidMappings.length > 0;
+  const made = mount(destination, 'bind', request.hostPath, [
+    'rbind',
+    propagationOption[request.propagation],
+    accessOption(request),
+  ]);
+  if (!mapped) return made;
+  return { ...made, uidMappings: ociMappings(request.uidMappings), gidMappings: ociMappings(request.gidMappings) };
+}
+
+function mountPoint(containerPath: string): string {
+  if (containerPath === '' || containerPath.includes('\0')) {
+    throw invalidArgument(`Mount path ${JSON.stringify(containerPath.slice(0, 200))} is not a path in the container`);
+  }
+  const destination = cleanPath(containerPath);
+  if (destination === '/') throw invalidArgument('Mount path "/" would cover the root: mount below it');
+  return destination;
+}
+
+/** CRI: recursive read-only needs a read-only mount without propagation (Mount.recursive_read_only). */
+function accessOption({ containerPath, readonly, recursiveReadOnly, propagation }: ResolvedMount): string {
+  if (!recursiveReadOnly) return readonly ? 'ro' : 'rw';
+  const path = JSON.stringify(containerPath.slice(0, 200));
+  if (!readonly) throw invalidArgument(`Mount ${path} is recursive read-only but not read-only: set readonly too`);
+  if (propagation !== 'private') {
+    throw invalidArgument(
+      `Mount ${path} is recursive read-only with propagation ${propagation}: only private is possible`,
+    );
+  }
+  return 'rro';
+}
+
+const mount = (destination: string, type: string, source: string, options: readonly string[]): OciMount => ({
+  destination,
+  type,
+  source,
+  options: [...options],
+});
+
+const depth = (path: string) => path.split('/').length;
+
+const mapsGroup = (maps: readonly { containerId: number; length: number }[], gid: number) =>
+  maps.some((map) => gid >= map.containerId && gid < map.containerId + map.length);

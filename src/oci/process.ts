@@ -1,0 +1,96 @@
+import { failedPrecondition, invalidArgument } from '../base/fault.ts';
+import { resolveCapabilities } from './capabilities.ts';
+import type { SpecInput } from './input.ts';
+import { processLabel } from './selinux.ts';
+import type { OciProcess } from './spec.ts';
+
+const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** execve(2) fails with E2BIG beyond MAX_ARG_STRLEN (32 pages) for any one string. */
+const longestString = 131072;
+
+/** The `process` of config.json. InvalidArgument for what execve(2) could not take, and for a directory that leaks the host. */
+export function buildProcess(input: SpecInput): OciProcess {
+  const { container, user, host, apparmorProfile } = input;
+  const selinuxLabel = processLabel(input);
+  return {
+    terminal: container.tty,
+    user: {
+      uid: user.uid,
+      gid: user.gid,
+      ...(user.additionalGids.length > 0 ? { additionalGids: [...user.additionalGids] } : {}),
+    },
+    args: commandLine(input),
+    env: environment(input),
+    cwd: workingDirectory(container.workingDir || input.image.workingDir),
+    capabilities: resolveCapabilities(container.security, host.capabilities),
+    noNewPrivileges: container.security.noNewPrivs,
+    oomScoreAdj: clampOomScore(container.resources.oomScoreAdj, host.oomScoreAdjMin),
+    ...(host.apparmor && apparmorProfile !== '' ? { apparmorProfile } : {}),
+    ...(selinuxLabel !== '' ? { selinuxLabel } : {}),
+  };
+}
+
+/** Kubernetes' rule: a command replaces entrypoint and cmd; args alone replace cmd. */
+function commandLine({ container, image }: SpecInput): string[] {
+  const args =
+    container.command.length > 0
+      ? [...container.command, ...container.args]
+      : [...image.entrypoint, ...(container.args.length > 0 ? container.args : image.cmd)];
+  if (args.length === 0 || args[0] === '') {
+    throw failedPrecondition(
+      `Image ${JSON.stringify(container.image.image)} has no command: set one in the container's configuration`,
+    );
+  }
+  return args.map((arg) => passable('Argument', arg));
+}
+
+/** PATH, then the image's, TERM and HOSTNAME, the request's, and HOME if nobody set it. A later value keeps the earlier place. */
+function environment({ container, image, pod, user, host }: SpecInput): string[] {
+  const env = new Map([['PATH', defaultPath]]);
+  if (container.tty) env.set('TERM', 'xterm');
+  for (const entry of image.env) {
+    const equals = entry.indexOf('=');
+    // A name alone would mean "inherit from the host" to some runtimes; nothing is inherited here.
+    if (equals > 0) env.set(entry.slice(0, equals), entry.slice(equals + 1));
+  }
+  env.set('HOSTNAME', pod.hostname || host.hostname);
+  for (const { key, value } of container.envs) {
+    if (key === '' || key.includes('=')) {
+      throw invalidArgument(
+        `Environment variable ${JSON.stringify(key.slice(0, 64))}: a name is not empty and has no =`,
+      );
+    }
+    env.set(key, value);
+  }
+  if (!env.has('HOME')) env.set('HOME', user.home);
+  return [...env].map(([name, value]) => passable('Environment variable', `${name}=${value}`));
+}
+
+/**
+ * A working directory below /proc/<pid>/fd, cwd or root would be resolved before the root is changed, through whatever
+ * descriptors the OCI runtime holds, and open the host (CVE-2024-21626).
+ */
+function workingDirectory(path: string): string {
+  const absolute = passable('Working directory', path === '' ? '/' : path.startsWith('/') ? path : `/${path}`);
+  const parts = absolute.split('/').filter((part) => part !== '' && part !== '.');
+  const throughProc = parts[0] === 'proc' && parts.length > 2 && /^(self|thread-self|\d+)$/.test(parts[1]!);
+  if (throughProc || parts.includes('..')) {
+    throw invalidArgument(`Working directory ${JSON.stringify(path.slice(0, 200))} is refused: use a plain path`);
+  }
+  return `/${parts.join('/')}`;
+}
+
+function passable(what: string, text: string): string {
+  if (text.includes('\0')) {
+    throw invalidArgument(`${what} ${JSON.stringify(text.slice(0, 64))} holds a NUL character: remove it`);
+  }
+  if (text.length >= longestString) {
+    throw invalidArgument(
+      `${what} ${JSON.stringify(text.slice(0, 64))}... has ${text.length} characters: Linux takes 131071`,
+    );
+  }
+  return text;
+}
+
+/** Without CAP_SYS_RESOURCE nobody may go below the value that the daemon itself has (proc(5)). */
+const clampOomScore = (wanted: number, lowest: number) => Math.min(1000, Math.max(wanted, lowest));
