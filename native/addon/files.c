@@ -1,0 +1,181 @@
+/* Reading inside a root that belongs to somebody else, and what every file of the addon needs. */
+#include "files.h"
+
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+
+int open_in_root(int root, const char *path, int flags) {
+  struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+  /* EAGAIN: a rename or mount elsewhere raced with a ".." step; openat2(2) asks for another try. */
+  for (int attempt = 0; attempt < 64; attempt++) {
+    long fd = syscall(SYS_openat2, root, path, &how, sizeof how);
+    if (fd >= 0) return (int)fd;
+    if (errno != EAGAIN && errno != EINTR) return -errno;
+  }
+  return -EAGAIN;
+}
+
+bool take_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values) {
+  size_t given = count;
+  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) != napi_ok) return false;
+  if (given >= count) return true;
+  addon_throw_type(env, "Too few arguments");
+  return false;
+}
+
+static bool check_text(napi_env env, const char *text, size_t length) {
+  if (length >= PATH_MAX - 1) {
+    addon_throw_errno(env, ENAMETOOLONG, "path", NULL);
+    return false;
+  }
+  if (memchr(text, 0, length)) {
+    addon_throw_errno(env, EINVAL, "path with a NUL", text);
+    return false;
+  }
+  return true;
+}
+
+bool take_path(napi_env env, napi_value value, char text[PATH_MAX]) {
+  size_t length = 0;
+  if (napi_get_value_string_utf8(env, value, text, PATH_MAX, &length) != napi_ok) {
+    addon_throw_type(env, "A path must be a string");
+    return false;
+  }
+  return check_text(env, text, length);
+}
+
+bool take_bytes_path(napi_env env, napi_value value, char text[PATH_MAX]) {
+  size_t length = 0;
+  if (napi_get_value_string_latin1(env, value, text, PATH_MAX, &length) != napi_ok) {
+    addon_throw_type(env, "A path must be a string");
+    return false;
+  }
+  return check_text(env, text, length);
+}
+
+bool take_int64(napi_env env, napi_value value, int64_t *number) {
+  if (napi_get_value_int64(env, value, number) == napi_ok) return true;
+  addon_throw_type(env, "A number is missing");
+  return false;
+}
+
+napi_value make_int(napi_env env, int number) {
+  napi_value value;
+  return napi_create_int32(env, number, &value) == napi_ok ? value : NULL;
+}
+
+napi_value make_number(napi_env env, double number) {
+  napi_value value;
+  return napi_create_double(env, number, &value) == napi_ok ? value : NULL;
+}
+
+/*
+ * Opens a regular file below `root` for reading. The first open is O_PATH: a FIFO does not block and a device is not
+ * touched. -EISDIR stands for everything that is no regular file.
+ */
+static int open_regular(int root, const char *path) {
+  cleanup_fd int handle = open_in_root(root, path, O_PATH);
+  if (handle < 0) return handle;
+  struct stat st;
+  if (fstat(handle, &st) < 0) return -errno;
+  if (!S_ISREG(st.st_mode)) return -EISDIR;
+  char self[32];
+  snprintf(self, sizeof self, "/proc/self/fd/%d", handle);
+  int fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+/* Reads up to `limit` bytes into a growing buffer; the length, or -errno (-EFBIG: there is more). */
+static ssize_t read_all(int fd, char **data, size_t limit) {
+  size_t used = 0, room = limit + 1 < 4096 ? limit + 1 : 4096;
+  *data = malloc(room);
+  if (!*data) return -ENOMEM;
+  for (;;) {
+    ssize_t got = read(fd, *data + used, room - used);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -errno;
+    if (got == 0) return (ssize_t)used;
+    used += (size_t)got;
+    if (used > limit) return -EFBIG;
+    if (used < room) continue;
+    room = room * 2 > limit + 1 ? limit + 1 : room * 2;
+    char *more = realloc(*data, room);
+    if (!more) return -ENOMEM;
+    *data = more;
+  }
+}
+
+/* readFileInRoot(root, path, maxBytes): Buffer, or -errno as a number. */
+static napi_value read_file_in_root(napi_env env, napi_callback_info info) {
+  napi_value args[3], result;
+  char root_path[PATH_MAX], path[PATH_MAX];
+  int64_t limit;
+  if (!take_arguments(env, info, 3, args) || !take_path(env, args[0], root_path) || !take_path(env, args[1], path) ||
+      !take_int64(env, args[2], &limit))
+    return NULL;
+  if (limit < 0 || limit > INT32_MAX) return addon_throw_type(env, "maxBytes is out of range");
+  cleanup_fd int root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) return addon_throw_errno(env, errno, "open root", root_path);
+  cleanup_fd int fd = open_regular(root, path);
+  if (fd < 0) return make_int(env, fd);
+  cleanup_free char *data = NULL;
+  ssize_t length = read_all(fd, &data, (size_t)limit);
+  if (length < 0) return make_int(env, (int)length);
+  return napi_create_buffer_copy(env, (size_t)length, data, NULL, &result) == napi_ok ? result : NULL;
+}
+
+/* isMountRoot(path): whether something is mounted exactly there; a missing path is no mount. */
+static napi_value is_mount_root(napi_env env, napi_callback_info info) {
+  napi_value args[1], result;
+  char path[PATH_MAX];
+  struct statx st;
+  if (!take_arguments(env, info, 1, args) || !take_path(env, args[0], path)) return NULL;
+  bool mounted = false;
+  if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &st) == 0)
+    mounted = (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+  else if (errno != ENOENT && errno != ENOTDIR)
+    return addon_throw_errno(env, errno, "statx", path);
+  return napi_get_boolean(env, mounted, &result) == napi_ok ? result : NULL;
+}
+
+/* copyAttributes(from, to): owner, mode and extended attributes of one directory to another. 0 or -errno. */
+static int copy_attributes(const char *from, const char *to) {
+  cleanup_fd int in = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (in < 0) return -errno;
+  cleanup_fd int out = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (out < 0) return -errno;
+  struct stat st;
+  if (fstat(in, &st) < 0 || fchown(out, st.st_uid, st.st_gid) < 0 || fchmod(out, st.st_mode & 07777) < 0)
+    return -errno;
+  char names[65536], value[65536];
+  ssize_t length = flistxattr(in, names, sizeof names);
+  if (length < 0) return errno == ENOTSUP ? 0 : -errno;
+  for (const char *name = names; name < names + length; name += strlen(name) + 1) {
+    if (strncmp(name, "trusted.overlay.", 16) == 0) continue; /* overlayfs' own notes belong to one layer */
+    ssize_t size = fgetxattr(in, name, value, sizeof value);
+    if (size < 0) return -errno;
+    if (fsetxattr(out, name, value, (size_t)size, 0) < 0 && errno != ENOTSUP) return -errno;
+  }
+  const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, st.st_mtim};
+  return futimens(out, times) < 0 ? -errno : 0;
+}
+
+static napi_value copy_directory_attributes(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  char from[PATH_MAX], to[PATH_MAX];
+  if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], from) || !take_path(env, args[1], to)) return NULL;
+  int err = copy_attributes(from, to);
+  return err < 0 ? addon_throw_errno(env, -err, "copy attributes to", to) : make_int(env, 0);
+}
+
+bool register_files(napi_env env, napi_value exports) {
+  static const addon_function table[] = {
+      {"readFileInRoot", read_file_in_root},
+      {"isMountRoot", is_mount_root},
+      {"copyDirectoryAttributes", copy_directory_attributes},
+  };
+  return addon_register(env, exports, table, sizeof table / sizeof *table) && register_unpack(env, exports) &&
+         register_walk(env, exports);
+}

@@ -1,0 +1,51 @@
+/* What files.c, unpack.c, walk.c and mounts.c share: arguments, descriptors, resolution below a root. */
+#ifndef BERTH_FILES_H
+#define BERTH_FILES_H
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "addon.h"
+
+/* The longest xattr value the kernel takes is 64 KiB; a handful of them fit. */
+#define XATTRS_MAX (1024u * 1024u)
+
+/* Closes without disturbing errno, so that `return -errno` may follow in any order. */
+static inline void close_fd(const int *fd) {
+  int saved = errno;
+  if (*fd >= 0) close(*fd);
+  errno = saved;
+}
+#define cleanup_fd __attribute__((cleanup(close_fd)))
+
+static inline void free_pointer(void *place) { free(*(void **)place); }
+#define cleanup_free __attribute__((cleanup(free_pointer)))
+
+/* openat2 that never leaves `root` and never follows a magic link; a descriptor or -errno. */
+int open_in_root(int root, const char *path, int flags);
+
+/* Reads all arguments; false with a TypeError pending when there are fewer than `count`. */
+bool take_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values);
+
+/* Copies a string argument; false with an exception pending if it is no string, holds a NUL or does not fit. */
+bool take_path(napi_env env, napi_value value, char text[PATH_MAX]);
+
+/* The same for a string whose characters are bytes (latin1): a name from an archive, in whatever encoding. */
+bool take_bytes_path(napi_env env, napi_value value, char text[PATH_MAX]);
+
+bool take_int64(napi_env env, napi_value value, int64_t *number);
+
+napi_value make_int(napi_env env, int number);
+napi_value make_number(napi_env env, double number);
+
+/* Removes a directory tree or a single file at (`parent`, `name`): 0 or -errno; a missing one counts as removed. */
+int remove_tree(int parent, const char *name);
+
+bool register_unpack(napi_env env, napi_value exports);
+bool register_walk(napi_env env, napi_value exports);
+
+#endif

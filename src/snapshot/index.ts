@@ -1,0 +1,1 @@
+export { openSnapshots, type Snapshots, type Stage } from './snapshots.ts';

@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno } from '../base/fault.ts';
+import { isTemporary, replaceFile } from '../base/replace-file.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+
+/** A snapshot, and whether its files are known to be on disk: `boot` is the boot that wrote them, or null once synced. */
+export type Metadata = Snapshot & { readonly boot: string | null };
+
+const fileName = 'snapshot.json';
+
+/** The running kernel's boot id: page cache written under another one may be lost. */
+export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+
+/** Writes the metadata beside the tree in `directory`, in one step. */
+export const writeMetadata = (directory: string, metadata: Metadata): Promise<void> =>
+  replaceFile(join(directory, fileName), JSON.stringify(metadata));
+
+/** Reads it back; null if it is missing, damaged or belongs to another key: such a directory is no snapshot. */
+export async function readMetadata(directory: string, keyOf: (key: string) => string): Promise<Metadata | null> {
+  let text: string;
+  try {
+    text = await readFile(join(directory, fileName), 'utf8');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null;
+    throw error;
+  }
+  const metadata = parse(text);
+  return metadata && directory.endsWith(`/${keyOf(metadata.key)}`) ? metadata : null;
+}
+
+function parse(text: string): Metadata | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null; // torn by a power failure
+  }
+  if (typeof value !== 'object' || value === null) return null;
+  const { key, kind, parent, boot } = value as Record<string, unknown>;
+  if (typeof key !== 'string' || (kind !== 'active' && kind !== 'committed')) return null;
+  if (parent !== null && typeof parent !== 'string') return null;
+  if (boot !== null && typeof boot !== 'string') return null;
+  return { key, kind, parent, boot };
+}
+
+/** True for what no snapshot is called: stages, trees on their way out, and interrupted writes. */
+export const isLeftover = (name: string): boolean =>
+  name.startsWith('.stage-') || name.startsWith('.remove-') || isTemporary(name);

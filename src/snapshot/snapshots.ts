@@ -1,0 +1,263 @@
+import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Fault, failedPrecondition, invalidArgument, isErrno, notFound } from '../base/fault.ts';
+import { Locks } from '../base/locks.ts';
+import { log } from '../base/log.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { copyDirectoryAttributes, diskUsage, removeTree, syncFilesystem, type Usage } from '../sys/files.ts';
+import { bindMount, mountOverlay } from '../sys/mounts.ts';
+import { bootId, isLeftover, type Metadata, readMetadata, writeMetadata } from './metadata.ts';
+
+/** A fresh directory to unpack a layer into; gone at the end of its scope unless it was committed. */
+export interface Stage extends AsyncDisposable {
+  /** The directory that becomes the layer's tree. */
+  readonly path: string;
+  /**
+   * Makes the tree visible as the committed snapshot `key` over `parent`, in one step. If `key` exists already (another
+   * pull was faster), this tree is discarded.
+   */
+  commit(key: string, parent: string | null): Promise<void>;
+}
+
+/** What overlayfs takes (OVL_MAX_STACK). */
+const maxLayers = 500;
+const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}$/;
+
+/** A key as a directory name. */
+const folderOf = (key: string): string => key.replaceAll(':', '-');
+
+/**
+ * Opens the overlayfs snapshotter at `root`, making it if it is new. What an interrupted run left is removed, and so is
+ * every tree written before a reboot and not known to have reached the disk.
+ */
+export async function openSnapshots(root: string): Promise<Snapshots> {
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  await chmod(root, 0o700);
+  const found = new Map<string, Metadata>();
+  const boot = bootId();
+  for (const name of await readdir(root)) {
+    const metadata = isLeftover(name) ? null : await readMetadata(join(root, name), folderOf);
+    if (metadata && (metadata.kind === 'active' || metadata.boot === null || metadata.boot === boot)) {
+      found.set(metadata.key, metadata);
+      continue;
+    }
+    if (!isLeftover(name))
+      log.warn({ snapshot: name }, 'Removing a snapshot that is incomplete or was not on disk yet');
+    await removeTree(join(root, name));
+  }
+  for (const orphan of orphansOf(found)) {
+    log.warn({ snapshot: orphan.key, parent: orphan.parent }, 'Removing a snapshot whose parent is gone');
+    found.delete(orphan.key);
+    await removeTree(join(root, folderOf(orphan.key)));
+  }
+  return new Snapshots(root, boot, found);
+}
+
+/** Committed snapshots that stand, directly or not, on one that is missing. An active one is its container's to remove. */
+function orphansOf(found: ReadonlyMap<string, Metadata>): Metadata[] {
+  const whole = (item: Metadata | undefined, depth = 0): boolean => {
+    if (!item || depth > maxLayers) return false;
+    return item.parent === null || whole(found.get(item.parent), depth + 1);
+  };
+  return [...found.values()].filter((item) => item.kind === 'committed' && !whole(item));
+}
+
+/** Trees in overlay form, each in `<root>/<key>/fs`; the facts about it lie beside it. Keys are unique over both kinds. */
+export class Snapshots {
+  readonly #root: string;
+  readonly #boot: string;
+  readonly #map: Map<string, Metadata>;
+  /** A key, then its parent's: a parent must not be removed while something is being put on it. */
+  readonly #locks = new Locks();
+  #serial = 0;
+
+  /** Use openSnapshots. */
+  constructor(root: string, boot: string, found: Map<string, Metadata>) {
+    this.#root = root;
+    this.#boot = boot;
+    this.#map = found;
+  }
+
+  get root(): string {
+    return this.#root;
+  }
+
+  get(key: string): Snapshot | undefined {
+    return this.#map.get(key);
+  }
+
+  list(): Snapshot[] {
+    return [...this.#map.values()];
+  }
+
+  /** The directory of the snapshot's own tree (for an active one: what the container wrote). */
+  treePath(key: string): string {
+    return join(this.#folder(this.#must(key).key), 'fs');
+  }
+
+  async stage(): Promise<Stage> {
+    const folder = this.#temporary('stage');
+    const path = join(folder, 'fs');
+    await mkdir(path, { recursive: true, mode: 0o755 });
+    await chmod(path, 0o755); // the umask of the daemon is not the image's
+    return {
+      path,
+      commit: (key, parent) => this.#commit(folder, key, parent),
+      [Symbol.asyncDispose]: () => removeTree(folder),
+    };
+  }
+
+  async #commit(folder: string, key: string, parent: string | null): Promise<void> {
+    checkKey(key);
+    using _ = await this.#locks.hold(key);
+    using _parent = parent === null ? null : await this.#locks.hold(parent);
+    const existing = this.#map.get(key);
+    if (existing) {
+      if (existing.kind === 'committed') return;
+      throw new Fault('AlreadyExists', `Cannot commit snapshot "${key}": an active one has this key`);
+    }
+    this.#checkParent(key, parent);
+    const metadata: Metadata = { key, kind: 'committed', parent, boot: this.#boot };
+    await writeMetadata(folder, metadata);
+    await rename(folder, this.#folder(key));
+    this.#map.set(key, metadata);
+  }
+
+  /**
+   * The writable snapshot of a container. Asked again with the same parent, it is the one that is there.
+   * @throws Fault NotFound (parent), FailedPrecondition (parent is active), AlreadyExists (other parent).
+   */
+  async prepare(key: string, parent: string | null): Promise<Snapshot> {
+    checkKey(key);
+    using _ = await this.#locks.hold(key);
+    using _parent = parent === null ? null : await this.#locks.hold(parent);
+    const existing = this.#map.get(key);
+    if (existing?.kind === 'active' && existing.parent === parent) return existing;
+    if (existing) {
+      throw new Fault(
+        'AlreadyExists',
+        `Cannot prepare snapshot "${key}" over ${parent}: it is ${existing.kind} over ${existing.parent}`,
+      );
+    }
+    this.#checkParent(key, parent);
+    const folder = this.#temporary('stage');
+    const metadata: Metadata = { key, kind: 'active', parent, boot: null };
+    try {
+      await mkdir(join(folder, 'work'), { recursive: true, mode: 0o700 });
+      await mkdir(join(folder, 'fs'), { mode: 0o755 });
+      await chmod(join(folder, 'fs'), 0o755);
+      // The root of an overlay is the upper directory itself: it must look like the image's root.
+      if (parent !== null) copyDirectoryAttributes(this.treePath(parent), join(folder, 'fs'));
+      await writeMetadata(folder, metadata);
+      await rename(folder, this.#folder(key));
+    } catch (error) {
+      await removeTree(folder);
+      throw error;
+    }
+    this.#map.set(key, metadata);
+    return metadata;
+  }
+
+  /** Trees of the committed snapshots below `key`, its own included if it is committed; top first. */
+  lowerPaths(key: string): string[] {
+    const item = this.#must(key);
+    const paths = item.kind === 'committed' ? [join(this.#folder(key), 'fs')] : [];
+    for (let next = item.parent; next !== null; ) {
+      if (paths.length > maxLayers)
+        throw failedPrecondition(`Snapshot "${key}" stands on more than ${maxLayers} others`);
+      paths.push(join(this.#folder(next), 'fs'));
+      next = this.#must(next).parent;
+    }
+    return paths;
+  }
+
+  /** Mounts an active snapshot, writable, on the directory `target`. */
+  async mount(key: string, target: string): Promise<void> {
+    if (this.#must(key).kind !== 'active') {
+      throw failedPrecondition(`Cannot mount snapshot "${key}" writable: it is committed`);
+    }
+    const lowers = this.lowerPaths(key);
+    const folder = this.#folder(key);
+    const upper = join(folder, 'fs');
+    if (lowers.length === 0) bindMount(upper, target);
+    else mountOverlay({ lowers, upper, work: join(folder, 'work'), target });
+  }
+
+  /** Mounts a committed snapshot with all below it, read-only, on the directory `target`. */
+  async mountReadOnly(key: string, target: string): Promise<void> {
+    if (this.#must(key).kind !== 'committed')
+      throw failedPrecondition(`Cannot mount snapshot "${key}" read-only: it is active`);
+    const lowers = this.lowerPaths(key);
+    const limits = { readonly: true, nosuid: true, nodev: true };
+    if (lowers.length === 1) bindMount(lowers[0]!, target, limits);
+    else mountOverlay({ lowers, target, ...limits });
+  }
+
+  /**
+   * Removes the snapshot; one that is not there counts as removed.
+   * @throws Fault FailedPrecondition while another snapshot stands on it.
+   */
+  async remove(key: string): Promise<void> {
+    checkKey(key);
+    using _ = await this.#locks.hold(key);
+    if (!this.#map.has(key)) return;
+    for (const other of this.#map.values()) {
+      if (other.parent === key) {
+        throw failedPrecondition(`Cannot remove snapshot "${key}": "${other.key}" stands on it; remove that first`);
+      }
+    }
+    const leaving = this.#temporary('remove');
+    try {
+      await rename(this.#folder(key), leaving);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error; // removed behind our back
+    }
+    this.#map.delete(key);
+    await removeTree(leaving);
+  }
+
+  /** What the snapshot's own tree takes on disk. */
+  async usage(key: string): Promise<Usage> {
+    return diskUsage(this.treePath(key));
+  }
+
+  /** Brings every committed snapshot to the disk: until then a reboot discards it. */
+  async sync(): Promise<void> {
+    const waiting = [...this.#map.values()].filter((item) => item.kind === 'committed' && item.boot !== null);
+    await syncFilesystem(this.#root);
+    for (const { key } of waiting) {
+      using _ = await this.#locks.hold(key);
+      const item = this.#map.get(key);
+      if (!item) continue;
+      const synced: Metadata = { ...item, boot: null };
+      await writeMetadata(this.#folder(key), synced);
+      this.#map.set(key, synced);
+    }
+  }
+
+  #checkParent(key: string, parent: string | null): void {
+    if (parent === null) return;
+    const item = this.#map.get(parent);
+    if (!item) throw notFound('snapshot', parent);
+    if (item.kind !== 'committed')
+      throw failedPrecondition(`Cannot put snapshot "${key}" over "${parent}": that is active`);
+  }
+
+  #must(key: string): Metadata {
+    const item = this.#map.get(key);
+    if (!item) throw notFound('snapshot', key);
+    return item;
+  }
+
+  #folder(key: string): string {
+    return join(this.#root, folderOf(key));
+  }
+
+  #temporary(what: 'stage' | 'remove'): string {
+    return join(this.#root, `.${what}-${process.pid}-${this.#serial++}`);
+  }
+}
+
+function checkKey(key: string): void {
+  if (!keyPattern.test(key)) throw invalidArgument(`Snapshot key ${JSON.stringify(key.slice(0, 200))} is not valid`);
+}
