@@ -1,7 +1,8 @@
+export { capabilityNames } from '../base/capability-names.ts';
 export type { HostFacts } from '../base/host-facts.ts';
 export { resolveApparmor } from './apparmor.ts';
 export { buildSpec } from './build-spec.ts';
-export { capabilityNames, defaultCapabilities } from './capabilities.ts';
+export { defaultCapabilities } from './capabilities.ts';
 export type { NamespacePaths, ResolvedDevice, ResolvedMount, ResolvedUser, SpecInput } from './input.ts';
 export { cleanPath } from './mounts.ts';
 export { buildResources } from './resources.ts';

@@ -1,0 +1,88 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { failedPrecondition, invalidArgument, isErrno } from '../base/fault.ts';
+import type { ContainerConfig } from '../model/config.ts';
+import type { ImageConfig } from '../model/image.ts';
+import { type OciSeccomp, parseSeccompProfile, resolveApparmor, resolveUser, type SpecInput } from '../oci/index.ts';
+import { readFileInRoot } from '../sys/files.ts';
+import { hostDevices, resolveDevices } from './container-devices.ts';
+import { resolveMounts } from './container-mounts.ts';
+
+/** What of SpecInput the caller knows; the rest is gathered from the host and the image's files. */
+export type InputRequest = Omit<
+  SpecInput,
+  'user' | 'mounts' | 'devices' | 'localhostSeccomp' | 'apparmorProfile' | 'rootfs'
+> & {
+  /** The mounted root file system, absolute; also what `root.path` of config.json will say. */
+  readonly rootfs: string;
+  readonly refuseMissingHostPaths: boolean;
+};
+
+const mostUserFileBytes = 16 << 20;
+const mostProfileBytes = 1 << 20;
+
+/**
+ * Reads what buildSpec needs and only the host or the image knows: the user, devices, mounts, the seccomp profile.
+ * Nothing but missing host paths is created. Faults name what could not be had.
+ */
+export async function gatherSpecInputs(request: InputRequest): Promise<SpecInput> {
+  const { refuseMissingHostPaths, ...known } = request;
+  const { security, mounts, devices } = request.container;
+  return {
+    ...known,
+    user: readUser(request.container, request.image, request.rootfs),
+    mounts: resolveMounts(mounts, { refuseMissing: refuseMissingHostPaths }),
+    devices: security.privileged ? unique([...resolveDevices(devices), ...hostDevices()]) : resolveDevices(devices),
+    localhostSeccomp: await readLocalhostSeccomp(request.container),
+    apparmorProfile: resolveApparmor(security, request.host),
+  };
+}
+
+/** A request's device stands in place of the host's at the same path. */
+const unique = (devices: SpecInput['devices']) => [
+  ...new Map(devices.toReversed().map((device) => [device.path, device])).values(),
+];
+
+function readUser({ security }: ContainerConfig, image: ImageConfig, rootfs: string): SpecInput['user'] {
+  const text = (path: string) => readFileInRoot(rootfs, path, mostUserFileBytes)?.toString('utf8') ?? '';
+  return resolveUser(
+    {
+      runAsUser: security.runAsUser,
+      runAsGroup: security.runAsGroup,
+      runAsUsername: security.runAsUsername,
+      imageUser: image.user,
+      supplementalGroups: security.supplementalGroups,
+      policy: security.supplementalGroupsPolicy,
+    },
+    { passwd: text('/etc/passwd'), group: text('/etc/group') },
+  );
+}
+
+async function readLocalhostSeccomp({ security }: ContainerConfig): Promise<OciSeccomp | null> {
+  const { seccomp } = security;
+  if (seccomp?.type !== 'localhost' || security.privileged) return null;
+  const path = seccomp.ref.replace(/^localhost\//, '');
+  if (!path.startsWith('/')) {
+    throw invalidArgument(`Seccomp profile ${JSON.stringify(seccomp.ref.slice(0, 200))} is not an absolute path`);
+  }
+  return parseSeccompProfile(path, await readProfile(path));
+}
+
+/** O_NONBLOCK: a FIFO at that path must not hold the call up. */
+async function readProfile(path: string): Promise<string> {
+  const shown = `Seccomp profile ${JSON.stringify(path.slice(0, 200))}`;
+  try {
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stat = await file.stat();
+    if (!stat.isFile() || stat.size > mostProfileBytes) {
+      throw invalidArgument(`${shown} is not a file of at most 1 MiB`);
+    }
+    const buffer = Buffer.alloc(mostProfileBytes + 1);
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
+    if (bytesRead > mostProfileBytes) throw invalidArgument(`${shown} is not a file of at most 1 MiB`);
+    return buffer.toString('utf8', 0, bytesRead);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) throw failedPrecondition(`${shown} does not exist: create it`);
+    throw error;
+  }
+}

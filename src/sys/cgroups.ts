@@ -1,0 +1,207 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Fault, isErrno } from '../base/fault.ts';
+import { type CgroupTree, hierarchyOf, readCgroupTree } from './cgroup-tree.ts';
+
+export { type CgroupTree, type Hierarchy, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
+
+/** Tests give a tree of their own; everyone else gets the host's, read once. */
+export type CgroupOptions = { readonly tree?: CgroupTree; readonly deadlineMs?: number };
+
+const defaultDeadlineMs = 10_000;
+let hostTree: CgroupTree | undefined;
+
+function treeOf(options: CgroupOptions): CgroupTree {
+  if (options.tree) return options.tree;
+  hostTree ??= readCgroupTree();
+  return hostTree;
+}
+
+/**
+ * The directory of a cgroup in every hierarchy. `path` is below the mount points, without `..`; a leading slice
+ * (`a-b.slice/x`) or the systemd driver's `slice:prefix:name` is spelled out. InvalidArgument for anything else.
+ */
+export function cgroupFolders(path: string, options: CgroupOptions = {}): string[] {
+  const parts = partsOf(path);
+  return treeOf(options).hierarchies.map((hierarchy) => join(hierarchy.path, ...parts));
+}
+
+function partsOf(path: string): string[] {
+  const [slice = '', prefix = '', name, more] = path.split(':');
+  const plain = name === undefined ? path : `${slice}/${prefix === '' ? name : `${prefix}-${name}.scope`}`;
+  const [first = '', ...rest] = plain.split('/').filter((part) => part !== '');
+  const parts = [...(first.endsWith('.slice') ? sliceParents(first) : [first]), ...rest];
+  if (
+    first === '' ||
+    more !== undefined ||
+    path.includes('\0') ||
+    parts.some((part) => part === '..' || part === '.')
+  ) {
+    throw new Fault('InvalidArgument', `Cgroup path ${JSON.stringify(path.slice(0, 200))} is not below the root`);
+  }
+  return parts;
+}
+
+/** A slice's name spells its parents, joined by dashes: `a-b.slice` is in `a.slice` (systemd.slice(5)). */
+function sliceParents(slice: string): string[] {
+  const names = slice.replace(/\.slice$/, '').split('-');
+  return names.map((_, index) => `${names.slice(0, index + 1).join('-')}.slice`);
+}
+
+/** The file that takes pids, in every hierarchy. */
+export const cgroupProcsFiles = (path: string, options: CgroupOptions = {}): string[] =>
+  cgroupFolders(path, options).map((folder) => join(folder, 'cgroup.procs'));
+
+/** The directory of `path` that holds a controller's files, or null where the host lacks the controller. */
+export function controllerFolder(path: string, controller: string, options: CgroupOptions = {}): string | null {
+  const hierarchy = hierarchyOf(treeOf(options), controller);
+  return hierarchy ? join(hierarchy.path, ...partsOf(path)) : null;
+}
+
+/** The file whose `oom_kill N` line counts the cgroup's processes that the kernel killed for memory, or empty. */
+export function oomCountFile(path: string, options: CgroupOptions = {}): string {
+  const folder = controllerFolder(path, 'memory', options);
+  if (folder === null) return '';
+  const version = hierarchyOf(treeOf(options), 'memory')?.version;
+  return join(folder, version === 2 ? 'memory.events' : 'memory.oom_control');
+}
+
+/**
+ * Makes the cgroup and its parents in every hierarchy; what exists is left alone. On v2 the controllers that the root
+ * offers are handed down to it.
+ */
+export function createCgroup(path: string, options: CgroupOptions = {}): void {
+  const folders = cgroupFolders(path, options);
+  treeOf(options).hierarchies.forEach((hierarchy, index) => {
+    makeBelow(hierarchy.path, folders[index]!, (folder) => {
+      if (hierarchy.version === 2) handDown(dirname(folder), hierarchy.controllers);
+      if (hierarchy.controllers.includes('cpuset') && hierarchy.version === 1) copyCpuset(folder);
+    });
+  });
+}
+
+function makeBelow(root: string, folder: string, settle: (folder: string) => void): void {
+  if (folder === root) return;
+  makeBelow(root, dirname(folder), settle);
+  try {
+    mkdirSync(folder, { mode: 0o755 });
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error;
+  }
+  settle(folder);
+}
+
+/** A parent with processes refuses (EBUSY), one whose own parent kept a controller back has none to give (ENOENT). */
+function handDown(folder: string, controllers: readonly string[]): void {
+  for (const controller of controllers) {
+    try {
+      writeFileSync(join(folder, 'cgroup.subtree_control'), `+${controller}`);
+    } catch (error) {
+      if (!isErrno(error, 'EBUSY', 'ENOENT', 'EOPNOTSUPP', 'EINVAL')) throw error;
+    }
+  }
+}
+
+/** A new v1 cpuset has no processors and takes no process (ENOSPC) until it is given its parent's. */
+function copyCpuset(folder: string): void {
+  for (const name of ['cpuset.cpus', 'cpuset.mems']) {
+    const file = join(folder, name);
+    if (readFileSync(file, 'utf8').trim() !== '') continue;
+    writeFileSync(file, readFileSync(join(dirname(folder), name), 'utf8'));
+  }
+}
+
+/** Every pid in the cgroup and below it, as this pid namespace sees it. A cgroup that is gone has none. */
+export function pidsIn(path: string, options: CgroupOptions = {}): number[] {
+  const pids = new Set<number>();
+  for (const folder of cgroupFolders(path, options)) {
+    for (const each of below(folder)) for (const pid of readPids(each)) pids.add(pid);
+  }
+  return [...pids];
+}
+
+function readPids(folder: string): number[] {
+  try {
+    const text = readFileSync(join(folder, 'cgroup.procs'), 'utf8');
+    return text.split('\n').flatMap((line) => (Number(line) > 0 ? [Number(line)] : []));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENODEV')) return []; // ENODEV: removed while open
+    throw error;
+  }
+}
+
+/** The folder and every folder below it, deepest first. Empty if it does not exist. */
+function below(folder: string): string[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENODEV')) return [];
+    throw error;
+  }
+  return [...names.flatMap((name) => below(join(folder, name))), folder];
+}
+
+const pollMs = 5;
+
+/**
+ * Kills every process of the cgroup and below, and waits until none is left. DeadlineExceeded names the survivors: they
+ * are stuck in the kernel.
+ */
+export async function killCgroup(path: string, options: CgroupOptions = {}): Promise<void> {
+  const end = performance.now() + (options.deadlineMs ?? defaultDeadlineMs);
+  for (;;) {
+    const pids = killOnce(path, options);
+    if (pids.length === 0) return;
+    if (performance.now() > end) {
+      throw new Fault('DeadlineExceeded', `Processes ${pids.slice(0, 20)} of cgroup ${path} survive SIGKILL`);
+    }
+    await delay(pollMs);
+  }
+}
+
+/** cgroup.kill (Linux 5.14) is one step; without it a fork can win against one pass, hence the caller's loop. */
+function killOnce(path: string, options: CgroupOptions): number[] {
+  for (const folder of cgroupFolders(path, options)) {
+    const kill = join(folder, 'cgroup.kill');
+    if (existsSync(kill)) writeFileSync(kill, '1');
+  }
+  const pids = pidsIn(path, options);
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (!isErrno(error, 'ESRCH')) throw error;
+    }
+  }
+  return pids;
+}
+
+/**
+ * Removes the cgroup and all below it from every hierarchy; one that is gone counts as removed. The kernel keeps a cgroup
+ * busy for a moment after its last process: retried until the deadline, then DeadlineExceeded.
+ */
+export async function removeCgroup(path: string, options: CgroupOptions = {}): Promise<void> {
+  const end = performance.now() + (options.deadlineMs ?? defaultDeadlineMs);
+  for (const root of cgroupFolders(path, options)) {
+    for (const folder of below(root)) {
+      while (!removed(folder)) {
+        if (performance.now() > end)
+          throw new Fault('DeadlineExceeded', `Cgroup ${folder} stays busy: ${readPids(folder)}`);
+        await delay(pollMs);
+      }
+    }
+  }
+}
+
+function removed(folder: string): boolean {
+  try {
+    rmdirSync(folder);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return true;
+    if (isErrno(error, 'EBUSY', 'ENOTEMPTY')) return false;
+    throw error;
+  }
+}
