@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { buildSpec, type SpecInput } from '../../../src/oci/index.ts';
+import { assertGolden } from './golden.ts';
+import { host, hostNamespaces, hostV2, mount, podNamespaces, specInput } from './inputs.ts';
+
+const device = { type: 'c' as const, major: 1, minor: 3, fileMode: 0o666, uid: 0, gid: 0 };
+const everyLimit = {
+  cpuPeriod: 100_000,
+  cpuQuota: 50_000,
+  cpuShares: 512,
+  memoryLimit: 64 << 20,
+  oomScoreAdj: -998,
+  cpusetCpus: '0-1',
+  cpusetMems: '0',
+  hugepageLimits: [
+    { pageSize: '2MB', limit: 4 << 20 },
+    { pageSize: '1GB', limit: 0 },
+  ],
+};
+const userNamespace = {
+  mode: 'pod' as const,
+  uids: [{ hostId: 65536, containerId: 0, length: 65536 }],
+  gids: [{ hostId: 65536, containerId: 0, length: 65536 }],
+};
+
+const goldens: Record<string, SpecInput> = {
+  plain: specInput(),
+  privileged: specInput({
+    security: { privileged: true, seccomp: { type: 'runtimeDefault' } },
+    devices: [{ ...device, path: '/dev/null', access: 'rwm' }],
+  }),
+  'host-namespaces': specInput({
+    security: { namespaces: hostNamespaces },
+    namespacePaths: { network: '', ipc: '', uts: '', pid: '' },
+  }),
+  'limits-v1': specInput({ resources: everyLimit }),
+  'limits-v2': specInput({
+    host: hostV2,
+    resources: { ...everyLimit, memorySwapLimit: 128 << 20, unified: { 'memory.high': '1000000' } },
+  }),
+  mounts: specInput({
+    security: { readonlyRootfs: true },
+    mounts: [
+      { ...mount, containerPath: '/data/inner/', hostPath: '/srv/inner', readonly: true },
+      { ...mount, containerPath: '/data', propagation: 'hostToContainer' },
+      { ...mount, containerPath: '/etc/hosts', hostPath: '/srv/hosts' },
+      { ...mount, containerPath: '/shared', propagation: 'bidirectional' },
+      { ...mount, containerPath: '/sealed', readonly: true, recursiveReadOnly: true },
+      {
+        ...mount,
+        containerPath: 'relative/../mapped',
+        uidMappings: userNamespace.uids,
+        gidMappings: userNamespace.gids,
+      },
+    ],
+  }),
+  'user-namespace': specInput({
+    security: { namespaces: { ...podNamespaces, network: 'node', user: userNamespace } },
+    namespacePaths: { network: '', ipc: '/proc/7/ns/ipc', uts: '', pid: '', user: '/proc/7/ns/user' },
+  }),
+  'every-process-field': specInput({
+    host: { ...host, apparmor: true, selinux: true },
+    apparmorProfile: 'berth-default',
+    user: { uid: 1000, gid: 2000, additionalGids: [2000, 3000], home: '/home/app' },
+    devices: [{ ...device, path: '/dev/zero', access: 'rw' }],
+    container: {
+      tty: true,
+      args: ['--now'],
+      workingDir: '/work//./dir/',
+      envs: [
+        { key: 'FLAVOR', value: 'own' },
+        { key: 'LATER', value: 'a=b' },
+      ],
+    },
+    security: {
+      noNewPrivs: true,
+      capabilities: { add: ['net_admin'], drop: ['CAP_CHOWN'], addAmbient: ['NET_BIND_SERVICE'] },
+      selinux: { user: '', role: '', type: 'web_t', level: 's0:c1,c2' },
+    },
+  }),
+};
+
+for (const [name, input] of Object.entries(goldens)) {
+  test(`config.json of ${name}`, () => assertGolden(name, buildSpec(input)));
+}
+
+test('equal inputs give equal bytes', () => {
+  assert.equal(JSON.stringify(buildSpec(specInput())), JSON.stringify(buildSpec(specInput())));
+});
+
+const commands = [
+  { name: 'image alone', command: [], args: [], expected: ['/entry', 'serve'] },
+  { name: 'args replace cmd', command: [], args: ['x'], expected: ['/entry', 'x'] },
+  { name: 'a command replaces both', command: ['sh'], args: [], expected: ['sh'] },
+  { name: 'command and args', command: ['sh'], args: ['-c'], expected: ['sh', '-c'] },
+];
+for (const { name, command, args, expected } of commands) {
+  test(`command line: ${name}`, () => {
+    assert.deepEqual(buildSpec(specInput({ container: { command, args } })).process.args, expected);
+  });
+}
+
+const refused: { name: string; input: SpecInput; message: RegExp }[] = [
+  { name: 'no command at all', input: specInput({ image: { entrypoint: [], cmd: [] } }), message: /no command/ },
+  { name: 'NUL in an argument', input: specInput({ container: { args: ['a\0b'] } }), message: /NUL/ },
+  {
+    name: 'NUL in a home',
+    input: specInput({ user: { uid: 1, gid: 1, additionalGids: [], home: '/a\0' } }),
+    message: /NUL/,
+  },
+  {
+    name: 'an argument too long for execve',
+    input: specInput({ container: { args: ['x'.repeat(131072)] } }),
+    message: /131071/,
+  },
+  {
+    name: 'a name with =',
+    input: specInput({ container: { envs: [{ key: 'A=B', value: '' }] } }),
+    message: /has no =/,
+  },
+  ...['/proc/self/fd/8', '/proc/./1/root', '//proc/thread-self//cwd', '/a/../proc/self/fd/8', 'proc/self/fd'].map(
+    (workingDir) => ({
+      name: `working directory ${workingDir}`,
+      input: specInput({ image: { workingDir } }),
+      message: /Working directory .* is refused/,
+    }),
+  ),
+  {
+    name: 'a mount on /',
+    input: specInput({ mounts: [{ ...mount, containerPath: '/a/..' }] }),
+    message: /cover the root/,
+  },
+  {
+    name: 'recursive read-only, writable',
+    input: specInput({ mounts: [{ ...mount, recursiveReadOnly: true }] }),
+    message: /set readonly too/,
+  },
+  {
+    name: 'recursive read-only with propagation',
+    input: specInput({
+      mounts: [{ ...mount, readonly: true, recursiveReadOnly: true, propagation: 'hostToContainer' }],
+    }),
+    message: /only private/,
+  },
+  {
+    name: 'unified without v2',
+    input: specInput({ resources: { unified: { 'memory.high': '1' } } }),
+    message: /needs cgroup v2/,
+  },
+  ...['../x.y', 'memory', 'a/b.c', '.max'].map((key) => ({
+    name: `unified key ${key}`,
+    input: specInput({ host: hostV2, resources: { unified: { [key]: '1' } } }),
+    message: /not the name of a cgroup file/,
+  })),
+  {
+    name: 'an SELinux type with a colon',
+    input: specInput({
+      host: { ...host, selinux: true },
+      security: { selinux: { user: '', role: '', type: 'a:b', level: '' } },
+    }),
+    message: /SELinux type/,
+  },
+];
+for (const { name, input, message } of refused) {
+  test(`refused: ${name}`, () => assert.throws(() => buildSpec(input), { name: 'Fault', message }));
+}
+
+test('the default oom_score_adj clamps to what the daemon may set', () => {
+  const score = (oomScoreAdj: number) => buildSpec(specInput({ resources: { oomScoreAdj } })).process.oomScoreAdj;
+  assert.deepEqual([-998, -5, 0, 1000, 2000].map(score), [-5, -5, 0, 1000, 1000]);
+});
+
+test('annotations of a request never reach the runtime', () => {
+  const keys = Object.keys(buildSpec(specInput()).annotations);
+  assert.ok(
+    keys.every((key) => key.startsWith('io.kubernetes.cri.')),
+    keys.join(),
+  );
+});
+
+test('a private cgroup namespace on v2, none when privileged', () => {
+  const types = (privileged: boolean) =>
+    buildSpec(specInput({ host: hostV2, security: { privileged } })).linux.namespaces.map(({ type }) => type);
+  assert.ok(types(false).includes('cgroup'));
+  assert.ok(!types(true).includes('cgroup'));
+});

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { resolveUser, type UserRequest } from '../../../src/oci/index.ts';
+
+const files = {
+  passwd: [
+    '# a comment:x:5:5::/c:',
+    'root:x:0:0:root:/root:/bin/sh',
+    'www:x:33:33:www:/var/www:/sbin/nologin\r',
+    'app:x:1000:1000::relative:/bin/sh',
+    'broken:x:not-a-number:0::/:',
+    'huge:x:4294967296:0::/:',
+    '4294967296:x:0:0:trap:/root:/bin/sh',
+    'short',
+  ].join('\n'),
+  group: 'root:x:0:\nwww:x:33:\nstaff:x:50:app,www\nextra:x:50000:app\nusers:x:100',
+};
+const nobodyAsked: UserRequest = {
+  runAsUser: null,
+  runAsGroup: null,
+  runAsUsername: '',
+  imageUser: '',
+  supplementalGroups: [],
+  policy: 'merge',
+};
+
+const cases: { name: string; request: Partial<UserRequest>; expected: [number, number, number[], string] }[] = [
+  { name: 'nothing: root', request: {}, expected: [0, 0, [0], '/root'] },
+  { name: 'image name', request: { imageUser: 'www' }, expected: [33, 33, [33, 50], '/var/www'] },
+  { name: 'image id with entry', request: { imageUser: '33' }, expected: [33, 33, [33, 50], '/var/www'] },
+  { name: 'image id without entry', request: { imageUser: '77' }, expected: [77, 0, [0], '/'] },
+  { name: 'image name:group', request: { imageUser: 'www:users' }, expected: [33, 100, [100, 50], '/var/www'] },
+  { name: 'image name:gid', request: { imageUser: 'www:7' }, expected: [33, 7, [7, 50], '/var/www'] },
+  { name: 'image uid:group', request: { imageUser: '1003:users' }, expected: [1003, 100, [100], '/'] },
+  { name: 'a home that is no path', request: { imageUser: 'app' }, expected: [1000, 1000, [1000, 50, 50000], '/'] },
+  {
+    name: 'request over image',
+    request: { imageUser: 'www', runAsUser: 1000 },
+    expected: [1000, 1000, [1000, 50, 50000], '/'],
+  },
+  { name: 'request by name', request: { runAsUsername: 'www' }, expected: [33, 33, [33, 50], '/var/www'] },
+  { name: 'request 0 is root', request: { imageUser: 'www', runAsUser: 0 }, expected: [0, 0, [0], '/root'] },
+  { name: 'group', request: { runAsUser: 1000, runAsGroup: 9 }, expected: [1000, 9, [9, 50, 50000], '/'] },
+  {
+    name: 'merged',
+    request: { runAsUser: 33, supplementalGroups: [1234, 50] },
+    expected: [33, 33, [33, 50, 1234], '/var/www'],
+  },
+  {
+    name: 'strict',
+    request: { runAsUser: 33, supplementalGroups: [1234], policy: 'strict' },
+    expected: [33, 33, [33, 1234], '/var/www'],
+  },
+  { name: 'highest id', request: { imageUser: '4294967294' }, expected: [4294967294, 0, [0], '/'] },
+];
+for (const { name, request, expected } of cases) {
+  test(`user: ${name}`, () => {
+    const { uid, gid, additionalGids, home } = resolveUser({ ...nobodyAsked, ...request }, files);
+    assert.deepEqual([uid, gid, additionalGids, home], expected);
+  });
+}
+
+const numericLooking = [
+  '4294967296',
+  '4294967295',
+  '-1',
+  '+1',
+  '1e3',
+  ' 0',
+  '0 ',
+  '0x0',
+  '0.0',
+  'Infinity',
+  '99999999999',
+  '-',
+];
+for (const imageUser of numericLooking) {
+  test(`refused, never a name and never root: ${JSON.stringify(imageUser)}`, () => {
+    assert.throws(() => resolveUser({ ...nobodyAsked, imageUser }, files), { kind: 'InvalidArgument' });
+    assert.throws(() => resolveUser({ ...nobodyAsked, imageUser: `www:${imageUser}` }, files), {
+      kind: 'InvalidArgument',
+    });
+  });
+}
+
+const refused: { name: string; request: Partial<UserRequest>; kind: string }[] = [
+  { name: 'unknown user', request: { imageUser: 'nobody' }, kind: 'FailedPrecondition' },
+  { name: 'unknown group', request: { imageUser: 'www:nobody' }, kind: 'FailedPrecondition' },
+  { name: 'a user whose entry is broken', request: { imageUser: 'broken' }, kind: 'FailedPrecondition' },
+  { name: 'a user whose id is out of range', request: { imageUser: 'huge' }, kind: 'FailedPrecondition' },
+  { name: 'group without user', request: { runAsGroup: 5 }, kind: 'InvalidArgument' },
+  { name: 'group without user, image has one', request: { runAsGroup: 5, imageUser: 'www' }, kind: 'InvalidArgument' },
+  { name: 'id and name', request: { runAsUser: 5, runAsUsername: 'www' }, kind: 'InvalidArgument' },
+  { name: 'negative id', request: { runAsUser: -1 }, kind: 'InvalidArgument' },
+  { name: 'id of (uid_t)-1', request: { runAsUser: 4294967295 }, kind: 'InvalidArgument' },
+  { name: 'negative group', request: { supplementalGroups: [-1] }, kind: 'InvalidArgument' },
+  {
+    name: 'more groups than Linux takes',
+    request: { supplementalGroups: Array.from({ length: 65537 }, (_, i) => i) },
+    kind: 'InvalidArgument',
+  },
+  ...['a:b:c', ':5', '5:', 'www\0', 'www\n', 'w w'].map((imageUser) => ({
+    name: JSON.stringify(imageUser),
+    request: { imageUser },
+    kind: 'InvalidArgument',
+  })),
+];
+for (const { name, request, kind } of refused) {
+  test(`refused: ${name}`, () => {
+    assert.throws(() => resolveUser({ ...nobodyAsked, ...request }, files), { kind });
+  });
+}
+
+test('without files ids still work and names do not', () => {
+  const none = { passwd: '', group: '' };
+  assert.deepEqual(resolveUser({ ...nobodyAsked, imageUser: '5:6' }, none), {
+    uid: 5,
+    gid: 6,
+    additionalGids: [6],
+    home: '/',
+  });
+  assert.throws(() => resolveUser({ ...nobodyAsked, imageUser: 'root' }, none), { kind: 'FailedPrecondition' });
+});
