@@ -15,7 +15,8 @@ export type Exit = {
 
 export type ContainerState =
   | { readonly phase: 'creating' }
-  | { readonly phase: 'created'; readonly pid: number }
+  /** Its bundle is ready; the process is made by StartContainer. */
+  | { readonly phase: 'created' }
   | { readonly phase: 'running'; readonly pid: number; readonly startedAt: number }
   /** `startedAt` is 0 for one that never ran. */
   | { readonly phase: 'exited'; readonly startedAt: number; readonly exit: Exit }
@@ -46,8 +47,8 @@ export type Container = {
 };
 
 export type ContainerEvent =
-  | { readonly type: 'created'; readonly pid: number }
-  | { readonly type: 'started'; readonly at: number }
+  | { readonly type: 'created' }
+  | { readonly type: 'started'; readonly pid: number; readonly at: number }
   | { readonly type: 'ended'; readonly exit: Exit }
   | { readonly type: 'remove' };
 
@@ -57,10 +58,10 @@ export function containerAfter(container: Container, event: ContainerEvent): Con
   switch (event.type) {
     case 'created':
       if (state.phase !== 'creating') throw impossible(container, event);
-      return { ...container, state: { phase: 'created', pid: event.pid } };
+      return { ...container, state: { phase: 'created' } };
     case 'started':
       if (state.phase !== 'created') throw impossible(container, event);
-      return { ...container, state: { phase: 'running', pid: state.pid, startedAt: event.at } };
+      return { ...container, state: { phase: 'running', pid: event.pid, startedAt: event.at } };
     case 'ended':
       if (state.phase === 'exited' || state.phase === 'removing') return container;
       return { ...container, state: { phase: 'exited', startedAt: startedAt(state), exit: event.exit } };
@@ -78,9 +79,6 @@ const exitOf = (state: ContainerState): Exit =>
 
 const impossible = (container: Container, event: ContainerEvent) =>
   new Error(`Container ${container.id} is ${container.state.phase}: ${event.type} cannot happen`);
-
-/** True while the container has a process: created or running. */
-export const isAlive = ({ state }: Container): boolean => state.phase === 'created' || state.phase === 'running';
 
 /** What makes two CreateContainer requests the same one (and so a retry). */
 export const containerKey = (podId: PodId, { metadata: m }: ContainerConfig): string =>

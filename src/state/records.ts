@@ -13,6 +13,9 @@ export type RecordsOptions<T> = {
   readonly sync?: boolean;
 };
 
+/** Hears of every change after it is on disk: `before` is undefined for a new record, `after` for a deleted one. */
+export type Listener<T> = (after: T | undefined, before: T | undefined) => void;
+
 /**
  * One JSON file per object under `<root>/<what>s/`, and the same objects in memory. Disk first, then memory.
  * A file that does not parse moves to `<root>/quarantine/`; it never stops the daemon.
@@ -21,6 +24,7 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
   readonly #directory: string;
   readonly #sync: boolean;
   readonly #map: Map<Key, T>;
+  readonly #listeners = new Set<Listener<T>>();
 
   private constructor(directory: string, sync: boolean, map: Map<Key, T>) {
     this.#directory = directory;
@@ -79,7 +83,15 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
 
   async put(record: T): Promise<void> {
     await replaceFile(join(this.#directory, fileName(record.id)), JSON.stringify(record), { sync: this.#sync });
+    const before = this.#map.get(record.id);
     this.#map.set(record.id, record);
+    this.#tell(record, before);
+  }
+
+  /** Calls `listener` from now on; the returned function ends that. */
+  listen(listener: Listener<T>): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Forgets the record; one that is not there counts as forgotten. */
@@ -89,7 +101,13 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
     }
+    const before = this.#map.get(id);
     this.#map.delete(id);
+    if (before) this.#tell(undefined, before);
+  }
+
+  #tell(after: T | undefined, before: T | undefined): void {
+    for (const listener of this.#listeners) listener(after, before);
   }
 }
 

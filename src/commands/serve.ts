@@ -1,0 +1,106 @@
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { messageOf } from '../base/fault.ts';
+import { Locks } from '../base/locks.ts';
+import { log } from '../base/log.ts';
+import type { Settings } from '../base/settings.ts';
+import { listen } from '../cri/server.ts';
+import { openImages } from '../image/index.ts';
+import { Creations } from '../lifecycle/creations.ts';
+import { type Deps, RunPaths } from '../lifecycle/deps.ts';
+import { onExit } from '../lifecycle/exits.ts';
+import { OciRuntimes } from '../lifecycle/oci-runtimes.ts';
+import { onShimLost, recover } from '../lifecycle/recover.ts';
+import { Shims } from '../lifecycle/shims.ts';
+import type { Container } from '../model/container.ts';
+import type { ContainerId, PodId } from '../model/ids.ts';
+import type { Pod } from '../model/pod.ts';
+import { Network } from '../network/index.ts';
+import { openSnapshots } from '../snapshot/index.ts';
+import { Records } from '../state/records.ts';
+import { gatherHostFacts } from '../sys/host.ts';
+
+/** How long calls in flight may take to end after SIGTERM. */
+const graceMs = 4000;
+
+/** `berth serve`: config -> state -> recover -> listen; returns after SIGTERM or SIGINT. Containers go on. */
+export async function serveForEver(settings: Settings): Promise<void> {
+  const begin = performance.now();
+  process.umask(0o077);
+  const deps = await openDeps(settings);
+  await recover(deps);
+  const server = await listen(deps, settings.socket);
+  const tookMs = Math.round(performance.now() - begin);
+  log.info(
+    { socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },
+    'Berth is serving',
+  );
+  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  log.info('Berth ends; containers go on');
+  await server.close(graceMs);
+  process.exit(0); // connections to shims and timers of calls cut off must not hold it up
+}
+
+/** Directories of another owner's mode are mended at every start: a backup or an operator may have changed them. */
+function makeDirectories({ dataDir, runDir, socket }: Settings): string {
+  const stateDir = join(dataDir, 'v1'); // the format's version
+  const modes = [
+    [dataDir, 0o711],
+    [stateDir, 0o711],
+    [runDir, 0o711],
+    [join(runDir, 'pods'), 0o711],
+    [join(runDir, 'oci'), 0o700],
+  ] as const;
+  mkdirSync(dirname(socket), { recursive: true, mode: 0o711 });
+  for (const [path, mode] of modes) {
+    mkdirSync(path, { recursive: true, mode });
+    chmodSync(path, mode);
+  }
+  return stateDir;
+}
+
+async function openDeps(settings: Settings): Promise<Deps> {
+  const stateDir = makeDirectories(settings);
+  const snapshots = await openSnapshots(join(stateDir, 'snapshots'));
+  const { images, timeouts, cni } = settings;
+  const paths = new RunPaths(settings.runDir);
+  const handled = (what: string, work: Promise<void>) =>
+    work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
+  const deps: Deps = {
+    settings,
+    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    host: gatherHostFacts(),
+    pods: await Records.open<PodId, Pod>(stateDir, { what: 'pod', parse: parseRecord<Pod> }),
+    containers: await Records.open<ContainerId, Container>(stateDir, {
+      what: 'container',
+      parse: parseRecord<Container>,
+    }),
+    snapshots,
+    images: await openImages(
+      { dataDir: stateDir, ...images, progressTimeoutMs: timeouts.pullProgress * 1000 },
+      snapshots,
+    ),
+    network: new Network(cni, timeouts.cniPlugin * 1000),
+    ociRuntimes: await OciRuntimes.open(settings),
+    shims: new Shims((id) => paths.pod(id), {
+      onExit: (podId, exit) => handled(`exit of ${exit.key}`, onExit(deps, podId, exit)),
+      onLost: (podId) => handled(`lost shim of ${podId}`, onShimLost(deps, podId)),
+    }),
+    locks: new Locks(),
+    podCreations: new Creations(),
+    containerCreations: new Creations(),
+    stopping: new Set(),
+  };
+  return deps;
+}
+
+/** What every pod and container record of this format has; a record that lacks it goes to quarantine. */
+function parseRecord<T>(json: unknown): T {
+  const record = json as Record<string, unknown> | null;
+  const phase = (record?.state as { phase?: unknown } | undefined)?.phase;
+  if (typeof record?.id !== 'string' || !/^[0-9a-f]{64}$/.test(record.id)) throw new Error('it has no id');
+  if (typeof phase !== 'string') throw new Error('it has no state');
+  if (typeof record.config !== 'object' || record.config === null) throw new Error('it has no config');
+  return record as T;
+}

@@ -1,0 +1,77 @@
+import type * as cri from '../api/runtime/v1/cri.ts';
+import { invalidArgument } from '../base/fault.ts';
+import type { RegistryAuth } from '../image/index.ts';
+import type { Deps } from '../lifecycle/deps.ts';
+import type { Image } from '../model/image.ts';
+import type { Call, Handlers } from './calls.ts';
+import { line, required, text } from './check.ts';
+import { encodeImage, nanoseconds } from './encode.ts';
+
+/** Every call of ImageService that is served. */
+export function imageHandlers(deps: Deps) {
+  const encode = (image: Image) => encodeImage(image, isPinned(deps, image));
+  return {
+    listImages: (request: cri.ListImagesRequest): cri.ListImagesResponse => {
+      const wanted = request.filter?.image?.image ?? '';
+      if (wanted === '') return { images: deps.images.list().map(encode) };
+      const found = deps.images.find(line('filter.image.image', wanted));
+      return { images: found ? [encode(found)] : [] };
+    },
+    imageStatus: (request: cri.ImageStatusRequest): cri.ImageStatusResponse => {
+      const found = deps.images.find(imageName(request.image));
+      if (!found) return { image: undefined, info: {} };
+      return { image: encode(found), info: request.verbose ? { info: JSON.stringify(imageInfo(found)) } : {} };
+    },
+    pullImage: async (request: cri.PullImageRequest, { signal }: Call): Promise<cri.PullImageResponse> => {
+      const image = await deps.images.pull({ reference: imageName(request.image), auth: auth(request.auth) }, signal);
+      return { imageRef: image.id };
+    },
+    removeImage: async (request: cri.RemoveImageRequest): Promise<cri.RemoveImageResponse> => {
+      await deps.images.remove(imageName(request.image), (id) => inUse(deps, id));
+      return {};
+    },
+    imageFsInfo: () => fsInfo(deps),
+  } satisfies Handlers;
+}
+
+function imageName(spec: cri.ImageSpec | undefined): string {
+  const name = line('image.image', required('image', spec).image);
+  if (name === '') throw invalidArgument('image.image is empty');
+  return name;
+}
+
+function auth(given: cri.AuthConfig | undefined): RegistryAuth | null {
+  if (!given) return null;
+  const { username, password, auth: basic, serverAddress, identityToken, registryToken } = given;
+  const fields = { username, password, auth: basic, serverAddress, identityToken, registryToken };
+  for (const [key, value] of Object.entries(fields)) text(`auth.${key}`, value);
+  return fields;
+}
+
+const isPinned = (deps: Deps, image: Image): boolean =>
+  deps.settings.images.pinned.some((name) => deps.images.find(name)?.id === image.id);
+
+const inUse = (deps: Deps, id: string): boolean => [...deps.containers.all()].some(({ imageId }) => imageId === id);
+
+const imageInfo = (image: Image) => ({
+  chainID: image.layers.at(-1) ?? '',
+  imageSpec: { ...image.config, rootfs: { type: 'layers', chainIds: image.layers } },
+});
+
+async function fsInfo(deps: Deps): Promise<cri.ImageFsInfoResponse> {
+  const { mountpoint, bytes, inodes } = await deps.images.fsInfo();
+  const timestamp = nanoseconds(Date.now());
+  const usage = (used: { bytes: number; inodes: number }): cri.FilesystemUsage => ({
+    timestamp,
+    fsId: { mountpoint },
+    usedBytes: { value: BigInt(used.bytes) },
+    inodesUsed: { value: BigInt(used.inodes) },
+  });
+  const layers = deps.snapshots.list().filter(({ kind }) => kind === 'active');
+  const used = await Promise.all(layers.map(({ key }) => deps.snapshots.usage(key)));
+  const total = {
+    bytes: used.reduce((sum, one) => sum + one.bytes, 0),
+    inodes: used.reduce((sum, one) => sum + one.inodes, 0),
+  };
+  return { imageFilesystems: [usage({ bytes, inodes })], containerFilesystems: [usage(total)] };
+}

@@ -1,0 +1,116 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type * as cri from '../api/runtime/v1/cri.ts';
+import { isErrno, notFound } from '../base/fault.ts';
+import { containersOf, type Deps, runPaths } from '../lifecycle/deps.ts';
+import type { Container } from '../model/container.ts';
+import type { Pod } from '../model/pod.ts';
+import { choice, id, line } from './check.ts';
+import {
+  containerState,
+  encodeContainer,
+  encodeContainerStatus,
+  encodePod,
+  encodePodStatus,
+  nanoseconds,
+} from './encode.ts';
+
+const podStates = { 0: 'ready', 1: 'notReady' } as const;
+const knownContainerStates = { 0: 0, 1: 1, 2: 2, 3: 3 } as const;
+
+const hasLabels = (labels: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>): boolean =>
+  Object.entries(wanted).every(([key, value]) => labels[key] === value);
+
+/** Being made: no client knows its id yet. */
+const isListed = ({ state }: { readonly state: { readonly phase: string } }): boolean => state.phase !== 'creating';
+
+/** Pods that match every part of the filter; ids by prefix. */
+export function listPods(deps: Deps, filter: cri.PodSandboxFilter | undefined): cri.PodSandbox[] {
+  const wantedId = line('filter.id', filter?.id ?? '');
+  const wantedState = filter?.state ? choice('filter.state', podStates, filter.state.state) : null;
+  const matches = (pod: Pod) =>
+    isListed(pod) &&
+    pod.id.startsWith(wantedId) &&
+    (wantedState === null || (pod.state.phase === 'ready') === (wantedState === 'ready')) &&
+    hasLabels(pod.config.labels, filter?.labelSelector ?? {});
+  return [...deps.pods.all()].filter(matches).map(encodePod);
+}
+
+/** Containers that match every part of the filter; ids by prefix. */
+export function listContainers(deps: Deps, filter: cri.ContainerFilter | undefined): cri.Container[] {
+  const wantedId = line('filter.id', filter?.id ?? '');
+  const wantedPod = line('filter.pod_sandbox_id', filter?.podSandboxId ?? '');
+  const wantedState = filter?.state ? choice('filter.state', knownContainerStates, filter.state.state) : null;
+  const matches = (container: Container) =>
+    isListed(container) &&
+    container.id.startsWith(wantedId) &&
+    container.podId.startsWith(wantedPod) &&
+    (wantedState === null || containerState(container) === wantedState) &&
+    hasLabels(container.config.labels, filter?.labelSelector ?? {});
+  return [...deps.containers.all()].filter(matches).map(encodeContainer);
+}
+
+/** A pod with the status of each of its containers. @throws Fault NotFound */
+export async function podStatus(
+  deps: Deps,
+  request: cri.PodSandboxStatusRequest,
+): Promise<cri.PodSandboxStatusResponse> {
+  const pod = deps.pods.find(id('pod_sandbox_id', request.podSandboxId));
+  if (!pod || !isListed(pod)) throw notFound('pod', request.podSandboxId);
+  return {
+    status: encodePodStatus(pod),
+    info: request.verbose ? { info: JSON.stringify(podInfo(deps, pod)) } : {},
+    containersStatuses: containersOf(deps, pod.id).filter(isListed).map(encodeContainerStatus),
+    timestamp: nanoseconds(Date.now()),
+  };
+}
+
+/** Keys as tools read them from the peers. */
+function podInfo(deps: Deps, pod: Pod) {
+  return {
+    pid: pod.state.phase === 'ready' ? pod.state.pausePid : 0,
+    processStatus: pod.state.phase,
+    image: '', // no pause image: the shim forks the pause process
+    runtimeHandler: pod.handler || deps.ociRuntimes.defaultName,
+    runtimeType: 'berth',
+    netNamespaceClosed: pod.state.phase !== 'ready',
+    cniResult: 'network' in pod.state ? (pod.state.network?.result ?? null) : null,
+    config: pod.config,
+  };
+}
+
+/** @throws Fault NotFound */
+export async function containerStatus(
+  deps: Deps,
+  request: cri.ContainerStatusRequest,
+): Promise<cri.ContainerStatusResponse> {
+  const container = deps.containers.find(id('container_id', request.containerId));
+  if (!container || !isListed(container)) throw notFound('container', request.containerId);
+  const info: Record<string, string> = request.verbose ? { info: JSON.stringify(await containerInfo(deps, container)) } : {};
+  return { status: encodeContainerStatus(container), info };
+}
+
+async function containerInfo(deps: Deps, container: Container) {
+  const handler = deps.pods.get(container.podId)?.handler ?? '';
+  return {
+    sandboxID: container.podId,
+    pid: container.state.phase === 'running' ? container.state.pid : 0,
+    removing: container.state.phase === 'removing',
+    snapshotKey: container.id,
+    snapshotter: 'overlayfs',
+    runtimeHandler: handler || deps.ociRuntimes.defaultName,
+    runtimeType: 'berth',
+    config: container.config,
+    runtimeSpec: await readSpec(join(runPaths(deps).bundle(container.podId, container.id), 'config.json')),
+  };
+}
+
+/** The bundle is gone once the pod is stopped. */
+async function readSpec(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,59 @@
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { AdminService } from '../api/berth/v1/admin.ts';
+import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cri.ts';
+import { Fault } from '../base/fault.ts';
+import type { Deps } from '../lifecycle/deps.ts';
+import { adminHandlers } from './admin-service.ts';
+import { serve } from './calls.ts';
+import { imageHandlers } from './image-service.ts';
+import { runtimeHandlers } from './runtime-service.ts';
+
+/** As kubelet's own client: the largest request or answer. */
+const maxMessage = 16 * 1024 * 1024;
+const maxAnswer = 64 * 1024 * 1024;
+
+export type CriServer = {
+  /** Takes no new calls, waits for those in flight at most `ms` milliseconds, then cuts them off. */
+  close(ms: number): Promise<void>;
+};
+
+/** Serves CRI on a unix socket, mode 0660. @throws Fault FailedPrecondition if another daemon answers there. */
+export async function listen(deps: Deps, socket: string): Promise<CriServer> {
+  const server = new Server({
+    'grpc.max_receive_message_length': maxMessage,
+    'grpc.max_send_message_length': maxAnswer,
+  });
+  server.addService(RuntimeServiceService, serve(RuntimeServiceService, runtimeHandlers(deps)));
+  server.addService(ImageServiceService, serve(ImageServiceService, imageHandlers(deps)));
+  server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
+  mkdirSync(dirname(socket), { recursive: true, mode: 0o711 });
+  await removeStaleSocket(socket);
+  await new Promise<void>((resolve, reject) => {
+    const bound = (error: Error | null) => (error ? reject(error) : resolve());
+    server.bindAsync(`unix://${socket}`, ServerCredentials.createInsecure(), bound);
+  });
+  chmodSync(socket, 0o660);
+  return { close: (ms) => close(server, ms) };
+}
+
+/** A socket that nobody listens on is what a crash left. */
+async function removeStaleSocket(socket: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const probe = connect(socket, () => resolve(true)).on('error', () => resolve(false));
+  const alive = await promise;
+  probe.destroy();
+  if (alive) throw new Fault('FailedPrecondition', `Another daemon serves ${socket}: stop it or set another socket`);
+  rmSync(socket, { force: true });
+}
+
+async function close(server: Server, ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  server.tryShutdown(() => resolve());
+  await promise;
+  clearTimeout(timer);
+  server.forceShutdown();
+}

@@ -1,0 +1,53 @@
+import { Metadata, status } from '@grpc/grpc-js';
+import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
+
+/** The only place that knows gRPC codes. */
+const codeOf = {
+  InvalidArgument: status.INVALID_ARGUMENT,
+  NotFound: status.NOT_FOUND,
+  AlreadyExists: status.ALREADY_EXISTS,
+  FailedPrecondition: status.FAILED_PRECONDITION,
+  PermissionDenied: status.PERMISSION_DENIED,
+  Unauthenticated: status.UNAUTHENTICATED,
+  ResourceExhausted: status.RESOURCE_EXHAUSTED,
+  DeadlineExceeded: status.DEADLINE_EXCEEDED,
+  Cancelled: status.CANCELLED,
+  Unavailable: status.UNAVAILABLE,
+  Unimplemented: status.UNIMPLEMENTED,
+  DataLoss: status.DATA_LOSS,
+  Internal: status.INTERNAL,
+} satisfies Record<FaultKind, number>;
+
+/** Errnos that a client can act on, wherever they arise. */
+const codeOfErrno: Readonly<Record<string, number>> = {
+  ENOSPC: status.RESOURCE_EXHAUSTED,
+  EDQUOT: status.RESOURCE_EXHAUSTED,
+  EMFILE: status.RESOURCE_EXHAUSTED,
+  ENFILE: status.RESOURCE_EXHAUSTED,
+};
+
+/** gRPC carries the message in a header: a client's HTTP/2 stack refuses what is longer than its limit. */
+const maxDetails = 4096;
+
+export type StatusError = { code: number; details: string; metadata: Metadata };
+
+/** The gRPC status of any error; one without a Fault in it is a defect or a broken host, and is logged. */
+export function statusOf(error: unknown, method: string): StatusError {
+  const fault = faultIn(error);
+  const errno = error instanceof Error && 'code' in error ? codeOfErrno[String(error.code)] : undefined;
+  const code = fault ? codeOf[fault.kind] : (errno ?? status.INTERNAL);
+  if (!fault && errno === undefined) log.error({ method, err: error }, 'A call failed');
+  return { code, details: messageOf(error).slice(0, maxDetails), metadata: new Metadata() };
+}
+
+/** The Fault itself, or the first one among the parts of an AggregateError. */
+function faultIn(error: unknown): Fault | undefined {
+  if (error instanceof Fault) return error;
+  if (!(error instanceof AggregateError)) return undefined;
+  for (const part of error.errors) {
+    const found = faultIn(part) ?? (part instanceof Error ? faultIn(part.cause) : undefined);
+    if (found) return found;
+  }
+  return undefined;
+}

@@ -1,0 +1,155 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { failedPrecondition, messageOf, notFound } from '../base/fault.ts';
+import { log } from '../base/log.ts';
+import type { ContainerConfig } from '../model/config.ts';
+import { type Container, containerAfter, containerKey } from '../model/container.ts';
+import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
+import type { Image } from '../model/image.ts';
+import type { Pod } from '../model/pod.ts';
+import { buildSpec, type NamespacePaths, type SpecInput, stopSignal } from '../oci/index.ts';
+import { gatherSpecInputs } from './container-inputs.ts';
+import { crashPoint } from './crash-point.ts';
+import { type Deps, runPaths } from './deps.ts';
+import { containerCgroup } from './pod-cgroups.ts';
+import { usesHostIpc, usesHostNetwork } from './pod-files.ts';
+import { teardownContainer } from './teardown.ts';
+
+export type CreateContainerRequest = { readonly podId: string; readonly config: ContainerConfig };
+
+/** crun 1.8 takes no version of the runtime specification after 1.0; nothing of a later one is used. */
+const ociVersion = '1.0.2';
+
+/**
+ * Prepares a container: writable layer, mounted root, bundle. Its process is StartContainer's work.
+ * @throws Fault NotFound (pod, image), FailedPrecondition (pod not ready), AlreadyExists, InvalidArgument.
+ */
+export function createContainer(
+  deps: Deps,
+  request: CreateContainerRequest,
+  signal: AbortSignal,
+): Promise<ContainerId> {
+  const pod = readyPod(deps, request.podId);
+  const key = containerKey(pod.id, request.config);
+  const existing = () =>
+    [...deps.containers.all()].find(({ podId, config }) => podId === pod.id && containerKey(podId, config) === key)?.id;
+  const what = `Container ${request.config.metadata.name} of pod ${pod.id}`;
+  return deps.containerCreations.create(what, key, existing, () => make(deps, pod.id, request.config), signal);
+}
+
+function readyPod(deps: Deps, id: string): Pod {
+  const pod = deps.pods.find(id);
+  if (!pod || pod.state.phase === 'creating') throw notFound('pod', id);
+  if (pod.state.phase !== 'ready') throw failedPrecondition(`Pod ${pod.id} is not ready: containers need a ready pod`);
+  return pod;
+}
+
+async function make(deps: Deps, podId: PodId, config: ContainerConfig): Promise<ContainerId> {
+  using _pod = await deps.locks.hold(podId);
+  const pod = readyPod(deps, podId);
+  if (config.security.privileged && !pod.config.security.privileged) {
+    throw failedPrecondition(`Container ${config.metadata.name} is privileged, its pod ${pod.id} is not`);
+  }
+  const image = deps.images.find(config.image.image);
+  if (!image) throw notFound('image', config.image.image);
+  const id = newContainerId();
+  using _container = await deps.locks.hold(id);
+  const container = newRecord(deps, pod, image, config, id);
+  await deps.containers.put(container);
+  crashPoint('create-container:record');
+  try {
+    await prepare(deps, pod, image, container);
+    return id;
+  } catch (error) {
+    await teardownContainer(deps, container).catch((failure: unknown) => {
+      // Its record stays as removing: RemoveContainer and the next start of the daemon try again.
+      log.error({ container: id, reason: messageOf(failure) }, 'A container that failed could not be torn down');
+    });
+    throw error;
+  }
+}
+
+function newRecord(deps: Deps, pod: Pod, image: Image, config: ContainerConfig, id: ContainerId): Container {
+  return {
+    id,
+    podId: pod.id,
+    config,
+    imageId: image.id,
+    imageRef: image.digests[0] ?? image.id,
+    user: { uid: 0, gid: 0, groups: [] },
+    mounts: config.mounts,
+    stopSignal: stopSignal(config.stopSignal, image.config.stopSignal),
+    logPath: config.logPath && pod.config.logDirectory ? join(pod.config.logDirectory, config.logPath) : '',
+    cgroupsPath: containerCgroup(deps, pod, id),
+    createdAt: Date.now(),
+    bootId: deps.bootId,
+    state: { phase: 'creating' },
+  };
+}
+
+async function prepare(deps: Deps, pod: Pod, image: Image, container: Container): Promise<void> {
+  const { id } = container;
+  const paths = runPaths(deps);
+  const rootfs = paths.rootfs(pod.id, id);
+  await mkdir(rootfs, { recursive: true, mode: 0o711 });
+  await deps.snapshots.prepare(id, image.layers.at(-1) ?? null);
+  crashPoint('create-container:snapshot');
+  await deps.snapshots.mount(id, rootfs);
+  crashPoint('create-container:mounted');
+  const input = await gatherSpecInputs(specRequest(deps, pod, image, container, rootfs));
+  await writeFile(join(paths.bundle(pod.id, id), 'config.json'), JSON.stringify(buildSpec(input)), { mode: 0o600 });
+  if (container.logPath) await mkdir(join(container.logPath, '..'), { recursive: true, mode: 0o755 });
+  crashPoint('create-container:bundle');
+  const { uid, gid, additionalGids } = input.user;
+  const known: Container = { ...container, mounts: input.mounts, user: { uid, gid, groups: additionalGids } };
+  await deps.containers.put(containerAfter(known, { type: 'created' }));
+  crashPoint('create-container:created');
+}
+
+function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, rootfs: string) {
+  const paths = runPaths(deps);
+  const file = (name: string) => paths.file(pod.id, name);
+  return {
+    podId: pod.id,
+    containerId: container.id,
+    pod: pod.config,
+    container: container.config,
+    image: image.config,
+    host: deps.host,
+    rootfs,
+    namespacePaths: namespacePaths(deps, pod, container),
+    cgroupsPath: container.cgroupsPath,
+    files: {
+      hosts: file('hosts'),
+      hostname: file('hostname'),
+      resolvConf: file('resolv.conf'),
+      shm: usesHostIpc(pod.config) ? '' : paths.shm(pod.id),
+    },
+    ociVersion,
+    refuseMissingHostPaths: deps.settings.refuseMissingHostPaths,
+  };
+}
+
+/** The pause process holds what the pod's containers share; paths of its namespaces live as long as it does. */
+function namespacePaths(deps: Deps, pod: Pod, { config }: Container): SpecInput['namespacePaths'] {
+  if (pod.state.phase !== 'ready') throw failedPrecondition(`Pod ${pod.id} is not ready`);
+  const of = (pid: number, name: string) => `/proc/${pid}/ns/${name}`;
+  const { pausePid } = pod.state;
+  const { pid: pidMode, targetId } = config.security.namespaces;
+  const shares: NamespacePaths = {
+    network: usesHostNetwork(pod.config) ? '' : runPaths(deps).netns(pod.id),
+    uts: usesHostNetwork(pod.config) ? '' : of(pausePid, 'uts'),
+    ipc: usesHostIpc(pod.config) ? '' : of(pausePid, 'ipc'),
+    pid: pidMode === 'pod' ? of(pausePid, 'pid') : '',
+  };
+  return pidMode === 'target' ? { ...shares, pid: of(targetPid(deps, pod, targetId), 'pid') } : shares;
+}
+
+function targetPid(deps: Deps, pod: Pod, targetId: string): number {
+  const target = deps.containers.find(targetId);
+  if (!target || target.podId !== pod.id) throw notFound(`container of pod ${pod.id}`, targetId);
+  if (target.state.phase !== 'running') {
+    throw failedPrecondition(`Container ${target.id}, whose PID namespace is wanted, is ${target.state.phase}`);
+  }
+  return target.state.pid;
+}

@@ -1,0 +1,83 @@
+import { join } from 'node:path';
+import type { HostFacts } from '../base/host-facts.ts';
+import type { Locks } from '../base/locks.ts';
+import type { Settings } from '../base/settings.ts';
+import type { Images } from '../image/index.ts';
+import type { Container } from '../model/container.ts';
+import type { ContainerId, PodId } from '../model/ids.ts';
+import type { Pod } from '../model/pod.ts';
+import type { Network } from '../network/index.ts';
+import type { Snapshots } from '../snapshot/index.ts';
+import type { Records } from '../state/records.ts';
+import type { Creations } from './creations.ts';
+import type { OciRuntimes } from './oci-runtimes.ts';
+import type { Shims } from './shims.ts';
+
+/** What the verbs work on; made once by main.ts. */
+export type Deps = {
+  readonly settings: Settings;
+  readonly bootId: string;
+  readonly host: HostFacts;
+  readonly pods: Records<PodId, Pod>;
+  readonly containers: Records<ContainerId, Container>;
+  readonly snapshots: Snapshots;
+  readonly images: Images;
+  readonly network: Network;
+  readonly ociRuntimes: OciRuntimes;
+  readonly shims: Shims;
+  readonly locks: Locks;
+  readonly podCreations: Creations<PodId>;
+  readonly containerCreations: Creations<ContainerId>;
+  /** Containers with a StopContainer under way: its signal was sent. */
+  readonly stopping: Set<ContainerId>;
+};
+
+/** Where the files of a pod and of its containers are. All of it is gone after a reboot. */
+export class RunPaths {
+  readonly #runDir: string;
+
+  constructor(runDir: string) {
+    this.#runDir = runDir;
+  }
+
+  get pods(): string {
+    return join(this.#runDir, 'pods');
+  }
+
+  pod(id: PodId): string {
+    return join(this.pods, id);
+  }
+
+  /** The network namespace's pin. */
+  netns(id: PodId): string {
+    return join(this.pod(id), 'netns');
+  }
+
+  shm(id: PodId): string {
+    return join(this.pod(id), 'shm');
+  }
+
+  /** hosts, hostname, resolv.conf */
+  file(id: PodId, name: string): string {
+    return join(this.pod(id), name);
+  }
+
+  /** The OCI bundle of a container. */
+  bundle(podId: PodId, id: ContainerId): string {
+    return join(this.pod(podId), 'containers', id);
+  }
+
+  rootfs(podId: PodId, id: ContainerId): string {
+    return join(this.bundle(podId, id), 'rootfs');
+  }
+
+  exitFile(podId: PodId, id: ContainerId): string {
+    return join(this.bundle(podId, id), 'exit.json');
+  }
+}
+
+export const runPaths = (deps: { readonly settings: Settings }): RunPaths => new RunPaths(deps.settings.runDir);
+
+/** The containers of a pod, of every phase. */
+export const containersOf = (deps: Pick<Deps, 'containers'>, podId: PodId): Container[] =>
+  [...deps.containers.all()].filter((container) => container.podId === podId);

@@ -1,0 +1,112 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText } from '../base/command.ts';
+import { Fault, isErrno } from '../base/fault.ts';
+import type { Settings } from '../base/settings.ts';
+
+/** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
+export const ociRuntimeEnv = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
+
+/** One handler: a program with runc's command line, its state directory and its global options. */
+export class OciRuntime {
+  readonly name: string;
+  readonly path: string;
+  readonly root: string;
+  readonly #global: readonly string[];
+
+  constructor(name: string, path: string, root: string, systemdCgroup: boolean) {
+    this.name = name;
+    this.path = path;
+    this.root = root;
+    this.#global = ['--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
+  }
+
+  /** Creates and starts the container in one process; it says what went wrong in `logFile`. */
+  run(id: string, bundle: string, pidFile: string, logFile: string, tty: boolean): string[] {
+    const console = tty ? ['--console-socket', '{console}'] : [];
+    const options = ['--detach', '--bundle', bundle, '--pid-file', pidFile, ...console];
+    return [this.path, ...this.#global, '--log', logFile, '--log-format', 'json', 'run', ...options, id];
+  }
+
+  exec(id: string, pidFile: string, command: readonly string[]): string[] {
+    return [this.path, ...this.#global, 'exec', '--detach', '--pid-file', pidFile, id, ...command];
+  }
+
+  delete(id: string): string[] {
+    return [this.path, ...this.#global, 'delete', '--force', id];
+  }
+
+  /** True while the OCI runtime keeps state of the container: crun and runc have one directory each. */
+  knows(id: string): boolean {
+    return existsSync(join(this.root, id));
+  }
+}
+
+/** The handlers of the configuration by RuntimeClass handler name; the empty name is the default one. */
+export class OciRuntimes {
+  readonly #byName: ReadonlyMap<string, OciRuntime>;
+  readonly #default: string;
+
+  private constructor(byName: ReadonlyMap<string, OciRuntime>, defaultName: string) {
+    this.#byName = byName;
+    this.#default = defaultName;
+  }
+
+  static async open(settings: Settings): Promise<OciRuntimes> {
+    const systemd = settings.cgroupDriver === 'systemd';
+    const byName = new Map<string, OciRuntime>();
+    for (const [name, { path }] of Object.entries(settings.handlers)) {
+      const root = join(settings.runDir, 'oci', name);
+      await mkdir(root, { recursive: true, mode: 0o700 });
+      byName.set(name, new OciRuntime(name, path, root, systemd));
+    }
+    return new OciRuntimes(byName, settings.defaultHandler);
+  }
+
+  all(): OciRuntime[] {
+    return [...this.#byName.values()];
+  }
+
+  get defaultName(): string {
+    return this.#default;
+  }
+
+  /** @throws Fault InvalidArgument for a handler that is not configured. */
+  get(handler: string): OciRuntime {
+    const found = this.#byName.get(handler === '' ? this.#default : handler);
+    if (found) return found;
+    const known = [...this.#byName.keys()].join(', ');
+    throw new Fault(
+      'InvalidArgument',
+      `Runtime handler ${JSON.stringify(handler)} is not configured; there are ${known}`,
+    );
+  }
+
+  /** Why handlers cannot run anything, or null. */
+  problem(): string | null {
+    const path = this.get('').path;
+    return existsSync(path) ? null : `OCI runtime ${path} of the default handler ${this.#default} does not exist`;
+  }
+}
+
+/** What an OCI runtime wrote in its JSON log before it failed, else what it printed. */
+export async function failureText(logFile: string, printed: Buffer): Promise<string> {
+  try {
+    const lines = (await readFile(logFile, 'utf8')).trim().split('\n').slice(-8);
+    const errors = lines.map(messageOfLine).filter((text) => text !== '');
+    if (errors.length > 0) return errorText(errors.join('; '));
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
+  return errorText(printed);
+}
+
+function messageOfLine(line: string): string {
+  try {
+    const { level, msg } = JSON.parse(line);
+    return level === 'error' || level === 'fatal' || level === undefined ? String(msg ?? '') : '';
+  } catch {
+    return line;
+  }
+}

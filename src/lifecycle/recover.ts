@@ -1,0 +1,147 @@
+import { readdir, rm } from 'node:fs/promises';
+import { isErrno, messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
+import { type Container, containerAfter } from '../model/container.ts';
+import type { PodId } from '../model/ids.ts';
+import type { Pod } from '../model/pod.ts';
+import { readExitFile, type Shim } from '../shim/index.ts';
+import { readMountInfo } from '../sys/mountinfo.ts';
+import { unmount } from '../sys/mounts.ts';
+import { containersOf, type Deps, runPaths } from './deps.ts';
+import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
+import { releaseContainer, teardownContainer, teardownPod } from './teardown.ts';
+
+type ShimProcess = Awaited<ReturnType<Shim['list']>>['processes'][number];
+
+/**
+ * Brings records and host together after a start of the daemon, whatever ended the last one: half-made objects are torn
+ * down, exits that happened meanwhile are read from their files, what no record names is removed. Every pod is its own
+ * task, so that one stuck dependency delays no other pod. Resolves when all is true again.
+ */
+export async function recover(deps: Deps): Promise<void> {
+  const pods = [...deps.pods.all()];
+  const results = await Promise.allSettled(pods.map((pod) => recoverPod(deps, pod)));
+  for (const [index, result] of results.entries()) {
+    if (result.status === 'rejected') logFailure(`pod ${pods[index]?.id}`, result.reason);
+  }
+  await attempt('containers without a pod', () => removeOrphans(deps));
+  await attempt('CNI GC', () => deps.network.collectGarbage([...deps.pods.all()].map((pod) => pod.id)));
+  await attempt('pod directories', () => sweepRunDirectory(deps));
+  await attempt('writable layers', () => sweepSnapshots(deps));
+}
+
+async function attempt(what: string, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    logFailure(what, error);
+  }
+}
+
+const logFailure = (what: string, error: unknown) =>
+  log.error({ what, reason: messageOf(error) }, 'Recovery of a part failed');
+
+async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
+  using _ = await deps.locks.hold(pod.id);
+  const { phase } = pod.state;
+  if (phase === 'creating' || phase === 'removing') return teardownPod(deps, pod.id);
+  if (pod.bootId !== deps.bootId) await afterReboot(deps, pod);
+  const released = pod.state.phase === 'notReady' && pod.state.released;
+  const shim = released ? null : await deps.shims.find(pod.id);
+  const listed = await shim?.list();
+  if (pod.state.phase === 'ready') {
+    if (!shim) await podDown(deps, pod.id, 'its shim is gone');
+    else if (listed?.pausePid !== pod.state.pausePid) await podDown(deps, pod.id, 'its pause process is gone');
+    else deps.podCreations.unclaimed(pod.id);
+  }
+  for (const container of containersOf(deps, pod.id)) {
+    const process = listed?.processes.find(({ key }) => key === container.id);
+    await attempt(`container ${container.id}`, () => recoverContainer(deps, container, process));
+  }
+}
+
+/** Nothing of the last boot runs any more; the records say so before anything else looks at them. */
+async function afterReboot(deps: Deps, pod: Pod): Promise<void> {
+  await podDown(deps, pod.id, 'the host was rebooted');
+  for (const container of containersOf(deps, pod.id)) {
+    if (container.state.phase !== 'running') continue;
+    await deps.containers.put(containerAfter(container, { type: 'ended', exit: unseenExit('the host was rebooted') }));
+  }
+}
+
+async function recoverContainer(deps: Deps, container: Container, process: ShimProcess | undefined): Promise<void> {
+  const { id, podId } = container;
+  const { phase } = deps.containers.get(id)?.state ?? container.state;
+  if (phase === 'creating' || phase === 'removing') {
+    using _ = await deps.locks.hold(id);
+    return teardownContainer(deps, container);
+  }
+  if (phase === 'created' && process) {
+    // The crash came between the start of the process and its record.
+    await deps.containers.put(containerAfter(container, { type: 'started', pid: process.pid, at: Date.now() }));
+  } else if (phase === 'created') {
+    deps.containerCreations.unclaimed(id);
+    return;
+  } else if (phase === 'exited') {
+    using _ = await deps.locks.hold(id);
+    return releaseContainer(deps, container);
+  }
+  const exit = process?.exit ?? (await readExitFile(runPaths(deps).exitFile(podId, id)));
+  if (exit) await applyExit(deps, id, exitFrom(exit));
+  else if (!process) await applyExit(deps, id, unseenExit('its shim is gone, nobody saw it end'));
+}
+
+/** The shim of a pod died while the daemon runs: what the files say, and a kill for what has no keeper. */
+export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
+  await podDown(deps, podId, 'its shim is gone');
+  for (const container of containersOf(deps, podId)) {
+    if (container.state.phase !== 'running') continue;
+    const exit = await readExitFile(runPaths(deps).exitFile(podId, container.id));
+    await applyExit(deps, container.id, exit ? exitFrom(exit) : unseenExit('its shim is gone, it was killed'));
+  }
+}
+
+async function removeOrphans(deps: Deps): Promise<void> {
+  for (const container of [...deps.containers.all()]) {
+    if (!deps.pods.get(container.podId)) await teardownContainer(deps, container);
+  }
+}
+
+/** Pod directories that no record names: end their shims and mounts, then remove them. */
+async function sweepRunDirectory(deps: Deps): Promise<void> {
+  const paths = runPaths(deps);
+  for (const name of await namesIn(paths.pods)) {
+    const id = name as PodId;
+    if (deps.pods.get(id)) continue;
+    await attempt(`left-over directory of pod ${id}`, async () => {
+      await deps.shims.shutdown(id);
+      for (const target of mountsBelow(paths.pod(id))) unmount(target, { detach: true });
+      await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
+      await deps.shims.shutdown(id);
+      await rm(paths.pod(id), { recursive: true, force: true });
+    });
+  }
+}
+
+/** Mount points below a directory, the newest first. */
+const mountsBelow = (directory: string): string[] =>
+  readMountInfo()
+    .map(({ mountPoint }) => mountPoint)
+    .filter((path) => path.startsWith(`${directory}/`))
+    .reverse();
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
+
+async function sweepSnapshots(deps: Deps): Promise<void> {
+  for (const { key, kind } of deps.snapshots.list()) {
+    if (kind === 'active' && !deps.containers.find(key)) await deps.snapshots.remove(key);
+  }
+  await deps.images.gc();
+}

@@ -1,0 +1,14 @@
+import { failedPrecondition, notFound } from '../base/fault.ts';
+import type { Deps } from './deps.ts';
+
+/** Opens the container's log path anew, after kubelet renamed the file. @throws Fault unless it is running. */
+export async function reopenLog(deps: Deps, id: string): Promise<void> {
+  const container = deps.containers.find(id);
+  if (!container) throw notFound('container', id);
+  if (container.state.phase !== 'running') {
+    throw failedPrecondition(
+      `Container ${container.id} is ${container.state.phase}: only a running one has an open log`,
+    );
+  }
+  await (await deps.shims.ensure(container.podId)).reopenLog(container.id);
+}

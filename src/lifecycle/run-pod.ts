@@ -1,0 +1,107 @@
+import { messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
+import type { PodConfig } from '../model/config.ts';
+import { newPodId, type PodId } from '../model/ids.ts';
+import { type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
+import { checkSysctls } from '../oci/index.ts';
+import type { Shim } from '../shim/index.ts';
+import { cgroupProcsFiles, createCgroup } from '../sys/cgroups.ts';
+import { mountTmpfs } from '../sys/mounts.ts';
+import { crashPoint } from './crash-point.ts';
+import { type Deps, runPaths } from './deps.ts';
+import { ownsPodCgroup, pauseCgroup } from './pod-cgroups.ts';
+import { makePodDirectory, podHostname, usesHostIpc, usesHostNetwork, writeHosts, writePodFiles } from './pod-files.ts';
+import { teardownPod } from './teardown.ts';
+
+/** As the peers: /dev/shm of a pod that has its own IPC namespace. */
+const shmBytes = 64 * 1024 * 1024;
+/** kubelet's value for a pod's infrastructure: the last to be killed. */
+const pauseOomScoreAdj = -998;
+
+export type RunPodRequest = { readonly config: PodConfig; readonly handler: string };
+
+/**
+ * Makes a pod and waits until it is ready. A retry joins the run in flight.
+ * @throws Fault InvalidArgument for an unknown handler or a forbidden sysctl, AlreadyExists for a duplicate.
+ */
+export function runPod(deps: Deps, request: RunPodRequest, signal: AbortSignal): Promise<PodId> {
+  deps.ociRuntimes.get(request.handler);
+  checkSysctls(request.config.sysctls, request.config.security.namespaces);
+  const key = podKey(request.config);
+  const { namespace, name } = request.config.metadata;
+  const existing = () => [...deps.pods.all()].find((pod) => podKey(pod.config) === key)?.id;
+  return deps.podCreations.create(`Pod ${namespace}/${name}`, key, existing, () => makePod(deps, request), signal);
+}
+
+async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<PodId> {
+  const id = newPodId();
+  const pod: Pod = { id, config, handler, createdAt: Date.now(), bootId: deps.bootId, state: { phase: 'creating' } };
+  await deps.pods.put(pod);
+  crashPoint('run-pod:record');
+  try {
+    await bringUp(deps, pod);
+    return id;
+  } catch (error) {
+    await teardownPod(deps, id).catch(async (failure: unknown) => {
+      // It stays listed as NotReady, so that the client's RemovePodSandbox can try again.
+      log.error({ pod: id, reason: messageOf(failure) }, 'A pod that failed to start could not be torn down');
+    });
+    throw error;
+  }
+}
+
+async function bringUp(deps: Deps, pod: Pod): Promise<void> {
+  await makePodDirectory(deps, pod);
+  crashPoint('run-pod:directory');
+  const ready = [
+    deps.shims.start(pod.id),
+    writePodFiles(deps, pod),
+    makeCgroup(deps, pod),
+    mountShm(deps, pod),
+  ] as const;
+  await Promise.allSettled(ready); // what still runs would race with the teardown
+  const [shim] = await Promise.all(ready);
+  crashPoint('run-pod:shim');
+  const pausePid = await startPause(deps, pod, shim);
+  crashPoint('run-pod:pause');
+  const network = usesHostNetwork(pod.config) ? null : await attach(deps, pod, shim);
+  crashPoint('run-pod:network');
+  await writeHosts(deps, pod, network?.ips ?? []);
+  await deps.pods.put(podAfter(pod, { type: 'up', pausePid, network }));
+  crashPoint('run-pod:ready');
+}
+
+async function makeCgroup(deps: Deps, pod: Pod): Promise<void> {
+  await createCgroup(pauseCgroup(deps, pod));
+}
+
+async function mountShm(deps: Deps, pod: Pod): Promise<void> {
+  if (usesHostIpc(pod.config)) return;
+  await mountTmpfs(runPaths(deps).shm(pod.id), { size: shmBytes, mode: 0o1777 });
+}
+
+async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
+  const { config } = pod;
+  const ownNetwork = !usesHostNetwork(config);
+  const { pausePid } = await shim.sandbox({
+    network: ownNetwork,
+    ipc: !usesHostIpc(config),
+    uts: ownNetwork, // with the host's network the name is the host's too
+    pid: config.security.namespaces.pid === 'pod',
+    hostname: ownNetwork ? podHostname(config) : '',
+    netnsPath: ownNetwork ? runPaths(deps).netns(pod.id) : '',
+    sysctls: checkSysctls(config.sysctls, config.security.namespaces),
+    cgroupProcs: await cgroupProcsFiles(pauseCgroup(deps, pod)),
+    oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
+  });
+  return pausePid;
+}
+
+function attach(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork> {
+  return deps.network.up((command) => shim.run(command), {
+    podId: pod.id,
+    config: pod.config,
+    netns: runPaths(deps).netns(pod.id),
+    cgroupPath: ownsPodCgroup(pod) ? '' : pod.config.cgroupParent,
+  });
+}

@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { Fault, failedPrecondition, notFound } from '../base/fault.ts';
+import { type Container, containerAfter } from '../model/container.ts';
+import type { Pod } from '../model/pod.ts';
+import { oomCountFile } from '../sys/cgroups.ts';
+import { crashPoint } from './crash-point.ts';
+import { type Deps, runPaths } from './deps.ts';
+import { failureText, ociRuntimeEnv } from './oci-runtimes.ts';
+import { releaseContainer } from './teardown.ts';
+
+/** Exit code of a container whose process could not be started. */
+const startErrorCode = 128;
+
+/**
+ * Makes the container's process. One OCI runtime process does it all: until now the container was only prepared, so
+ * whatever the runtime objects to (a command that does not exist) is said here.
+ * @throws Fault NotFound, FailedPrecondition unless it is created; Internal with the OCI runtime's reason, and the
+ * container is then exited with StartError.
+ */
+export async function startContainer(deps: Deps, id: string): Promise<void> {
+  const found = deps.containers.find(id);
+  if (!found) throw notFound('container', id);
+  using _ = await deps.locks.hold(found.id);
+  const container = deps.containers.get(found.id);
+  if (!container) throw notFound('container', id);
+  const { phase } = container.state;
+  if (phase !== 'created')
+    throw failedPrecondition(`Container ${container.id} is ${phase}, only a created one can be started`);
+  const pod = deps.pods.get(container.podId);
+  if (pod?.state.phase !== 'ready')
+    throw failedPrecondition(`Pod ${container.podId} of container ${container.id} is not ready`);
+  await start(deps, pod, container);
+}
+
+async function start(deps: Deps, pod: Pod, container: Container): Promise<void> {
+  try {
+    const pid = await spawn(deps, pod, container);
+    crashPoint('start-container:process');
+    await deps.containers.put(containerAfter(container, { type: 'started', pid, at: Date.now() }));
+    crashPoint('start-container:recorded');
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const exit = { code: startErrorCode, reason: 'StartError', message, at: Date.now() } as const;
+    await deps.containers.put(containerAfter(container, { type: 'ended', exit }));
+    await releaseContainer(deps, container);
+    throw error;
+  }
+}
+
+async function spawn(deps: Deps, pod: Pod, container: Container): Promise<number> {
+  const { id, podId, config } = container;
+  const bundle = runPaths(deps).bundle(podId, id);
+  const logFile = join(bundle, 'runtime.log');
+  const runtime = deps.ociRuntimes.get(pod.handler);
+  const shim = await deps.shims.ensure(podId);
+  const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
+  const result = await shim.start({
+    key: id,
+    argv: runtime.run(id, bundle, join(bundle, 'pid'), logFile, config.tty),
+    env: ociRuntimeEnv,
+    cwd: bundle,
+    deadlineMs,
+    pidFile: join(bundle, 'pid'),
+    stdin: config.stdin,
+    tty: config.tty,
+    logPath: container.logPath,
+    oomFile: oomCountFile(container.cgroupsPath),
+    exitFile: runPaths(deps).exitFile(podId, id),
+  });
+  if (result.timedOut) {
+    throw new Fault(
+      'DeadlineExceeded',
+      `${runtime.path} run did not start container ${id} within ${deadlineMs / 1000} s`,
+    );
+  }
+  if (result.code === 0 && result.pid > 0) return result.pid;
+  const output = Buffer.concat([result.stdout, result.stderr]);
+  throw new Fault('Internal', `Cannot start container ${id}: ${runtime.name}: ${await failureText(logFile, output)}`);
+}

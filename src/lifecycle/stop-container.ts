@@ -1,0 +1,46 @@
+import { Fault } from '../base/fault.ts';
+import type { Container } from '../model/container.ts';
+import type { Deps } from './deps.ts';
+import { applyExit, endsWithin, unseenExit } from './exits.ts';
+
+const SIGKILL = 9;
+/** setTimeout's largest delay, 24.8 days. */
+const longest = 2 ** 31 - 1;
+
+/**
+ * Stops a container: its stop signal, and SIGKILL to all of it when `timeoutMs` is over. Unknown ids and containers
+ * that do not run count as stopped. Each caller waits for its own time: the shortest kills. One that leaves early
+ * kills nothing.
+ */
+export async function stopContainer(deps: Deps, id: string, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+  const container = deps.containers.find(id);
+  if (container?.state.phase !== 'running') return;
+  if (timeoutMs > 0 && (await endsGracefully(deps, container, Math.min(timeoutMs, longest), signal))) return;
+  await killContainer(deps, container, signal);
+}
+
+async function endsGracefully(deps: Deps, container: Container, ms: number, signal?: AbortSignal): Promise<boolean> {
+  const { id, podId, stopSignal } = container;
+  if (deps.stopping.has(id)) return endsWithin(deps, container, ms, signal);
+  deps.stopping.add(id);
+  try {
+    await (await deps.shims.find(podId))?.signal(id, stopSignal);
+    return await endsWithin(deps, container, ms, signal);
+  } finally {
+    deps.stopping.delete(id);
+  }
+}
+
+/** SIGKILL, also to processes that left the container's first one. @throws Fault DeadlineExceeded if it lives on. */
+export async function killContainer(deps: Deps, container: Container, signal?: AbortSignal): Promise<void> {
+  const { id, podId } = container;
+  const shim = await deps.shims.find(podId);
+  if (!shim) return applyExit(deps, id, unseenExit('its shim is gone'));
+  await shim.signal(id, SIGKILL, { all: true });
+  const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
+  if (await endsWithin(deps, container, deadlineMs, signal)) return;
+  throw new Fault(
+    'DeadlineExceeded',
+    `Container ${id} lives ${deadlineMs / 1000} s after SIGKILL: a process of it is stuck in the kernel`,
+  );
+}

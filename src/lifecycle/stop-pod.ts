@@ -1,0 +1,44 @@
+import { runAll, type Step } from '../base/run-all.ts';
+import type { Pod } from '../model/pod.ts';
+import { containersOf, type Deps } from './deps.ts';
+import { stopContainer } from './stop-container.ts';
+import { releasedPod, releasePod, teardownPod } from './teardown.ts';
+
+/** As the peers: what StopPodSandbox gives containers that kubelet did not stop itself. */
+const graceMs = 0;
+
+/** Stops every container, takes the network down and ends the pause process. Idempotent; unknown ids succeed. */
+export async function stopPod(deps: Deps, id: string): Promise<void> {
+  const found = deps.pods.find(id);
+  if (!found) return;
+  using _ = await deps.locks.hold(found.id);
+  const pod = deps.pods.get(found.id);
+  if (pod) await stop(deps, pod);
+}
+
+async function stop(deps: Deps, pod: Pod): Promise<void> {
+  if (pod.state.phase === 'notReady' && pod.state.released) return;
+  await stopContainers(deps, pod);
+  await releasePod(deps, pod);
+  await deps.pods.put(releasedPod(pod));
+}
+
+async function stopContainers(deps: Deps, pod: Pod): Promise<void> {
+  const stops = containersOf(deps, pod.id).map(async (container) => stopContainer(deps, container.id, graceMs));
+  await Promise.allSettled(stops);
+  await runAll(
+    `stop the containers of pod ${pod.id}`,
+    stops.map((result, index): Step => [`container ${index + 1}`, () => result]),
+  );
+}
+
+/** Stops the pod and removes it with its containers. Unknown ids succeed. */
+export async function removePod(deps: Deps, id: string): Promise<void> {
+  const found = deps.pods.find(id);
+  if (!found) return;
+  using _ = await deps.locks.hold(found.id);
+  const pod = deps.pods.get(found.id);
+  if (!pod) return;
+  await stop(deps, pod);
+  await teardownPod(deps, pod.id);
+}

@@ -1,0 +1,115 @@
+import { rm } from 'node:fs/promises';
+import { Fault } from '../base/fault.ts';
+import { runAll, type Step } from '../base/run-all.ts';
+import { type Container, containerAfter } from '../model/container.ts';
+import type { PodId } from '../model/ids.ts';
+import { type Pod, podAfter } from '../model/pod.ts';
+import { killCgroup, removeCgroup } from '../sys/cgroups.ts';
+import { unmount } from '../sys/mounts.ts';
+import { crashPoint } from './crash-point.ts';
+import { containersOf, type Deps, runPaths } from './deps.ts';
+import { ociRuntimeEnv } from './oci-runtimes.ts';
+import { ownsPodCgroup, pauseCgroup, podCgroup } from './pod-cgroups.ts';
+
+/**
+ * What a container owns while it has a process: the OCI runtime's state, its cgroup with everything in it, its root
+ * mount. Idempotent; the record, the bundle with its exit file, the writable layer and the log stay.
+ */
+export async function releaseContainer(deps: Deps, container: Container): Promise<void> {
+  const { id, podId } = container;
+  await runAll(`release container ${id}`, [
+    ['processes', () => killCgroup(container.cgroupsPath)],
+    ['OCI runtime state', () => deleteOciState(deps, container)],
+    ['cgroup', () => removeCgroup(container.cgroupsPath)],
+    ['root mount', () => unmount(runPaths(deps).rootfs(podId, id))],
+  ]);
+}
+
+async function deleteOciState(deps: Deps, { id, podId }: Container): Promise<void> {
+  const handler = deps.pods.get(podId)?.handler ?? '';
+  const runtime = deps.ociRuntimes.get(handler);
+  if (!runtime.knows(id)) return;
+  const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
+  const shim = await deps.shims.ensure(podId);
+  const result = await shim.run({ argv: runtime.delete(id), env: ociRuntimeEnv, cwd: '/', deadlineMs });
+  if (result.timedOut) throw new Fault('DeadlineExceeded', `${runtime.path} delete did not finish in ${deadlineMs} ms`);
+  if (!runtime.knows(id)) return; // exit codes differ between runtimes when there was little left to delete
+  await rm(`${runtime.root}/${id}`, { recursive: true, force: true });
+}
+
+/** Everything of a container, its record last. Its process, if any, is killed. */
+export async function teardownContainer(deps: Deps, container: Container): Promise<void> {
+  const { id, podId } = container;
+  await deps.containers.put(containerAfter(container, { type: 'remove' }));
+  crashPoint('teardown-container:marked');
+  await runAll(`tear down container ${id}`, [
+    ['process', () => releaseContainer(deps, container)],
+    ['shim entry', async () => (await deps.shims.find(podId))?.forget(id)],
+    ['writable layer', () => deps.snapshots.remove(id)],
+    ['bundle', () => rm(runPaths(deps).bundle(podId, id), { recursive: true, force: true })],
+  ]);
+  crashPoint('teardown-container:released');
+  deps.containerCreations.forget(id);
+  await deps.containers.delete(id);
+}
+
+/**
+ * Everything that a pod can own on the host besides its containers: network, pause process, shim, shared memory,
+ * cgroup, files. Idempotent, every step runs; failed starts, StopPodSandbox, RemovePodSandbox and recovery call it.
+ */
+export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
+  const paths = runPaths(deps);
+  const { id } = pod;
+  const network = async () => {
+    await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
+  };
+  const steps: Step[] = [
+    ...containersOf(deps, id).map(
+      (container): Step => [`container ${container.id}`, () => releaseContainer(deps, container)],
+    ),
+    ['network', network],
+    ['shim', () => deps.shims.shutdown(id)],
+    ['processes', () => killCgroup(pauseCgroup(deps, pod))],
+    ['network namespace', () => unmount(paths.netns(id), { detach: true })],
+    ['shared memory', () => unmount(paths.shm(id), { detach: true })],
+    ['pause cgroup', () => removeCgroup(pauseCgroup(deps, pod))],
+  ];
+  if (ownsPodCgroup(pod)) steps.push(['pod cgroup', () => removeCgroup(podCgroup(deps, pod))]);
+  await runAll(`release pod ${id}`, steps);
+  crashPoint('release-pod:released');
+  await rm(paths.pod(id), { recursive: true, force: true }); // only now: bundles hold exit files until all is read
+}
+
+/** One step a container of the pod, each under the container's lock: its exit may be being recorded just now. */
+function eachContainer(deps: Deps, podId: PodId, work: (deps: Deps, container: Container) => Promise<void>): Step[] {
+  return containersOf(deps, podId).map(
+    ({ id }): Step => [
+      `container ${id}`,
+      async () => {
+        using _ = await deps.locks.hold(id);
+        const container = deps.containers.get(id);
+        if (container) await work(deps, container);
+      },
+    ],
+  );
+}
+
+/** Everything of a pod, its containers included, its record last. */
+export async function teardownPod(deps: Deps, id: PodId): Promise<void> {
+  const pod = deps.pods.get(id);
+  if (!pod) return;
+  const released = pod.state.phase === 'notReady' && pod.state.released;
+  try {
+    if (!released) await releasePod(deps, pod);
+    await runAll(`tear down pod ${id}`, eachContainer(deps, id, teardownContainer));
+  } catch (error) {
+    await deps.pods.put({ ...pod, state: { phase: 'notReady', released, reason: 'teardown failed', network: null } });
+    throw error;
+  }
+  crashPoint('teardown-pod:released');
+  deps.podCreations.forget(id);
+  await deps.pods.delete(id);
+}
+
+/** The pod's record after its release by StopPodSandbox. */
+export const releasedPod = (pod: Pod): Pod => podAfter(pod, { type: 'released', reason: 'stopped' });

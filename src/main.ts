@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+import { parseArgs } from 'node:util';
+import { messageOf } from './base/fault.ts';
+import { loadSettings, toToml } from './base/settings.ts';
+import { loadImages } from './commands/load.ts';
+import { serveForEver } from './commands/serve.ts';
+import { berthVersion } from './cri/runtime-service.ts';
+
+const usage = `berth: a CRI container runtime for Kubernetes nodes
+
+  berth serve               run the daemon
+  berth load FILE           make the images of an OCI layout or docker-archive file available
+  berth config              print the configuration in force, as TOML
+  berth version             print the version
+
+  --config FILE             TOML configuration (default /etc/berth/config.toml, with FILE.d/*.toml over it)
+  --help                    this text
+`;
+
+/** Returns the exit code; `serve` returns when the daemon was told to end. */
+async function main(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { config: { type: 'string', default: '/etc/berth/config.toml' }, help: { type: 'boolean', short: 'h' } },
+  });
+  const [command = '', ...rest] = positionals;
+  const settings = () => loadSettings(values.config);
+  const commands: Record<string, () => unknown> = {
+    serve: () => serveForEver(settings()),
+    load: () => loadImages(settings().socket, rest),
+    config: () => process.stdout.write(`${toToml(settings())}\n`),
+    version: () => process.stdout.write(`berth ${berthVersion}\n`),
+  };
+  const run = Object.hasOwn(commands, command) ? commands[command] : undefined;
+  if (values.help || !run) {
+    process[values.help ? 'stdout' : 'stderr'].write(usage);
+    return values.help ? 0 : 2;
+  }
+  await run();
+  return 0;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`berth: ${messageOf(error)}\n`);
+  process.exitCode = 1;
+}
