@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestDaemon } from './daemon.ts';
+
+/** One kind of thing that a runtime can leave behind: what there is of it now, a line each. */
+export type Footprint = Readonly<Record<string, readonly string[]>>;
+
+/**
+ * What the host has that a runtime could leak. Taken before and after a test, the two must be equal. Only what
+ * carries the daemon's name counts where other programs change the host at the same time (BERTH_SHARED_HOST=1).
+ */
+export function footprint(daemon: TestDaemon): Footprint {
+  const ours = (line: string) =>
+    !process.env.BERTH_SHARED_HOST || line.includes(daemon.name) || line.includes(daemon.dir);
+  const host = {
+    mounts: mounts(),
+    links: links(daemon),
+    iptables: iptablesRules(),
+    cgroups: cgroups(),
+  };
+  const filtered = Object.entries(host).map(([kind, lines]) => [kind, lines.filter(ours).sort()]);
+  return {
+    ...Object.fromEntries(filtered),
+    namespaces: namespaceMounts().filter(ours),
+    processes: processes(daemon).sort(),
+    'shim sockets and namespaces open in the daemon': openFiles(daemon),
+    files: files(daemon).sort(),
+  };
+}
+
+/** Fails with the difference, kind by kind. */
+export function assertNoLeak(before: Footprint, after: Footprint): void {
+  const difference = Object.keys(after).flatMap((kind) => {
+    const old = new Set(before[kind]);
+    const now = new Set(after[kind]);
+    const added = [...now].filter((line) => !old.has(line)).map((line) => `+ ${kind}: ${line}`);
+    const lost = [...old].filter((line) => !now.has(line)).map((line) => `- ${kind}: ${line}`);
+    return [...added, ...lost];
+  });
+  assert.deepEqual(difference, [], 'the host differs from what it was before');
+}
+
+const linesOf = (text: string): string[] => text.split('\n').filter((line) => line !== '');
+
+const mounts = (): string[] =>
+  linesOf(readFileSync('/proc/self/mountinfo', 'utf8')).map((line) => {
+    const [, , , root, mountPoint, , ...rest] = line.split(' ');
+    return `${mountPoint} ${root} ${rest.slice(rest.indexOf('-') + 1, rest.indexOf('-') + 3).join(' ')}`;
+  });
+
+const namespaceMounts = (): string[] => mounts().filter((line) => line.includes(' nsfs '));
+
+/** The daemon's bridge stays with it: the plugin makes it once. */
+const links = (daemon: TestDaemon): string[] =>
+  readdirSync('/sys/class/net').flatMap((name) => {
+    if (name === daemon.bridge) return [];
+    const master = join('/sys/class/net', name, 'master');
+    return [existsSync(master) ? `${name} on ${readlinkSync(master).split('/').at(-1)}` : name];
+  });
+
+/** Chains that the plugins make once and keep. */
+const sharedChains = /CNI-HOSTPORT|^:|^\*|^#|^COMMIT|CNI-ADMIN|CNI-FORWARD/;
+
+function iptablesRules(): string[] {
+  const text = execFileSync('/usr/sbin/iptables-save', { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  return linesOf(text).filter((line) => !sharedChains.test(line) || line.includes('dnat name'));
+}
+
+function cgroups(): string[] {
+  const root = '/sys/fs/cgroup';
+  const below = (folder: string, depth: number): string[] => {
+    if (depth === 0) return [];
+    let entries: import('node:fs').Dirent[];
+    try {
+      entries = readdirSync(folder, { withFileTypes: true });
+    } catch {
+      return []; // it went away while we looked
+    }
+    return entries
+      .filter((entry) => entry.isDirectory())
+      .flatMap((entry) => [join(folder, entry.name), ...below(join(folder, entry.name), depth - 1)]);
+  };
+  return below(root, 6);
+}
+
+/** Zombies of the daemon, and processes whose command line or cgroup names it. */
+function processes(daemon: TestDaemon): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== daemon.pid && Number(name) !== process.pid)
+    .flatMap((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+        const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
+        const [state, parent] = status.slice(status.lastIndexOf(')') + 2).split(' ');
+        const zombie = state === 'Z' && Number(parent) === daemon.pid;
+        const named =
+          command.includes(daemon.runDir) || readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/${daemon.name}/`);
+        return zombie || named ? [`${pid} ${zombie ? '(zombie)' : command}`] : [];
+      } catch {
+        return []; // it ended while we looked
+      }
+    });
+}
+
+function openFiles(daemon: TestDaemon): string[] {
+  if (daemon.pid === 0) return [];
+  return readdirSync(`/proc/${daemon.pid}/fd`).flatMap((fd) => {
+    try {
+      const target = readlinkSync(`/proc/${daemon.pid}/fd/${fd}`);
+      return target.includes(`${daemon.runDir}/pods/`) || target.startsWith('net:[') ? [target] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Committed layers and images are meant to stay; so do logs, which are kubelet's. */
+function files(daemon: TestDaemon): string[] {
+  const roots = [daemon.runDir, daemon.dataDir, join(daemon.dir, 'cni'), daemon.ipamDir];
+  const kept = /\/(snapshots\/sha256|images\/|last_reserved_ip|lock$)/;
+  return roots
+    .filter((root) => existsSync(root))
+    .flatMap((root) => readdirSync(root, { recursive: true, encoding: 'utf8' }).map((name) => join(root, name)))
+    .filter((path) => !kept.test(path) && !path.includes('/snapshots/sha256'));
+}
