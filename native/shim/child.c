@@ -1,0 +1,82 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "shim.h"
+
+enum { MAX_ARGUMENTS = 65536 };
+
+int open_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0; }
+
+/* Only async-signal-safe calls from here on: this runs between fork and exec. */
+static _Noreturn void run_child(const struct spawn *spawn, char **argv, char **env, int failure) {
+  sigset_t none;
+  sigemptyset(&none);
+  for (int signo = 1; signo < NSIG; signo++) signal(signo, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  setsid();
+  umask(022);
+  /* What a descendant abandons then comes to the command and not to the shim: at a deadline all of it is in reach. */
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  bool ready = chdir(spawn->cwd) == 0;
+  for (int i = 0; ready && i < 3; i++) ready = dup2(spawn->stdio[i], i) == i;
+  /* Every descriptor of ours has close-on-exec already; this is for one that a library might have opened. */
+  syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+  if (ready) execve(argv[0], argv, env);
+  int err = errno;
+  if (write(failure, &err, sizeof err) < 0) _exit(126);
+  _exit(127);
+}
+
+static char **list_of(struct wire_strings strings) {
+  char **list = strings.count > MAX_ARGUMENTS ? NULL : calloc((size_t)strings.count + 1, sizeof *list);
+  const char *text = strings.first;
+  for (uint32_t i = 0; list && i < strings.count; i++, text = wire_next(text)) list[i] = (char *)(uintptr_t)text;
+  return list;
+}
+
+/* The argument with {console} replaced, in `out`; NULL if it has none or does not fit. */
+static char *with_console(const char *argument, const char *console, char out[300]) {
+  static const char mark[] = "{console}";
+  const char *at = strstr(argument, mark);
+  char before[160];
+  if (!at || (size_t)(at - argument) >= sizeof before) return NULL;
+  memcpy(before, argument, (size_t)(at - argument));
+  before[at - argument] = 0;
+  return join_parts(out, 300, (const char *const[]){before, console, at + sizeof mark - 1}, 3) ? out : NULL;
+}
+
+/* Starts a command in a session of its own; the caller keeps its stdio descriptors. Returns its pid or -errno.
+   *failure is to be read once it ended: it holds an errno if the command could not be executed, else nothing. */
+pid_t spawn_command(const struct spawn *spawn, int *failure) {
+  int ends[2];
+  char replaced[300];
+  if (spawn->argv.count == 0 || *spawn->argv.first != '/') return -EINVAL;
+  char **argv = list_of(spawn->argv), **env = list_of(spawn->env);
+  pid_t pid = argv && env ? 0 : -ENOMEM;
+  for (uint32_t i = 0; spawn->console && pid == 0 && i < spawn->argv.count; i++) {
+    char *argument = with_console(argv[i], spawn->console, replaced);
+    if (!argument) continue;
+    argv[i] = argument;
+    break;
+  }
+  if (pid == 0) pid = open_pipe(ends);
+  if (pid == 0) {
+    pid = fork();
+    if (pid == 0) run_child(spawn, argv, env, ends[1]);
+    if (pid < 0) {
+      pid = -errno;
+      close(ends[0]);
+    } else {
+      *failure = ends[0];
+    }
+    close(ends[1]);
+  }
+  free(argv);
+  free(env);
+  return pid;
+}

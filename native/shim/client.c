@@ -1,0 +1,224 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "shim.h"
+
+enum { MAX_CLIENTS = 64, FIRST_READ = 4096 };
+/* What may wait for a client that does not read; beyond it the connection ends, and the exit files tell the rest. */
+static const size_t max_waiting = (size_t)4 * SHIM_MAX_TO_DAEMON;
+
+struct outgoing {
+  struct outgoing *next;
+  uint8_t *data;
+  size_t size, sent;
+};
+struct client {
+  struct source source;
+  struct client *next;
+  uint64_t id;
+  uint8_t *data;
+  size_t size, capacity;
+  struct outgoing *first, **last;
+  size_t waiting;
+  bool broken;
+};
+static struct client *clients;
+static uint64_t last_id;
+static size_t open_clients;
+static struct source listener = {.fd = -1};
+
+static void client_free(struct client *client) {
+  for (struct client **at = &clients; *at; at = &(*at)->next) {
+    if (*at != client) continue;
+    *at = client->next;
+    break;
+  }
+  for (struct outgoing *frame; (frame = client->first);) {
+    client->first = frame->next;
+    free(frame->data);
+    free(frame);
+  }
+  source_close(&client->source);
+  free(client->data);
+  free(client);
+  open_clients--;
+}
+
+static void write_waiting(struct client *client) {
+  for (struct outgoing *frame; (frame = client->first);) {
+    ssize_t wrote = send(client->source.fd, frame->data + frame->sent, frame->size - frame->sent, MSG_NOSIGNAL);
+    if (wrote < 0) {
+      if (errno != EAGAIN && errno != EINTR) client->broken = true;
+      break;
+    }
+    client->waiting -= (size_t)wrote;
+    frame->sent += (size_t)wrote;
+    if (frame->sent < frame->size) break;
+    client->first = frame->next;
+    free(frame->data);
+    free(frame);
+  }
+  if (!client->first) client->last = &client->first;
+  client->source.events = client->first ? POLLIN | POLLOUT : POLLIN;
+}
+
+static void queue_frame(struct client *client, uint8_t *data, size_t size) {
+  struct outgoing *frame = client->broken ? NULL : malloc(sizeof *frame);
+  if (!frame || client->waiting + size > max_waiting) {
+    /* A reply that never comes would be worse than a connection that ends: the client then asks anew. */
+    shutdown(client->source.fd, SHUT_RDWR);
+    client->broken = true;
+    free(frame);
+    free(data);
+    return;
+  }
+  *frame = (struct outgoing){.data = data, .size = size};
+  *client->last = frame;
+  client->last = &frame->next;
+  client->waiting += size;
+  write_waiting(client);
+  if (client->broken) shutdown(client->source.fd, SHUT_RDWR);
+}
+
+void send_frame(uint64_t id, struct wire_writer *frame) {
+  bool whole = wire_end(frame);
+  for (struct client *client = clients; client; client = client->next) {
+    if (id != EVERY_CLIENT && client->id != id) continue;
+    uint8_t *copy = whole ? frame->data : NULL;
+    if (whole && id == EVERY_CLIENT && (copy = malloc(frame->size))) memcpy(copy, frame->data, frame->size);
+    if (!copy) {
+      shutdown(client->source.fd, SHUT_RDWR);
+      client->broken = true;
+      continue;
+    }
+    queue_frame(client, copy, frame->size);
+    if (id != EVERY_CLIENT) return;
+  }
+  free(frame->data);
+}
+
+void send_failed(uint64_t client, uint32_t request, enum shim_failure kind, int err, const char *step,
+                 const char *about) {
+  char text[600];
+  join(text, step, *about ? " " : "", about);
+  SEND(client, failed, FAILED, request, .kind = kind, .error = (uint32_t)(err < 0 ? -err : err), .step = text);
+}
+
+void send_done(uint64_t client, uint32_t request) {
+  struct wire_writer frame = wire_begin(SHIM_DONE, request);
+  send_frame(client, &frame);
+}
+
+/* Handles every whole frame. False if the client does not speak the protocol. */
+static bool take_frames(struct client *client) {
+  size_t at = 0;
+  while (client->size - at >= WIRE_LENGTH) {
+    uint32_t length;
+    memcpy(&length, client->data + at, sizeof length);
+    if (length < WIRE_HEADER - WIRE_LENGTH || length > SHIM_MAX_TO_SHIM) return false;
+    if (client->size - at - WIRE_LENGTH < length) break;
+    uint16_t type;
+    uint32_t request;
+    const uint8_t *frame = client->data + at;
+    memcpy(&type, frame + 4, sizeof type);
+    memcpy(&request, frame + 6, sizeof request);
+    struct wire_reader from = {.at = frame + WIRE_HEADER, .end = frame + WIRE_LENGTH + length};
+    request_handle(client->id, type, request, &from);
+    at += WIRE_LENGTH + length;
+  }
+  client->size -= at;
+  memmove(client->data, client->data + at, client->size);
+  if (client->size == 0) { /* an idle connection holds no memory */
+    free(client->data);
+    client->data = NULL;
+    client->capacity = 0;
+  }
+  return true;
+}
+
+static bool make_room(struct client *client) {
+  size_t wanted = FIRST_READ;
+  if (client->size >= WIRE_LENGTH) {
+    uint32_t length;
+    memcpy(&length, client->data, sizeof length); /* take_frames checked it */
+    if ((size_t)length + WIRE_LENGTH > wanted) wanted = (size_t)length + WIRE_LENGTH;
+  }
+  if (wanted <= client->capacity) return true;
+  uint8_t *data = realloc(client->data, wanted);
+  if (!data) return false;
+  client->data = data;
+  client->capacity = wanted;
+  return true;
+}
+
+static void client_ready(struct source *source) {
+  struct client *client = container_of(source, struct client, source);
+  write_waiting(client);
+  if (client->broken || !make_room(client)) {
+    client_free(client);
+    return;
+  }
+  ssize_t got = read(source->fd, client->data + client->size, client->capacity - client->size);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (got > 0) client->size += (size_t)got;
+  if (got <= 0 || !take_frames(client) || client->broken) client_free(client);
+}
+
+int client_open(int fd) {
+  struct client *client = open_clients < MAX_CLIENTS ? calloc(1, sizeof *client) : NULL;
+  if (!client || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+      source_open(&client->source, fd, POLLIN, client_ready)) {
+    free(client);
+    close(fd);
+    return -ENOMEM;
+  }
+  client->id = ++last_id;
+  client->last = &client->first;
+  client->next = clients;
+  clients = client;
+  open_clients++;
+  return 0;
+}
+
+static void accept_client(struct source *source) {
+  int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return;
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || (peer.uid != 0 && peer.uid != geteuid())) close(fd);
+  else if (client_open(fd)) complain("cannot serve", "another connection", ENOMEM);
+}
+
+int clients_listen(const char *name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  memcpy(address.sun_path, name, strlen(name) + 1);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  /* A file that nobody listens on is what a killed shim left; a live one is not ours to replace. */
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+    close(fd);
+    return -EADDRINUSE;
+  }
+  unlink(name);
+  mode_t before = umask(0177);
+  int failed = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0 ? -errno : 0;
+  umask(before);
+  if (!failed) failed = source_open(&listener, fd, POLLIN, accept_client);
+  if (failed) close(fd);
+  return failed;
+}
+
+bool clients_busy(void) {
+  for (struct client *client = clients; client; client = client->next)
+    if (client->first && !client->broken) return true;
+  return false;
+}
+
+void clients_close(void) {
+  source_close(&listener);
+  while (clients) client_free(clients);
+}

@@ -1,0 +1,299 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "shim.h"
+
+enum { MAX_JOBS = 2048, GRACE_MS = 2000, RUNTIME_OUTPUT = 65536, NAME_SIZE = 200 };
+enum kind { RUN, START, EXEC };
+
+/* A command in flight. RUN ends with the command; START and EXEC go on with the process that it made, START by
+   handing it to process.c, EXEC by waiting for it here. */
+struct job {
+  struct job *next;
+  uint64_t client;
+  uint32_t request;
+  enum kind kind;
+  pid_t command, target; /* 0: not there, or reaped */
+  int failure, status;
+  bool started, timed_out, stopped, ended;
+  uint32_t deadline_ms, drain_ms;
+  struct timer deadline, drain;
+  struct stream *stream[2];
+  struct process *process;
+  struct console console;
+  char *pid_file;
+  char name[NAME_SIZE];
+};
+static struct job *jobs;
+static size_t running;
+
+static void job_free(struct job *job) {
+  for (struct job **at = &jobs; *at; at = &(*at)->next) {
+    if (*at != job) continue;
+    *at = job->next;
+    running--;
+    break;
+  }
+  timer_stop(&job->deadline);
+  timer_stop(&job->drain);
+  for (int i = 0; i < 2; i++) stream_free(job->stream[i]);
+  if (job->process) process_free(job->process);
+  int master = console_take(&job->console);
+  close_held(&master);
+  close_held(&job->failure);
+  if (job->pid_file) unlink(job->pid_file);
+  free(job->pid_file);
+  free(job);
+}
+
+static void fail(struct job *job, int err, const char *step, const char *about) {
+  send_failed(job->client, job->request, SHIM_FAILED_SYSTEM, err, step, about);
+  job_free(job);
+}
+
+static struct wire_bytes captured(const struct stream *stream) {
+  return stream ? (struct wire_bytes){stream->data, (uint32_t)stream->size} : (struct wire_bytes){0};
+}
+
+static void finish(struct job *job, pid_t pid) {
+  const struct stream *out = job->stream[0], *err = job->stream[1];
+  SEND(job->client, result, RESULT, job->request, .pid = (uint32_t)pid, .started = job->started,
+       .code = exit_code(job->status), .signal = exit_signal(job->status), .timed_out = job->timed_out,
+       .stdout_truncated = out && out->truncated, .stderr_truncated = err && err->truncated,
+       .stdout = captured(out), .stderr = captured(err));
+  job_free(job);
+}
+
+static void settle(void *owner) {
+  struct job *job = owner;
+  if (job->ended && stream_ended(job->stream[0]) && stream_ended(job->stream[1])) finish(job, 0);
+}
+
+static void drained(struct timer *timer) { finish(container_of(timer, struct job, drain), 0); }
+
+/* The process that counts is gone; its streams may be open in what it left behind, which gets a bounded time. */
+static void end(struct job *job, int status) {
+  job->status = status;
+  job->ended = true;
+  timer_stop(&job->deadline);
+  for (int i = 0; i < 2; i++) stream_drain(job->stream[i]);
+  timer_arm(&job->drain, job->drain_ms, drained);
+  settle(job);
+}
+
+static void give_up(struct timer *timer) {
+  struct job *job = container_of(timer, struct job, deadline);
+  complain("killed, yet it does not end:", job->name, ETIMEDOUT);
+  job->command = job->target = 0; /* whenever it ends, it is reaped as a stranger */
+  end(job, SIGKILL);
+}
+
+static void stop(struct job *job) {
+  if (job->ended || job->stopped) return;
+  job->stopped = true;
+  timer_arm(&job->deadline, GRACE_MS, give_up);
+  tree_kill(job->command ? job->command : job->target);
+}
+
+static void expire(struct timer *timer) {
+  struct job *job = container_of(timer, struct job, deadline);
+  job->timed_out = true;
+  stop(job);
+}
+
+static pid_t read_pid(const char *path) {
+  char text[32];
+  ssize_t size = read_file(path, text, sizeof text);
+  if (size < 0) return (pid_t)size;
+  int64_t pid = 0;
+  const char *at = text;
+  for (; *at >= '0' && *at <= '9' && at - text < 10; at++) pid = pid * 10 + (*at - '0');
+  return at == text || (*at && *at != '\n') || pid <= 1 || pid > INT32_MAX ? -EINVAL : (pid_t)pid;
+}
+
+static void hand_over(struct job *job, pid_t pid, int master, bool gone, int status) {
+  struct process *process = job->process;
+  for (int i = 0; i < 2; i++) process->stream[i] = job->stream[i];
+  job->stream[0] = job->stream[1] = NULL;
+  job->process = NULL;
+  if (master >= 0) { /* a terminal's output comes from its master; the pipes carried the OCI runtime's own */
+    for (int i = 0; i < 2; i++) stream_free(process->stream[i]);
+    process->input = fcntl(master, F_DUPFD_CLOEXEC, 3);
+    process->stream[0] = stream_open(master, "stdout", 0);
+    process->stream[1] = NULL;
+  }
+  process_started(process, pid);
+  job->started = true;
+  job->status = 0;
+  finish(job, pid);
+  if (gone) process_ended(process, status);
+}
+
+/* The OCI runtime did its work: what it made is our child now, or was and has ended. */
+static void adopt(struct job *job) {
+  int status = 0;
+  pid_t pid = read_pid(job->pid_file);
+  if (pid < 0) return fail(job, pid, "read a pid that the OCI runtime wrote to", job->pid_file);
+  int claim = orphan_claim(pid, &status);
+  if (claim < 0) return fail(job, claim, "adopt the process that the OCI runtime named in", job->pid_file);
+  if (job->kind == START) {
+    int master = job->console.name[0] ? console_take(&job->console) : -1;
+    if (job->console.name[0] && master < 0) {
+      if (!claim) tree_kill(pid);
+      return fail(job, EPIPE, "take a terminal from", job->name);
+    }
+    return hand_over(job, pid, master, claim, status);
+  }
+  job->started = true;
+  if (claim) return end(job, status);
+  job->target = pid;
+  if (job->deadline_ms) timer_arm(&job->deadline, job->deadline_ms, expire);
+  else timer_stop(&job->deadline);
+}
+
+static void command_ended(struct job *job, int status) {
+  int err = 0;
+  if (read(job->failure, &err, sizeof err) == sizeof err) return fail(job, err, "run", job->name);
+  if (job->kind != RUN && status == 0 && !job->stopped) adopt(job);
+  else end(job, status);
+}
+
+bool jobs_reaped(pid_t pid, int status) {
+  for (struct job *job = jobs; job; job = job->next) {
+    if (pid != job->command && pid != job->target) continue;
+    bool command = pid == job->command;
+    job->command = job->target = 0;
+    if (command) command_ended(job, status);
+    else end(job, status);
+    return true;
+  }
+  return false;
+}
+
+static struct job *job_new(uint64_t client, uint32_t request, enum kind kind, const char *pid_file) {
+  struct job *job = running < MAX_JOBS ? calloc(1, sizeof *job) : NULL;
+  if (job && *pid_file && !(job->pid_file = strdup(pid_file))) {
+    free(job);
+    job = NULL;
+  }
+  if (!job) {
+    send_failed(client, request, SHIM_FAILED_BUSY, ENOMEM, "take on another command", "");
+    return NULL;
+  }
+  job->client = client;
+  job->request = request;
+  job->kind = kind;
+  job->failure = job->console.master = job->console.source.fd = -1;
+  job->next = jobs;
+  jobs = job;
+  running++;
+  return job;
+}
+
+/* Takes stdio[0], whatever comes of it; -errno there is the reason why it could not be opened. */
+static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t deadline_ms) {
+  static const char *const names[] = {"stdout", "stderr"};
+  int ends[2][2] = {{-1, -1}, {-1, -1}}, failed = spawn->stdio[0] < 0 ? spawn->stdio[0] : 0;
+  if (spawn->argv.count) join(job->name, spawn->argv.first);
+  for (int i = 0; i < 2 && !failed; i++) {
+    failed = open_pipe(ends[i]);
+    spawn->stdio[i + 1] = ends[i][1];
+    if (failed) break;
+    job->stream[i] = stream_open(ends[i][0], names[i], limit);
+    if (!job->stream[i]) failed = -ENOMEM;
+    else {
+      job->stream[i]->closed = settle;
+      job->stream[i]->owner = job;
+    }
+  }
+  if (!failed) {
+    pid_t pid = spawn_command(spawn, &job->failure);
+    if (pid < 0) failed = pid;
+    else job->command = pid;
+  }
+  close_held(&spawn->stdio[0]);
+  close_held(&ends[0][1]);
+  close_held(&ends[1][1]);
+  if (failed) {
+    fail(job, failed, "run", job->name);
+    return false;
+  }
+  timer_arm(&job->deadline, deadline_ms, expire);
+  return true;
+}
+
+static int open_null(void) {
+  int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+/* A file in memory needs nobody to feed it. */
+static int open_input(struct wire_bytes bytes) {
+  if (bytes.size == 0) return open_null();
+  int fd = memfd_create("stdin", MFD_CLOEXEC);
+  if (fd < 0) return -errno;
+  for (uint32_t done = 0; done < bytes.size;) {
+    ssize_t wrote = write(fd, bytes.data + done, bytes.size - done);
+    if (wrote < 0) {
+      int err = errno;
+      close(fd);
+      return -err;
+    }
+    done += (uint32_t)wrote;
+  }
+  lseek(fd, 0, SEEK_SET);
+  return fd;
+}
+
+void job_run(uint64_t client, uint32_t request, const struct shim_run *want) {
+  struct job *job = job_new(client, request, RUN, "");
+  if (!job) return;
+  job->drain_ms = want->drain_ms;
+  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {open_input(want->stdin)}};
+  begin(job, &spawn, want->max_output, want->deadline_ms);
+}
+
+void job_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
+  struct job *job = job_new(client, request, EXEC, want->pid_file);
+  if (!job) return;
+  job->drain_ms = want->drain_ms;
+  job->deadline_ms = want->deadline_ms;
+  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {open_null()}};
+  begin(job, &spawn, want->max_output, want->start_deadline_ms);
+}
+
+void job_start(uint64_t client, uint32_t request, const struct shim_start *want) {
+  int err, input[2] = {-1, -1};
+  struct job *job = job_new(client, request, START, want->pid_file);
+  if (!job) return;
+  job->drain_ms = want->drain_ms;
+  if (!(job->process = process_new(want, &err))) return fail(job, err, "track", want->key);
+  if (want->tty && (err = console_open(&job->console))) return fail(job, err, "open the console socket of", want->key);
+  if (want->stdin && !want->tty) {
+    if ((err = open_pipe(input))) return fail(job, err, "open the standard input of", want->key);
+    job->process->input = input[1];
+  } else {
+    input[0] = open_null();
+  }
+  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {input[0]},
+                        .console = want->tty ? job->console.path : NULL};
+  begin(job, &spawn, RUNTIME_OUTPUT, want->deadline_ms);
+}
+
+bool job_cancel(uint64_t client, uint32_t request) {
+  for (struct job *job = jobs; job; job = job->next) {
+    if (job->client != client || job->request != request) continue;
+    stop(job);
+    return true;
+  }
+  return false;
+}
+
+bool jobs_running(void) { return running > 0; }
+
+void jobs_kill(void) {
+  for (struct job *job = jobs; job; job = job->next) stop(job);
+}

@@ -1,0 +1,105 @@
+/* berth-shim <podDir>: keeps the processes of one pod. Descriptor 3, where there is one, is its first connection. */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "shim.h"
+
+enum { FIRST_CLIENT = 3, SHUTDOWN_MS = 3000, FLUSH_MS = 1000 };
+static const char socket_name[] = "shim.sock";
+static struct {
+  bool wanted;
+  uint64_t client, until;
+  uint32_t request;
+  struct timer wake; /* so that poll() ends when nothing else happens */
+} ending;
+
+static void wake(struct timer *timer) { (void)timer; }
+
+bool shutting_down(void) { return ending.wanted; }
+
+bool shutdown_wanted(uint64_t client, uint32_t request, bool force) {
+  if (!force && processes_running()) return false;
+  ending.client = client;
+  ending.request = request;
+  if (ending.wanted) return true;
+  ending.wanted = true;
+  ending.until = now_ms() + SHUTDOWN_MS;
+  jobs_kill();
+  processes_kill();
+  sandbox_stop(NO_CLIENT, 0);
+  timer_arm(&ending.wake, SHUTDOWN_MS, wake);
+  return true;
+}
+
+static void reap(struct source *source) {
+  struct signalfd_siginfo info;
+  int status;
+  while (read(source->fd, &info, sizeof info) > 0) continue;
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+    if (!sandbox_reaped(pid, status) && !jobs_reaped(pid, status) && !processes_reaped(pid, status) && jobs_running())
+      orphan_note(pid, status);
+  if (!jobs_running()) orphans_forget();
+}
+
+static int watch_children(struct source *source) {
+  sigset_t children;
+  sigemptyset(&children);
+  sigaddset(&children, SIGCHLD);
+  if (sigprocmask(SIG_SETMASK, &children, NULL) < 0) return -errno;
+  int fd = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+  return fd < 0 ? -errno : source_open(source, fd, POLLIN, reap);
+}
+
+static int prepare(const char *folder, struct source *children) {
+  static const int ignored[] = {SIGPIPE, SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGXFSZ, SIGUSR1, SIGUSR2};
+  struct stat first;
+  for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) signal(ignored[i], SIG_IGN);
+  umask(077);
+  for (int fd = 0; fd < 3; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return -EBADF; /* not O_CLOEXEC: it is stdio */
+  syscall(SYS_close_range, FIRST_CLIENT + 1, ~0U, 0);
+  if (chdir(folder) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) return -errno;
+  /* Fixed thresholds: else one large capture teaches malloc to keep tens of megabytes for ever. */
+  mallopt(M_MMAP_THRESHOLD, 65536);
+  mallopt(M_TRIM_THRESHOLD, 65536);
+  int failed = watch_children(children);
+  if (!failed) failed = clients_listen(socket_name);
+  if (!failed && fstat(FIRST_CLIENT, &first) == 0)
+    failed = S_ISSOCK(first.st_mode) ? client_open(FIRST_CLIENT) : -ENOTSOCK;
+  return failed;
+}
+
+int main(int argc, char **argv) {
+  struct source children;
+  if (argc != 2) {
+    complain("usage: berth-shim", "<folder of the pod>", EINVAL);
+    return 2;
+  }
+  int failed = prepare(argv[1], &children);
+  if (failed) {
+    complain("cannot start in", argv[1], -failed);
+    return 1;
+  }
+  while (!failed) {
+    failed = loop_turn();
+    if (!ending.wanted) continue;
+    bool busy = jobs_running() || processes_running() || sandbox_pid();
+    if (!busy || now_ms() > ending.until) break;
+  }
+  if (failed) complain("cannot wait for", "events", -failed);
+  unlink(socket_name);
+  if (ending.wanted) send_done(ending.client, ending.request);
+  processes_forget();
+  timer_arm(&ending.wake, FLUSH_MS, wake);
+  while (clients_busy() && ending.wake.at) loop_turn();
+  clients_close();
+  return failed ? 1 : 0;
+}

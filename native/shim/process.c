@@ -1,0 +1,157 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "shim.h"
+
+enum { MAX_PROCESSES = 4096, MAX_KEY = 128, RETRY_MS = 1000 };
+static struct process *processes;
+
+uint32_t exit_code(int status) {
+  return WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 128 + exit_signal(status);
+}
+
+struct process *process_find(const char *key) {
+  struct process *process = processes;
+  while (process && strcmp(process->key, key) != 0) process = process->next;
+  return process;
+}
+
+/* A key stands in the exit file as it is, so it holds nothing that JSON would escape. */
+static bool good_key(const char *key) {
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-";
+  size_t size = strlen(key);
+  return size > 0 && size <= MAX_KEY && strspn(key, allowed) == size && strcmp(key, "pause") != 0;
+}
+
+struct process *process_new(const struct shim_start *want, int *err) {
+  size_t count = 0;
+  for (struct process *other = processes; other; other = other->next) count++;
+  *err = !good_key(want->key) ? EINVAL : process_find(want->key) ? EEXIST : count >= MAX_PROCESSES ? EAGAIN : 0;
+  struct process *process = *err ? NULL : calloc(1, sizeof *process);
+  if (!process) {
+    if (!*err) *err = ENOMEM;
+    return NULL;
+  }
+  process->input = process->log.fd = -1;
+  process->next = processes;
+  processes = process;
+  process->key = strdup(want->key);
+  process->oom_file = strdup(want->oom_file);
+  process->exit_file = strdup(want->exit_file);
+  process->log.path = strdup(want->log_path);
+  if (!process->key || !process->oom_file || !process->exit_file || !process->log.path) *err = ENOMEM;
+  else if (*want->log_path && (process->log.fd = log_open(want->log_path)) < 0) *err = -process->log.fd;
+  if (!*err) return process;
+  process_free(process);
+  return NULL;
+}
+
+void process_free(struct process *process) {
+  for (struct process **at = &processes; *at; at = &(*at)->next) {
+    if (*at != process) continue;
+    *at = process->next;
+    break;
+  }
+  timer_stop(&process->retry);
+  for (int i = 0; i < 2; i++) stream_free(process->stream[i]);
+  close_held(&process->input);
+  close_held(&process->log.fd);
+  free(process->log.path);
+  free(process->key);
+  free(process->oom_file);
+  free(process->exit_file);
+  free(process);
+}
+
+void process_started(struct process *process, pid_t pid) {
+  process->pid = pid;
+  process->running = true;
+  for (int i = 0; i < 2; i++) {
+    if (!process->stream[i]) continue;
+    process->stream[i]->closed = NULL;
+    stream_to_log(process->stream[i], &process->log);
+  }
+}
+
+/* memory.events and memory.oom_control both say `oom_kill <count>` on a line of its own. */
+static bool oom_killed(const char *path) {
+  char text[1024] = "\n";
+  if (!*path || read_file(path, text + 1, sizeof text - 1) < 0) return false; /* its cgroup is gone: nothing is known */
+  const char *line = strstr(text, "\noom_kill ");
+  return line && line[10] != '0';
+}
+
+/* Temporary file and rename: a reader sees the whole record or none. */
+static int write_exit_file(const struct process *process) {
+  char text[512], temporary[4096], pid[24], code[24], signo[24], second[24], nano[24];
+  if (!*process->exit_file) return 0;
+  join(text, "{\"v\":1,\"key\":\"", process->key, "\",\"pid\":", decimal(pid, (uint64_t)process->pid, 1),
+       ",\"code\":", decimal(code, exit_code(process->status), 1),
+       ",\"signal\":", decimal(signo, exit_signal(process->status), 1),
+       ",\"oomKilled\":", process->oom_killed ? "true" : "false", ",\"at\":\"",
+       decimal(second, (uint64_t)process->at.tv_sec, 1), ".", decimal(nano, (uint64_t)process->at.tv_nsec, 9), "\"}\n");
+  if (!join(temporary, process->exit_file, ".tmp")) return -ENAMETOOLONG;
+  int failed = write_file(temporary, O_CREAT | O_TRUNC, text, strlen(text));
+  if (!failed && rename(temporary, process->exit_file) < 0) failed = -errno;
+  if (failed) unlink(temporary);
+  return failed;
+}
+
+static void record_exit(struct timer *timer) {
+  struct process *process = container_of(timer, struct process, retry);
+  int failed = write_exit_file(process);
+  if (!failed) return;
+  complain("cannot write the exit file", process->exit_file, -failed);
+  timer_arm(timer, RETRY_MS, record_exit);
+}
+
+void process_ended(struct process *process, int status) {
+  clock_gettime(CLOCK_REALTIME, &process->at);
+  process->running = false;
+  process->ended = true;
+  process->status = status;
+  for (int i = 0; i < 2; i++) stream_drain(process->stream[i]);
+  process->oom_killed = oom_killed(process->oom_file);
+  record_exit(&process->retry);
+  SEND(EVERY_CLIENT, exit, EXIT, 0, .key = process->key, .pid = (uint32_t)process->pid, .code = exit_code(status),
+       .signal = exit_signal(status), .oom_killed = process->oom_killed, .at_seconds = (uint64_t)process->at.tv_sec,
+       .at_nanos = (uint32_t)process->at.tv_nsec);
+}
+
+bool processes_reaped(pid_t pid, int status) {
+  for (struct process *process = processes; process; process = process->next) {
+    if (!process->running || process->pid != pid) continue;
+    process_ended(process, status);
+    return true;
+  }
+  return false;
+}
+
+void processes_forget(void) {
+  while (processes) process_free(processes);
+}
+
+bool processes_running(void) {
+  for (struct process *process = processes; process; process = process->next)
+    if (process->running) return true;
+  return false;
+}
+
+void processes_kill(void) {
+  for (struct process *process = processes; process; process = process->next)
+    if (process->running) tree_kill(process->pid);
+}
+
+void processes_list(uint64_t client, uint32_t request) {
+  for (struct process *process = processes; process; process = process->next) {
+    if (!process->running && !process->ended) continue; /* its OCI runtime is still at work */
+    SEND(client, entry, ENTRY, request, .key = process->key, .ended = process->ended, .pid = (uint32_t)process->pid,
+         .code = process->ended ? exit_code(process->status) : 0, .signal = exit_signal(process->status),
+         .oom_killed = process->oom_killed, .at_seconds = (uint64_t)process->at.tv_sec,
+         .at_nanos = (uint32_t)process->at.tv_nsec, .lost_bytes = process->log.lost_bytes,
+         .lost_lines = process->log.lost_lines);
+  }
+  SEND(client, listed, LISTED, request, .pause_pid = (uint32_t)sandbox_pid());
+}

@@ -1,0 +1,472 @@
+/* Printed by scripts/gen-shim-header.ts from proto/shim.ts: change the table, not this file. */
+#ifndef BERTH_PROTOCOL_H
+#define BERTH_PROTOCOL_H
+#include "wire.h"
+
+#define SHIM_VERSION 1
+#define SHIM_MAX_TO_SHIM 4194304
+#define SHIM_MAX_TO_DAEMON 41943040
+#define SHIM_MAX_CAPTURE 16777216
+
+enum shim_message {
+  SHIM_HELLO = 1,
+  SHIM_SANDBOX = 2,
+  SHIM_STOP_SANDBOX = 3,
+  SHIM_RUN = 4,
+  SHIM_START = 5,
+  SHIM_EXEC = 6,
+  SHIM_SIGNAL = 7,
+  SHIM_REOPEN_LOG = 8,
+  SHIM_LIST = 9,
+  SHIM_FORGET = 10,
+  SHIM_CANCEL = 11,
+  SHIM_SHUTDOWN = 12,
+  SHIM_DONE = 64,
+  SHIM_FAILED = 65,
+  SHIM_WELCOME = 66,
+  SHIM_SANDBOXED = 67,
+  SHIM_RESULT = 68,
+  SHIM_SIGNALLED = 69,
+  SHIM_ENTRY = 70,
+  SHIM_LISTED = 71,
+  SHIM_EXIT = 128,
+  SHIM_PAUSE_EXIT = 129,
+};
+
+enum shim_failure {
+  SHIM_FAILED_SYSTEM = 1,
+  SHIM_FAILED_INVALID = 2,
+  SHIM_FAILED_NOT_FOUND = 3,
+  SHIM_FAILED_EXISTS = 4,
+  SHIM_FAILED_NOT_RUNNING = 5,
+  SHIM_FAILED_BUSY = 6,
+  SHIM_FAILED_UNSUPPORTED = 7,
+};
+
+/* Every message that has fields: X(lower, UPPER). */
+#define SHIM_MESSAGES(X) \
+  X(hello, HELLO) \
+  X(sandbox, SANDBOX) \
+  X(run, RUN) \
+  X(start, START) \
+  X(exec, EXEC) \
+  X(signal, SIGNAL) \
+  X(reopen_log, REOPEN_LOG) \
+  X(forget, FORGET) \
+  X(cancel, CANCEL) \
+  X(shutdown, SHUTDOWN) \
+  X(failed, FAILED) \
+  X(welcome, WELCOME) \
+  X(sandboxed, SANDBOXED) \
+  X(result, RESULT) \
+  X(signalled, SIGNALLED) \
+  X(entry, ENTRY) \
+  X(listed, LISTED) \
+  X(exit, EXIT) \
+  X(pause_exit, PAUSE_EXIT)
+
+struct shim_hello {
+  uint32_t version;
+};
+static inline bool shim_read_hello(struct wire_reader *from, struct shim_hello *to) {
+  to->version = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_hello(struct wire_writer *to, const struct shim_hello *from) {
+  wire_write_u32(to, from->version);
+}
+
+struct shim_sandbox {
+  bool network;
+  bool pid;
+  bool ipc;
+  bool uts;
+  const char *hostname;
+  const char *netns_path;
+  struct wire_strings sysctls;
+  struct wire_strings cgroup_procs;
+  bool adjust_oom;
+  int32_t oom_score_adj;
+  const char *uid_map;
+  const char *gid_map;
+};
+static inline bool shim_read_sandbox(struct wire_reader *from, struct shim_sandbox *to) {
+  to->network = wire_read_bool(from);
+  to->pid = wire_read_bool(from);
+  to->ipc = wire_read_bool(from);
+  to->uts = wire_read_bool(from);
+  to->hostname = wire_read_string(from);
+  to->netns_path = wire_read_string(from);
+  to->sysctls = wire_read_strings(from);
+  to->cgroup_procs = wire_read_strings(from);
+  to->adjust_oom = wire_read_bool(from);
+  to->oom_score_adj = wire_read_i32(from);
+  to->uid_map = wire_read_string(from);
+  to->gid_map = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_sandbox(struct wire_writer *to, const struct shim_sandbox *from) {
+  wire_write_bool(to, from->network);
+  wire_write_bool(to, from->pid);
+  wire_write_bool(to, from->ipc);
+  wire_write_bool(to, from->uts);
+  wire_write_string(to, from->hostname);
+  wire_write_string(to, from->netns_path);
+  wire_write_strings(to, from->sysctls);
+  wire_write_strings(to, from->cgroup_procs);
+  wire_write_bool(to, from->adjust_oom);
+  wire_write_i32(to, from->oom_score_adj);
+  wire_write_string(to, from->uid_map);
+  wire_write_string(to, from->gid_map);
+}
+
+struct shim_run {
+  struct wire_strings argv;
+  struct wire_strings env;
+  const char *cwd;
+  struct wire_bytes stdin;
+  uint32_t deadline_ms;
+  uint32_t drain_ms;
+  uint32_t max_output;
+};
+static inline bool shim_read_run(struct wire_reader *from, struct shim_run *to) {
+  to->argv = wire_read_strings(from);
+  to->env = wire_read_strings(from);
+  to->cwd = wire_read_string(from);
+  to->stdin = wire_read_bytes(from);
+  to->deadline_ms = wire_read_u32(from);
+  to->drain_ms = wire_read_u32(from);
+  to->max_output = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_run(struct wire_writer *to, const struct shim_run *from) {
+  wire_write_strings(to, from->argv);
+  wire_write_strings(to, from->env);
+  wire_write_string(to, from->cwd);
+  wire_write_bytes(to, from->stdin);
+  wire_write_u32(to, from->deadline_ms);
+  wire_write_u32(to, from->drain_ms);
+  wire_write_u32(to, from->max_output);
+}
+
+struct shim_start {
+  const char *key;
+  struct wire_strings argv;
+  struct wire_strings env;
+  const char *cwd;
+  uint32_t deadline_ms;
+  uint32_t drain_ms;
+  const char *pid_file;
+  bool stdin;
+  bool tty;
+  const char *log_path;
+  const char *oom_file;
+  const char *exit_file;
+};
+static inline bool shim_read_start(struct wire_reader *from, struct shim_start *to) {
+  to->key = wire_read_string(from);
+  to->argv = wire_read_strings(from);
+  to->env = wire_read_strings(from);
+  to->cwd = wire_read_string(from);
+  to->deadline_ms = wire_read_u32(from);
+  to->drain_ms = wire_read_u32(from);
+  to->pid_file = wire_read_string(from);
+  to->stdin = wire_read_bool(from);
+  to->tty = wire_read_bool(from);
+  to->log_path = wire_read_string(from);
+  to->oom_file = wire_read_string(from);
+  to->exit_file = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_start(struct wire_writer *to, const struct shim_start *from) {
+  wire_write_string(to, from->key);
+  wire_write_strings(to, from->argv);
+  wire_write_strings(to, from->env);
+  wire_write_string(to, from->cwd);
+  wire_write_u32(to, from->deadline_ms);
+  wire_write_u32(to, from->drain_ms);
+  wire_write_string(to, from->pid_file);
+  wire_write_bool(to, from->stdin);
+  wire_write_bool(to, from->tty);
+  wire_write_string(to, from->log_path);
+  wire_write_string(to, from->oom_file);
+  wire_write_string(to, from->exit_file);
+}
+
+struct shim_exec {
+  struct wire_strings argv;
+  struct wire_strings env;
+  const char *cwd;
+  const char *pid_file;
+  uint32_t start_deadline_ms;
+  uint32_t deadline_ms;
+  uint32_t drain_ms;
+  uint32_t max_output;
+};
+static inline bool shim_read_exec(struct wire_reader *from, struct shim_exec *to) {
+  to->argv = wire_read_strings(from);
+  to->env = wire_read_strings(from);
+  to->cwd = wire_read_string(from);
+  to->pid_file = wire_read_string(from);
+  to->start_deadline_ms = wire_read_u32(from);
+  to->deadline_ms = wire_read_u32(from);
+  to->drain_ms = wire_read_u32(from);
+  to->max_output = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_exec(struct wire_writer *to, const struct shim_exec *from) {
+  wire_write_strings(to, from->argv);
+  wire_write_strings(to, from->env);
+  wire_write_string(to, from->cwd);
+  wire_write_string(to, from->pid_file);
+  wire_write_u32(to, from->start_deadline_ms);
+  wire_write_u32(to, from->deadline_ms);
+  wire_write_u32(to, from->drain_ms);
+  wire_write_u32(to, from->max_output);
+}
+
+struct shim_signal {
+  const char *key;
+  uint32_t signo;
+  bool all;
+};
+static inline bool shim_read_signal(struct wire_reader *from, struct shim_signal *to) {
+  to->key = wire_read_string(from);
+  to->signo = wire_read_u32(from);
+  to->all = wire_read_bool(from);
+  return !from->bad;
+}
+static inline void shim_write_signal(struct wire_writer *to, const struct shim_signal *from) {
+  wire_write_string(to, from->key);
+  wire_write_u32(to, from->signo);
+  wire_write_bool(to, from->all);
+}
+
+struct shim_reopen_log {
+  const char *key;
+};
+static inline bool shim_read_reopen_log(struct wire_reader *from, struct shim_reopen_log *to) {
+  to->key = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_reopen_log(struct wire_writer *to, const struct shim_reopen_log *from) {
+  wire_write_string(to, from->key);
+}
+
+struct shim_forget {
+  const char *key;
+};
+static inline bool shim_read_forget(struct wire_reader *from, struct shim_forget *to) {
+  to->key = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_forget(struct wire_writer *to, const struct shim_forget *from) {
+  wire_write_string(to, from->key);
+}
+
+struct shim_cancel {
+  uint32_t request;
+};
+static inline bool shim_read_cancel(struct wire_reader *from, struct shim_cancel *to) {
+  to->request = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_cancel(struct wire_writer *to, const struct shim_cancel *from) {
+  wire_write_u32(to, from->request);
+}
+
+struct shim_shutdown {
+  bool force;
+};
+static inline bool shim_read_shutdown(struct wire_reader *from, struct shim_shutdown *to) {
+  to->force = wire_read_bool(from);
+  return !from->bad;
+}
+static inline void shim_write_shutdown(struct wire_writer *to, const struct shim_shutdown *from) {
+  wire_write_bool(to, from->force);
+}
+
+struct shim_failed {
+  uint32_t kind;
+  uint32_t error;
+  const char *step;
+};
+static inline bool shim_read_failed(struct wire_reader *from, struct shim_failed *to) {
+  to->kind = wire_read_u32(from);
+  to->error = wire_read_u32(from);
+  to->step = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_failed(struct wire_writer *to, const struct shim_failed *from) {
+  wire_write_u32(to, from->kind);
+  wire_write_u32(to, from->error);
+  wire_write_string(to, from->step);
+}
+
+struct shim_welcome {
+  uint32_t version;
+  uint32_t shim_pid;
+  uint32_t pause_pid;
+};
+static inline bool shim_read_welcome(struct wire_reader *from, struct shim_welcome *to) {
+  to->version = wire_read_u32(from);
+  to->shim_pid = wire_read_u32(from);
+  to->pause_pid = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_welcome(struct wire_writer *to, const struct shim_welcome *from) {
+  wire_write_u32(to, from->version);
+  wire_write_u32(to, from->shim_pid);
+  wire_write_u32(to, from->pause_pid);
+}
+
+struct shim_sandboxed {
+  uint32_t pause_pid;
+  bool oom_clamped;
+};
+static inline bool shim_read_sandboxed(struct wire_reader *from, struct shim_sandboxed *to) {
+  to->pause_pid = wire_read_u32(from);
+  to->oom_clamped = wire_read_bool(from);
+  return !from->bad;
+}
+static inline void shim_write_sandboxed(struct wire_writer *to, const struct shim_sandboxed *from) {
+  wire_write_u32(to, from->pause_pid);
+  wire_write_bool(to, from->oom_clamped);
+}
+
+struct shim_result {
+  uint32_t pid;
+  bool started;
+  uint32_t code;
+  uint32_t signal;
+  bool timed_out;
+  bool stdout_truncated;
+  bool stderr_truncated;
+  struct wire_bytes stdout;
+  struct wire_bytes stderr;
+};
+static inline bool shim_read_result(struct wire_reader *from, struct shim_result *to) {
+  to->pid = wire_read_u32(from);
+  to->started = wire_read_bool(from);
+  to->code = wire_read_u32(from);
+  to->signal = wire_read_u32(from);
+  to->timed_out = wire_read_bool(from);
+  to->stdout_truncated = wire_read_bool(from);
+  to->stderr_truncated = wire_read_bool(from);
+  to->stdout = wire_read_bytes(from);
+  to->stderr = wire_read_bytes(from);
+  return !from->bad;
+}
+static inline void shim_write_result(struct wire_writer *to, const struct shim_result *from) {
+  wire_write_u32(to, from->pid);
+  wire_write_bool(to, from->started);
+  wire_write_u32(to, from->code);
+  wire_write_u32(to, from->signal);
+  wire_write_bool(to, from->timed_out);
+  wire_write_bool(to, from->stdout_truncated);
+  wire_write_bool(to, from->stderr_truncated);
+  wire_write_bytes(to, from->stdout);
+  wire_write_bytes(to, from->stderr);
+}
+
+struct shim_signalled {
+  bool delivered;
+};
+static inline bool shim_read_signalled(struct wire_reader *from, struct shim_signalled *to) {
+  to->delivered = wire_read_bool(from);
+  return !from->bad;
+}
+static inline void shim_write_signalled(struct wire_writer *to, const struct shim_signalled *from) {
+  wire_write_bool(to, from->delivered);
+}
+
+struct shim_entry {
+  const char *key;
+  bool ended;
+  uint32_t pid;
+  uint32_t code;
+  uint32_t signal;
+  bool oom_killed;
+  uint64_t at_seconds;
+  uint32_t at_nanos;
+  uint64_t lost_bytes;
+  uint64_t lost_lines;
+};
+static inline bool shim_read_entry(struct wire_reader *from, struct shim_entry *to) {
+  to->key = wire_read_string(from);
+  to->ended = wire_read_bool(from);
+  to->pid = wire_read_u32(from);
+  to->code = wire_read_u32(from);
+  to->signal = wire_read_u32(from);
+  to->oom_killed = wire_read_bool(from);
+  to->at_seconds = wire_read_u64(from);
+  to->at_nanos = wire_read_u32(from);
+  to->lost_bytes = wire_read_u64(from);
+  to->lost_lines = wire_read_u64(from);
+  return !from->bad;
+}
+static inline void shim_write_entry(struct wire_writer *to, const struct shim_entry *from) {
+  wire_write_string(to, from->key);
+  wire_write_bool(to, from->ended);
+  wire_write_u32(to, from->pid);
+  wire_write_u32(to, from->code);
+  wire_write_u32(to, from->signal);
+  wire_write_bool(to, from->oom_killed);
+  wire_write_u64(to, from->at_seconds);
+  wire_write_u32(to, from->at_nanos);
+  wire_write_u64(to, from->lost_bytes);
+  wire_write_u64(to, from->lost_lines);
+}
+
+struct shim_listed {
+  uint32_t pause_pid;
+};
+static inline bool shim_read_listed(struct wire_reader *from, struct shim_listed *to) {
+  to->pause_pid = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_listed(struct wire_writer *to, const struct shim_listed *from) {
+  wire_write_u32(to, from->pause_pid);
+}
+
+struct shim_exit {
+  const char *key;
+  uint32_t pid;
+  uint32_t code;
+  uint32_t signal;
+  bool oom_killed;
+  uint64_t at_seconds;
+  uint32_t at_nanos;
+};
+static inline bool shim_read_exit(struct wire_reader *from, struct shim_exit *to) {
+  to->key = wire_read_string(from);
+  to->pid = wire_read_u32(from);
+  to->code = wire_read_u32(from);
+  to->signal = wire_read_u32(from);
+  to->oom_killed = wire_read_bool(from);
+  to->at_seconds = wire_read_u64(from);
+  to->at_nanos = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_exit(struct wire_writer *to, const struct shim_exit *from) {
+  wire_write_string(to, from->key);
+  wire_write_u32(to, from->pid);
+  wire_write_u32(to, from->code);
+  wire_write_u32(to, from->signal);
+  wire_write_bool(to, from->oom_killed);
+  wire_write_u64(to, from->at_seconds);
+  wire_write_u32(to, from->at_nanos);
+}
+
+struct shim_pause_exit {
+  uint32_t pid;
+};
+static inline bool shim_read_pause_exit(struct wire_reader *from, struct shim_pause_exit *to) {
+  to->pid = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_pause_exit(struct wire_writer *to, const struct shim_pause_exit *from) {
+  wire_write_u32(to, from->pid);
+}
+
+#endif

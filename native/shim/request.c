@@ -1,0 +1,125 @@
+#include <errno.h>
+#include <signal.h>
+
+#include "shim.h"
+
+/* main.c */
+bool shutdown_wanted(uint64_t client, uint32_t request, bool force);
+bool shutting_down(void);
+
+static void on_hello(uint64_t client, uint32_t request, const struct shim_hello *want) {
+  (void)want; /* whichever version it is: fields are only ever appended */
+  SEND(client, welcome, WELCOME, request, .version = SHIM_VERSION, .shim_pid = (uint32_t)getpid(),
+       .pause_pid = (uint32_t)sandbox_pid());
+}
+
+static void on_sandbox(uint64_t client, uint32_t request, const struct shim_sandbox *want) {
+  sandbox_start(client, request, want);
+}
+
+/* The process under this key, or an answer that says why not. */
+static struct process *find(uint64_t client, uint32_t request, const char *key) {
+  struct process *process = process_find(key);
+  if (!process) send_failed(client, request, SHIM_FAILED_NOT_FOUND, ENOENT, "find the process", key);
+  return process;
+}
+
+static void on_signal(uint64_t client, uint32_t request, const struct shim_signal *want) {
+  const struct process *process = find(client, request, want->key);
+  if (!process) return;
+  if (want->signo == 0 || want->signo >= NSIG || (!process->running && !process->ended)) {
+    enum shim_failure kind = want->signo == 0 || want->signo >= NSIG ? SHIM_FAILED_INVALID : SHIM_FAILED_NOT_RUNNING;
+    send_failed(client, request, kind, EINVAL, "signal", want->key);
+    return;
+  }
+  int signo = (int)want->signo;
+  bool delivered = false;
+  /* It is our child: while it is not reaped its pid is nobody else's, and only reaping clears `running`. */
+  if (process->running && want->all && signo == SIGKILL) {
+    tree_kill(process->pid);
+    delivered = true;
+  } else if (process->running) {
+    delivered = kill(process->pid, signo) == 0;
+    if (want->all) tree_signal(process->pid, signo, false);
+  }
+  SEND(client, signalled, SIGNALLED, request, .delivered = delivered);
+}
+
+static void on_reopen_log(uint64_t client, uint32_t request, const struct shim_reopen_log *want) {
+  struct process *process = find(client, request, want->key);
+  if (!process) return;
+  if (!process->running) {
+    send_failed(client, request, SHIM_FAILED_NOT_RUNNING, ESRCH, "reopen the log of", want->key);
+    return;
+  }
+  if (!*process->log.path) return send_done(client, request);
+  int fd = log_open(process->log.path);
+  if (fd < 0) {
+    send_failed(client, request, SHIM_FAILED_SYSTEM, fd, "open the log", process->log.path);
+    return;
+  }
+  close_held(&process->log.fd); /* every feed ends with a write, so nothing waits for the old file */
+  process->log.fd = fd;
+  send_done(client, request);
+}
+
+static void on_forget(uint64_t client, uint32_t request, const struct shim_forget *want) {
+  struct process *process = process_find(want->key);
+  if (process && !process->ended) {
+    send_failed(client, request, SHIM_FAILED_BUSY, EBUSY, "forget the process: it still runs:", want->key);
+    return;
+  }
+  if (process) process_free(process);
+  send_done(client, request);
+}
+
+static void on_cancel(uint64_t client, uint32_t request, const struct shim_cancel *want) {
+  job_cancel(client, want->request); /* one that has ended needs no cancelling */
+  send_done(client, request);
+}
+
+static void on_shutdown(uint64_t client, uint32_t request, const struct shim_shutdown *want) {
+  if (!shutdown_wanted(client, request, want->force))
+    send_failed(client, request, SHIM_FAILED_BUSY, EBUSY, "shut down: processes still run", "");
+}
+
+static void on_run(uint64_t client, uint32_t request, const struct shim_run *want) { job_run(client, request, want); }
+static void on_start(uint64_t client, uint32_t request, const struct shim_start *want) {
+  job_start(client, request, want);
+}
+static void on_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
+  job_exec(client, request, want);
+}
+
+void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wire_reader *from) {
+#define ON(message, MESSAGE) \
+  case SHIM_##MESSAGE: { \
+    struct shim_##message want; \
+    if (shim_read_##message(from, &want)) on_##message(client, request, &want); \
+    else send_failed(client, request, SHIM_FAILED_INVALID, EBADMSG, "read the fields of", #message); \
+    return; \
+  }
+  if (shutting_down() && type != SHIM_SHUTDOWN && type != SHIM_LIST) {
+    send_failed(client, request, SHIM_FAILED_BUSY, ESHUTDOWN, "take a request: the shim is shutting down", "");
+    return;
+  }
+  switch (type) {
+    ON(hello, HELLO)
+    ON(sandbox, SANDBOX)
+    ON(run, RUN)
+    ON(start, START)
+    ON(exec, EXEC)
+    ON(signal, SIGNAL)
+    ON(reopen_log, REOPEN_LOG)
+    ON(forget, FORGET)
+    ON(cancel, CANCEL)
+    ON(shutdown, SHUTDOWN)
+    case SHIM_STOP_SANDBOX:
+      return sandbox_stop(client, request);
+    case SHIM_LIST:
+      return processes_list(client, request);
+    default:
+      send_failed(client, request, SHIM_FAILED_UNSUPPORTED, ENOSYS, "handle a message that it does not know", "");
+  }
+#undef ON
+}

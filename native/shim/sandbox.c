@@ -1,0 +1,249 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "shim.h"
+
+enum { MAX_WAITERS = 16, SETUP_MS = 10000 };
+static struct {
+  pid_t pid;
+  bool stopping;
+  char *pin; /* where its network namespace is mounted */
+  struct {
+    uint64_t client;
+    uint32_t request;
+  } waiters[MAX_WAITERS];
+  size_t waiting;
+} holder;
+
+struct verdict {
+  int err; /* 0: all went well */
+  char step[252];
+};
+
+pid_t sandbox_pid(void) { return holder.pid; }
+
+static int raise_loopback(void) {
+  cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  struct ifreq request = {.ifr_name = "lo"};
+  if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request) < 0) return -errno;
+  request.ifr_flags |= IFF_UP;
+  return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
+}
+
+/* `net.ipv4.conf.eth0/100.forwarding=1`: as in sysctl.d(5), dot and slash change places unless the slash comes first. */
+static int write_sysctl(const char *setting) {
+  char path[300] = "/proc/sys/";
+  const char *value = strchr(setting, '='), *first = strpbrk(setting, "./=");
+  size_t base = strlen(path), size = value ? (size_t)(value - setting) : 0;
+  if (size == 0 || size >= sizeof path - base || setting[0] == '/') return -EINVAL;
+  memcpy(path + base, setting, size);
+  path[base + size] = 0;
+  for (char *at = path + base; *first == '.' && *at; at++) *at = *at == '.' ? '/' : *at == '/' ? '.' : *at;
+  if (strstr(path, "/../") || strstr(path, "//")) return -EINVAL;
+  return write_file(path, 0, value + 1, strlen(value + 1));
+}
+
+/* Everything that has to happen inside the new namespaces. */
+static void set_up(const struct shim_sandbox *want, struct verdict *verdict) {
+#define STEP(call, ...) \
+  if ((verdict->err = (call)) != 0) { \
+    join(verdict->step, __VA_ARGS__); \
+    return; \
+  }
+  if (*want->uid_map) STEP(setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0 ? -errno : 0, "become the namespace's root")
+  if (want->uts && *want->hostname)
+    STEP(sethostname(want->hostname, strlen(want->hostname)) < 0 ? -errno : 0, "set the hostname ", want->hostname)
+  if (want->network) STEP(raise_loopback(), "bring up the loopback interface")
+  const char *setting = want->sysctls.first;
+  for (uint32_t i = 0; i < want->sysctls.count; i++, setting = wire_next(setting))
+    STEP(write_sysctl(setting), "set the sysctl ", setting)
+#undef STEP
+}
+
+static void drop_capabilities(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct none[2] = {0};
+  syscall(SYS_capset, &header, none);
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+/* The pause process: no exec, no image, no descriptors, no capabilities. As PID 1 it reaps what is left to it, which
+   the kernel does by itself for a parent that ignores SIGCHLD. */
+static _Noreturn void hold(const struct shim_sandbox *want, int go, int report) {
+  struct verdict verdict = {0};
+  sigset_t ends;
+  char byte;
+  if (read(go, &byte, 1) != 1) _exit(1);
+  set_up(want, &verdict);
+  prctl(PR_SET_NAME, "berth-pause");
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* after the change of user, which clears it */
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  sigprocmask(SIG_SETMASK, &ends, NULL); /* blocked, they reach even a PID 1 without handlers */
+  signal(SIGCHLD, SIG_IGN);
+  drop_capabilities();
+  if (chdir("/") < 0 || write(report, &verdict, sizeof verdict) < 0 || verdict.err) _exit(1);
+  syscall(SYS_close_range, 0, ~0U, 0);
+  while (sigwaitinfo(&ends, NULL) < 0) continue;
+  _exit(0);
+}
+
+static pid_t clone_holder(const struct shim_sandbox *want) {
+  uint64_t flags = (want->network ? CLONE_NEWNET : 0) | (want->pid ? CLONE_NEWPID : 0) |
+                   (want->ipc ? CLONE_NEWIPC : 0) | (want->uts ? CLONE_NEWUTS : 0);
+  /* The kernel makes the user namespace first, and it owns the others. */
+  if (*want->uid_map) flags |= CLONE_NEWUSER;
+  struct clone_args args = {.flags = flags, .exit_signal = SIGCHLD};
+  pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+  return pid < 0 ? -errno : pid;
+}
+
+static int write_own(pid_t pid, const char *name, const char *text) {
+  char path[64], digits[24];
+  join(path, "/proc/", decimal(digits, (uint64_t)pid, 1), "/", name);
+  return write_file(path, 0, text, strlen(text));
+}
+
+static int unpin(void) {
+  if (!holder.pin) return 0;
+  /* EINVAL: nothing is mounted there any more, ENOENT: nor is there a file; both are what we want. */
+  if (umount2(holder.pin, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT) return -errno;
+  if (unlink(holder.pin) < 0 && errno != ENOENT) return -errno;
+  free(holder.pin);
+  holder.pin = NULL;
+  return 0;
+}
+
+static int pin(pid_t pid, const char *path) {
+  char source[64], digits[24];
+  cleanup_fd int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+  if (fd < 0) return -errno;
+  join(source, "/proc/", decimal(digits, (uint64_t)pid, 1), "/ns/net");
+  if (!(holder.pin = strdup(path))) return -ENOMEM;
+  return mount(source, path, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
+}
+
+static int wait_verdict(int from, struct verdict *verdict) {
+  int ready = poll(&(struct pollfd){.fd = from, .events = POLLIN}, 1, SETUP_MS);
+  if (ready < 0) return -errno;
+  if (ready == 0) return -ETIMEDOUT;
+  return read(from, verdict, sizeof *verdict) == sizeof *verdict ? 0 : -EPIPE;
+}
+
+/* What the shim does for the new process before and after that sets itself up. 0, or -errno and the step's name. */
+static int guide(const struct shim_sandbox *want, pid_t pid, int go, int report, bool *clamped, struct verdict *said) {
+  char digits[24], number[26] = "-";
+#define STEP(call, ...) \
+  if ((said->err = (call)) != 0) { \
+    join(said->step, __VA_ARGS__); \
+    return said->err; \
+  }
+  if (*want->uid_map) {
+    STEP(write_own(pid, "uid_map", want->uid_map), "map the user ids of the namespace")
+    STEP(write_own(pid, "gid_map", want->gid_map), "map the group ids of the namespace")
+  }
+  const char *procs = want->cgroup_procs.first, *text = decimal(digits, (uint64_t)pid, 1);
+  for (uint32_t i = 0; i < want->cgroup_procs.count; i++, procs = wire_next(procs))
+    STEP(write_file(procs, 0, text, strlen(text)), "move the pause process to the cgroup ", procs)
+  if (want->adjust_oom) {
+    int64_t score = want->oom_score_adj;
+    join(number, score < 0 ? "-" : "", decimal(digits, (uint64_t)(score < 0 ? -score : score), 1));
+    int failed = write_own(pid, "oom_score_adj", number);
+    *clamped = failed == -EACCES || failed == -EPERM; /* lowering it takes CAP_SYS_RESOURCE; what it has then stays */
+    STEP(*clamped ? 0 : failed, "adjust the OOM score of the pause process to ", number)
+  }
+  STEP(write(go, "", 1) == 1 ? 0 : -errno, "wake the pause process")
+  struct verdict its;
+  STEP(wait_verdict(report, &its), "wait for the pause process")
+  if (its.err) {
+    *said = its;
+    return its.err;
+  }
+  if (want->network && *want->netns_path)
+    STEP(pin(pid, want->netns_path), "mount the network namespace on ", want->netns_path)
+#undef STEP
+  return 0;
+}
+
+void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox *want) {
+  int go[2] = {-1, -1}, report[2] = {-1, -1};
+  struct verdict said = {0};
+  bool clamped = false;
+  if (holder.pid || holder.pin) {
+    send_failed(client, request, SHIM_FAILED_EXISTS, EEXIST, "make the sandbox: it exists", "");
+    return;
+  }
+  pid_t pid = open_pipe(go) || open_pipe(report) ? -errno : clone_holder(want);
+  if (pid == 0) {
+    close(go[1]);
+    hold(want, go[0], report[1]);
+  }
+  if (pid < 0) {
+    said.err = pid;
+    join(said.step, "make the sandbox's namespaces");
+  } else {
+    close_held(&report[1]);
+    report[1] = -1; /* so that its death ends the wait */
+    guide(want, pid, go[1], report[0], &clamped, &said);
+  }
+  for (int i = 0; i < 2; i++) {
+    close_held(&go[i]);
+    close_held(&report[i]);
+  }
+  if (said.err) {
+    if (pid > 0) {
+      kill(pid, SIGKILL);
+      waitpid(pid, NULL, 0);
+    }
+    int left = unpin();
+    if (left) complain("cannot unmount", want->netns_path, -left);
+    send_failed(client, request, SHIM_FAILED_SYSTEM, said.err, said.step, "");
+    return;
+  }
+  holder.pid = pid;
+  SEND(client, sandboxed, SANDBOXED, request, .pause_pid = (uint32_t)pid, .oom_clamped = clamped);
+}
+
+static void answer_stop(uint64_t client, uint32_t request) {
+  int failed = unpin();
+  if (failed) send_failed(client, request, SHIM_FAILED_SYSTEM, failed, "unmount the network namespace", holder.pin);
+  else send_done(client, request);
+}
+
+void sandbox_stop(uint64_t client, uint32_t request) {
+  if (!holder.pid) {
+    answer_stop(client, request);
+  } else if (holder.waiting == MAX_WAITERS) {
+    send_failed(client, request, SHIM_FAILED_BUSY, EBUSY, "stop the sandbox: too many wait for it", "");
+  } else {
+    holder.waiters[holder.waiting].client = client;
+    holder.waiters[holder.waiting++].request = request;
+    holder.stopping = true;
+    kill(holder.pid, SIGKILL);
+  }
+}
+
+bool sandbox_reaped(pid_t pid, int status) {
+  (void)status;
+  if (pid != holder.pid) return false;
+  holder.pid = 0;
+  /* Unasked, the pin stays: the network's plugins still need the namespace to undo what they did. */
+  if (!holder.stopping) SEND(EVERY_CLIENT, pause_exit, PAUSE_EXIT, 0, .pid = (uint32_t)pid);
+  holder.stopping = false;
+  for (size_t i = 0; i < holder.waiting; i++) answer_stop(holder.waiters[i].client, holder.waiters[i].request);
+  holder.waiting = 0;
+  return true;
+}

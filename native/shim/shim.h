@@ -1,0 +1,163 @@
+/* What the shim's files share. One thread, one poll() loop; every descriptor is close-on-exec. */
+#ifndef BERTH_SHIM_H
+#define BERTH_SHIM_H
+#include <stddef.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "protocol.h"
+
+#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+#define cleanup_fd __attribute__((cleanup(close_held)))
+
+/* text.c: text and small files without stdio, which would cost memory in every shim. */
+void close_held(int *fd);
+bool join_parts(char *out, size_t capacity, const char *const *parts, size_t count); /* false: cut short */
+#define join(out, ...) \
+  join_parts(out, sizeof(out), (const char *const[]){__VA_ARGS__}, \
+             sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+char *decimal(char text[24], uint64_t value, unsigned width);
+ssize_t read_file(const char *path, char *text, size_t capacity); /* bytes, text ends with NUL; or -errno */
+int write_file(const char *path, int flags, const char *text, size_t size);
+void complain(const char *what, const char *about, int err);
+
+/* loop.c: sources of events and timers. A handler may close any source, its own included. */
+struct source {
+  int fd;
+  short events;
+  size_t index;
+  void (*ready)(struct source *);
+};
+struct timer {
+  uint64_t at; /* milliseconds, monotonic; 0: not armed */
+  void (*fire)(struct timer *);
+  struct timer *next;
+};
+int source_open(struct source *source, int fd, short events, void (*ready)(struct source *));
+void source_close(struct source *source);
+void timer_arm(struct timer *timer, uint64_t delay_ms, void (*fire)(struct timer *));
+void timer_stop(struct timer *timer);
+uint64_t now_ms(void);
+int loop_turn(void);
+
+/* client.c: connections. A client id stays valid, and answers nothing, after its connection went away. */
+int client_open(int fd);
+int clients_listen(const char *name);
+void clients_close(void);
+bool clients_busy(void); /* some frame is not written yet */
+void send_frame(uint64_t client, struct wire_writer *frame);
+void send_failed(uint64_t client, uint32_t request, enum shim_failure kind, int err, const char *step, const char *about);
+void send_done(uint64_t client, uint32_t request);
+#define SEND(client, message, MESSAGE, request, ...) \
+  do { \
+    struct wire_writer frame_ = wire_begin(SHIM_##MESSAGE, request); \
+    shim_write_##message(&frame_, &(struct shim_##message){__VA_ARGS__}); \
+    send_frame(client, &frame_); \
+  } while (0)
+#define EVERY_CLIENT UINT64_MAX
+#define NO_CLIENT 0
+
+/* request.c */
+void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wire_reader *from);
+
+/* tree.c: processes by descent and session, from /proc. */
+size_t tree_signal(pid_t root, int signo, bool with_root);
+void tree_kill(pid_t root);
+
+/* child.c */
+struct spawn {
+  struct wire_strings argv, env;
+  const char *cwd, *console; /* console replaces {console} in argv */
+  int stdio[3];
+};
+pid_t spawn_command(const struct spawn *spawn, int *failure);
+int open_pipe(int ends[2]);
+
+/* log.c: CRI log lines. */
+struct log_file {
+  int fd;
+  char *path;
+  uint64_t lost_bytes, lost_lines;
+};
+struct log_line { /* text that no newline ended yet */
+  char *text;
+  size_t size;
+};
+enum { LOG_LINE = 16384 };
+int log_open(const char *path);
+void log_feed(struct log_file *log, struct log_line *line, const char *name, const char *text, size_t size);
+void log_end_line(struct log_file *log, struct log_line *line, const char *name);
+
+/* stream.c: what a process writes, captured or logged. */
+struct stream {
+  struct source source;
+  const char *name; /* stdout or stderr */
+  struct log_file *log;
+  struct log_line line;
+  uint8_t *data;
+  size_t size, capacity, limit;
+  bool truncated, dropping, wide;
+  void (*closed)(void *owner);
+  void *owner;
+};
+struct stream *stream_open(int fd, const char *name, size_t limit);
+void stream_drain(struct stream *stream); /* what is there now, and no more than that */
+void stream_to_log(struct stream *stream, struct log_file *log);
+void stream_free(struct stream *stream);
+static inline bool stream_ended(const struct stream *stream) { return !stream || stream->source.fd < 0; }
+
+/* console.c: the socket on which an OCI runtime hands over a terminal's master. */
+struct console {
+  struct source source;
+  char name[40], path[108];
+  int master;
+};
+int console_open(struct console *console);
+int console_take(struct console *console); /* the master's descriptor, or -1; the socket is gone after it */
+
+/* sandbox.c */
+void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox *want);
+void sandbox_stop(uint64_t client, uint32_t request);
+bool sandbox_reaped(pid_t pid, int status);
+pid_t sandbox_pid(void);
+
+/* process.c: tracked processes. */
+struct process {
+  struct process *next;
+  char *key, *oom_file, *exit_file;
+  pid_t pid; /* 0 until the OCI runtime made it */
+  bool running, ended, oom_killed;
+  int status, input; /* input: the write end of stdin, or the terminal's master, or -1 */
+  struct timespec at;
+  struct log_file log;
+  struct stream *stream[2];
+  struct timer retry; /* of the exit file, while the disk refuses it */
+};
+struct process *process_new(const struct shim_start *want, int *err);
+struct process *process_find(const char *key);
+void process_started(struct process *process, pid_t pid);
+void process_ended(struct process *process, int status);
+void process_free(struct process *process);
+bool processes_reaped(pid_t pid, int status);
+bool processes_running(void);
+void processes_kill(void);
+void processes_forget(void); /* what is left of their last lines goes to the logs */
+void processes_list(uint64_t client, uint32_t request);
+uint32_t exit_code(int status); /* as a shell says it: 128 + signal */
+static inline uint32_t exit_signal(int status) { return (uint32_t)(status & 0x7f); }
+
+/* job.c: commands in flight. */
+void job_run(uint64_t client, uint32_t request, const struct shim_run *want);
+void job_start(uint64_t client, uint32_t request, const struct shim_start *want);
+void job_exec(uint64_t client, uint32_t request, const struct shim_exec *want);
+bool job_cancel(uint64_t client, uint32_t request);
+bool jobs_reaped(pid_t pid, int status);
+bool jobs_running(void);
+void jobs_kill(void);
+
+/* orphan.c: statuses of children that nobody has claimed yet. */
+void orphan_note(pid_t pid, int status);
+int orphan_claim(pid_t pid, int *status); /* 1: it ended; 0: it lives; -ECHILD: it is not ours */
+void orphans_forget(void);
+#endif

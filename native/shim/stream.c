@@ -1,0 +1,94 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+
+#include "shim.h"
+
+enum { CHUNK = 65536, WIDE_PIPE = 1048576, CHUNKS_A_TURN = 8, DRAIN_CHUNKS = WIDE_PIPE / CHUNK };
+static char chunk[CHUNK];
+
+static void capture(struct stream *stream, size_t size) {
+  size_t room = stream->limit - stream->size;
+  if (size > room) {
+    size = room;
+    stream->truncated = true;
+  }
+  if (stream->size + size > stream->capacity) {
+    size_t capacity = stream->capacity ? stream->capacity * 2 : 4096;
+    if (capacity < stream->size + size) capacity = stream->size + size;
+    if (capacity > stream->limit) capacity = stream->limit;
+    uint8_t *data = realloc(stream->data, capacity);
+    if (!data) {
+      stream->truncated = true;
+      return;
+    }
+    stream->data = data;
+    stream->capacity = capacity;
+  }
+  if (size) memcpy(stream->data + stream->size, chunk, size);
+  stream->size += size;
+}
+
+/* Reads at most this many chunks. False once the stream has ended; it is then closed. */
+static bool pull(struct stream *stream, int chunks) {
+  while (chunks-- > 0) {
+    ssize_t got = read(stream->source.fd, chunk, sizeof chunk);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) return true;
+    if (got <= 0) { /* EIO is how a terminal's master says that nobody holds the other side */
+      if (stream->log) log_end_line(stream->log, &stream->line, stream->name);
+      source_close(&stream->source);
+      return false;
+    }
+    if (stream->log) log_feed(stream->log, &stream->line, stream->name, chunk, (size_t)got);
+    else if (!stream->dropping) capture(stream, (size_t)got);
+    /* A busy writer then waits for us less often; refused (the user's limit) it stays as it is. */
+    if (got == CHUNK && !stream->wide) {
+      stream->wide = true;
+      fcntl(stream->source.fd, F_SETPIPE_SZ, WIDE_PIPE);
+    }
+  }
+  return true;
+}
+
+static void stream_ready(struct source *source) {
+  struct stream *stream = container_of(source, struct stream, source);
+  if (!pull(stream, CHUNKS_A_TURN) && stream->closed) stream->closed(stream->owner);
+}
+
+struct stream *stream_open(int fd, const char *name, size_t limit) {
+  struct stream *stream = calloc(1, sizeof *stream);
+  if (!stream || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || source_open(&stream->source, fd, POLLIN, stream_ready)) {
+    free(stream);
+    close(fd);
+    return NULL;
+  }
+  stream->name = name;
+  stream->limit = limit < SHIM_MAX_CAPTURE ? limit : SHIM_MAX_CAPTURE;
+  return stream;
+}
+
+void stream_drain(struct stream *stream) {
+  if (!stream_ended(stream)) pull(stream, DRAIN_CHUNKS);
+}
+
+void stream_to_log(struct stream *stream, struct log_file *log) {
+  if (log->fd >= 0) {
+    stream->log = log;
+    if (stream->size) log_feed(log, &stream->line, stream->name, (char *)stream->data, stream->size);
+    if (stream_ended(stream)) log_end_line(log, &stream->line, stream->name);
+  }
+  stream->dropping = log->fd < 0;
+  free(stream->data);
+  stream->data = NULL;
+  stream->size = stream->capacity = 0;
+}
+
+void stream_free(struct stream *stream) {
+  if (!stream) return;
+  if (stream->log) log_end_line(stream->log, &stream->line, stream->name);
+  source_close(&stream->source);
+  free(stream->line.text);
+  free(stream->data);
+  free(stream);
+}

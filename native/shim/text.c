@@ -1,0 +1,63 @@
+#include <errno.h>
+#include <fcntl.h>
+
+#include "shim.h"
+
+void close_held(int *fd) {
+  if (*fd >= 0) close(*fd);
+}
+
+bool join_parts(char *out, size_t capacity, const char *const *parts, size_t count) {
+  size_t used = 0;
+  bool whole = true;
+  for (size_t i = 0; i < count; i++) {
+    size_t size = strlen(parts[i]);
+    if (size > capacity - 1 - used) {
+      size = capacity - 1 - used;
+      whole = false;
+    }
+    memcpy(out + used, parts[i], size);
+    used += size;
+  }
+  out[used] = 0;
+  return whole;
+}
+
+char *decimal(char text[24], uint64_t value, unsigned width) {
+  char *at = text + 23;
+  *at = 0;
+  while (value || width || at == text + 23) {
+    *--at = (char)('0' + value % 10);
+    value /= 10;
+    if (width) width--;
+    if (at == text) break;
+  }
+  return at;
+}
+
+ssize_t read_file(const char *path, char *text, size_t capacity) {
+  cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return -errno;
+  size_t used = 0;
+  for (ssize_t got = 1; got > 0 && used < capacity - 1; used += (size_t)got) {
+    got = read(fd, text + used, capacity - 1 - used);
+    if (got < 0) return -errno;
+  }
+  text[used] = 0;
+  return (ssize_t)used;
+}
+
+int write_file(const char *path, int flags, const char *text, size_t size) {
+  cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+  if (fd < 0) return -errno;
+  ssize_t wrote = write(fd, text, size);
+  if (wrote < 0) return -errno;
+  return (size_t)wrote == size ? 0 : -ENOSPC;
+}
+
+void complain(const char *what, const char *about, int err) {
+  char line[512];
+  const char *name = strerrorname_np(err);
+  join(line, "berth-shim: ", what, " ", about, ": ", name ? name : "unknown error", "\n");
+  if (write(STDERR_FILENO, line, strlen(line)) < 0) return; /* there is nobody left to tell */
+}

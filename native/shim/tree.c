@@ -1,0 +1,138 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "shim.h"
+
+struct member {
+  pid_t pid, parent, session;
+  uint64_t started; /* in clock ticks since boot: tells a pid's users apart */
+  bool in, zombie;
+};
+struct table {
+  struct member *members;
+  size_t count, capacity;
+};
+
+static uint64_t number_at(const char **text) {
+  uint64_t value = 0;
+  while (**text == ' ') ++*text;
+  bool negative = **text == '-';
+  if (negative) ++*text;
+  while (**text >= '0' && **text <= '9') value = value * 10 + (uint64_t)(*(*text)++ - '0');
+  return negative ? 0 : value;
+}
+
+/* proc_pid_stat(5): pid (comm) state ppid pgrp session ... starttime is field 22. comm may hold anything, also ')'. */
+static bool read_member(pid_t pid, struct member *member) {
+  char path[48], digits[24], text[1024];
+  join(path, "/proc/", decimal(digits, (uint64_t)pid, 1), "/stat");
+  if (read_file(path, text, sizeof text) <= 0) return false;
+  const char *at = strrchr(text, ')');
+  if (!at || strlen(at) < 4) return false;
+  *member = (struct member){.pid = pid, .zombie = at[2] == 'Z' || at[2] == 'X'};
+  at += 3;
+  for (int field = 4; field <= 22; field++) {
+    uint64_t value = number_at(&at);
+    if (field == 4) member->parent = (pid_t)value;
+    if (field == 6) member->session = (pid_t)value;
+    if (field == 22) member->started = value;
+  }
+  return true;
+}
+
+static bool add(struct table *table, struct member member) {
+  if (table->count == table->capacity) {
+    size_t capacity = table->capacity ? table->capacity * 2 : 256;
+    struct member *members = realloc(table->members, capacity * sizeof *members);
+    if (!members) return false;
+    table->members = members;
+    table->capacity = capacity;
+  }
+  table->members[table->count++] = member;
+  return true;
+}
+
+static void scan(struct table *table) {
+  DIR *proc = opendir("/proc");
+  struct member member;
+  table->count = 0;
+  for (struct dirent *entry; proc && (entry = readdir(proc));) {
+    const char *name = entry->d_name;
+    pid_t pid = (pid_t)number_at(&name);
+    if (pid > 0 && !*name && read_member(pid, &member) && !add(table, member)) break;
+  }
+  if (proc) closedir(proc);
+}
+
+static bool belongs(const struct table *table, const struct member *member) {
+  for (size_t i = 0; i < table->count; i++) {
+    const struct member *other = &table->members[i];
+    /* A session counts once its leader does: the root's own may be that of somebody above it. */
+    if (other->in && (member->parent == other->pid || member->session == other->pid)) return true;
+  }
+  return false;
+}
+
+/* Marks the root and everything that descends from it or is in a session that one of them leads. */
+static void close_over(struct table *table, pid_t root) {
+  for (bool grew = true; grew;) {
+    grew = false;
+    for (size_t i = 0; i < table->count; i++) {
+      struct member *member = &table->members[i];
+      if (member->in || (member->pid != root && !belongs(table, member))) continue;
+      member->in = grew = true;
+    }
+  }
+}
+
+/* Never signals a stranger that took over the pid since the scan. */
+static void signal_member(const struct member *member, int signo) {
+  struct member now;
+  cleanup_fd int fd = (int)syscall(SYS_pidfd_open, member->pid, 0);
+  if (fd >= 0 && read_member(member->pid, &now) && now.started == member->started)
+    syscall(SYS_pidfd_send_signal, fd, signo, NULL, 0);
+}
+
+static bool known(const struct table *table, const struct member *member) {
+  for (size_t i = 0; i < table->count; i++)
+    if (table->members[i].pid == member->pid && table->members[i].started == member->started) return true;
+  return false;
+}
+
+/* Signals everything below the root that is not in `done` yet, and notes it there. Returns how many those were. */
+static size_t signal_once(pid_t root, int signo, bool with_root, struct table *done) {
+  struct table table = {0};
+  size_t signalled = 0;
+  scan(&table);
+  close_over(&table, root);
+  for (size_t i = 0; i < table.count; i++) {
+    const struct member *member = &table.members[i];
+    if (!member->in || member->zombie || (member->pid == root && !with_root) || known(done, member)) continue;
+    signal_member(member, signo);
+    signalled++;
+    if (!add(done, *member)) break;
+  }
+  free(table.members);
+  return signalled;
+}
+
+size_t tree_signal(pid_t root, int signo, bool with_root) {
+  struct table done = {0};
+  size_t signalled = signal_once(root, signo, with_root, &done);
+  free(done.members);
+  return signalled;
+}
+
+/* Kills the root, which is a child of ours that is not reaped yet, and all that descends from it. */
+void tree_kill(pid_t root) {
+  struct table done = {0};
+  /* Stopped, it makes no more children and still adopts what its descendants abandon. What got SIGKILL forks no more,
+     so a scan that finds nothing new has found everything; the bound is for something that forks faster than we scan. */
+  kill(root, SIGSTOP);
+  for (int round = 0; round < 64 && signal_once(root, SIGKILL, false, &done); round++) continue;
+  kill(root, SIGKILL);
+  free(done.members);
+}

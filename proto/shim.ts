@@ -1,0 +1,162 @@
+// The shim protocol as data. TypeScript infers its message types from this table, and scripts/gen-shim-header.ts
+// prints the C structs, readers and writers from it (native/shim/protocol.h).
+//
+// Frame: u32 length of what follows | u16 message number | u32 request id | the fields in the table's order.
+// All numbers are little endian. string: u32 length, bytes, NUL (so that C uses it in place). bytes: u32 length, bytes.
+// strings: u32 count, then each string. bool: one byte, 0 or 1.
+//
+// A reader gives a field that the frame ends before its default (0, false, empty), and ignores what follows the last
+// field that it knows: fields are only ever appended, numbers never reused.
+
+export type FieldKind = 'u32' | 'u64' | 'i32' | 'bool' | 'string' | 'bytes' | 'strings';
+export type MessageShape = { readonly number: number; readonly fields: Readonly<Record<string, FieldKind>> };
+
+export const protocolVersion = 1;
+/** Bytes after the length field, in a frame towards the shim. */
+export const maxToShim = 4 * 1024 * 1024;
+/** Bytes after the length field, in a frame towards the daemon: two captured streams and change. */
+export const maxToDaemon = 40 * 1024 * 1024;
+/** The most that the shim keeps of one captured stream. */
+export const maxCapture = 16 * 1024 * 1024;
+
+/** Why the shim refused: `system` carries an errno, the others are the protocol's own. */
+export const failureKinds = {
+  system: 1,
+  invalid: 2,
+  notFound: 3,
+  exists: 4,
+  notRunning: 5,
+  busy: 6,
+  unsupported: 7,
+} as const;
+
+const ending = {
+  pid: 'u32',
+  code: 'u32',
+  signal: 'u32',
+  oomKilled: 'bool',
+  atSeconds: 'u64',
+  atNanos: 'u32',
+} as const;
+
+export const messages = {
+  // Requests
+  hello: { number: 1, fields: { version: 'u32' } },
+  sandbox: {
+    number: 2,
+    fields: {
+      network: 'bool',
+      pid: 'bool',
+      ipc: 'bool',
+      uts: 'bool',
+      hostname: 'string',
+      netnsPath: 'string',
+      sysctls: 'strings',
+      cgroupProcs: 'strings',
+      adjustOom: 'bool',
+      oomScoreAdj: 'i32',
+      // The lines of uid_map and gid_map; a user namespace is made when uidMap is not empty.
+      uidMap: 'string',
+      gidMap: 'string',
+    },
+  },
+  stopSandbox: { number: 3, fields: {} },
+  run: {
+    number: 4,
+    fields: {
+      argv: 'strings',
+      env: 'strings',
+      cwd: 'string',
+      stdin: 'bytes',
+      deadlineMs: 'u32',
+      drainMs: 'u32',
+      maxOutput: 'u32',
+    },
+  },
+  start: {
+    number: 5,
+    fields: {
+      key: 'string',
+      argv: 'strings',
+      env: 'strings',
+      cwd: 'string',
+      deadlineMs: 'u32',
+      drainMs: 'u32',
+      pidFile: 'string',
+      stdin: 'bool',
+      tty: 'bool',
+      logPath: 'string',
+      oomFile: 'string',
+      exitFile: 'string',
+    },
+  },
+  exec: {
+    number: 6,
+    fields: {
+      argv: 'strings',
+      env: 'strings',
+      cwd: 'string',
+      pidFile: 'string',
+      startDeadlineMs: 'u32',
+      deadlineMs: 'u32',
+      drainMs: 'u32',
+      maxOutput: 'u32',
+    },
+  },
+  signal: { number: 7, fields: { key: 'string', signo: 'u32', all: 'bool' } },
+  reopenLog: { number: 8, fields: { key: 'string' } },
+  list: { number: 9, fields: {} },
+  forget: { number: 10, fields: { key: 'string' } },
+  cancel: { number: 11, fields: { request: 'u32' } },
+  shutdown: { number: 12, fields: { force: 'bool' } },
+
+  // Replies, under the request's id
+  done: { number: 64, fields: {} },
+  failed: { number: 65, fields: { kind: 'u32', error: 'u32', step: 'string' } },
+  welcome: { number: 66, fields: { version: 'u32', shimPid: 'u32', pausePid: 'u32' } },
+  sandboxed: { number: 67, fields: { pausePid: 'u32', oomClamped: 'bool' } },
+  result: {
+    number: 68,
+    fields: {
+      pid: 'u32',
+      started: 'bool',
+      code: 'u32',
+      signal: 'u32',
+      timedOut: 'bool',
+      stdoutTruncated: 'bool',
+      stderrTruncated: 'bool',
+      stdout: 'bytes',
+      stderr: 'bytes',
+    },
+  },
+  signalled: { number: 69, fields: { delivered: 'bool' } },
+  // `list` is answered by one of these per process, and then `listed`
+  entry: {
+    number: 70,
+    fields: { key: 'string', ended: 'bool', ...ending, lostBytes: 'u64', lostLines: 'u64' },
+  },
+  listed: { number: 71, fields: { pausePid: 'u32' } },
+
+  // Events, to every connection, under request id 0
+  exit: { number: 128, fields: { key: 'string', ...ending } },
+  pauseExit: { number: 129, fields: { pid: 'u32' } },
+} as const satisfies Record<string, MessageShape>;
+
+type FieldValue = {
+  u32: number;
+  /** At most 2^53 - 1. */
+  u64: number;
+  i32: number;
+  bool: boolean;
+  string: string;
+  bytes: Uint8Array;
+  strings: readonly string[];
+};
+
+export type MessageName = keyof typeof messages;
+/** The fields of one message, with the types that the table gives them. */
+export type Message<Name extends MessageName> = {
+  -readonly [Field in keyof (typeof messages)[Name]['fields']]: (typeof messages)[Name]['fields'][Field] extends FieldKind
+    ? FieldValue[(typeof messages)[Name]['fields'][Field]]
+    : never;
+};

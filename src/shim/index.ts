@@ -1,0 +1,14 @@
+// What the rest of Berth may use of the shim.
+export { readExitFile } from './exit-file.ts';
+export { connectShim, startShim } from './start.ts';
+export type {
+  ExecSpec,
+  RunResult,
+  RunSpec,
+  SandboxSpec,
+  Shim,
+  ShimExit,
+  ShimHandlers,
+  ShimProcess,
+  StartSpec,
+} from './types.ts';

@@ -1,0 +1,126 @@
+/** How a tracked process ended. */
+export type ShimExit = {
+  key: string;
+  pid: number;
+  /** 128 + signal when a signal ended it. */
+  code: number;
+  /** 0 when it exited by itself. */
+  signal: number;
+  /** The kernel killed something in its memory cgroup for want of memory, at some time in its life. */
+  oomKilled: boolean;
+  /** Milliseconds since the epoch, with a fraction. */
+  at: number;
+};
+
+/** What a command left: `code` is 128 + `signal` when a signal ended it. */
+export type RunResult = {
+  code: number;
+  signal: number;
+  stdout: Buffer;
+  stderr: Buffer;
+  /** One of the streams had more than was kept. */
+  truncated: boolean;
+  /** It was killed at its deadline. */
+  timedOut: boolean;
+};
+
+type Command = {
+  /** The first is an absolute path. */
+  argv: readonly string[];
+  /** The whole environment, `NAME=value`. */
+  env: readonly string[];
+  cwd: string;
+};
+
+export type RunSpec = Command & {
+  stdin?: Uint8Array;
+  deadlineMs: number;
+  /** Bytes kept of each stream; 1 MiB if not said, at most 16 MiB. */
+  maxOutput?: number;
+};
+
+/** An OCI runtime's `create`: what it makes is tracked under `key`, with stdio that the shim keeps. */
+export type StartSpec = Command & {
+  /** Up to 128 of `A-Za-z0-9_.:-`, and not `pause`. */
+  key: string;
+  /** Of the OCI runtime, not of what it makes. */
+  deadlineMs: number;
+  /** Where the OCI runtime writes the pid; removed once it is read. */
+  pidFile: string;
+  stdin: boolean;
+  /** A terminal; `{console}` in argv becomes the path of the socket that takes it. */
+  tty: boolean;
+  /** Empty: what it writes is read and dropped. */
+  logPath: string;
+  /** memory.events (v2) or memory.oom_control (v1) of its cgroup, or empty. */
+  oomFile: string;
+  exitFile: string;
+};
+
+/** An OCI runtime's `exec --detach`: the process that it makes is waited for, and what it writes captured. */
+export type ExecSpec = Command & {
+  pidFile: string;
+  /** Of the process, from its start; 0: none. */
+  deadlineMs: number;
+  /** Of the OCI runtime. */
+  startDeadlineMs: number;
+  /** How long output is awaited that others hold open after the process ended. */
+  drainMs: number;
+  /** Bytes kept of each stream, at most 16 MiB. */
+  maxOutput: number;
+};
+
+export type SandboxSpec = {
+  network: boolean;
+  pid: boolean;
+  ipc: boolean;
+  uts: boolean;
+  /** Set when `uts`; empty: left as it is. */
+  hostname: string;
+  /** Where the network namespace is mounted when `network`; empty: nowhere. */
+  netnsPath: string;
+  /** `name=value`, written inside the namespaces. */
+  sysctls: readonly string[];
+  /** The cgroup.procs files of the pod's cgroup, one per hierarchy. */
+  cgroupProcs: readonly string[];
+  /** Null: inherited. One that is not permitted is left as it was. */
+  oomScoreAdj: number | null;
+  /** Lines of uid_map and gid_map (user_namespaces(7)); with them the sandbox has a user namespace of its own. */
+  userMaps?: { uids: string; gids: string };
+};
+
+export type ShimProcess = { key: string; pid: number; exit: ShimExit | null; lostLogBytes: number };
+
+/** One connection to the shim of one pod. Every call fails with DeadlineExceeded if the shim is stuck. */
+export interface Shim {
+  readonly pid: number;
+  /** Makes the pod's namespaces and the process that holds them. Leaves nothing if it fails. */
+  sandbox(spec: SandboxSpec): Promise<{ pausePid: number; oomClamped: boolean }>;
+  /** Ends that process and unmounts the network namespace; idempotent. */
+  stopSandbox(): Promise<void>;
+  /** Runs a command to its end. An abort kills it and rejects with the signal's reason. */
+  run(spec: RunSpec, signal?: AbortSignal): Promise<RunResult>;
+  /** Runs an OCI runtime and tracks what it makes; pid is 0 when the OCI runtime failed. */
+  start(spec: StartSpec): Promise<RunResult & { pid: number }>;
+  /** Runs a process by an OCI runtime; `started` false: the OCI runtime itself failed, and this is its output. */
+  exec(spec: ExecSpec, signal?: AbortSignal): Promise<RunResult & { started: boolean }>;
+  /** False: it had ended. NotFound if nothing is tracked under this key. `all`: every descendant as well. */
+  signal(key: string, signo: number, options?: { all?: boolean }): Promise<boolean>;
+  /** Opens the log path anew, losing nothing; FailedPrecondition once the process has ended. */
+  reopenLog(key: string): Promise<void>;
+  list(): Promise<{ pausePid: number; processes: ShimProcess[] }>;
+  /** Drops an ended process from the list; one that is not there counts as dropped. */
+  forget(key: string): Promise<void>;
+  /** Resolves when the shim is gone. FailedPrecondition while tracked processes run, unless `force`: it kills them. */
+  shutdown(options?: { force?: boolean }): Promise<void>;
+  /** Ends this connection; the shim and all that it keeps stay. */
+  close(): void;
+}
+
+export type ShimHandlers = {
+  onExit(exit: ShimExit): void;
+  /** The connection ended, and we did not ask for it. */
+  onLost(): void;
+  /** The pause process ended, and nobody asked for it. */
+  onPauseExit?(pid: number): void;
+};
