@@ -1,21 +1,19 @@
 import { resolve } from 'node:path';
-import { credentials } from '@grpc/grpc-js';
-import { AdminClient, type LoadImagesResponse } from '../api/berth/v1/admin.ts';
+import * as admin from '../api/berth/v1/admin.ts';
 import { Fault } from '../base/fault.ts';
+import { connectTo } from './rpc.ts';
+
+/** Unpacking a large archive takes as long as it takes: one hour. */
+const deadlineMs = 3_600_000;
 
 /** `berth load FILE`: the daemon reads the file itself. Prints a line an image. */
 export async function loadImages(socket: string, files: readonly string[]): Promise<void> {
   const [file, ...more] = files;
   if (file === undefined || more.length > 0) throw new Fault('InvalidArgument', 'load takes exactly one file');
-  const client = new AdminClient(`unix://${socket}`, credentials.createInsecure(), {
-    'grpc.default_authority': 'localhost',
-  });
+  const client = connectTo(admin.AdminClient, admin, socket);
   try {
-    const { promise, resolve: done, reject } = Promise.withResolvers<LoadImagesResponse>();
-    client.loadImages({ path: resolve(file) }, (error, response) =>
-      error ? reject(new Error(error.details)) : done(response),
-    );
-    for (const { id, tags } of (await promise).images) process.stdout.write(`${id} ${tags.join(' ')}\n`);
+    const { images } = await client.loadImages({ path: resolve(file) }, { deadline: Date.now() + deadlineMs });
+    for (const { id, tags } of images) process.stdout.write(`${id} ${tags.join(' ')}\n`);
   } finally {
     client.close();
   }

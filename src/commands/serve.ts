@@ -9,7 +9,7 @@ import { listen } from '../cri/server.ts';
 import { openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
 import { type Deps, RunPaths } from '../lifecycle/deps.ts';
-import { onExit } from '../lifecycle/exits.ts';
+import { onExit, podDown } from '../lifecycle/exits.ts';
 import { OciRuntimes } from '../lifecycle/oci-runtimes.ts';
 import { onShimLost, recover } from '../lifecycle/recover.ts';
 import { Shims } from '../lifecycle/shims.ts';
@@ -19,6 +19,7 @@ import type { Pod } from '../model/pod.ts';
 import { Network } from '../network/index.ts';
 import { openSnapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
+import { createCgroup } from '../sys/cgroups.ts';
 import { gatherHostFacts } from '../sys/host.ts';
 
 /** How long calls in flight may take to end after SIGTERM. */
@@ -43,7 +44,8 @@ export async function serveForEver(settings: Settings): Promise<void> {
 }
 
 /** Directories of another owner's mode are mended at every start: a backup or an operator may have changed them. */
-function makeDirectories({ dataDir, runDir, socket }: Settings): string {
+function makeDirectories(settings: Settings): string {
+  const { dataDir, runDir, socket } = settings;
   const stateDir = join(dataDir, 'v1'); // the format's version
   const modes = [
     [dataDir, 0o711],
@@ -57,6 +59,7 @@ function makeDirectories({ dataDir, runDir, socket }: Settings): string {
     mkdirSync(path, { recursive: true, mode });
     chmodSync(path, mode);
   }
+  if (settings.cgroupDriver === 'cgroupfs') createCgroup(settings.cgroupParent);
   return stateDir;
 }
 
@@ -84,7 +87,8 @@ async function openDeps(settings: Settings): Promise<Deps> {
     network: new Network(cni, timeouts.cniPlugin * 1000),
     ociRuntimes: await OciRuntimes.open(settings),
     shims: new Shims((id) => paths.pod(id), {
-      onExit: (podId, exit) => handled(`exit of ${exit.key}`, onExit(deps, podId, exit)),
+      onExit: (_, exit) => handled(`exit of ${exit.key}`, onExit(deps, exit)),
+      onPauseExit: (podId) => handled(`pause of ${podId}`, podDown(deps, podId, 'its pause process ended')),
       onLost: (podId) => handled(`lost shim of ${podId}`, onShimLost(deps, podId)),
     }),
     locks: new Locks(),

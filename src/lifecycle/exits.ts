@@ -8,9 +8,6 @@ import { crashPoint } from './crash-point.ts';
 import type { Deps } from './deps.ts';
 import { releaseContainer } from './teardown.ts';
 
-/** The key under which the shim reports the pause process. */
-export const pauseKey = 'pause';
-
 /** What the shim saw, in the words of a container status. */
 export function exitFrom({ code, oomKilled, at }: ShimExit): Exit {
   const reason = code === 0 ? 'Completed' : oomKilled ? 'OOMKilled' : 'Error';
@@ -26,10 +23,8 @@ export const unseenExit = (why: string): Exit => ({
 });
 
 /** The one upward path: main.ts wires the shims' exit messages here. */
-export async function onExit(deps: Deps, podId: PodId, exit: ShimExit): Promise<void> {
-  if (exit.key === pauseKey) return podDown(deps, podId, `the pause process ended with code ${exit.code}`);
-  await applyExit(deps, exit.key as ContainerId, exitFrom(exit));
-}
+export const onExit = (deps: Deps, exit: ShimExit): Promise<void> =>
+  applyExit(deps, exit.key as ContainerId, exitFrom(exit));
 
 /** Puts the exit on record and frees what only a process needs. A container that is being made or removed is left. */
 export async function applyExit(deps: Deps, id: ContainerId, exit: Exit): Promise<void> {

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import type { PodConfig } from '../model/config.ts';
@@ -72,12 +73,14 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
 }
 
 async function makeCgroup(deps: Deps, pod: Pod): Promise<void> {
-  await createCgroup(pauseCgroup(deps, pod));
+  createCgroup(pauseCgroup(deps, pod));
 }
 
 async function mountShm(deps: Deps, pod: Pod): Promise<void> {
   if (usesHostIpc(pod.config)) return;
-  await mountTmpfs(runPaths(deps).shm(pod.id), { size: shmBytes, mode: 0o1777 });
+  const target = runPaths(deps).shm(pod.id);
+  await mkdir(target, { mode: 0o711 });
+  mountTmpfs(target, { size: shmBytes, mode: 0o1777 });
 }
 
 async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
@@ -91,7 +94,7 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
     hostname: ownNetwork ? podHostname(config) : '',
     netnsPath: ownNetwork ? runPaths(deps).netns(pod.id) : '',
     sysctls: checkSysctls(config.sysctls, config.security.namespaces),
-    cgroupProcs: await cgroupProcsFiles(pauseCgroup(deps, pod)),
+    cgroupProcs: cgroupProcsFiles(pauseCgroup(deps, pod)),
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
   });
   return pausePid;

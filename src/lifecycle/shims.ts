@@ -3,8 +3,10 @@ import type { PodId } from '../model/ids.ts';
 import { connectShim, type Shim, type ShimExit, startShim } from '../shim/index.ts';
 
 export type ShimsEvents = {
-  /** A container's process, or the pause process (key `pause`), ended. */
+  /** A container's process ended. */
   onExit(podId: PodId, exit: ShimExit): void;
+  /** The pause process ended though nobody asked for it. */
+  onPauseExit(podId: PodId): void;
   /** The connection ended though nobody asked for it: the shim died. */
   onLost(podId: PodId): void;
 };
@@ -65,6 +67,7 @@ export class Shims {
   #handlers(id: PodId) {
     return {
       onExit: (exit: ShimExit) => this.#events.onExit(id, exit),
+      onPauseExit: () => this.#events.onPauseExit(id),
       onLost: () => {
         if (this.#live.delete(id)) this.#events.onLost(id);
       },

@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline';
 import { stringify } from 'smol-toml';
 import * as admin from '../../src/api/berth/v1/admin.ts';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
-import { connectTo, type Rpc } from './rpc.ts';
+import { removeCgroup } from '../../src/sys/cgroups.ts';
+import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 let serial = 0;
@@ -43,7 +44,9 @@ export class TestDaemon {
     this.dir = mkdtempSync(join(tmpdir(), 'berth-test-'));
     this.runDir = `/run/${this.name}`;
     this.socket = join(this.runDir, 'berth.sock');
-    mkdirSync(this.cniDir, { recursive: true });
+    for (const made of [this.cniDir, join(this.dir, 'cni/cache/results'), join(this.ipamDir, this.name), this.logDir]) {
+      mkdirSync(made, { recursive: true });
+    }
     writeFileSync(this.configFile, this.#settings());
     if (options.network !== false) this.writeConflist();
   }
@@ -120,6 +123,7 @@ export class TestDaemon {
       env: { ...process.env, ...this.options.env, ...env },
     });
     this.#child = child;
+    process.once('exit', () => child.kill('SIGKILL')); // a test that dies must not leave it
     const serving = Promise.withResolvers<void>();
     child.once('exit', (code, signal) => serving.reject(new Error(`berth ended before it served: ${code ?? signal}`)));
     createInterface({ input: child.stderr! }).on('line', (line) => {
@@ -183,6 +187,7 @@ export class TestDaemon {
       await this.stop();
     }
     await removeBridge(this.bridge);
+    await removeCgroup(`/${this.name}`);
     rmSync(this.runDir, { recursive: true, force: true });
     rmSync(this.dir, { recursive: true, force: true });
   }

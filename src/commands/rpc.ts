@@ -35,7 +35,7 @@ type Constructor<C extends Client> = {
   service: Record<string, unknown>;
 };
 
-/** Longer than any call under test: a call without an end fails by name, not by the runner's limit. */
+/** For calls without a deadline of their own: longer than any wait inside the daemon but a slow pull's. */
 const deadlineMs = 120_000;
 
 /** A module of generated messages: the request of call `x` is `XRequest`. */

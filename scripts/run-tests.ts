@@ -1,0 +1,82 @@
+// Runs every check and every test, one part after the other, and adds up: the last line is "N passed, N failed".
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, globSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+
+const root = resolve(import.meta.dirname, '..');
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { slow: { type: 'boolean', default: false } },
+});
+
+type Count = { passed: number; failed: number };
+type Part = { readonly name: string; readonly argv: readonly string[]; readonly counts?: boolean };
+
+const node = process.execPath;
+const nodeTest = (name: string, files: readonly string[]): Part => ({
+  name,
+  // One file at a time: the leak check compares the whole host.
+  argv: [node, '--test', '--test-concurrency=1', '--test-reporter=spec', ...files],
+  counts: true,
+});
+
+const rooted = ['test/node/**/*.test.ts', 'test/crash/**/*.test.ts']
+  .flatMap((glob) => globSync(glob, { cwd: root }))
+  .sort();
+const everything: Part[] = [
+  { name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true },
+  nodeTest('node tests', rooted),
+  ...(existsSync(`${root}/scripts/conformance.ts`)
+    ? ['crun', 'runc'].slice(0, values.slow ? 2 : 1).map((runtime) => ({
+        name: `critest with ${runtime}`,
+        argv: [node, 'scripts/conformance.ts', '--runtime', runtime],
+        counts: true,
+      }))
+    : []),
+];
+
+/** The lines in which node:test and the conformance driver say how many passed and failed. */
+const tallies = [/^(?:ℹ|#) (pass|fail) (\d+)$/, /^(?:\w+: )?(\d+) passed, (\d+) failed/] as const;
+
+async function run({ name, argv, counts }: Part): Promise<Count> {
+  const begin = performance.now();
+  console.log(`\n== ${name}`);
+  const [file = '', ...args] = argv;
+  const child = spawn(file, args, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, BERTH_SLOW: values.slow ? '1' : '' },
+  });
+  const count: Count = { passed: 0, failed: 0 };
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    console.log(line);
+    if (counts) tally(line, count);
+  });
+  const [code] = await once(child, 'close');
+  if (!counts) count[code === 0 ? 'passed' : 'failed']++;
+  else if (code !== 0 && count.failed === 0) count.failed++; // it died without a word
+  console.log(`== ${name}: exit ${code}, ${((performance.now() - begin) / 1000).toFixed(0)} s`);
+  return count;
+}
+
+function tally(line: string, count: Count): void {
+  const [, kind, number] = tallies[0].exec(line) ?? [];
+  if (kind) count[kind === 'pass' ? 'passed' : 'failed'] += Number(number);
+  const [, passed, failed] = tallies[1].exec(line) ?? [];
+  if (passed) {
+    count.passed += Number(passed);
+    count.failed += Number(failed);
+  }
+}
+
+const total: Count = { passed: 0, failed: 0 };
+for (const part of positionals.length > 0 ? [nodeTest('chosen files', positionals)] : everything) {
+  const { passed, failed } = await run(part);
+  total.passed += passed;
+  total.failed += failed;
+}
+console.log(`\n${total.passed} passed, ${total.failed} failed`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
