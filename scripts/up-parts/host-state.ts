@@ -1,0 +1,55 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { CommandResult } from '../../src/base/command.ts';
+import { runHere } from '../../src/sys/spawn.ts';
+
+/** What the bridge and portmap plugins switch on and never off. */
+const changed = ['/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv6/conf/all/forwarding'];
+
+/** The values that --down puts back. */
+export function sysctlsBefore(): Record<string, string> {
+  return Object.fromEntries(changed.flatMap((path) => read(path).map((value) => [path, value])));
+}
+
+function read(path: string): string[] {
+  try {
+    return [readFileSync(path, 'utf8').trim()];
+  } catch {
+    return []; // a kernel without IPv6
+  }
+}
+
+export function sysctlsRestore(values: Readonly<Record<string, string>>): void {
+  for (const [path, value] of Object.entries(values)) writeFileSync(path, value);
+}
+
+const iptables = (...args: string[]): Promise<CommandResult> =>
+  runHere({
+    argv: ['/usr/sbin/iptables', '-w', ...args],
+    env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'],
+    cwd: '/',
+    deadlineMs: 10_000,
+  });
+
+/**
+ * The portmap plugin keeps its three top chains for ever. They go unless another network still has rules in them: a
+ * chain that is not empty is left alone, and so are the jumps to it.
+ */
+export async function removePortmapChains(): Promise<void> {
+  const own = ['CNI-HOSTPORT-DNAT', 'CNI-HOSTPORT-SNAT', 'CNI-HOSTPORT-MASQ', 'CNI-HOSTPORT-SETMARK'];
+  const { stdout } = await iptables('-t', 'nat', '-S');
+  const rules = stdout.toString().split('\n');
+  if (rules.some((rule) => rule.startsWith('-A CNI-DN-') || rule.startsWith('-A CNI-HOSTPORT-DNAT'))) return;
+  for (const rule of rules) {
+    const jumps =
+      own.some((chain) => rule.includes(`-j ${chain}`)) && /^-A (PREROUTING|OUTPUT|POSTROUTING) /.test(rule);
+    if (jumps) await iptables('-t', 'nat', ...words(rule.replace(/^-A/, '-D')));
+  }
+  for (const chain of own) {
+    await iptables('-t', 'nat', '-F', chain);
+    await iptables('-t', 'nat', '-X', chain);
+  }
+}
+
+/** The words of a rule as iptables -S prints it: blanks separate, double quotes hold together. */
+const words = (rule: string): string[] =>
+  [...rule.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '');
