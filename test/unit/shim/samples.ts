@@ -1,0 +1,108 @@
+import type { Message, MessageName } from '../../../proto/shim.ts';
+
+type Sample = { [Name in MessageName]: { name: Name; request: number; fields: Message<Name> } }[MessageName];
+
+const ending = { pid: 4242, code: 137, signal: 9, oomKilled: true, atSeconds: 1_795_408_462, atNanos: 650_540_512 };
+
+/** One of every message, with values that show the order and the width of every field. */
+export const samples: readonly Sample[] = [
+  { name: 'hello', request: 1, fields: { version: 1 } },
+  {
+    name: 'sandbox',
+    request: 2,
+    fields: {
+      network: true,
+      pid: false,
+      ipc: true,
+      uts: true,
+      hostname: 'web-0',
+      netnsPath: '/run/netns/a',
+      sysctls: ['net.ipv4.ip_forward=1', 'kernel.msgmax=8192'],
+      cgroupProcs: ['/sys/fs/cgroup/memory/p/cgroup.procs'],
+      adjustOom: true,
+      oomScoreAdj: -998,
+      uidMap: '0 100000 65536\n',
+      gidMap: '0 200000 65536\n',
+    },
+  },
+  { name: 'stopSandbox', request: 3, fields: {} },
+  {
+    name: 'run',
+    request: 4,
+    fields: {
+      argv: ['/bin/echo', '', 'grüße'],
+      env: ['PATH=/bin'],
+      cwd: '/',
+      stdin: Buffer.from([0, 1, 255]),
+      deadlineMs: 1000,
+      drainMs: 2000,
+      maxOutput: 3000,
+    },
+  },
+  {
+    name: 'start',
+    request: 5,
+    fields: {
+      key: 'c1',
+      argv: ['/usr/bin/crun', 'create', 'c1'],
+      env: [],
+      cwd: '/b',
+      deadlineMs: 10,
+      drainMs: 20,
+      pidFile: '/b/pid',
+      stdin: true,
+      tty: false,
+      logPath: '/l',
+      oomFile: '/o',
+      exitFile: '/e',
+    },
+  },
+  {
+    name: 'exec',
+    request: 6,
+    fields: {
+      argv: ['/usr/bin/crun'],
+      env: ['A=b', 'C='],
+      cwd: '/',
+      pidFile: '/p',
+      startDeadlineMs: 1,
+      deadlineMs: 2,
+      drainMs: 3,
+      maxOutput: 4,
+    },
+  },
+  { name: 'signal', request: 7, fields: { key: 'c1', signo: 15, all: true } },
+  { name: 'reopenLog', request: 8, fields: { key: 'c1' } },
+  { name: 'list', request: 9, fields: {} },
+  { name: 'forget', request: 10, fields: { key: 'c1' } },
+  { name: 'cancel', request: 11, fields: { request: 0xfffffffe } },
+  { name: 'shutdown', request: 12, fields: { force: true } },
+  { name: 'done', request: 0xffffffff, fields: {} },
+  { name: 'failed', request: 14, fields: { kind: 1, error: 28, step: 'write' } },
+  { name: 'welcome', request: 15, fields: { version: 1, shimPid: 77, pausePid: 78 } },
+  { name: 'sandboxed', request: 16, fields: { pausePid: 79, oomClamped: true } },
+  {
+    name: 'result',
+    request: 17,
+    fields: {
+      pid: 80,
+      started: true,
+      code: 143,
+      signal: 15,
+      timedOut: true,
+      stdoutTruncated: false,
+      stderrTruncated: true,
+      stdout: Buffer.from('out\0put'),
+      stderr: Buffer.alloc(0),
+    },
+  },
+  { name: 'signalled', request: 18, fields: { delivered: false } },
+  {
+    name: 'entry',
+    request: 19,
+    fields: { key: 'c1', ended: true, ...ending, lostBytes: Number.MAX_SAFE_INTEGER, lostLines: 2 ** 33 },
+  },
+  { name: 'listed', request: 20, fields: { pausePid: 81 } },
+  { name: 'exit', request: 0, fields: { key: 'c1', ...ending } },
+  { name: 'pauseExit', request: 0, fields: { pid: 82 } },
+];
