@@ -1,0 +1,161 @@
+// The pod's namespaces and the pause process, on the real kernel.
+import assert from 'node:assert/strict';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { isFault } from '../../src/base/fault.ts';
+import type { SandboxSpec } from '../../src/shim/index.ts';
+import { alive, env, sanitized, startPod, statusOf, type TestPod, textOf, until } from './shim-support.ts';
+
+const sandboxOf = (pod: TestPod, more: Partial<SandboxSpec> = {}): SandboxSpec => ({
+  network: true,
+  pid: false,
+  ipc: true,
+  uts: true,
+  hostname: 'web-0',
+  netnsPath: join(pod.dir, 'netns'),
+  sysctls: [],
+  cgroupProcs: [],
+  oomScoreAdj: null,
+  ...more,
+});
+
+const namespaceOf = (pid: number | 'self', type: string) => readlinkSync(`/proc/${pid}/ns/${type}`);
+const types = ['net', 'ipc', 'uts', 'pid_for_children', 'mnt', 'user', 'cgroup'];
+const ownTypes = (pid: number) => types.filter((type) => namespaceOf(pid, type) !== namespaceOf('self', type));
+
+/** Runs a script inside the pause process' network, ipc and uts namespaces. */
+const inside = async (pod: TestPod, pausePid: number, text: string) => {
+  const argv = ['/usr/bin/nsenter', '-t', `${pausePid}`, '-n', '-i', '-u', '/bin/sh', '-c', text];
+  return textOf(await pod.shim.run({ argv, env, cwd: '/', deadlineMs: 30_000 }));
+};
+
+test('the namespaces that were asked for are new, set up, and pinned', async (t) => {
+  const pod = await startPod(t);
+  const sysctls = ['net.ipv4.ip_unprivileged_port_start=80', 'net.ipv4.conf.lo.rp_filter=2', 'kernel.msgmax=12345'];
+  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { sysctls }));
+  assert.deepEqual(ownTypes(pausePid), ['net', 'ipc', 'uts']);
+  assert.equal(`net:[${statSync(join(pod.dir, 'netns')).ino}]`, namespaceOf(pausePid, 'net'));
+  const said = await inside(
+    pod,
+    pausePid,
+    'hostname; ip -o addr show dev lo; cd /proc/sys; cat net/ipv4/ip_unprivileged_port_start net/ipv4/conf/lo/rp_filter kernel/msgmax',
+  );
+  const [hostname, ...rest] = said.stdout.trim().split('\n');
+  assert.equal(hostname, 'web-0');
+  assert.deepEqual(rest.slice(-3), ['80', '2', '12345']);
+  assert.match(rest[0]!, /127\.0\.0\.1\/8/);
+  assert.equal((await pod.shim.list()).pausePid, pausePid);
+  await pod.shim.stopSandbox();
+  assert.equal(existsSync(join(pod.dir, 'netns')), false);
+  assert.equal(existsSync(`/proc/${pausePid}`), false);
+  await pod.shim.stopSandbox();
+  assert.equal((await pod.shim.list()).pausePid, 0);
+  const again = await pod.shim.sandbox(sandboxOf(pod, { network: false, ipc: false, uts: false, netnsPath: '' }));
+  assert.deepEqual(ownTypes(again.pausePid), []);
+});
+
+test('the pause process holds nothing but its namespaces', async (t) => {
+  const pod = await startPod(t);
+  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod));
+  assert.equal(statusOf(pausePid, 'Name'), 'berth-pause');
+  if (!sanitized) assert.deepEqual(readdirSync(`/proc/${pausePid}/fd`), []);
+  for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) assert.match(statusOf(pausePid, set), /^0+$/);
+  assert.equal(statusOf(pausePid, 'NoNewPrivs'), '1');
+  assert.equal(readlinkSync(`/proc/${pausePid}/cwd`), '/');
+  process.kill(pausePid, 'SIGTERM');
+  await until(() => pod.pauseExits.length > 0);
+  assert.deepEqual(pod.pauseExits, [pausePid]);
+  assert.equal((await pod.shim.list()).pausePid, 0);
+  assert.ok(existsSync(join(pod.dir, 'netns')), 'the network is still there to be taken down');
+  await pod.shim.stopSandbox();
+  assert.equal(existsSync(join(pod.dir, 'netns')), false);
+});
+
+test('in a shared PID namespace the pause process is PID 1 and reaps', async (t) => {
+  const pod = await startPod(t);
+  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { pid: true }));
+  assert.equal(statusOf(pausePid, 'NSpid').split('\t').at(-1), '1');
+  assert.deepEqual(ownTypes(pausePid), ['net', 'ipc', 'uts', 'pid_for_children']);
+  const file = join(pod.dir, 'orphan');
+  const text = `(sh -c 'echo started > ${file}; exec sleep 1101' &)`;
+  const argv = ['/usr/bin/nsenter', '-t', `${pausePid}`, '-p', '/bin/sh', '-c', text];
+  await pod.shim.run({ argv, env, cwd: '/', deadlineMs: 10_000 });
+  const children = () => readFileSync(`/proc/${pausePid}/task/${pausePid}/children`, 'utf8').trim();
+  await until(() => existsSync(file) && children() !== '');
+  const orphan = Number(children());
+  process.kill(orphan, 'SIGKILL');
+  await until(() => !existsSync(`/proc/${orphan}`));
+  await pod.shim.stopSandbox();
+});
+
+test('a user namespace owns the others', async (t) => {
+  const pod = await startPod(t);
+  const userMaps = { uids: '0 100000 65536\n', gids: '0 200000 65536\n' };
+  const sysctls = ['net.ipv4.ip_unprivileged_port_start=0'];
+  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { userMaps, sysctls }));
+  assert.deepEqual(ownTypes(pausePid), ['net', 'ipc', 'uts', 'user']);
+  assert.match(statusOf(pausePid, 'Uid'), /^100000\s+100000/);
+  assert.match(statusOf(pausePid, 'Gid'), /^200000\s+200000/);
+  assert.match((await inside(pod, pausePid, 'ip -o link show dev lo')).stdout, /LOOPBACK,UP/);
+});
+
+test('the pause process is in the given cgroups, and lowers its OOM score as far as it may', async (t) => {
+  const name = `shim-test-${process.pid}`;
+  const folders = ['memory', 'pids'].map((controller) => `/sys/fs/cgroup/${controller}/${name}`);
+  for (const folder of folders) mkdirSync(folder);
+  t.after(() => folders.forEach((folder) => void rmdirSync(folder)));
+  const pod = await startPod(t);
+  const cgroupProcs = folders.map((folder) => join(folder, 'cgroup.procs'));
+  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { cgroupProcs, oomScoreAdj: 500 }));
+  for (const file of cgroupProcs) assert.equal(readFileSync(file, 'utf8'), `${pausePid}\n`);
+  assert.equal(readFileSync(`/proc/${pausePid}/oom_score_adj`, 'utf8'), '500\n');
+  await pod.shim.stopSandbox();
+  const own = readFileSync(`/proc/${pod.shim.pid}/oom_score_adj`, 'utf8');
+  const { oomClamped, pausePid: second } = await pod.shim.sandbox(sandboxOf(pod, { oomScoreAdj: -998 }));
+  assert.equal(readFileSync(`/proc/${second}/oom_score_adj`, 'utf8'), oomClamped ? own : '-998\n');
+  await pod.shim.stopSandbox();
+});
+
+test('a sandbox that fails names the step and leaves nothing', async (t) => {
+  const pod = await startPod(t);
+  const cases: { more: Partial<SandboxSpec>; text: RegExp }[] = [
+    { more: { sysctls: ['net.ipv4.no_such=1'] }, text: /set the sysctl net\.ipv4\.no_such=1: ENOENT/ },
+    { more: { sysctls: ['kernel.msgmax=x'] }, text: /set the sysctl kernel\.msgmax=x: EINVAL/ },
+    { more: { sysctls: ['net/../kernel/hostname=x'] }, text: /sysctl .*EINVAL/ },
+    { more: { sysctls: ['/kernel/hostname=x'] }, text: /sysctl .*EINVAL/ },
+    { more: { sysctls: ['no-value'] }, text: /sysctl no-value: EINVAL/ },
+    { more: { hostname: 'x'.repeat(65) }, text: /set the hostname x+: EINVAL/ },
+    { more: { cgroupProcs: ['/no/such/cgroup.procs'] }, text: /cgroup \/no\/such\/cgroup\.procs: ENOENT/ },
+    { more: { netnsPath: '/no/such/netns' }, text: /network namespace on \/no\/such\/netns: ENOENT/ },
+    { more: { userMaps: { uids: 'x', gids: 'y' } }, text: /user ids of the namespace: EINVAL/ },
+  ];
+  const children = () => readFileSync(`/proc/${pod.shim.pid}/task/${pod.shim.pid}/children`, 'utf8');
+  for (const { more, text } of cases) {
+    await assert.rejects(pod.shim.sandbox(sandboxOf(pod, more)), text);
+    assert.equal(children(), '', `${text}`);
+    assert.equal(existsSync(join(pod.dir, 'netns')), false, `${text}`);
+    assert.equal((await pod.shim.list()).pausePid, 0);
+  }
+  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod));
+  await assert.rejects(pod.shim.sandbox(sandboxOf(pod)), (error) => isFault(error, 'AlreadyExists'));
+  assert.ok(alive(pausePid));
+});
+
+test('the pause process does not outlive its shim', async (t) => {
+  const pod = await startPod(t);
+  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { netnsPath: '' }));
+  process.kill(pod.shim.pid, 'SIGKILL');
+  await pod.lost;
+  await until(() => !alive(pausePid));
+  unlinkSync(join(pod.dir, 'shim.sock'));
+});
