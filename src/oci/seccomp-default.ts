@@ -109,6 +109,16 @@ export const argumentRules: readonly ArgumentRule[] = [
 ];
 
 /**
+ * Refused for some arguments. 32-bit x86 has a second way to socket: socketcall with
+ * its arguments in memory, where no filter sees the address family. libseccomp opens it for every rule that allows socket,
+ * and any process reaches it through int 0x80; so it is closed, and 32-bit programs have to use socket itself, as musl does. The condition is masked because
+ * libseccomp rejects one that is equal to its own (EEXIST); kernels know no call above 20, so the mask loses nothing.
+ */
+export const refusedRules: readonly ArgumentRule[] = [
+  when('socketcall', { index: 0, value: 0xff, valueTwo: 1, op: 'SCMP_CMP_MASKED_EQ' }),
+];
+
+/**
  * CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. CLONE_NEWTIME shares its bit with the exit signal of
  * clone(2) and cannot be asked for there.
  */

@@ -11,6 +11,7 @@ import {
   cloneWithoutNamespaces,
   ptraceCalls,
   ptraceSince,
+  refusedRules,
 } from './seccomp-default.ts';
 import type { OciSeccomp, SeccompArg, SeccompRule } from './spec.ts';
 
@@ -51,6 +52,7 @@ export function defaultSeccomp(capabilities: readonly string[], host: HostFacts)
     defaultErrnoRet: EPERM,
     architectures: [...(architecturesOf[host.architecture] ?? [])],
     syscalls: [
+      ...refusedRules.map((rule) => ({ ...absent, names: [...rule.names], args: [...rule.args] })),
       { names: [...names].sort(), action: allow },
       ...conditional.map((rule) => ({ names: [...rule.names], action: allow, args: [...rule.args] })),
       ...(mayMakeNamespaces ? [] : [absent]),

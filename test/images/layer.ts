@@ -45,7 +45,14 @@ export async function makeLayer(entries: readonly Entry[]): Promise<Layer> {
   return { ...layer, diffId: sha256(tar) };
 }
 
-const headerOf = ({ name, type = 'file', link, mode, uid = 0, gid = 0 }: Entry): Header => ({
+const headerOf = ({
+  name,
+  type = 'file',
+  link,
+  mode,
+  uid = 0,
+  gid = 0,
+}: Entry): Partial<Header> & { name: string } => ({
   name,
   type,
   ...(link === undefined ? {} : { linkname: link }),
