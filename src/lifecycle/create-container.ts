@@ -97,7 +97,9 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   await deps.snapshots.mount(id, rootfs);
   crashPoint('create-container:mounted');
   const input = await gatherSpecInputs(specRequest(deps, pod, image, container, rootfs));
-  await writeFile(join(paths.bundle(pod.id, id), 'config.json'), JSON.stringify(buildSpec(input)), { mode: 0o600 });
+  const spec = buildSpec(input);
+  await writeFile(join(paths.bundle(pod.id, id), 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+  await writeFile(paths.processFile(pod.id, id), JSON.stringify(spec.process), { mode: 0o600 });
   if (container.logPath) await mkdir(join(container.logPath, '..'), { recursive: true, mode: 0o755 });
   crashPoint('create-container:bundle');
   const { uid, gid, additionalGids } = input.user;

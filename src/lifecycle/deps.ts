@@ -71,6 +71,11 @@ export class RunPaths {
     return join(this.bundle(podId, id), 'rootfs');
   }
 
+  /** The OCI process of the container, which exec starts from. */
+  processFile(podId: PodId, id: ContainerId): string {
+    return join(this.bundle(podId, id), 'process.json');
+  }
+
   exitFile(podId: PodId, id: ContainerId): string {
     return join(this.bundle(podId, id), 'exit.json');
   }

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '../base/command.ts';
 import { Fault, failedPrecondition, invalidArgument, notFound } from '../base/fault.ts';
+import type { Container } from '../model/container.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { ociRuntimeEnv } from './oci-runtimes.ts';
 
@@ -28,34 +30,53 @@ export async function execSync(
   if (container.state.phase !== 'running') {
     throw failedPrecondition(`Container ${container.id} is ${container.state.phase}, not running`);
   }
+  const prepared = await prepareExec(deps, container, command);
+  try {
+    return outputOf(await run(deps, container, prepared, timeoutMs, signal), container, command);
+  } finally {
+    await unlink(prepared.processFile);
+  }
+}
+
+type Prepared = { readonly processFile: string; readonly pidFile: string };
+
+/** The container's own process with another command: its user, environment, capabilities, seccomp and directory. */
+async function prepareExec(deps: Deps, { id, podId }: Container, args: readonly string[]): Promise<Prepared> {
+  const paths = runPaths(deps);
+  const template = JSON.parse(await readFile(paths.processFile(podId, id), 'utf8'));
+  const name = join(paths.bundle(podId, id), `exec-${randomBytes(6).toString('hex')}`);
+  const prepared = { processFile: `${name}.json`, pidFile: `${name}.pid` };
+  await writeFile(prepared.processFile, JSON.stringify({ ...template, args, terminal: false }), { mode: 0o600 });
+  return prepared;
+}
+
+async function run(deps: Deps, container: Container, files: Prepared, deadlineMs: number, signal: AbortSignal) {
   const runtime = deps.ociRuntimes.get(deps.pods.get(container.podId)?.handler ?? '');
-  const pidFile = join(
-    runPaths(deps).bundle(container.podId, container.id),
-    `exec-${randomBytes(6).toString('hex')}.pid`,
-  );
   const shim = await deps.shims.ensure(container.podId);
-  const result = await shim.exec(
-    {
-      argv: runtime.exec(container.id, pidFile, command),
-      env: ociRuntimeEnv,
-      cwd: '/',
-      pidFile,
-      deadlineMs: timeoutMs,
-      startDeadlineMs: deps.settings.timeouts.ociRuntime * 1000,
-      drainMs: deps.settings.timeouts.execDrain * 1000,
-      maxOutput,
-    },
-    signal,
-  );
-  if (result.timedOut) {
-    throw new Fault(
-      'DeadlineExceeded',
-      `The command ${JSON.stringify(command[0])} in container ${container.id} timed out`,
-    );
-  }
-  if (!result.started) {
-    const reason = errorText(Buffer.concat([result.stdout, result.stderr])) || `exit code ${result.code}`;
-    throw new Fault('Internal', `Cannot run ${JSON.stringify(command[0])} in container ${container.id}: ${reason}`);
-  }
-  return { stdout: result.stdout, stderr: result.stderr, code: result.code };
+  const { ociRuntime, execDrain } = deps.settings.timeouts;
+  const spec = {
+    argv: runtime.exec(container.id, files.pidFile, files.processFile),
+    env: ociRuntimeEnv,
+    cwd: '/',
+    pidFile: files.pidFile,
+    deadlineMs,
+    startDeadlineMs: ociRuntime * 1000,
+    drainMs: execDrain * 1000,
+    maxOutput,
+  };
+  return shim.exec(spec, signal);
+}
+
+type Ran = Awaited<ReturnType<typeof run>>;
+
+function outputOf(
+  { timedOut, started, stdout, stderr, code }: Ran,
+  { id }: Container,
+  [name]: readonly string[],
+): ExecOutput {
+  const shown = JSON.stringify(name);
+  if (timedOut) throw new Fault('DeadlineExceeded', `The command ${shown} in container ${id} timed out`);
+  if (started) return { stdout, stderr, code };
+  const reason = errorText(Buffer.concat([stdout, stderr])) || `exit code ${code}`;
+  throw new Fault('Internal', `Cannot run ${shown} in container ${id}: ${reason}`);
 }

@@ -29,8 +29,9 @@ export class OciRuntime {
     return [this.path, ...this.#global, '--log', logFile, '--log-format', 'json', 'run', ...options, id];
   }
 
-  exec(id: string, pidFile: string, command: readonly string[]): string[] {
-    return [this.path, ...this.#global, 'exec', '--detach', '--pid-file', pidFile, id, ...command];
+  /** `processFile` holds the whole OCI process: command-line options cover only a part of it, each runtime another. */
+  exec(id: string, pidFile: string, processFile: string): string[] {
+    return [this.path, ...this.#global, 'exec', '--detach', '--pid-file', pidFile, '--process', processFile, id];
   }
 
   delete(id: string): string[] {

@@ -64,7 +64,11 @@ export function containerAfter(container: Container, event: ContainerEvent): Con
       return { ...container, state: { phase: 'running', pid: event.pid, startedAt: event.at } };
     case 'ended':
       if (state.phase === 'exited' || state.phase === 'removing') return container;
-      return { ...container, state: { phase: 'exited', startedAt: startedAt(state), exit: event.exit } };
+      // A process can end before its start is on record: then it started no later than it ended.
+      return {
+        ...container,
+        state: { phase: 'exited', startedAt: Math.min(startedAt(state), event.exit.at), exit: event.exit },
+      };
     case 'remove':
       return { ...container, state: { phase: 'removing', startedAt: startedAt(state), exit: exitOf(state) } };
     default:

@@ -7,8 +7,8 @@ import { createInterface } from 'node:readline';
 import { stringify } from 'smol-toml';
 import * as admin from '../../src/api/berth/v1/admin.ts';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
-import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
+import { removeCgroup } from '../../src/sys/cgroups.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 let serial = 0;

@@ -1,0 +1,59 @@
+import { after, afterEach, before, beforeEach, describe } from 'node:test';
+import { type Registry, startTestRegistry } from '../images/index.ts';
+import { type DaemonOptions, TestDaemon } from './daemon.ts';
+import { assertNoLeak, type Footprint, footprint } from './leak-check.ts';
+
+export type Bench = {
+  daemon: TestDaemon;
+  /** References that the daemon has pulled from the test registry. */
+  readonly image: { busybox: string; nginx: string };
+};
+
+let registry: Registry | null = null;
+
+/** The images every suite uses, pulled by this daemon from a registry on loopback. */
+export async function pullTestImages(daemon: TestDaemon): Promise<Bench['image']> {
+  registry ??= await startTestRegistry();
+  const image = {
+    busybox: `${registry.address}/e2e-test-images/busybox:1.29-2`,
+    nginx: `${registry.address}/e2e-test-images/nginx:1.14-2`,
+  };
+  for (const reference of Object.values(image)) await daemon.images.pullImage({ image: { image: reference } });
+  return image;
+}
+
+export async function endTestRegistry(): Promise<void> {
+  await registry?.[Symbol.asyncDispose]();
+  registry = null;
+}
+
+/**
+ * A suite with one daemon that has the test images, and the leak check around every test: a test ends with no pod.
+ */
+export function suite(name: string, options: DaemonOptions, body: (bench: Bench) => void): void {
+  describe(name, () => {
+    const bench = { image: { busybox: '', nginx: '' } } as { -readonly [Key in keyof Bench]: Bench[Key] };
+    let clean: Footprint;
+    before(async () => {
+      bench.daemon = new TestDaemon(options);
+      await bench.daemon.start();
+      bench.image = await pullTestImages(bench.daemon);
+    });
+    beforeEach(() => {
+      clean = footprint(bench.daemon);
+    });
+    afterEach(async () => {
+      const { items } = await bench.daemon.runtime.listPodSandbox({});
+      await Promise.all(items.map(({ id }) => bench.daemon.runtime.removePodSandbox({ podSandboxId: id })));
+      assertNoLeak(clean, footprint(bench.daemon));
+    });
+    after(async () => {
+      await bench.daemon.dispose();
+      await endTestRegistry();
+    });
+    body(bench);
+  });
+}
+
+/** Both OCI runtimes run every behaviour test. */
+export const ociRuntimes = ['crun', 'runc'] as const;
