@@ -22,6 +22,8 @@ export type TestPod = {
   /** Resolves with the exit event of this key, which may have come already. */
   exited(key: string): Promise<ShimExit>;
   readonly lost: Promise<void>;
+  /** Runs after the test, last first, while the shim is still up. */
+  defer(undo: () => Promise<void>): void;
 };
 
 /** Starts a shim in a fresh folder. After the test it is shut down, and must have left nothing and complained not. */
@@ -46,8 +48,10 @@ export async function startPod(t: TestContext, options: { complains?: RegExp } =
       if (exit) resolve(exit);
       else waiting.set(key, resolve);
     });
+  const undo: (() => Promise<void>)[] = [];
   t.after(async () => {
     clearInterval(awake);
+    for (const step of undo.reverse()) await step();
     const last = await connectShim(dir, { onExit() {}, onLost() {} });
     await last?.shutdown({ force: true });
     shim.close();
@@ -56,7 +60,7 @@ export async function startPod(t: TestContext, options: { complains?: RegExp } =
     await rm(dir, { recursive: true });
     assert.match(log, options.complains ?? /^$/);
   });
-  return { dir, shim, exits, pauseExits, exited, lost: lost.promise };
+  return { dir, shim, exits, pauseExits, exited, lost: lost.promise, defer: (step) => undo.push(step) };
 }
 
 function assertNothingLeft(dir: string): void {
@@ -110,6 +114,19 @@ export const textOf = ({ code, stdout, stderr }: RunResult) => ({
   stderr: stderr.toString(),
 });
 
+const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+
+/**
+ * A script that leaves `text` running in the background and its pid in the file `$1`. A shell would reap it early now
+ * and then; perl does not. With `zombie` it goes on until the process has ended.
+ */
+export function leaving(text: string, zombie = false): string {
+  const wait =
+    'sub state { open(my $s, "<", "/proc/$p/stat"); <$s> =~ /\\) (.)/; $1 } select(undef, undef, undef, 0.01) until state() eq "Z";';
+  const program = `my $p = fork; if (!$p) { exec "/bin/sh", "-c", $ARGV[1] } ${zombie ? wait : ''} open(my $f, ">", $ARGV[0]); print $f $p;`;
+  return `exec /usr/bin/perl -e ${quoted(program)} "$1" ${quoted(text)}`;
+}
+
 /** A `start` whose OCI runtime is a script: `$1` is the pid file; what it leaves in the background is tracked. */
 export const startScript = (pod: TestPod, key: string, text: string, more: Partial<StartSpec> = {}): StartSpec => ({
   key,
@@ -159,7 +176,6 @@ export type Bundle = {
 
 /** A container's bundle; after the test the container is deleted and its cgroup gone. */
 export async function makeBundle(
-  t: TestContext,
   pod: TestPod,
   runtime: RuntimeName,
   args: readonly string[],
@@ -199,7 +215,7 @@ export async function makeBundle(
     assert.equal(started.code, 0, started.stderr.toString());
     return created.pid;
   };
-  t.after(async () => {
+  pod.defer(async () => {
     const shim = (await connectShim(pod.dir, { onExit() {}, onLost() {} }))!;
     await shim.run({ argv: command('delete', '--force', id), env, cwd: '/', deadlineMs: 30_000 });
     shim.close();

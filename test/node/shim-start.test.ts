@@ -1,0 +1,351 @@
+// Tracked processes made by real OCI runtimes: their logs, their ends, their terminals.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, symlinkSync } from 'node:fs';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { isFault } from '../../src/base/fault.ts';
+import { connectShim, readExitFile } from '../../src/shim/index.ts';
+import type { RuntimeName } from './shim-support.ts';
+import {
+  alive,
+  env,
+  leaving,
+  makeBundle,
+  ociRuntimes,
+  readLog,
+  sanitized,
+  script,
+  startPod,
+  startScript,
+  until,
+} from './shim-support.ts';
+
+for (const runtime of Object.keys(ociRuntimes) as RuntimeName[]) {
+  describe(runtime, () => {
+    test('the log has every line of both streams, and the exit is on record', async (t) => {
+      const pod = await startPod(t);
+      const text = 'echo one; echo two >&2; echo; printf "\\tlast, unended"; exit 7';
+      const bundle = await makeBundle(pod, runtime, ['/bin/sh', '-c', text]);
+      const before = Date.now();
+      const pid = await bundle.up();
+      const exit = await pod.exited(bundle.id);
+      const after = Date.now();
+      assert.deepEqual({ ...exit, at: 0 }, { key: bundle.id, pid, code: 7, signal: 0, oomKilled: false, at: 0 });
+      assert.ok(exit.at >= before && exit.at <= after + 1);
+      assert.deepEqual(await readExitFile(join(bundle.dir, 'exit')), exit);
+      const lines = await readLog(join(bundle.dir, 'log'));
+      assert.deepEqual(
+        lines.filter(({ stream }) => stream === 'stdout').map(({ tag, text: line }) => `${tag} ${line}`),
+        ['F one', 'F ', 'F \tlast, unended'],
+      );
+      assert.deepEqual(
+        lines.filter(({ stream }) => stream === 'stderr').map(({ tag, text: line }) => `${tag} ${line}`),
+        ['F two'],
+      );
+      for (const { at } of lines) assert.ok(at >= before && at <= after);
+      assert.deepEqual((await pod.shim.list()).processes, [{ key: bundle.id, pid, exit, lostLogBytes: 0 }]);
+      assert.equal(await pod.shim.signal(bundle.id, 9), false);
+      await assert.rejects(pod.shim.reopenLog(bundle.id), (error) => isFault(error, 'FailedPrecondition'));
+      await pod.shim.forget(bundle.id);
+      await pod.shim.forget(bundle.id);
+      assert.deepEqual((await pod.shim.list()).processes, []);
+    });
+
+    test('a signal is delivered, and is the exit', async (t) => {
+      const pod = await startPod(t);
+      const bundle = await makeBundle(pod, runtime, ['/bin/sh', '-c', 'sleep 1201']);
+      const pid = await bundle.up();
+      await assert.rejects(pod.shim.forget(bundle.id), (error) => isFault(error, 'FailedPrecondition'));
+      assert.equal(await pod.shim.signal(bundle.id, 9, { all: true }), true);
+      const exit = await pod.exited(bundle.id);
+      assert.deepEqual([exit.pid, exit.code, exit.signal, exit.oomKilled], [pid, 137, 9, false]);
+    });
+
+    test('an OCI runtime that fails answers with its own words, and nothing is tracked or logged', async (t) => {
+      const pod = await startPod(t);
+      const bundle = await makeBundle(pod, runtime, ['/bin/true']);
+      await writeFile(join(bundle.dir, 'config.json'), '{}');
+      const result = await pod.shim.start(bundle.create());
+      assert.equal(result.pid, 0);
+      assert.notEqual(result.code, 0);
+      assert.notEqual(result.stderr.length, 0);
+      assert.deepEqual((await pod.shim.list()).processes, []);
+      assert.deepEqual(await readLog(join(bundle.dir, 'log')), []);
+      assert.equal(existsSync(join(bundle.dir, 'exit')), false);
+    });
+
+    test('a container killed for want of memory says so', async (t) => {
+      const pod = await startPod(t);
+      const greedy = 'x=a; while :; do x=$x$x; done';
+      const bundle = await makeBundle(pod, runtime, ['/bin/sh', '-c', greedy], { memoryLimit: 16 * 1024 * 1024 });
+      await bundle.up({ oomFile: join(bundle.cgroup, 'memory.oom_control') });
+      const exit = await pod.exited(bundle.id);
+      assert.deepEqual([exit.code, exit.signal, exit.oomKilled], [137, 9, true]);
+      assert.equal((await readExitFile(join(bundle.dir, 'exit')))?.oomKilled, true);
+    });
+
+    test('a terminal comes through the console socket and is logged', async (t) => {
+      const pod = await startPod(t);
+      const bundle = await makeBundle(pod, runtime, ['/bin/sh', '-c', 'tty && echo from a terminal'], { tty: true });
+      await bundle.up({ tty: true });
+      await pod.exited(bundle.id);
+      const lines = await readLog(join(bundle.dir, 'log'));
+      assert.match(lines[0]!.text, /^\/dev\/(pts\/\d+|console)\r$/);
+      assert.equal(lines[1]!.text, 'from a terminal\r');
+      assert.deepEqual(
+        readdirSync(pod.dir).filter((name) => name.startsWith('console')),
+        [],
+      );
+    });
+  });
+}
+
+test('long lines are split at 16 KiB, and lines of that very length are not', async (t) => {
+  const pod = await startPod(t);
+  const size = 16384;
+  const text = `p() { head -c $1 /dev/zero | tr '\\0' x; }; p ${size}; echo; p ${size + 1}; echo; p ${2 * size}; echo; p ${3 * size - 1}; echo; p ${size}`;
+  const bundle = await makeBundle(pod, 'crun', ['/bin/sh', '-c', text]);
+  await bundle.up();
+  await pod.exited(bundle.id);
+  const lines = await readLog(join(bundle.dir, 'log'));
+  assert.deepEqual(
+    lines.map(({ tag, text: line }) => `${tag} ${line.length}`),
+    ['F 16384', 'P 16384', 'F 1', 'P 16384', 'F 16384', 'P 16384', 'P 16384', 'F 16383', 'F 16384'],
+  );
+});
+
+test('reopening the log under load loses, doubles and tears no line', async (t) => {
+  const pod = await startPod(t);
+  const count = 500_000;
+  const text = `seq 1 ${count}`;
+  const bundle = await makeBundle(pod, 'crun', ['/bin/sh', '-c', text]);
+  const log = join(bundle.dir, 'log');
+  const created = await pod.shim.start(bundle.create());
+  assert.notEqual(created.pid, 0);
+  const exited = pod.exited(bundle.id);
+  let ended = false;
+  void exited.then(() => {
+    ended = true;
+  });
+  await pod.shim.run({ argv: bundle.command('start', bundle.id), env, cwd: '/', deadlineMs: 30_000 });
+  const parts: string[] = [];
+  while (!ended) {
+    const part = `${log}.${parts.length}`;
+    await rename(log, part);
+    parts.push(part);
+    try {
+      await pod.shim.reopenLog(bundle.id);
+    } catch (error) {
+      assert.ok(isFault(error, 'FailedPrecondition'), `${error}`);
+    }
+  }
+  const all = (await Promise.all([...parts, ...(existsSync(log) ? [log] : [])].map(readLog))).flat();
+  assert.ok(parts.length > 1);
+  assert.equal(all.length, count);
+  assert.ok(all.every((line, i) => line.text === `${i + 1}` && line.tag === 'F'));
+});
+
+test('the daemon killed and back again loses no line and no exit', async (t) => {
+  const pod = await startPod(t);
+  const count = 200_000;
+  const bundle = await makeBundle(pod, 'crun', ['/bin/sh', '-c', `seq 1 ${count}; exit 3`]);
+  const index = join(import.meta.dirname, '../../src/shim/index.ts');
+  const file = join(pod.dir, 'start.json');
+  const start = { argv: bundle.command('start', bundle.id), env, cwd: '/', deadlineMs: 30_000 };
+  await writeFile(file, JSON.stringify({ create: bundle.create(), start }));
+  const text = `const { connectShim } = await import(${JSON.stringify(index)});
+    const { create, start } = JSON.parse((await import('node:fs')).readFileSync(${JSON.stringify(file)}, 'utf8'));
+    const shim = await connectShim(${JSON.stringify(pod.dir)}, { onExit() {}, onLost() {} });
+    await shim.start(create);
+    await shim.run(start);
+    process.stdout.write('started');
+    setInterval(() => {}, 1000);`;
+  const daemon = spawn(process.execPath, ['--input-type=module', '-e', text], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await new Promise((resolve) => daemon.stdout.once('data', resolve));
+  daemon.kill('SIGKILL');
+  await new Promise((resolve) => daemon.once('exit', resolve));
+  const shim = (await connectShim(pod.dir, { onExit() {}, onLost() {} }))!;
+  assert.equal((await shim.list()).processes[0]?.key, bundle.id);
+  const exit = await pod.exited(bundle.id);
+  assert.equal(exit.code, 3);
+  assert.deepEqual((await shim.list()).processes[0]?.exit, exit);
+  assert.deepEqual(await readExitFile(join(bundle.dir, 'exit')), exit);
+  shim.close();
+  const lines = await readLog(join(bundle.dir, 'log'));
+  assert.ok(lines.length === count && lines.every((line, i) => line.text === `${i + 1}`));
+});
+
+test('the exit file is there when the event comes, and a start under a taken key is refused', async (t) => {
+  const pod = await startPod(t);
+  for (let i = 0; i < 50; i++) {
+    const spec = startScript(pod, `c${i}`, leaving('exit 5'));
+    const { pid } = await pod.shim.start(spec);
+    assert.notEqual(pid, 0);
+    await pod.exited(spec.key);
+    assert.ok(existsSync(spec.exitFile));
+    assert.equal((await readExitFile(spec.exitFile))?.code, 5);
+    assert.equal(existsSync(spec.pidFile), false);
+  }
+  await assert.rejects(pod.shim.start(startScript(pod, 'c1', 'true')), (error) => isFault(error, 'AlreadyExists'));
+  for (const key of ['', 'pause', 'a"b', '../x', 'x'.repeat(129)])
+    await assert.rejects(pod.shim.start(startScript(pod, key, 'true', { logPath: '' })), /EINVAL/);
+  assert.equal((await pod.shim.list()).processes.length, 50);
+});
+
+test('an OCI runtime that misbehaves is a failure that says how', async (t) => {
+  const pod = await startPod(t);
+  const cases: { text: string; says: RegExp }[] = [
+    { text: 'true', says: /read a pid .*ENOENT/ },
+    { text: 'echo pid > $1', says: /read a pid .*EINVAL/ },
+    { text: ': > $1', says: /read a pid .*EINVAL/ },
+    { text: 'echo -1 > $1', says: /read a pid .*EINVAL/ },
+    { text: 'echo 99999999999 > $1', says: /read a pid .*EINVAL/ },
+    { text: `echo ${process.pid} > $1`, says: /adopt .*ECHILD/ }, // a stranger's
+    { text: 'ln -s /etc/passwd $1', says: /read a pid .*ELOOP/ },
+    { text: 'mkfifo $1', says: /read a pid .*EINVAL/ },
+  ];
+  for (const { text, says } of cases) {
+    await assert.rejects(pod.shim.start(startScript(pod, 'c1', text)), says, text);
+    assert.deepEqual((await pod.shim.list()).processes, [], text);
+    assert.equal(existsSync(join(pod.dir, 'c1.pid')), false);
+  }
+  const hung = startScript(pod, 'c1', 'setsid sleep 1202 & echo $! > $1; echo $! > $1.kept; sleep 1203', {
+    deadlineMs: 300,
+  });
+  const result = await pod.shim.start(hung);
+  assert.deepEqual([result.pid, result.timedOut, result.signal], [0, true, 9]);
+  await until(() => !alive(Number(readFileSync(join(pod.dir, 'c1.pid.kept'), 'utf8'))));
+  const loud = await pod.shim.start(startScript(pod, 'c1', 'head -c 100M /dev/zero; exit 1'));
+  assert.deepEqual([loud.pid, loud.code, loud.truncated, loud.stdout.length], [0, 1, true, 65536]);
+});
+
+test('a log that cannot be opened stops the start, and one behind a link is not followed', async (t) => {
+  const pod = await startPod(t);
+  symlinkSync('/etc/passwd', join(pod.dir, 'link'));
+  await pod.shim.run(script(`mkfifo ${join(pod.dir, 'fifo')}`));
+  const cases = [
+    { logPath: '/no/such/log', says: /ENOENT/ },
+    { logPath: join(pod.dir, 'link'), says: /ELOOP/ },
+    { logPath: join(pod.dir, 'fifo'), says: /ENXIO/ },
+    { logPath: '/dev/null', says: /EINVAL/ },
+  ];
+  for (const { logPath, says } of cases) {
+    const start = pod.shim.start(startScript(pod, 'c1', `touch ${pod.dir}/ran`, { logPath }));
+    await assert.rejects(start, says, logPath);
+  }
+  assert.equal(existsSync(join(pod.dir, 'ran')), false);
+  assert.deepEqual((await pod.shim.list()).processes, []);
+});
+
+test('what others hold open is logged after the exit, until forgotten', async (t) => {
+  const pod = await startPod(t);
+  const go = join(pod.dir, 'go');
+  const later = `(until [ -e ${go} ]; do sleep 0.01; done; echo later; printf end) & echo first`;
+  const spec = startScript(pod, 'c1', leaving(later));
+  await pod.shim.start(spec);
+  await pod.exited('c1');
+  assert.deepEqual(
+    (await readLog(spec.logPath)).map(({ text }) => text),
+    ['first'],
+  );
+  await writeFile(go, '');
+  await until(async () => (await readLog(spec.logPath)).length === 3);
+  assert.deepEqual(
+    (await readLog(spec.logPath)).map(({ text }) => text),
+    ['first', 'later', 'end'],
+  );
+});
+
+test('a full disk costs lines that are counted, tears none, and does not stop the writer', {
+  skip: sanitized,
+}, async (t) => {
+  const pod = await startPod(t);
+  const disk = await mkdtemp(join(tmpdir(), 'shim-disk-'));
+  await pod.shim.run({
+    argv: ['/bin/mount', '-t', 'tmpfs', '-o', 'size=1M', 'tmpfs', disk],
+    env,
+    cwd: '/',
+    deadlineMs: 10_000,
+  });
+  pod.defer(async () => {
+    await pod.shim.signal('c1', 9);
+    await pod.exited('c1');
+    await pod.shim.forget('c1');
+    await new Promise((resolve) => spawn('/bin/umount', [disk]).once('exit', resolve));
+    await rm(disk, { recursive: true });
+  });
+  const logPath = join(disk, 'log');
+  const go = join(pod.dir, 'go');
+  const text = `sh -c "seq 1 100000; until [ -e ${go} ]; do sleep 0.01; done; echo again" & echo $! > $1`;
+  await pod.shim.start(startScript(pod, 'c1', text, { logPath }));
+  const lost = async () => (await pod.shim.list()).processes[0]!.lostLogBytes;
+  const lineBytes = (n: number) => n * 40 + 488_895 + n; // header, digits of 1..100000, newline
+  await until(async () => (await lost()) + (await readFile(logPath)).length === lineBytes(100_000));
+  const kept = await readLog(logPath);
+  assert.ok(kept.length > 1000 && kept.length < 100_000);
+  assert.ok(kept.every((line, i) => line.text === `${i + 1}`));
+  await rename(logPath, `${logPath}.1`);
+  await rm(`${logPath}.1`);
+  await pod.shim.reopenLog('c1');
+  await writeFile(go, '');
+  assert.equal((await pod.exited('c1')).code, 0);
+  assert.deepEqual(
+    (await readLog(logPath)).map(({ text: line }) => line),
+    ['again'],
+  );
+});
+
+test('an exit file that the disk refuses is written as soon as it can be', async (t) => {
+  const pod = await startPod(t, { complains: /cannot write the exit file/ });
+  const folder = join(pod.dir, 'exits');
+  const exitFile = join(folder, 'c1');
+  await pod.shim.start(startScript(pod, 'c1', leaving('exit 4'), { exitFile }));
+  assert.equal((await pod.exited('c1')).code, 4);
+  mkdirSync(folder);
+  await until(() => existsSync(exitFile));
+  assert.equal((await readExitFile(exitFile))?.code, 4);
+});
+
+test('the standard input stays open when it was asked for, and is empty when not', async (t) => {
+  const pod = await startPod(t);
+  const text = leaving('cat; echo eof');
+  // A background command of a shell has /dev/null for its input; the descriptor is passed around that.
+  const fed = 'exec 3<&0; sh -c "cat; echo eof" <&3 & echo $! > $1';
+  await pod.shim.start(startScript(pod, 'closed', text));
+  await pod.exited('closed');
+  assert.deepEqual(
+    (await readLog(join(pod.dir, 'closed.log'))).map((line) => line.text),
+    ['eof'],
+  );
+  const { pid } = await pod.shim.start(startScript(pod, 'open', fed, { stdin: true }));
+  assert.ok(alive(pid));
+  assert.equal(await pod.shim.signal('open', 15, { all: true }), true);
+  await pod.exited('open');
+  assert.deepEqual(await readLog(join(pod.dir, 'open.log')), []);
+});
+
+test('a signal to all reaches the descendants', async (t) => {
+  const pod = await startPod(t);
+  const file = join(pod.dir, 'pids');
+  const text = `sh -c "sleep 1204 & echo \\$! >> ${file}; setsid sleep 1205 & echo \\$! >> ${file}; wait" & echo $! > $1`;
+  await pod.shim.start(startScript(pod, 'c1', text));
+  const pids = () => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').map(Number) : []);
+  await until(() => pids().length === 2);
+  await pod.shim.signal('c1', 9, { all: true });
+  await pod.exited('c1');
+  await until(() => !pids().some(alive));
+  await assert.rejects(pod.shim.signal('none', 9), (error) => isFault(error, 'NotFound'));
+  await assert.rejects(pod.shim.signal('c1', 65), (error) => isFault(error, 'InvalidArgument'));
+});
+
+test('a cgroup that is gone by then leaves the OOM question unanswered, not the exit', async (t) => {
+  const pod = await startPod(t);
+  const folder = join(pod.dir, 'cgroup');
+  mkdirSync(folder);
+  await pod.shim.start(startScript(pod, 'c1', leaving('sleep 0.1'), { oomFile: join(folder, 'memory.events') }));
+  rmdirSync(folder);
+  assert.equal((await pod.exited('c1')).oomKilled, false);
+});
