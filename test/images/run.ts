@@ -20,9 +20,9 @@ export function program(name: string, fromPackage: string): string {
 export function run(
   path: string,
   args: readonly string[],
-  options: { cwd?: string; timeoutMs?: number } = {},
+  options: { cwd?: string; timeoutMs?: number; env?: Record<string, string> } = {},
 ): Promise<string> {
-  const env = { PATH: folders.join(':'), HOME: '/root', LC_ALL: 'C' };
+  const env = { PATH: folders.join(':'), HOME: '/root', LC_ALL: 'C', ...options.env };
   return new Promise((done, fail) => {
     execFile(
       path,

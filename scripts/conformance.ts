@@ -1,0 +1,101 @@
+#!/usr/bin/env node
+// Runs the CRI conformance suite against Berth, or against another runtime, and compares with expected-failures.txt.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ensureSuite } from '../test/conformance/go.ts';
+import { writeMirrors } from '../test/conformance/mirrors.ts';
+import { startContainerd } from '../test/conformance/peer.ts';
+import { judge, readExpectations, type Spec } from '../test/conformance/report.ts';
+import { runSuite } from '../test/conformance/suite.ts';
+import { TestDaemon } from '../test/harness/daemon.ts';
+import { ensureTestImages, startRegistry } from '../test/images/index.ts';
+import { cacheFolder } from '../test/images/paths.ts';
+import { program } from '../test/images/run.ts';
+
+const usage = `usage: conformance.ts [--runtime crun|runc|containerd] [--focus REGEX]... [--endpoint SOCKET] [--benchmark] [--verbose]
+  --runtime   Berth's OCI runtime (default crun); containerd: Debian's containerd in Berth's place, to check the images
+  --focus     only specs whose name matches; may be repeated
+  --endpoint  a runtime that already serves there and can pull the test images
+  --benchmark the suite's benchmarks instead of its specs
+  --verbose   the suite's own output, and the daemon's log`;
+
+const { values } = parseArgs({
+  options: {
+    runtime: { type: 'string', default: 'crun' },
+    focus: { type: 'string', multiple: true, default: [] },
+    endpoint: { type: 'string', default: '' },
+    benchmark: { type: 'boolean', default: false },
+    verbose: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+/** What is built needs the network; what is tested has a network and mounts of its own, which end with it. */
+async function main(): Promise<number> {
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  if (process.env.BERTH_CONFORMANCE_INSIDE === '1') return testInside();
+  const suite = await ensureSuite();
+  await ensureTestImages();
+  return values.endpoint === '' ? reexecute() : report(await run(suite, values.endpoint), values.runtime);
+}
+
+/** Mount propagation specs need a root that is shared; here it is, without a change to the host. */
+function reexecute(): number {
+  const inside = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const args = ['--mount', '--net', '--propagation', 'shared', '--', ...inside];
+  const done = spawnSync(program('unshare', 'util-linux'), args, {
+    stdio: 'inherit',
+    env: { ...process.env, BERTH_CONFORMANCE_INSIDE: '1' },
+  });
+  return done.status ?? 1;
+}
+
+async function testInside(): Promise<number> {
+  spawnSync(program('ip', 'iproute2'), ['link', 'set', 'lo', 'up'], { stdio: 'inherit' });
+  const suite = await ensureSuite();
+  await using registry = await startRegistry(await ensureTestImages());
+  if (values.runtime === 'containerd') {
+    await using peer = await startContainerd(join(cacheFolder('conformance'), 'containerd.log'));
+    writeMirrors(peer.certsDir, registry.address);
+    return report(await run(suite, peer.socket), values.runtime);
+  }
+  const certsDir = mkdtempSync(join(tmpdir(), 'berth-certs-'));
+  writeMirrors(certsDir, registry.address);
+  if (values.verbose) process.env.BERTH_TEST_LOG = '1';
+  const daemon = new TestDaemon({ handler: values.runtime, settings: { images: { certs_dir: certsDir } } });
+  try {
+    await daemon.start();
+    return report(await run(suite, daemon.socket), values.runtime);
+  } finally {
+    await daemon.dispose();
+    rmSync(certsDir, { recursive: true, force: true });
+  }
+}
+
+function run(suite: string, socket: string): Promise<Spec[]> {
+  const skip = readExpectations(values.runtime).filter(({ kind }) => kind === 'skip');
+  const { focus, benchmark, verbose } = values;
+  return runSuite(suite, { socket, handler: '', focus, skip, benchmark, verbose });
+}
+
+function report(specs: readonly Spec[], runtime: string): number {
+  const { counts, unexpected, surprising, expected } = judge(specs, readExpectations(runtime));
+  for (const { name, message } of unexpected) console.log(`FAILED      ${name}\n            ${indented(message)}`);
+  for (const { name } of surprising)
+    console.log(`NOW PASSES  ${name}\n            take it out of expected-failures.txt`);
+  for (const { name } of expected) console.log(`expected    ${name}`);
+  const failed = unexpected.length + surprising.length;
+  const also = `${counts.skipped} skipped, ${expected.length} expected to fail`;
+  console.log(`conformance: ${counts.passed - surprising.length} passed, ${failed} failed, ${also} (${runtime})`);
+  return failed > 0 || counts.passed + counts.failed === 0 ? 1 : 0;
+}
+
+const indented = (text: string) => text.trim().slice(0, 2000).replaceAll('\n', '\n            ');
+
+process.exitCode = await main();

@@ -1,0 +1,65 @@
+// The Go toolchain that go.mod asks for: the host's own if it is new enough, else the one that the host's Go gets from the
+// module proxy. Debian's package is older than the switch of toolchains that Go 1.21 brought, but it can download one.
+import { createHash } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { cacheFolder } from '../images/paths.ts';
+import { program, run } from '../images/run.ts';
+
+const here = import.meta.dirname;
+const goEnv = { GOFLAGS: '-buildvcs=false', GOTOOLCHAIN: 'local', GOPATH: join(cacheFolder(), 'go') };
+const platform = `linux-${({ x64: 'amd64', arm64: 'arm64' } as Record<string, string>)[process.arch] ?? process.arch}`;
+
+/** The compiled suites, built again only when the sources here change. The first build takes one to two minutes. */
+export async function ensureSuite(): Promise<string> {
+  const hash = createHash('sha256');
+  for (const name of ['go.mod', 'go.sum', 'main_test.go']) hash.update(readFileSync(join(here, name)));
+  const target = join(cacheFolder('conformance'), hash.digest('hex').slice(0, 16));
+  if (existsSync(target)) return target;
+  const go = await ensureGo();
+  await runGo(go, ['test', '-c', '-mod=readonly', '-o', `${target}.tmp`, '.'], here);
+  renameSync(`${target}.tmp`, target);
+  return target;
+}
+
+const wantedVersion = () => /^go (\S+)$/m.exec(readFileSync(join(here, 'go.mod'), 'utf8'))![1]!;
+
+async function ensureGo(): Promise<string> {
+  const own = existsSync('/usr/local/go/bin/go') ? '/usr/local/go/bin/go' : program('go', 'golang-go');
+  const version = /go(\d+(?:\.\d+)*)/.exec(await runGo(own, ['version'], '/'))?.[1] ?? '0';
+  return notOlder(version, wantedVersion()) ? own : downloadToolchain(own);
+}
+
+function notOlder(version: string, wanted: string): boolean {
+  const [a, b] = [version, wanted].map((text) => text.split('.').map(Number)) as [number[], number[]];
+  for (let part = 0; part < 3; part++) {
+    if ((a[part] ?? 0) !== (b[part] ?? 0)) return (a[part] ?? 0) > (b[part] ?? 0);
+  }
+  return true;
+}
+
+/** Toolchains are modules of the proxy (go.dev/doc/toolchain), checked against go.sum's database like any other. */
+async function downloadToolchain(go: string): Promise<string> {
+  const module = `golang.org/toolchain@v0.0.1-go${wantedVersion()}.${platform}`;
+  const folder = cacheFolder('toolchain-module');
+  if (!existsSync(join(folder, 'go.mod'))) await runGo(go, ['mod', 'init', 'toolchain'], folder);
+  const { Dir } = JSON.parse(await runGo(go, ['mod', 'download', '-json', module], folder)) as { Dir: string };
+  // Files of a module are stored without their execute bits.
+  const tools = join(Dir, 'pkg/tool', platform.replace('-', '_'));
+  for (const name of [join(Dir, 'bin'), tools].flatMap((at) =>
+    existsSync(at) ? readdirSync(at).map((file) => join(at, file)) : [],
+  )) {
+    chmodSync(name, 0o755);
+  }
+  return join(Dir, 'bin/go');
+}
+
+function runGo(go: string, args: readonly string[], cwd: string): Promise<string> {
+  mkdirSync(goEnv.GOPATH, { recursive: true });
+  const proxy = Object.fromEntries(
+    ['GOPROXY', 'GOSUMDB', 'HTTPS_PROXY', 'https_proxy', 'NO_PROXY', 'no_proxy', 'SSL_CERT_FILE'].flatMap((name) =>
+      process.env[name] ? [[name, process.env[name]]] : [],
+    ),
+  );
+  return run(go, args, { cwd, timeoutMs: 900_000, env: { ...goEnv, ...proxy } });
+}

@@ -1,0 +1,81 @@
+// Debian's containerd with everything in folders of its own: shows whether a failure is Berth's or the images'.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { stringify } from 'smol-toml';
+import { program } from '../images/run.ts';
+
+export type Peer = AsyncDisposable & { readonly socket: string; readonly certsDir: string };
+
+/** Starts containerd over runc; disposing it ends it and removes its files. Its log is kept at `logFile`. */
+export async function startContainerd(logFile: string): Promise<Peer> {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-peer-'));
+  const socket = join(dir, 'containerd.sock');
+  const certsDir = join(dir, 'certs.d');
+  mkdirSync(join(dir, 'net.d'));
+  mkdirSync(certsDir);
+  writeFileSync(join(dir, 'net.d/10-peer.conflist'), JSON.stringify(conflist(dir)));
+  writeFileSync(join(dir, 'config.toml'), stringify(configuration(dir, socket, certsDir)));
+  const log = createWriteStream(logFile);
+  await once(log, 'open');
+  const child = spawn(program('containerd', 'containerd'), ['--config', join(dir, 'config.toml')], {
+    stdio: ['ignore', log, log],
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+  });
+  const ended = once(child, 'close');
+  for (let left = 500; !existsSync(socket) && left > 0 && child.exitCode === null; left--) await delay(20);
+  if (!existsSync(socket)) throw new Error(`containerd does not serve: see ${logFile}`);
+  return {
+    socket,
+    certsDir,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM');
+      await ended;
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+const conflist = (dir: string) => ({
+  cniVersion: '0.4.0',
+  name: 'peer',
+  plugins: [
+    {
+      type: 'bridge',
+      bridge: 'berthpeer0',
+      isGateway: true,
+      ipMasq: true,
+      hairpinMode: true,
+      ipam: {
+        type: 'host-local',
+        dataDir: join(dir, 'ipam'),
+        ranges: [[{ subnet: '10.99.0.0/24' }]],
+        routes: [{ dst: '0.0.0.0/0' }],
+      },
+    },
+    { type: 'portmap', capabilities: { portMappings: true }, snat: true },
+  ],
+});
+
+const configuration = (dir: string, socket: string, certsDir: string) => ({
+  version: 2,
+  root: join(dir, 'root'),
+  state: join(dir, 'state'),
+  grpc: { address: socket },
+  plugins: {
+    'io.containerd.internal.v1.opt': { path: join(dir, 'opt') },
+    'io.containerd.grpc.v1.cri': {
+      sandbox_image: 'registry.k8s.io/pause:3.9',
+      restrict_oom_score_adj: true,
+      stream_server_address: '127.0.0.1',
+      cni: { bin_dir: '/usr/lib/cni', conf_dir: join(dir, 'net.d') },
+      registry: { config_path: certsDir },
+      containerd: {
+        runtimes: { runc: { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/sbin/runc' } } },
+      },
+    },
+  },
+});

@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { cacheFolder } from '../images/paths.ts';
+import { type Expectation, parseReport, type Spec } from './report.ts';
+
+export type SuiteOptions = {
+  /** Path of the socket, without a scheme. */
+  readonly socket: string;
+  /** RuntimeClass handler that the suite asks for; empty: the default. */
+  readonly handler: string;
+  /** Regular expressions on the full names of specs. */
+  readonly focus: readonly string[];
+  readonly skip: readonly Expectation[];
+  readonly benchmark: boolean;
+  readonly verbose: boolean;
+};
+
+const deadlineMs = 45 * 60_000;
+const literally = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+/** Runs the compiled suite to its end and reads its report. Throws if it left none. */
+export async function runSuite(suite: string, options: SuiteOptions): Promise<Spec[]> {
+  const folder = cacheFolder('conformance');
+  const report = join(folder, `report-${process.pid}.json`);
+  const args = [
+    `--runtime-endpoint=unix://${options.socket}`,
+    `--image-endpoint=unix://${options.socket}`,
+    '--config=/nonexistent',
+    ...(options.handler === '' ? [] : [`--runtime-handler=${options.handler}`]),
+    ...(options.benchmark ? ['--benchmark'] : []),
+    ...options.focus.map((text) => `--ginkgo.focus=${text}`),
+    ...options.skip.map(({ name }) => `--ginkgo.skip=${literally(name)}`),
+    '--ginkgo.no-color',
+    '--ginkgo.timeout=40m',
+    `--ginkgo.json-report=${report}`,
+    '--test.timeout=0',
+  ];
+  const child = spawn(suite, args, {
+    cwd: folder,
+    stdio: ['ignore', options.verbose ? 'inherit' : 'ignore', options.verbose ? 'inherit' : 'ignore'],
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root' },
+    timeout: deadlineMs,
+  });
+  const [code, signal] = await once(child, 'close');
+  if (!existsSync(report)) throw new Error(`The suite left no report (${code ?? signal}): run again with --verbose`);
+  const specs = parseReport(readFileSync(report, 'utf8'));
+  rmSync(report);
+  return specs;
+}
