@@ -95,8 +95,10 @@ function processes(daemon: TestDaemon): string[] {
         const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
         const [state, parent] = status.slice(status.lastIndexOf(')') + 2).split(' ');
         const zombie = state === 'Z' && Number(parent) === daemon.pid;
+        // A zombie of another parent is ended: after a shim's death init is to reap, in its own time.
         const named =
-          command.includes(daemon.runDir) || readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/${daemon.name}/`);
+          state !== 'Z' &&
+          (command.includes(daemon.runDir) || readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/${daemon.name}/`));
         return zombie || named ? [`${pid} ${zombie ? '(zombie)' : command}`] : [];
       } catch {
         return []; // it ended while we looked

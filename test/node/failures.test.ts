@@ -98,6 +98,7 @@ suite('broken CNI plugins', {}, (bench) => {
     assert.match(bad.message, /05-bad.conflist.*06-path.conflist.*without a path/);
     daemon.writeConflist();
     assert.equal((await network()).status, true);
+    for (const name of ['05-bad.conflist', '06-path.conflist']) rmSync(join(daemon.cniDir, name));
   });
 });
 
@@ -122,7 +123,7 @@ for (const handler of ociRuntimes) {
       const cases = [
         {
           more: { linux: { securityContext: { runAsUsername: 'nobody-has-this-name' } } },
-          code: grpc.INVALID_ARGUMENT,
+          code: grpc.FAILED_PRECONDITION,
         },
         { more: { linux: { securityContext: { privileged: true } } }, code: grpc.FAILED_PRECONDITION },
         {
