@@ -6,6 +6,7 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { isErrno } from '../../src/base/fault.ts';
 import type { RunResult, RunSpec, Shim, ShimExit, StartSpec } from '../../src/shim/index.ts';
 import { connectShim, startShim } from '../../src/shim/index.ts';
 
@@ -75,24 +76,28 @@ function assertNothingLeft(dir: string): void {
   assert.deepEqual(processes, []);
 }
 
-function mentions(pid: string, dir: string): boolean {
+const mentions = (pid: string, dir: string): boolean => readProc(pid, 'cmdline').includes(dir);
+
+/** A file of a process' folder in /proc; empty once the process is gone. */
+export function readProc(pid: number | string, name: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(dir);
-  } catch {
-    return false; // it ended meanwhile
+    return readFileSync(`/proc/${pid}/${name}`, 'latin1');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ESRCH')) return '';
+    throw error;
   }
 }
 
-/** The second field and the rest of one line of /proc/<pid>/status. */
+/** One field of /proc/<pid>/status; empty once the process is gone. */
 export function statusOf(pid: number, field: string): string {
-  const line = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const line = readProc(pid, 'status')
     .split('\n')
     .find((text) => text.startsWith(`${field}:`));
   return line?.slice(field.length + 1).trim() ?? '';
 }
 
 /** True while the process is there and not a zombie. */
-export const alive = (pid: number): boolean => existsSync(`/proc/${pid}`) && !/^[ZX]/.test(statusOf(pid, 'State'));
+export const alive = (pid: number): boolean => /^[^ZX]/.test(statusOf(pid, 'State'));
 
 /** Resolves when `condition` holds; looks at it every few milliseconds, for what announces itself by no event. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
