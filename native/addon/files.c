@@ -1,5 +1,5 @@
 /* Reading inside a root that belongs to somebody else, and what every file of the addon needs. */
-#include "files.h"
+#include "unpack.h"
 
 #include <linux/openat2.h>
 #include <stdio.h>
@@ -140,33 +140,33 @@ static napi_value is_mount_root(napi_env env, napi_callback_info info) {
   return napi_get_boolean(env, mounted, &result) == napi_ok ? result : NULL;
 }
 
-/* copyAttributes(from, to): owner, mode and extended attributes of one directory to another. 0 or -errno. */
-static int copy_attributes(const char *from, const char *to) {
-  cleanup_fd int in = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-  if (in < 0) return -errno;
-  cleanup_fd int out = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-  if (out < 0) return -errno;
+int copy_attributes(int from, int to) {
   struct stat st;
-  if (fstat(in, &st) < 0 || fchown(out, st.st_uid, st.st_gid) < 0 || fchmod(out, st.st_mode & 07777) < 0)
+  if (fstat(from, &st) < 0 || fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
     return -errno;
   char names[65536], value[65536];
-  ssize_t length = flistxattr(in, names, sizeof names);
-  if (length < 0) return errno == ENOTSUP ? 0 : -errno;
-  for (const char *name = names; name < names + length; name += strlen(name) + 1) {
+  ssize_t length = flistxattr(from, names, sizeof names);
+  if (length < 0 && errno != ENOTSUP) return -errno;
+  for (const char *name = names; length > 0 && name < names + length; name += strlen(name) + 1) {
     if (strncmp(name, "trusted.overlay.", 16) == 0) continue; /* overlayfs' own notes belong to one layer */
-    ssize_t size = fgetxattr(in, name, value, sizeof value);
+    ssize_t size = fgetxattr(from, name, value, sizeof value);
     if (size < 0) return -errno;
-    if (fsetxattr(out, name, value, (size_t)size, 0) < 0 && errno != ENOTSUP) return -errno;
+    if (fsetxattr(to, name, value, (size_t)size, 0) < 0 && errno != ENOTSUP) return -errno;
   }
   const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, st.st_mtim};
-  return futimens(out, times) < 0 ? -errno : 0;
+  return futimens(to, times) < 0 ? -errno : 0;
 }
 
+/* copyDirectoryAttributes(from, to): of one directory to another. */
 static napi_value copy_directory_attributes(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char from[PATH_MAX], to[PATH_MAX];
   if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], from) || !take_path(env, args[1], to)) return NULL;
-  int err = copy_attributes(from, to);
+  cleanup_fd int in = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (in < 0) return addon_throw_errno(env, errno, "open", from);
+  cleanup_fd int out = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (out < 0) return addon_throw_errno(env, errno, "open", to);
+  int err = copy_attributes(in, out);
   return err < 0 ? addon_throw_errno(env, -err, "copy attributes to", to) : make_int(env, 0);
 }
 
@@ -177,5 +177,5 @@ bool register_files(napi_env env, napi_value exports) {
       {"copyDirectoryAttributes", copy_directory_attributes},
   };
   return addon_register(env, exports, table, sizeof table / sizeof *table) && register_unpack(env, exports) &&
-         register_walk(env, exports);
+         register_join(env, exports) && register_walk(env, exports);
 }

@@ -8,13 +8,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
-#include "files.h"
-
-/* The root, and the parent directory used last: archives come in directory order. */
-typedef struct {
-  int root, parent;
-  char parent_path[PATH_MAX];
-} tree;
+#include "unpack.h"
 
 static void forget_parent(tree *t) {
   if (t->parent >= 0) close(t->parent);
@@ -48,7 +42,7 @@ static napi_value open_tree(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-static bool take_tree(napi_env env, napi_value value, tree **t) {
+bool take_tree(napi_env env, napi_value value, tree **t) {
   if (napi_get_value_external(env, value, (void **)t) == napi_ok && *t) return true;
   addon_throw_type(env, "Not a tree");
   return false;
@@ -65,11 +59,7 @@ static napi_value close_tree(napi_env env, napi_callback_info info) {
   return make_int(env, 0);
 }
 
-/*
- * The parent directory of `path` and, in `base`, its last component ("." for the root itself). The descriptor belongs
- * to the tree; it is kept until something is removed, for nothing else can make a path lead elsewhere.
- */
-static int find_parent(tree *t, char *path, const char **base) {
+int find_parent(tree *t, char *path, const char **base) {
   char *slash = strrchr(path, '/');
   *base = slash ? slash + 1 : path[0] ? path : ".";
   if (!slash) return t->root;
@@ -306,22 +296,6 @@ static napi_value tree_remove(napi_env env, napi_callback_info info) {
   return make_int(env, err);
 }
 
-/* treeSetAttributes(tree, path, ...attributes): on an existing directory. */
-static napi_value tree_set_attributes(napi_env env, napi_callback_info info) {
-  napi_value args[8];
-  char path[PATH_MAX];
-  tree *t;
-  attributes a;
-  const char *base;
-  if (!take_arguments(env, info, 8, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path) ||
-      !take_attributes(env, args + 2, &a))
-    return NULL;
-  int parent = find_parent(t, path, &base);
-  if (parent < 0) return make_int(env, parent);
-  cleanup_fd int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  return make_int(env, fd < 0 ? -errno : apply(fd, &a));
-}
-
 /* treeSetXattrs(tree, path, xattrs): adds them to an existing directory. */
 static napi_value tree_set_xattrs(napi_env env, napi_callback_info info) {
   napi_value args[3];
@@ -339,7 +313,7 @@ static napi_value tree_set_xattrs(napi_env env, napi_callback_info info) {
   return make_int(env, fd < 0 ? -errno : each_xattr(&a, fd, NULL));
 }
 
-/* treeSetTimes(tree, path, seconds, nanoseconds): the modification time of a name that is not followed. */
+/* treeSetTimes(tree, path, seconds, nanoseconds): of a directory; -ENOTDIR for anything else, which keeps its own. */
 static napi_value tree_set_times(napi_env env, napi_callback_info info) {
   napi_value args[4];
   char path[PATH_MAX];
@@ -351,8 +325,24 @@ static napi_value tree_set_times(napi_env env, napi_callback_info info) {
     return NULL;
   int parent = find_parent(t, path, &base);
   if (parent < 0) return make_int(env, parent);
+  cleanup_fd int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return make_int(env, errno == ELOOP ? -ENOTDIR : -errno);
   const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = (long)nanoseconds}};
-  return make_int(env, utimensat(parent, base, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0);
+  return make_int(env, futimens(fd, times) < 0 ? -errno : 0);
+}
+
+/* treeMkdir(tree, path): a directory that the archive implies but does not describe. */
+static napi_value tree_mkdir(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  char path[PATH_MAX];
+  tree *t;
+  const char *base;
+  if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
+    return NULL;
+  int parent = find_parent(t, path, &base);
+  if (parent < 0) return make_int(env, parent);
+  if (mkdirat(parent, base, 0755) < 0) return make_int(env, -errno);
+  return make_int(env, fchmodat(parent, base, 0755, 0) < 0 ? -errno : 0);
 }
 
 bool register_unpack(napi_env env, napi_value exports) {
@@ -367,9 +357,9 @@ bool register_unpack(napi_env env, napi_value exports) {
       {"treeMakeNode", tree_make_node},
       {"treeLink", tree_link},
       {"treeRemove", tree_remove},
-      {"treeSetAttributes", tree_set_attributes},
       {"treeSetXattrs", tree_set_xattrs},
       {"treeSetTimes", tree_set_times},
+      {"treeMkdir", tree_mkdir},
   };
   return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

@@ -5,8 +5,12 @@ import { isErrno } from '../base/fault.ts';
 import { isTemporary, replaceFile } from '../base/replace-file.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 
-/** A snapshot, and whether its files are known to be on disk: `boot` is the boot that wrote them, or null once synced. */
-export type Metadata = Snapshot & { readonly boot: string | null };
+export type Metadata = Snapshot & {
+  /** The boot whose page cache may hold its files, or null once they are known to be on disk. */
+  readonly boot: string | null;
+  /** Bytes of file content that a layer unpacked to; 0 for an active one. */
+  readonly size: number;
+};
 
 const fileName = 'snapshot.json';
 
@@ -38,11 +42,12 @@ function parse(text: string): Metadata | null {
     return null; // torn by a power failure
   }
   if (typeof value !== 'object' || value === null) return null;
-  const { key, kind, parent, boot } = value as Record<string, unknown>;
+  const { key, kind, parent, boot, size } = value as Record<string, unknown>;
   if (typeof key !== 'string' || (kind !== 'active' && kind !== 'committed')) return null;
   if (parent !== null && typeof parent !== 'string') return null;
   if (boot !== null && typeof boot !== 'string') return null;
-  return { key, kind, parent, boot };
+  if (typeof size !== 'number') return null;
+  return { key, kind, parent, boot, size };
 }
 
 /** True for what no snapshot is called: stages, trees on their way out, and interrupted writes. */

@@ -14,9 +14,9 @@ export interface Stage extends AsyncDisposable {
   readonly path: string;
   /**
    * Makes the tree visible as the committed snapshot `key` over `parent`, in one step. If `key` exists already (another
-   * pull was faster), this tree is discarded.
+   * pull was faster), this tree is discarded. `size` is what Snapshots.size answers.
    */
-  commit(key: string, parent: string | null): Promise<void>;
+  commit(key: string, parent: string | null, size?: number): Promise<void>;
 }
 
 /** What overlayfs takes (OVL_MAX_STACK). */
@@ -102,12 +102,12 @@ export class Snapshots {
     await chmod(path, 0o755); // the umask of the daemon is not the image's
     return {
       path,
-      commit: (key, parent) => this.#commit(folder, key, parent),
+      commit: (key, parent, size = 0) => this.#commit(folder, key, parent, size),
       [Symbol.asyncDispose]: () => removeTree(folder),
     };
   }
 
-  async #commit(folder: string, key: string, parent: string | null): Promise<void> {
+  async #commit(folder: string, key: string, parent: string | null, size: number): Promise<void> {
     checkKey(key);
     using _ = await this.#locks.hold(key);
     using _parent = parent === null ? null : await this.#locks.hold(parent);
@@ -117,7 +117,7 @@ export class Snapshots {
       throw new Fault('AlreadyExists', `Cannot commit snapshot "${key}": an active one has this key`);
     }
     this.#checkParent(key, parent);
-    const metadata: Metadata = { key, kind: 'committed', parent, boot: this.#boot };
+    const metadata: Metadata = { key, kind: 'committed', parent, boot: this.#boot, size };
     await writeMetadata(folder, metadata);
     await rename(folder, this.#folder(key));
     this.#map.set(key, metadata);
@@ -141,7 +141,7 @@ export class Snapshots {
     }
     this.#checkParent(key, parent);
     const folder = this.#temporary('stage');
-    const metadata: Metadata = { key, kind: 'active', parent, boot: null };
+    const metadata: Metadata = { key, kind: 'active', parent, boot: null, size: 0 };
     try {
       await mkdir(join(folder, 'work'), { recursive: true, mode: 0o700 });
       await mkdir(join(folder, 'fs'), { mode: 0o755 });
@@ -194,26 +194,35 @@ export class Snapshots {
   }
 
   /**
-   * Removes the snapshot; one that is not there counts as removed.
+   * Removes the snapshot; one that is not there counts as removed. It stays if `unless` says so at the last moment.
    * @throws Fault FailedPrecondition while another snapshot stands on it.
    */
-  async remove(key: string): Promise<void> {
+  async remove(key: string, unless: () => boolean = () => false): Promise<void> {
     checkKey(key);
     using _ = await this.#locks.hold(key);
-    if (!this.#map.has(key)) return;
+    const item = this.#map.get(key);
+    if (!item || unless()) return;
     for (const other of this.#map.values()) {
       if (other.parent === key) {
         throw failedPrecondition(`Cannot remove snapshot "${key}": "${other.key}" stands on it; remove that first`);
       }
     }
     const leaving = this.#temporary('remove');
+    this.#map.delete(key); // before the first wait: nobody may find it and build on it
     try {
       await rename(this.#folder(key), leaving);
     } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error; // removed behind our back
+      if (!isErrno(error, 'ENOENT')) {
+        this.#map.set(key, item);
+        throw error;
+      } // else it was removed behind our back
     }
-    this.#map.delete(key);
     await removeTree(leaving);
+  }
+
+  /** Bytes of file content in a committed snapshot's own tree, as its commit said. */
+  size(key: string): number {
+    return this.#must(key).size;
   }
 
   /** What the snapshot's own tree takes on disk. */

@@ -42,7 +42,7 @@ test('layers are joined and a container writes to its own tree', async () => {
   await layer('sha256:a', null, { one: 'a', both: 'a' });
   await layer('sha256:b', 'sha256:a', { two: 'b', both: 'b' });
   const active = await snapshots.prepare('c1', 'sha256:b');
-  assert.deepEqual({ ...active, boot: undefined }, { key: 'c1', kind: 'active', parent: 'sha256:b', boot: undefined });
+  assert.deepEqual([active.key, active.kind, active.parent], ['c1', 'active', 'sha256:b']);
   await snapshots.mount('c1', target);
   assert.deepEqual(readdirSync(target), ['both', 'one', 'two']);
   assert.equal(readFileSync(join(target, 'both'), 'utf8'), 'b');

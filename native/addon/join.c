@@ -1,0 +1,137 @@
+/*
+ * Joining a layer with those below it: what is at a name, and copying what the layer relies on. Lower layers are read
+ * through the same kind of tree as they were made with; a name is followed only as far as real directories go.
+ */
+#include <stdio.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "unpack.h"
+
+/* What treeKind answers; src/sys/tree.ts has the same table. */
+enum { kind_none, kind_directory, kind_opaque, kind_whiteout, kind_symlink, kind_file, kind_other };
+
+static int kind_of(int parent, const char *base) {
+  struct stat st;
+  char value[2];
+  if (fstatat(parent, base, &st, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? kind_none : -errno;
+  if (S_ISLNK(st.st_mode)) return kind_symlink;
+  if (S_ISREG(st.st_mode)) return kind_file;
+  if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0)) return kind_whiteout;
+  if (!S_ISDIR(st.st_mode)) return kind_other;
+  cleanup_fd int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  ssize_t size = fgetxattr(fd, "trusted.overlay.opaque", value, sizeof value);
+  return size == 1 && value[0] == 'y' ? kind_opaque : kind_directory;
+}
+
+/* treeKind(tree, path): a kind, or -errno. What stands below something that is no directory does not exist. */
+static napi_value tree_kind(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  char path[PATH_MAX];
+  tree *t;
+  const char *base;
+  if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
+    return NULL;
+  int parent = find_parent(t, path, &base);
+  if (parent == -ENOENT || parent == -ENOTDIR) return make_int(env, kind_none);
+  return make_int(env, parent < 0 ? parent : kind_of(parent, base));
+}
+
+/* treeReadlink(tree, path): the target as a latin1 string, or -errno. */
+static napi_value tree_readlink(napi_env env, napi_callback_info info) {
+  napi_value args[2], result;
+  char path[PATH_MAX], target[PATH_MAX];
+  tree *t;
+  const char *base;
+  if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
+    return NULL;
+  int parent = find_parent(t, path, &base);
+  if (parent < 0) return make_int(env, parent);
+  ssize_t length = readlinkat(parent, base, target, sizeof target);
+  if (length < 0) return make_int(env, -errno);
+  return napi_create_string_latin1(env, target, (size_t)length, &result) == napi_ok ? result : NULL;
+}
+
+/* Opens the same kind of thing, not followed, for reading. */
+static int open_plain(tree *t, char *path, int flags) {
+  const char *base;
+  int parent = find_parent(t, path, &base);
+  if (parent < 0) return parent;
+  int fd = openat(parent, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags);
+  return fd < 0 ? -errno : fd;
+}
+
+static bool take_two(napi_env env, napi_callback_info info, tree **from, tree **to, char path[PATH_MAX],
+                     char other[PATH_MAX]) {
+  napi_value args[4];
+  return take_arguments(env, info, 4, args) && take_tree(env, args[0], from) && take_bytes_path(env, args[1], path) &&
+         take_tree(env, args[2], to) && take_bytes_path(env, args[3], other);
+}
+
+/* treeCopyAttributes(from, path, to, path): of a directory to another one. */
+static napi_value tree_copy_attributes(napi_env env, napi_callback_info info) {
+  char from_path[PATH_MAX], to_path[PATH_MAX];
+  tree *from, *to;
+  if (!take_two(env, info, &from, &to, from_path, to_path)) return NULL;
+  cleanup_fd int in = open_plain(from, from_path, O_DIRECTORY);
+  if (in < 0) return make_int(env, in);
+  cleanup_fd int out = open_plain(to, to_path, O_DIRECTORY);
+  return make_int(env, out < 0 ? out : copy_attributes(in, out));
+}
+
+static int copy_content(int in, int out) {
+  for (;;) {
+    ssize_t moved = copy_file_range(in, NULL, out, NULL, 1u << 30, 0);
+    if (moved < 0) return -errno;
+    if (moved == 0) return 0;
+  }
+}
+
+/* treeCopyFile(from, path, to, path): a regular file with all its attributes, under a new name. */
+static napi_value tree_copy_file(napi_env env, napi_callback_info info) {
+  char from_path[PATH_MAX], to_path[PATH_MAX];
+  tree *from, *to;
+  struct stat st;
+  const char *base;
+  if (!take_two(env, info, &from, &to, from_path, to_path)) return NULL;
+  cleanup_fd int in = open_plain(from, from_path, 0);
+  if (in < 0) return make_int(env, in);
+  if (fstat(in, &st) < 0) return make_int(env, -errno);
+  if (!S_ISREG(st.st_mode)) return make_int(env, -EINVAL);
+  int parent = find_parent(to, to_path, &base);
+  if (parent < 0) return make_int(env, parent);
+  cleanup_fd int out = openat(parent, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (out < 0) return make_int(env, -errno);
+  int err = copy_content(in, out);
+  return make_int(env, err < 0 ? err : copy_attributes(in, out));
+}
+
+/* treeRename(tree, from, to): -EEXIST if the new name is taken. */
+static napi_value tree_rename(napi_env env, napi_callback_info info) {
+  napi_value args[3];
+  char from[PATH_MAX], to[PATH_MAX];
+  tree *t;
+  const char *from_base, *to_base;
+  if (!take_arguments(env, info, 3, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], from) ||
+      !take_bytes_path(env, args[2], to))
+    return NULL;
+  int found = find_parent(t, from, &from_base);
+  if (found < 0) return make_int(env, found);
+  cleanup_fd int source = fcntl(found, F_DUPFD_CLOEXEC, 3); /* the next line may close the tree's own */
+  if (source < 0) return make_int(env, -errno);
+  int parent = find_parent(t, to, &to_base);
+  if (parent < 0) return make_int(env, parent);
+  int err = renameat2(source, from_base, parent, to_base, 1 /* RENAME_NOREPLACE */) < 0 ? -errno : 0;
+  if (t->parent >= 0) close(t->parent);
+  t->parent = -1; /* it may be a path through what moved */
+  return make_int(env, err);
+}
+
+bool register_join(napi_env env, napi_value exports) {
+  static const addon_function table[] = {
+      {"treeKind", tree_kind},         {"treeReadlink", tree_readlink}, {"treeCopyAttributes", tree_copy_attributes},
+      {"treeCopyFile", tree_copy_file}, {"treeRename", tree_rename},
+  };
+  return addon_register(env, exports, table, sizeof table / sizeof *table);
+}

@@ -1,0 +1,25 @@
+/* A tree that entries are created in or read from: unpack.c makes them, join.c looks below. */
+#ifndef BERTH_UNPACK_H
+#define BERTH_UNPACK_H
+#include "files.h"
+
+/* The root, and the parent directory used last: archives come in directory order. */
+typedef struct {
+  int root, parent;
+  char parent_path[PATH_MAX];
+} tree;
+
+bool take_tree(napi_env env, napi_value value, tree **t);
+
+/*
+ * The parent directory of `path` and, in `base`, its last component ("." for the root itself). The descriptor belongs
+ * to the tree; it is kept until something is removed, for nothing else can make a path lead elsewhere.
+ */
+int find_parent(tree *t, char *path, const char **base);
+
+/* Copies owner, mode, extended attributes (but overlayfs' own) and modification time; 0 or -errno. */
+int copy_attributes(int from, int to);
+
+bool register_join(napi_env env, napi_value exports);
+
+#endif

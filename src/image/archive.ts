@@ -1,0 +1,143 @@
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Fault, isErrno } from '../base/fault.ts';
+import { cleanPath } from './layer-writer.ts';
+import { badArchive, blockSize, parseHeader } from './tar-header.ts';
+import { type Extended, parseExtended } from './tar-pax.ts';
+
+/** Files by name, from a directory or from inside a tar. Names are clean and relative. */
+export interface Archive extends AsyncDisposable {
+  has(name: string): Promise<boolean>;
+  /** @throws Fault NotFound, ResourceExhausted above `limit` bytes. */
+  read(name: string, limit: number): Promise<Buffer>;
+  stream(name: string, signal: AbortSignal): AsyncIterable<Buffer>;
+}
+
+const missing = (name: string) => new Fault('NotFound', `The archive has no file ${JSON.stringify(name)}`);
+const tooLong = (name: string, limit: number) =>
+  new Fault('ResourceExhausted', `${JSON.stringify(name)} in the archive is longer than ${limit} bytes`);
+
+/** A directory as an archive: an OCI layout on disk. */
+export function directoryArchive(root: string): Archive {
+  const size = async (name: string): Promise<number | null> => {
+    try {
+      const found = await stat(join(root, name));
+      return found.isFile() ? found.size : null;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null;
+      throw error;
+    }
+  };
+  return {
+    has: async (name) => (await size(name)) !== null,
+    read: async (name, limit) => {
+      const length = await size(name);
+      if (length === null) throw missing(name);
+      if (length > limit) throw tooLong(name, limit);
+      return readFile(join(root, name));
+    },
+    async *stream(name, signal) {
+      const length = await size(name);
+      if (length === null) throw missing(name);
+      await using file = await open(join(root, name));
+      yield* fileRange(file, 0, length, signal);
+    },
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+const readBytes = 256 * 1024;
+
+async function* fileRange(file: FileHandle, from: number, length: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+  for (let at = from; at < from + length; ) {
+    signal.throwIfAborted();
+    const want = Math.min(readBytes, from + length - at);
+    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(want), 0, want, at);
+    if (bytesRead === 0) throw badArchive('it ends in the middle of a member');
+    at += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+type Member = { readonly offset: number; readonly size: number } | { readonly link: string };
+const maxMembers = 100_000;
+const maxMeta = 1024 * 1024;
+const maxLinkHops = 8;
+
+/** An uncompressed tar as an archive: only its headers are read until a file is asked for. Owns the file. */
+export async function tarArchive(path: string): Promise<Archive> {
+  const file = await open(path);
+  let members: Map<string, Member>;
+  try {
+    members = await indexMembers(file);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+  const find = (name: string, hops = 0): { offset: number; size: number } | null => {
+    const member = members.get(name);
+    if (!member || hops > maxLinkHops) return null;
+    return 'link' in member ? find(member.link, hops + 1) : member;
+  };
+  return {
+    has: async (name) => find(name) !== null,
+    read: async (name, limit) => {
+      const member = find(name);
+      if (!member) throw missing(name);
+      if (member.size > limit) throw tooLong(name, limit);
+      const parts: Buffer[] = [];
+      const forever = new AbortController().signal;
+      for await (const part of fileRange(file, member.offset, member.size, forever)) parts.push(part);
+      return Buffer.concat(parts);
+    },
+    stream: (name, signal) => {
+      const member = find(name);
+      if (!member) throw missing(name);
+      return fileRange(file, member.offset, member.size, signal);
+    },
+    [Symbol.asyncDispose]: () => file.close(),
+  };
+}
+
+async function readBlock(file: FileHandle, length: number, at: number): Promise<Buffer | null> {
+  const buffer = Buffer.alloc(length);
+  const { bytesRead } = await file.read(buffer, 0, length, at);
+  if (bytesRead === 0) return null;
+  if (bytesRead < length) throw badArchive('it ends in the middle of a member');
+  return buffer;
+}
+
+const roundUp = (size: number): number => Math.ceil(size / blockSize) * blockSize;
+
+async function indexMembers(file: FileHandle): Promise<Map<string, Member>> {
+  const members = new Map<string, Member>();
+  const { size: fileSize } = await file.stat();
+  let extended: Extended | null = null;
+  let longName: string | null = null;
+  for (let at = 0; ; ) {
+    const block = await readBlock(file, blockSize, at);
+    const header = block && parseHeader(block);
+    if (!header) return members;
+    at += blockSize;
+    const size = extended?.size ?? header.size;
+    if (size < 0 || at + size > fileSize) throw badArchive('a member is longer than the archive');
+    if (header.type === 'x' || header.type === 'L') {
+      if (header.size > maxMeta) throw badArchive(`a header of ${header.size} bytes is longer than ${maxMeta}`);
+      const data = await readBlock(file, header.size, at);
+      if (header.type === 'x') extended = parseExtended(data ?? Buffer.alloc(0));
+      else longName = data?.toString('latin1').replace(/\0.*$/s, '') ?? null;
+      at += roundUp(header.size);
+      continue;
+    }
+    const path = cleanPath(extended?.path ?? longName ?? header.name);
+    const link = extended?.link ?? header.link;
+    if (members.size >= maxMembers) throw badArchive(`it has more than ${maxMembers} members`);
+    const hasContent = ['0', '\0', '7', 'K', 'g'].includes(header.type);
+    if ('0\x007'.includes(header.type)) members.set(path, { offset: at, size });
+    else if (header.type === '1') members.set(path, { link: cleanPath(link) });
+    // Older `docker save` keeps a repeated layer as a symbolic link to its first copy.
+    else if (header.type === '2') members.set(path, { link: cleanPath(`${path.replace(/[^/]*$/, '')}${link}`) });
+    if (hasContent) at += roundUp(size);
+    if (header.type !== 'K' && header.type !== 'g') extended = longName = null;
+  }
+}

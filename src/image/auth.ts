@@ -1,0 +1,171 @@
+import { Fault } from '../base/fault.ts';
+import { type Challenge, parseChallenges } from './challenge.ts';
+import type { Endpoint } from './hosts.ts';
+import type { HttpClient, Response } from './http.ts';
+import { parseJson } from './manifest.ts';
+
+/** Credentials as CRI carries them; empty strings mean "not given". */
+export type RegistryAuth = {
+  readonly username: string;
+  readonly password: string;
+  /** base64 of `username:password`, used when those are empty. */
+  readonly auth: string;
+  /** The registry they are for; empty: the one that the reference names. */
+  readonly serverAddress: string;
+  readonly identityToken: string;
+  readonly registryToken: string;
+};
+
+type Credentials =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'basic'; readonly username: string; readonly password: string }
+  | { readonly kind: 'identity'; readonly token: string }
+  | { readonly kind: 'registry'; readonly token: string };
+
+const none: Credentials = { kind: 'none' };
+const maxTokenBytes = 1024 * 1024;
+
+/** `https://index.docker.io/v1/` and `docker.io` are one registry. */
+function hostOf(address: string): string {
+  const host = address
+    .replace(/^[a-z]+:\/\//i, '')
+    .replace(/\/.*$/, '')
+    .toLowerCase();
+  return host === 'index.docker.io' || host === 'registry-1.docker.io' ? 'docker.io' : host;
+}
+
+/**
+ * What may be shown to the registry `domain`.
+ * @throws Fault InvalidArgument if `auth.auth` is not base64 of a name and a password.
+ */
+export function credentialsFor(domain: string, auth: RegistryAuth | null): Credentials {
+  if (!auth) return none;
+  if (auth.serverAddress && hostOf(auth.serverAddress) !== hostOf(domain)) return none;
+  if (auth.registryToken) return { kind: 'registry', token: auth.registryToken };
+  if (auth.identityToken) return { kind: 'identity', token: auth.identityToken };
+  if (auth.username || auth.password) return { kind: 'basic', username: auth.username, password: auth.password };
+  if (!auth.auth) return none;
+  const text = Buffer.from(auth.auth, 'base64').toString('utf8');
+  const colon = text.indexOf(':');
+  if (colon < 0) throw new Fault('InvalidArgument', 'The "auth" credential is not base64 of username:password');
+  return { kind: 'basic', username: text.slice(0, colon), password: text.slice(colon + 1).replace(/\0+$/, '') };
+}
+
+const basic = (username: string, password: string): string =>
+  `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+
+/**
+ * The Authorization header for one endpoint, learnt from what it asks for. Credentials go to the registry that they are
+ * for and to its token service, over https (or to a registry that is itself spoken to in plain http).
+ */
+export class Authorizer {
+  readonly #http: HttpClient;
+  readonly #endpoint: Endpoint;
+  readonly #credentials: Credentials;
+  readonly #scope: string;
+  #header: string | null = null;
+  #learning: Promise<boolean> | null = null;
+
+  constructor(http: HttpClient, endpoint: Endpoint, credentials: Credentials, repository: string) {
+    this.#http = http;
+    this.#endpoint = endpoint;
+    this.#credentials = endpoint.isOwner ? credentials : none;
+    this.#scope = `repository:${repository}:pull`;
+    if (this.#credentials.kind === 'registry') this.#header = `Bearer ${this.#credentials.token}`;
+  }
+
+  get header(): string | null {
+    return this.#header;
+  }
+
+  /**
+   * Learns from a 401. `used` is the header that was refused: if another request got a new one meanwhile, that will do.
+   * False if there is nothing better to offer.
+   */
+  async learn(response: Response, used: string | null, signal: AbortSignal): Promise<boolean> {
+    if (used !== this.#header) return true;
+    this.#learning ??= this.#answer(response, signal).finally(() => {
+      this.#learning = null;
+    });
+    return this.#learning;
+  }
+
+  async #answer(response: Response, signal: AbortSignal): Promise<boolean> {
+    const challenges = parseChallenges(response.headers['www-authenticate'] ?? '');
+    const before = this.#header;
+    for (const challenge of challenges) {
+      const header = await this.#headerFor(challenge, signal);
+      if (!header || header === before) continue;
+      this.#header = header;
+      return true;
+    }
+    return false;
+  }
+
+  async #headerFor(challenge: Challenge, signal: AbortSignal): Promise<string | null> {
+    const credentials = this.#credentials;
+    if (challenge.scheme === 'bearer' && credentials.kind !== 'registry') return this.#bearer(challenge, signal);
+    if (challenge.scheme === 'basic' && credentials.kind === 'basic') {
+      return basic(credentials.username, credentials.password);
+    }
+    return null;
+  }
+
+  async #bearer({ parameters }: Challenge, signal: AbortSignal): Promise<string | null> {
+    const realm = this.#realm(parameters.get('realm') ?? '');
+    const fields = new URLSearchParams({ scope: parameters.get('scope') || this.#scope });
+    const service = parameters.get('service');
+    if (service) fields.set('service', service);
+    const response = await this.#askToken(realm, fields, signal);
+    if (response.status !== 200) {
+      response.body.destroy();
+      const kind = response.status === 401 || response.status === 403 ? 'Unauthenticated' : 'Unavailable';
+      throw new Fault(kind, `The token service ${realm.host} answered ${response.status}`);
+    }
+    const json = parseJson(await this.#http.read(response, maxTokenBytes, signal), `token from ${realm.host}`);
+    const token = json.token || json.access_token;
+    if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
+      throw new Fault('Unauthenticated', `The token service ${realm.host} answered without a token`);
+    }
+    return `Bearer ${token}`;
+  }
+
+  #askToken(realm: URL, fields: URLSearchParams, signal: AbortSignal): Promise<Response> {
+    // The endpoint's certificates and headers are for its own host.
+    const via = realm.origin === this.#endpoint.base.origin ? this.#endpoint : null;
+    const credentials = this.#credentials;
+    if (credentials.kind === 'identity') {
+      fields.set('grant_type', 'refresh_token');
+      fields.set('client_id', 'berth');
+      fields.set('refresh_token', credentials.token);
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+      return this.#http.send(via, realm, { method: 'POST', headers, body: fields.toString(), signal });
+    }
+    for (const [name, value] of fields) realm.searchParams.set(name, value);
+    if (credentials.kind !== 'basic') return this.#http.send(via, realm, { signal });
+    realm.searchParams.set('account', credentials.username);
+    const headers = { authorization: basic(credentials.username, credentials.password) };
+    return this.#http.send(via, realm, { headers, signal });
+  }
+
+  /** @throws Fault FailedPrecondition for a realm that would carry credentials, or a token, in the clear. */
+  #realm(text: string): URL {
+    const host = this.#endpoint.base.host;
+    let realm: URL;
+    try {
+      realm = new URL(text);
+    } catch (error) {
+      throw new Fault('FailedPrecondition', `${host} names a token service that is no address`, { cause: error });
+    }
+    const asSafe =
+      realm.protocol === 'https:' || (realm.protocol === 'http:' && this.#endpoint.base.protocol === 'http:');
+    if (!asSafe) {
+      throw new Fault(
+        'FailedPrecondition',
+        `${host} is spoken to by https, but names the token service ${realm.origin}`,
+      );
+    }
+    realm.username = realm.password = '';
+    return realm;
+  }
+}

@@ -1,0 +1,200 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { parse } from 'smol-toml';
+import { Fault, isErrno, messageOf } from '../base/fault.ts';
+
+export type Capability = 'pull' | 'resolve' | 'push';
+
+/** One place that serves an image's registry: the registry itself, or a mirror of it. */
+export type Endpoint = {
+  /** Ends without a slash; `/v2` included unless the path is overridden. */
+  readonly base: URL;
+  /** True for the registry that the reference names: credentials are for it, and for it alone. */
+  readonly isOwner: boolean;
+  readonly capabilities: ReadonlySet<Capability>;
+  readonly headers: Readonly<Record<string, string | string[]>>;
+  readonly dialTimeoutMs: number;
+  readonly tls: {
+    /** PEM texts; none: the system's own. */
+    readonly ca: readonly string[];
+    readonly client: readonly { cert: string; key: string }[];
+    readonly skipVerify: boolean;
+  };
+};
+
+const defaultDialMs = 30_000;
+const everything: readonly Capability[] = ['pull', 'resolve', 'push'];
+const maxFileBytes = 1024 * 1024;
+
+/** True for names and addresses that never leave this host. */
+export const isLoopback = (hostname: string): boolean =>
+  hostname === 'localhost' ||
+  hostname.endsWith('.localhost') ||
+  /^127(?:\.\d{1,3}){3}$/.test(hostname) ||
+  hostname === '[::1]' ||
+  hostname === '::1';
+
+/** The registry's own address. Plain http for this host alone, unless hosts.toml says otherwise. */
+function ownAddress(domain: string): string {
+  const host = domain === 'docker.io' ? 'registry-1.docker.io' : domain;
+  const { hostname, port } = new URL(`https://${host}`);
+  return `${isLoopback(hostname) && port !== '' ? 'http' : 'https'}://${host}`;
+}
+
+/**
+ * The places to ask for images of `domain`, in order: mirrors as `certs.d` lists them, then the registry. Read anew at
+ * each call. Directory names are tried as containerd does: `<host>_<port>_`, `<host>:<port>`, `_default`.
+ * @throws Fault InvalidArgument that names the file.
+ */
+export async function endpointsFor(domain: string, certsDir: string): Promise<Endpoint[]> {
+  const names = [...new Set([domain.replace(/:([0-9]+)$/, '_$1_'), domain, '_default'])];
+  for (const name of names) {
+    const folder = join(certsDir, name);
+    const text = await readOptional(join(folder, 'hosts.toml'));
+    if (text !== null) return parseHosts(text, folder, domain);
+    const certificates = await looseCertificates(folder);
+    if (certificates) return [await endpoint(ownAddress(domain), certificates, folder, true)];
+  }
+  return [await endpoint(ownAddress(domain), {}, certsDir, true)];
+}
+
+type Table = Record<string, unknown>;
+const isTable = (value: unknown): value is Table =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+async function parseHosts(text: string, folder: string, domain: string): Promise<Endpoint[]> {
+  const file = join(folder, 'hosts.toml');
+  try {
+    const table: Table = parse(text);
+    const mirrors = isTable(table.host) ? Object.entries(table.host) : [];
+    const result: Endpoint[] = [];
+    for (const [address, options] of mirrors) {
+      if (!isTable(options)) throw new Error(`host.${JSON.stringify(address)} is not a table`);
+      result.push(await endpoint(address, options, folder, false));
+    }
+    const server = typeof table.server === 'string' && table.server !== '' ? table.server : ownAddress(domain);
+    // The server's own options stand at the top of the file.
+    result.push(await endpoint(server, table, folder, true));
+    return result;
+  } catch (error) {
+    throw new Fault('InvalidArgument', `Cannot use ${file}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function endpoint(address: string, options: Table, folder: string, isOwner: boolean): Promise<Endpoint> {
+  const base = new URL(/^[a-z]+:\/\//.test(address) ? address : withScheme(address));
+  if (base.protocol !== 'http:' && base.protocol !== 'https:') throw new Error(`${address} is neither http nor https`);
+  if (base.username || base.password) throw new Error(`credentials do not belong in ${base.host}'s address`);
+  const path = base.pathname.replace(/\/+$/, '');
+  base.pathname = options.override_path === true || path.endsWith('/v2') ? path : `${path}/v2`;
+  base.search = base.hash = '';
+  return {
+    base,
+    isOwner,
+    capabilities: new Set(capabilitiesOf(options.capabilities)),
+    headers: headersOf(options.header),
+    dialTimeoutMs: options.dial_timeout === undefined ? defaultDialMs : duration(options.dial_timeout),
+    tls: {
+      ca: await Promise.all(paths(options.ca, 'ca').map((path) => readPem(folder, path))),
+      client: await Promise.all(clientPairs(options.client).map((pair) => readClient(folder, pair))),
+      skipVerify: options.skip_verify === true,
+    },
+  };
+}
+
+const withScheme = (address: string): string => ownAddress(address);
+
+function capabilitiesOf(value: unknown): readonly Capability[] {
+  if (value === undefined) return everything;
+  if (!Array.isArray(value)) throw new Error('capabilities is not a list');
+  return value.map((name) => {
+    const known = everything.find((item) => item === String(name).toLowerCase());
+    if (!known) throw new Error(`capability ${JSON.stringify(name)} is not one of ${everything.join(', ')}`);
+    return known;
+  });
+}
+
+function headersOf(value: unknown): Record<string, string | string[]> {
+  if (value === undefined) return {};
+  if (!isTable(value)) throw new Error('header is not a table');
+  return Object.fromEntries(
+    Object.entries(value).map(([name, item]) => {
+      if (typeof item === 'string') return [name, item];
+      if (Array.isArray(item) && item.every((part) => typeof part === 'string')) return [name, item as string[]];
+      throw new Error(`header ${JSON.stringify(name)} is neither a string nor a list of strings`);
+    }),
+  );
+}
+
+const unitMs: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** A duration as Go writes them: `3s`, `1m30s`, `200ms`. */
+function duration(value: unknown): number {
+  const parts = typeof value === 'string' ? [...value.matchAll(/([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)/g)] : [];
+  const whole = parts.map(([part]) => part).join('');
+  const ms = parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * unitMs[unit ?? '']!, 0);
+  if (whole !== value || !(ms >= 1))
+    throw new Error(`dial_timeout ${JSON.stringify(value)} is not a duration such as "3s"`);
+  return ms;
+}
+
+function paths(value: unknown, what: string): string[] {
+  if (value === undefined) return [];
+  const list = Array.isArray(value) ? value : [value];
+  if (!list.every((item) => typeof item === 'string')) throw new Error(`${what} is neither a path nor a list of paths`);
+  return list;
+}
+
+type ClientPair = readonly [cert: string, key: string];
+
+/** `client` is a file with both parts, a list of such files, or a list of [certificate, key]. */
+function clientPairs(value: unknown): ClientPair[] {
+  if (value === undefined) return [];
+  const list: unknown[] = Array.isArray(value) ? value : [value];
+  return list.map((item) => {
+    if (typeof item === 'string') return [item, item];
+    const [cert, key, ...more] = paths(item, 'client');
+    if (cert === undefined || more.length > 0) throw new Error('client is not a list of [certificate, key]');
+    return [cert, key || cert];
+  });
+}
+
+const readPem = (folder: string, path: string): Promise<string> => readBounded(resolve(folder, path));
+const readClient = async (folder: string, [cert, key]: ClientPair) => ({
+  cert: await readPem(folder, cert),
+  key: await readPem(folder, key),
+});
+
+/** Docker's older layout, without hosts.toml: `*.crt` are authorities, `*.cert` with `*.key` are client pairs. */
+async function looseCertificates(folder: string): Promise<Table | null> {
+  const names = await readdir(folder).catch((error) => {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw error;
+  });
+  const ca = names.filter((name) => name.endsWith('.crt'));
+  const client = names.filter((name) => name.endsWith('.cert')).map((name) => [name, name.replace(/cert$/, 'key')]);
+  return ca.length + client.length > 0 ? { ca, client } : null;
+}
+
+async function readBounded(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8');
+  if (text.length > maxFileBytes) throw new Fault('InvalidArgument', `${path} is longer than ${maxFileBytes} bytes`);
+  return text;
+}
+
+async function readOptional(path: string): Promise<string | null> {
+  try {
+    return await readBounded(path);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,286 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { failedPrecondition, isFault, messageOf } from '../base/fault.ts';
+import { Locks } from '../base/locks.ts';
+import { log } from '../base/log.ts';
+import type { ImageId } from '../model/ids.ts';
+import type { Image } from '../model/image.ts';
+import type { Snapshots } from '../snapshot/index.ts';
+import { Records } from '../state/records.ts';
+import { removeTree, type Usage } from '../sys/files.ts';
+import type { RegistryAuth } from './auth.ts';
+import { chainIds } from './chain.ts';
+import { parseImageRecord } from './image-record.ts';
+import { LayerPool } from './layer-pool.ts';
+import { type LayerSource, Layers } from './layers.ts';
+import { isLoadLeftover, openSaved } from './load.ts';
+import { type Found, layersFrom, resolve } from './pull.ts';
+import { byDigest, canonical, parseReference, type Reference, tagOf } from './reference.ts';
+import { type FullSettings, type ImageSettings, withDefaults } from './settings.ts';
+import { SharedPulls } from './shared-pulls.ts';
+
+export type PullRequest = { readonly reference: string; readonly auth: RegistryAuth | null };
+
+/** Opens the images of `settings.dataDir`. A record whose layers are not all there is dropped: it can be pulled again. */
+export async function openImages(settings: ImageSettings, snapshots: Snapshots): Promise<Images> {
+  await mkdir(settings.dataDir, { recursive: true, mode: 0o700 });
+  // Not synced one by one: a record is worth something only once its layers are on disk, and the syncfs that sees to
+  // those covers it too.
+  const records = await Records.open<ImageId, Image>(settings.dataDir, { what: 'image', parse: parseImageRecord });
+  for (const image of [...records.all()]) {
+    const missing = image.layers.find((key) => snapshots.get(key)?.kind !== 'committed');
+    if (missing === undefined) continue;
+    log.warn({ image: image.id, layer: missing }, 'Forgetting an image of which a layer is gone');
+    await records.delete(image.id);
+  }
+  for (const name of await readdir(settings.dataDir)) {
+    if (isLoadLeftover(name)) await removeTree(join(settings.dataDir, name));
+  }
+  return new Images(withDefaults(settings), snapshots, records);
+}
+
+/** The images of this host: records, and the committed snapshots that their layers are. */
+export class Images {
+  readonly #settings: FullSettings;
+  readonly #snapshots: Snapshots;
+  readonly #records: Records<ImageId, Image>;
+  readonly #pool: LayerPool;
+  readonly #layers: Layers;
+  readonly #pulls = new SharedPulls<Image>();
+  /** Records are changed by one at a time: a tag belongs to one image. */
+  readonly #locks = new Locks();
+  /** Layers that a pull under way counts on, with the number of such pulls. */
+  readonly #leases = new Map<string, number>();
+  readonly #usage = new Map<string, Usage>();
+  #syncing: Promise<void> | null = null;
+  #syncAgain = false;
+
+  /** Use openImages. */
+  constructor(settings: FullSettings, snapshots: Snapshots, records: Records<ImageId, Image>) {
+    this.#settings = settings;
+    this.#snapshots = snapshots;
+    this.#records = records;
+    this.#pool = new LayerPool(settings.maxParallelLayers, settings.progressTimeoutMs);
+    this.#layers = new Layers(snapshots, this.#pool, settings.limits);
+  }
+
+  /**
+   * Fetches, verifies and unpacks an image. Equal requests (reference and credentials) share one download, which is called
+   * off when the last of them is aborted. A failed pull leaves nothing behind.
+   */
+  async pull(request: PullRequest, signal?: AbortSignal): Promise<Image> {
+    const reference = parseReference(request.reference);
+    const secret = createHash('sha256').update(JSON.stringify(request.auth)).digest('hex');
+    const { pullTimeoutMs } = this.#settings;
+    const name = canonical(reference);
+    return this.#pulls.join(
+      { key: `${name} ${secret}`, name, timeoutMs: pullTimeoutMs },
+      (run) => this.#pull(reference, request.auth, run),
+      signal,
+    );
+  }
+
+  async #pull(reference: Reference, auth: RegistryAuth | null, signal: AbortSignal): Promise<Image> {
+    const { repository, found } = await resolve(reference, auth, this.#settings, signal);
+    using _ = repository;
+    const tag = reference.digest ? null : tagOf(reference);
+    const names = { tags: tag ? [tag] : [], digests: [byDigest(reference, found.target)] };
+    return this.#keep(found, layersFrom(repository, found), names, signal);
+  }
+
+  /** Makes the layers exist and records the image; the names are taken from whichever image had them. */
+  async #keep(
+    found: Found,
+    sources: readonly LayerSource[],
+    names: { tags: readonly string[]; digests: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<Image> {
+    const layers = chainIds(found.diffIds);
+    const lease = this.#lease(layers);
+    try {
+      await this.#layers.realize(sources, signal);
+      using _ = await this.#locks.hold('records');
+      const before = this.#records.get(found.id);
+      const image: Image = {
+        id: found.id,
+        tags: union(before?.tags, names.tags),
+        digests: union(before?.digests, names.digests),
+        config: found.config,
+        layers,
+        size: layers.reduce((sum, key) => sum + this.#snapshots.size(key), found.configSize),
+        pulledAt: Date.now(),
+      };
+      await this.#records.put(image);
+      await this.#takeTags(image, names.tags);
+      this.#syncSoon();
+      return image;
+    } catch (error) {
+      lease[Symbol.dispose]();
+      await this.#removeUnused(layers.toReversed(), new Set());
+      throw error;
+    } finally {
+      lease[Symbol.dispose]();
+    }
+  }
+
+  async #takeTags(owner: Image, tags: readonly string[]): Promise<void> {
+    for (const other of [...this.#records.all()]) {
+      if (other.id === owner.id || !other.tags.some((tag) => tags.includes(tag))) continue;
+      await this.#records.put({ ...other, tags: other.tags.filter((tag) => !tags.includes(tag)) });
+    }
+  }
+
+  /** By reference, by digest, by id, or by the start of an id (three digits or more) if it means one image only. */
+  find(nameOrId: string): Image | undefined {
+    if (nameOrId === '') return undefined;
+    const hex = /^(?:sha256:)?([0-9a-f]{3,64})$/.exec(nameOrId)?.[1];
+    if (hex?.length === 64) return this.#records.get(`sha256:${hex}` as ImageId);
+    return this.#findByName(nameOrId) ?? (hex ? this.#records.find(`sha256:${hex}`) : undefined);
+  }
+
+  #findByName(text: string): Image | undefined {
+    let reference: Reference;
+    try {
+      reference = parseReference(text);
+    } catch (error) {
+      if (isFault(error, 'InvalidArgument')) return undefined; // no image can have such a name
+      throw error;
+    }
+    const name = canonical(reference);
+    for (const image of this.#records.all()) {
+      if (image.tags.includes(name) || image.digests.includes(name)) return image;
+    }
+    return undefined;
+  }
+
+  list(): Image[] {
+    return [...this.#records.all()];
+  }
+
+  /**
+   * Forgets an image, with every tag and digest; a missing one counts as forgotten. Its layers go unless another image
+   * has them; those that a container stands on stay until gc.
+   * @throws Fault FailedPrecondition if `inUse` says that a container needs it.
+   */
+  async remove(nameOrId: string, inUse: (id: ImageId) => boolean): Promise<void> {
+    using _ = await this.#locks.hold('records');
+    const image = this.find(nameOrId);
+    if (!image) return;
+    if (inUse(image.id)) {
+      throw failedPrecondition(`Cannot remove image ${nameOrId}: a container uses it; remove the container first`);
+    }
+    await this.#records.delete(image.id);
+    await this.#removeUnused(image.layers.toReversed(), new Set());
+  }
+
+  /** Removes every layer that no image, no pull under way and none of `usedParents` needs. */
+  async gc(usedParents: Iterable<string>): Promise<void> {
+    using _ = await this.#locks.hold('records');
+    const committed = this.#snapshots.list().filter(({ kind }) => kind === 'committed');
+    const keys = new Set(committed.map(({ key }) => key));
+    const parents = new Map(committed.map(({ key, parent }) => [key, parent]));
+    const used = new Set<string>();
+    for (let key of usedParents) {
+      for (; keys.has(key) && !used.has(key); key = parents.get(key) ?? '') used.add(key);
+    }
+    // What stands on others goes first.
+    const depth = (key: string): number => {
+      let steps = 0;
+      for (let at: string | null = key; at !== null && steps < 1000; at = parents.get(at) ?? null) steps++;
+      return steps;
+    };
+    await this.#removeUnused(
+      [...keys].sort((a, b) => depth(b) - depth(a)),
+      used,
+    );
+  }
+
+  /** Removes those of `keys` (top first) that nothing needs. */
+  async #removeUnused(keys: readonly string[], used: ReadonlySet<string>): Promise<void> {
+    const ofImages = new Set([...this.#records.all()].flatMap(({ layers }) => layers as readonly string[]));
+    const needed = (key: string) => ofImages.has(key) || used.has(key) || this.#leases.has(key);
+    for (const key of keys) {
+      if (needed(key)) continue;
+      try {
+        await this.#snapshots.remove(key, () => needed(key));
+        this.#usage.delete(key);
+      } catch (error) {
+        // A container, or a layer of another image, stands on it: gc comes back for it.
+        if (!isFault(error, 'FailedPrecondition')) throw error;
+      }
+    }
+  }
+
+  /** Loads every image of a saved archive: an OCI layout (directory or tar) or what `docker save` writes. */
+  async load(file: string, signal: AbortSignal = new AbortController().signal): Promise<Image[]> {
+    await using saved = await openSaved(file, this.#settings, signal);
+    const images: Image[] = [];
+    for (const { found, sources, names } of saved.images) images.push(await this.#keep(found, sources, names, signal));
+    return images;
+  }
+
+  /** Where images are, and what they take there: every layer once, as `du` counts. */
+  async fsInfo(): Promise<{ mountpoint: string; bytes: number; inodes: number }> {
+    const total = { mountpoint: this.#snapshots.root, bytes: 0, inodes: 0 };
+    for (const { key, kind } of this.#snapshots.list()) {
+      if (kind !== 'committed') continue;
+      const usage = this.#usage.get(key) ?? (await this.#measure(key));
+      total.bytes += usage.bytes;
+      total.inodes += usage.inodes;
+    }
+    return total;
+  }
+
+  /** A committed tree never changes: measured once. One that is removed meanwhile takes nothing. */
+  async #measure(key: string): Promise<Usage> {
+    try {
+      const usage = await this.#snapshots.usage(key);
+      if (this.#snapshots.get(key)) this.#usage.set(key, usage);
+      return usage;
+    } catch (error) {
+      if (!this.#snapshots.get(key)) return { bytes: 0, inodes: 0 };
+      throw error;
+    }
+  }
+
+  /** Waits until what was pulled is on disk, and ends the worker threads. */
+  async close(): Promise<void> {
+    await this.#pool[Symbol.asyncDispose]();
+    await this.#syncing;
+  }
+
+  #lease(keys: readonly string[]): Disposable {
+    for (const key of keys) this.#leases.set(key, (this.#leases.get(key) ?? 0) + 1);
+    let held = true;
+    return {
+      [Symbol.dispose]: () => {
+        for (const key of held ? keys : []) {
+          const left = this.#leases.get(key)! - 1;
+          if (left > 0) this.#leases.set(key, left);
+          else this.#leases.delete(key);
+        }
+        held = false;
+      },
+    };
+  }
+
+  /** Brings layers and records to the disk, after the pull has answered. Until then a power failure undoes the pull. */
+  #syncSoon(): void {
+    if (this.#syncing) {
+      this.#syncAgain = true;
+      return;
+    }
+    this.#syncing = this.#snapshots
+      .sync()
+      .catch((error) => log.error({ reason: messageOf(error) }, 'Cannot write pulled images to the disk'))
+      .finally(() => {
+        this.#syncing = null;
+        if (!this.#syncAgain) return;
+        this.#syncAgain = false;
+        this.#syncSoon();
+      });
+  }
+}
+
+const union = (before: readonly string[] = [], more: readonly string[]): string[] => [...new Set([...before, ...more])];

@@ -1,0 +1,4 @@
+export type { RegistryAuth } from './auth.ts';
+export { type Images, openImages, type PullRequest } from './images.ts';
+export { canonical, parseReference, type Reference } from './reference.ts';
+export type { ImageSettings } from './settings.ts';

@@ -1,0 +1,282 @@
+import { existsSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { Fault, messageOf } from '../base/fault.ts';
+import type { JoinJob } from './layer-join.ts';
+import { type FromWorker, fromPlainError, type ToWorker } from './layer-protocol.ts';
+import type { UnpackJob } from './layer-stream.ts';
+import type { LayerNotes } from './layer-writer.ts';
+
+/** Bytes that may be on their way to a worker: enough to keep it busy, too few to fill memory. */
+const window = 4 * 1024 * 1024;
+const messageBytes = 256 * 1024;
+const idleMs = 15_000;
+
+/** Gives a worker its input: called once the worker is free. Must stop when the signal aborts. */
+export type ChunkSource = (signal: AbortSignal) => AsyncIterable<Uint8Array>;
+
+type Slot = { readonly worker: Worker; idle: NodeJS.Timeout | null };
+
+/**
+ * A few worker threads that unpack layers, started as needed and ended when idle. One job each; further jobs wait.
+ * A worker that shows no sign of life for `progressMs` is terminated and its job fails.
+ */
+export class LayerPool implements AsyncDisposable {
+  readonly #size: number;
+  readonly #progressMs: number;
+  readonly #free: Slot[] = [];
+  readonly #queue: ((slot: Slot) => void)[] = [];
+  readonly #slots = new Set<Slot>();
+
+  constructor(size: number, progressMs: number) {
+    this.#size = Math.max(1, size);
+    this.#progressMs = progressMs;
+  }
+
+  /** Unpacks a blob into `job.path`; see unpackLayer for what it throws. */
+  async unpack(job: UnpackJob, open: ChunkSource, signal: AbortSignal): Promise<LayerNotes> {
+    const slot = await this.#acquire(signal);
+    try {
+      const notes = await new WorkerRun(slot.worker, this.#progressMs).unpack(job, open, signal);
+      this.#release(slot);
+      return notes;
+    } catch (error) {
+      this.#afterFailure(slot, error);
+      throw error;
+    }
+  }
+
+  /** Joins an unpacked layer with those below it; see joinLayer. */
+  async join(job: JoinJob, signal: AbortSignal): Promise<void> {
+    const slot = await this.#acquire(signal);
+    try {
+      await new WorkerRun(slot.worker, this.#progressMs).join(job);
+      this.#release(slot);
+    } catch (error) {
+      this.#afterFailure(slot, error);
+      throw error;
+    }
+  }
+
+  /** Ends every worker; jobs under way fail. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#slots].map((slot) => this.#end(slot)));
+  }
+
+  async #acquire(signal: AbortSignal): Promise<Slot> {
+    signal.throwIfAborted();
+    const free = this.#free.pop();
+    if (free) {
+      if (free.idle) clearTimeout(free.idle);
+      free.idle = null;
+      free.worker.ref();
+      return free;
+    }
+    if (this.#slots.size < this.#size) return this.#start();
+    const { promise, resolve, reject } = Promise.withResolvers<Slot>();
+    const leave = () => {
+      const at = this.#queue.indexOf(resolve);
+      if (at >= 0) this.#queue.splice(at, 1);
+      reject(signal.reason);
+    };
+    this.#queue.push(resolve);
+    signal.addEventListener('abort', leave, { once: true });
+    try {
+      return await promise;
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  #start(): Slot {
+    const worker = new Worker(workerFile(), {
+      name: 'berth-layer',
+      resourceLimits: { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 16 },
+    });
+    worker.setMaxListeners(0);
+    worker.on('error', () => {}); // the run under way hears it too
+    const slot: Slot = { worker, idle: null };
+    worker.once('exit', () => this.#forget(slot));
+    this.#slots.add(slot);
+    return slot;
+  }
+
+  #release(slot: Slot): void {
+    if (!this.#slots.has(slot)) return; // it ended meanwhile, and whoever waits was served then
+    const next = this.#queue.shift();
+    if (next) {
+      next(slot);
+      return;
+    }
+    slot.worker.unref();
+    slot.idle = setTimeout(() => this.#end(slot), idleMs).unref();
+    this.#free.push(slot);
+  }
+
+  /** A worker that said why it failed is fit for the next job; one that fell silent is not. */
+  #afterFailure(slot: Slot, error: unknown): void {
+    if (error instanceof WorkerLost || error instanceof WorkerStuck) this.#end(slot).catch(() => {});
+    else this.#release(slot);
+  }
+
+  async #end(slot: Slot): Promise<void> {
+    this.#forget(slot);
+    await slot.worker.terminate();
+  }
+
+  #forget(slot: Slot): void {
+    if (slot.idle) clearTimeout(slot.idle);
+    const at = this.#free.indexOf(slot);
+    if (at >= 0) this.#free.splice(at, 1);
+    if (this.#slots.delete(slot)) this.#serveQueue();
+  }
+
+  #serveQueue(): void {
+    if (this.#slots.size >= this.#size) return;
+    this.#queue.shift()?.(this.#start());
+  }
+}
+
+class WorkerLost extends Fault {}
+class WorkerStuck extends Fault {}
+
+/** One job on one worker. */
+class WorkerRun {
+  readonly #worker: Worker;
+  readonly #result = Promise.withResolvers<LayerNotes | null>();
+  readonly #watchdog: NodeJS.Timeout;
+  /** Bytes sent that the worker has not taken over. */
+  #outstanding = 0;
+  #feeding = false;
+  #failure: Error | null = null;
+  #room = Promise.withResolvers<void>();
+
+  constructor(worker: Worker, progressMs: number) {
+    this.#worker = worker;
+    this.#result.promise.catch(() => {});
+    this.#watchdog = setTimeout(() => {
+      if (this.#outstanding <= 0 && this.#feeding) {
+        this.#watchdog.refresh(); // the source is what is slow, and has its own deadline
+        return;
+      }
+      const message = `Unpacking a layer made no progress for ${progressMs / 1000} s; is the disk stuck?`;
+      this.#fail(new WorkerStuck('DeadlineExceeded', message));
+    }, progressMs);
+    worker.on('message', this.#hear);
+    worker.on('error', this.#lost);
+    worker.on('exit', this.#lost);
+  }
+
+  async unpack(job: UnpackJob, open: ChunkSource, signal: AbortSignal): Promise<LayerNotes> {
+    using _ = this.#scope();
+    this.#tell({ kind: 'unpack', job });
+    this.#feeding = true;
+    const stop = new AbortController();
+    this.#result.promise.catch((error) => stop.abort(error));
+    try {
+      for await (const data of inMessages(open(AbortSignal.any([signal, stop.signal])))) {
+        await this.#roomFor(data.length);
+        this.#tell({ kind: 'chunk', data }, [data.buffer]);
+      }
+      this.#feeding = false;
+      this.#watchdog.refresh();
+      this.#tell({ kind: 'end' });
+    } catch (error) {
+      if (stop.signal.aborted) throw stop.signal.reason; // the worker failed first, and that is why the source stopped
+      this.#tell({ kind: 'abort' });
+      await this.#result.promise.catch((late) => {
+        if (late instanceof WorkerLost || late instanceof WorkerStuck) throw late;
+      });
+      throw error;
+    }
+    const notes = await this.#result.promise;
+    if (!notes) throw new Error('The layer worker did not say what it unpacked');
+    return notes;
+  }
+
+  async join(job: JoinJob): Promise<void> {
+    using _ = this.#scope();
+    this.#tell({ kind: 'join', job });
+    await this.#result.promise;
+  }
+
+  #tell(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer);
+  }
+
+  /** Waits while the window is full. */
+  async #roomFor(bytes: number): Promise<void> {
+    this.#outstanding += bytes;
+    while (this.#outstanding > window) {
+      if (this.#failure) throw this.#failure;
+      await this.#room.promise;
+      this.#room = Promise.withResolvers();
+    }
+  }
+
+  readonly #hear = (message: FromWorker): void => {
+    this.#watchdog.refresh();
+    if (message.kind === 'taken') {
+      this.#outstanding -= message.bytes;
+      this.#room.resolve();
+    } else if (message.kind === 'done') {
+      this.#result.resolve(message.notes);
+    } else if (message.kind === 'failed') {
+      this.#fail(fromPlainError(message.error));
+    }
+  };
+
+  readonly #lost = (reason: unknown): void => {
+    const why = reason instanceof Error ? messageOf(reason) : `it exited with ${reason}`;
+    const full = reason instanceof Error && 'code' in reason && reason.code === 'ERR_WORKER_OUT_OF_MEMORY';
+    this.#fail(
+      new WorkerLost(full ? 'ResourceExhausted' : 'Internal', `The thread that unpacks a layer ended: ${why}`),
+    );
+  };
+
+  #fail(error: Error): void {
+    this.#failure = error;
+    this.#result.reject(error);
+    this.#room.resolve();
+  }
+
+  #scope(): Disposable {
+    return {
+      [Symbol.dispose]: () => {
+        clearTimeout(this.#watchdog);
+        this.#worker.off('message', this.#hear);
+        this.#worker.off('error', this.#lost);
+        this.#worker.off('exit', this.#lost);
+      },
+    };
+  }
+}
+
+/** Joins chunks into messages of their own memory: a transferred buffer must not be a slice of something shared. */
+async function* inMessages(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  let message = new Uint8Array(messageBytes);
+  let used = 0;
+  for await (const chunk of source) {
+    for (let at = 0; at < chunk.length; ) {
+      const take = Math.min(chunk.length - at, messageBytes - used);
+      message.set(chunk.subarray(at, at + take), used);
+      at += take;
+      used += take;
+      if (used < messageBytes) continue;
+      yield message;
+      message = new Uint8Array(messageBytes);
+      used = 0;
+    }
+  }
+  if (used > 0) yield message.subarray(0, used);
+}
+
+/** Beside this file in a checkout; beside or below the bundle when shipped. */
+function workerFile(): URL {
+  const names = import.meta.url.endsWith('.ts')
+    ? ['./layer-worker.ts']
+    : ['./layer-worker.mjs', './image/layer-worker.mjs'];
+  const urls = names.map((name) => new URL(name, import.meta.url));
+  const found = urls.find((url) => existsSync(url));
+  if (!found) throw new Error(`Cannot find ${names[0]} beside ${import.meta.url}; the installation is incomplete`);
+  return found;
+}

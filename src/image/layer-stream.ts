@@ -1,0 +1,136 @@
+import { createHash } from 'node:crypto';
+import type { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { type LayerLimits, type LayerNotes, LayerWriter, translateDiskError } from './layer-writer.ts';
+import { TarReader } from './tar.ts';
+
+export type UnpackJob = {
+  /** The empty directory that becomes the layer's tree. */
+  readonly path: string;
+  /** Digest of the blob as fetched, or null where nobody stated one (a saved archive). */
+  readonly digest: string | null;
+  /** Digest of the blob once decompressed, from the image's config. */
+  readonly diffId: string;
+  readonly limits: LayerLimits;
+};
+
+export type Compression = 'gzip' | 'zstd' | 'none';
+
+/** By the first four bytes, whatever the media type says: the digests say whether it is the right blob. */
+export function compressionOf(start: Buffer): Compression {
+  if (start.length >= 2 && start.readUInt16BE(0) === 0x1f8b) return 'gzip';
+  if (start.length < 4) return 'none';
+  const magic = start.readUInt32LE(0);
+  // A zstd frame, or a skippable one (RFC 8878, 3.1.2), which may come first.
+  return magic === 0xfd2fb528 || (magic & 0xfffffff0) >>> 0 === 0x184d2a50 ? 'zstd' : 'none';
+}
+
+/** Large enough that the thread pool's round trip does not show. */
+const chunkSize = 256 * 1024;
+
+/** A stream that decompresses, all members and frames of it; null for what is not compressed. */
+export function decompressor(compression: Compression): Transform | null {
+  if (compression === 'gzip') return createGunzip({ chunkSize });
+  if (compression === 'zstd') return createZstdDecompress({ chunkSize });
+  return null;
+}
+
+/** What was read first, and all of it again. Short chunks are joined until `least` bytes are there. */
+export async function peek(
+  source: AsyncIterable<Buffer>,
+  least: number,
+): Promise<{ start: Buffer; all: AsyncIterable<Buffer> }> {
+  const iterator = source[Symbol.asyncIterator]();
+  let start: Buffer = Buffer.alloc(0);
+  while (start.length < least) {
+    const { value, done } = await iterator.next();
+    if (done) break;
+    start = start.length === 0 ? value : Buffer.concat([start, value]);
+  }
+  async function* all(): AsyncGenerator<Buffer> {
+    try {
+      if (start.length > 0) yield start;
+      for (;;) {
+        const { value, done } = await iterator.next();
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  return { start, all: all() };
+}
+
+/**
+ * Unpacks a layer blob into `job.path` and checks both digests on the way; what is there is to be used only if this
+ * returns. `onBytes` hears of unpacked bytes.
+ * @throws Fault DataLoss for a wrong digest or a damaged stream, InvalidArgument for a bad archive, ResourceExhausted.
+ */
+export async function unpackLayer(
+  source: AsyncIterable<Buffer>,
+  job: UnpackJob,
+  onBytes: (bytes: number) => void = () => {},
+): Promise<LayerNotes> {
+  const { start, all } = await peek(source, 4);
+  const stream = decompressor(compressionOf(start));
+  const outer = stream ? createHash('sha256') : null;
+  const inner = createHash('sha256');
+  using writer = new LayerWriter(job.path, job.limits);
+  const reader = new TarReader(writer);
+  const consume = async (chunks: AsyncIterable<Buffer>) => {
+    for await (const chunk of chunks) {
+      inner.update(chunk);
+      reader.push(chunk);
+      onBytes(chunk.length);
+    }
+  };
+  try {
+    if (stream)
+      await pipeline(
+        tap(all, (chunk) => outer?.update(chunk)),
+        stream,
+        consume,
+      );
+    else await consume(all);
+  } catch (error) {
+    throw translateStreamError(error, job);
+  }
+  const diffId = `sha256:${inner.digest('hex')}`;
+  expectDigest('Layer', job.digest, outer ? `sha256:${outer.digest('hex')}` : diffId);
+  expectDigest('Unpacked layer', job.diffId, diffId);
+  reader.finish();
+  try {
+    return writer.finish();
+  } catch (error) {
+    throw translateDiskError(error);
+  }
+}
+
+async function* tap(source: AsyncIterable<Buffer>, see: (chunk: Buffer) => void): AsyncGenerator<Buffer> {
+  for await (const chunk of source) {
+    see(chunk);
+    yield chunk;
+  }
+}
+
+/** @throws Fault DataLoss unless the digests are equal; null expects nothing. */
+export function expectDigest(what: string, expected: string | null, actual: string): void {
+  if (expected === null || expected === actual) return;
+  throw new Fault('DataLoss', `${what} has digest ${actual}, expected ${expected}; its registry or archive is damaged`);
+}
+
+function translateStreamError(error: unknown, job: UnpackJob): unknown {
+  const name = job.digest ?? job.diffId;
+  if (error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code))) {
+    return new Fault('DataLoss', `Layer ${name} does not decompress: ${messageOf(error)}`, { cause: error });
+  }
+  if (isErrno(error, 'ENAMETOOLONG', 'ELOOP')) {
+    return new Fault('InvalidArgument', `Layer ${name} has a name this host cannot hold: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  return translateDiskError(error);
+}

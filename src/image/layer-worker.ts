@@ -1,0 +1,87 @@
+// The entry of a worker thread that unpacks layers. Everything it does with files is synchronous: that is what the
+// thread is for. It ends when its parent terminates it.
+import { parentPort } from 'node:worker_threads';
+import { joinLayer } from './layer-join.ts';
+import { type FromWorker, type ToWorker, toPlainError } from './layer-protocol.ts';
+import { type UnpackJob, unpackLayer } from './layer-stream.ts';
+
+const port = parentPort;
+if (!port) throw new Error('layer-worker runs as a worker thread only');
+const tell = (message: FromWorker) => port.postMessage(message);
+
+/** A sign of life for every so many bytes unpacked: a small blob may be a large file. */
+const aliveEvery = 32 * 1024 * 1024;
+
+/** The chunks of the job under way, as they arrive. */
+class Inbox implements AsyncIterable<Buffer> {
+  readonly #waiting: Buffer[] = [];
+  #state: 'open' | 'ended' | 'aborted' = 'open';
+  #wake = Promise.withResolvers<void>();
+
+  push(chunk: Buffer): void {
+    this.#waiting.push(chunk);
+    this.#wake.resolve();
+  }
+
+  close(state: 'ended' | 'aborted'): void {
+    this.#state = state;
+    this.#wake.resolve();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    for (;;) {
+      if (this.#state === 'aborted') throw new Error('The unpacking was called off');
+      const chunk = this.#waiting.shift();
+      if (chunk) {
+        tell({ kind: 'taken', bytes: chunk.length });
+        yield chunk;
+      } else if (this.#state === 'ended') {
+        return;
+      } else {
+        await this.#wake.promise;
+        this.#wake = Promise.withResolvers();
+      }
+    }
+  }
+}
+
+let inbox = new Inbox();
+
+async function unpack(job: UnpackJob): Promise<void> {
+  let sinceAlive = 0;
+  const notes = await unpackLayer(inbox, job, (bytes) => {
+    sinceAlive += bytes;
+    if (sinceAlive < aliveEvery) return;
+    sinceAlive = 0;
+    tell({ kind: 'alive' });
+  });
+  tell({ kind: 'done', notes });
+}
+
+port.on('message', (message: ToWorker) => {
+  switch (message.kind) {
+    case 'unpack':
+      inbox = new Inbox();
+      unpack(message.job).catch((error: unknown) => tell({ kind: 'failed', error: toPlainError(error) }));
+      return;
+    case 'join':
+      try {
+        joinLayer(message.job);
+        tell({ kind: 'done', notes: null });
+      } catch (error) {
+        tell({ kind: 'failed', error: toPlainError(error) });
+      }
+      return;
+    case 'chunk':
+      inbox.push(Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength));
+      return;
+    case 'end':
+      inbox.close('ended');
+      return;
+    case 'abort':
+      inbox.close('aborted');
+      return;
+    default:
+      message satisfies never;
+  }
+});

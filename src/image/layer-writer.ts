@@ -1,0 +1,332 @@
+import { closeSync, ftruncateSync, writeSync } from 'node:fs';
+import { Fault, isErrno } from '../base/fault.ts';
+import { type Attributes, check, finishFile, nodeTypes, packXattrs, refusal, Tree } from '../sys/tree.ts';
+import type { Entry, TarSink } from './tar.ts';
+import { badArchive } from './tar-header.ts';
+
+export type LayerLimits = {
+  /** Bytes of file content a layer may unpack to; holes do not count. */
+  readonly maxBytes: number;
+  readonly maxEntries: number;
+};
+
+/** What a layer says about the layers below it: to be settled when they are there. All paths are clean, latin1. */
+export type LayerNotes = {
+  /** Directories that the layer has something in but does not describe. */
+  readonly implied: string[];
+  /** Names that the layer removes. */
+  readonly whiteouts: string[];
+  /** Hard links to files that the layer does not have: new name, existing name. */
+  readonly links: [path: string, existing: string][];
+  /** True: nothing of the layers below is visible. */
+  readonly hidesAll: boolean;
+  readonly bytes: number;
+  readonly entries: number;
+};
+
+const opaque = packXattrs([['trusted.overlay.opaque', Buffer.from('y')]])!;
+const whiteoutAttributes: Attributes = { mode: 0, uid: 0, gid: 0, seconds: 0, nanoseconds: 0, xattrs: undefined };
+const maxId = 2 ** 32 - 2; // 2^32-1 means "leave as it is" to chown
+const maxLinkHops = 40;
+
+/**
+ * Turns archive members into a tree in overlay form. A layer is unpacked by itself: what it says about lower layers
+ * becomes whiteouts, opaque directories and notes.
+ */
+export class LayerWriter implements TarSink, Disposable {
+  readonly #tree: Tree;
+  readonly #limits: LayerLimits;
+  readonly #times = new Map<string, { seconds: number; nanoseconds: number }>();
+  readonly #implied = new Set<string>(['']);
+  readonly #whiteouts = new Set<string>();
+  readonly #links: [string, string][] = [];
+  #hidesAll = false;
+  #bytes = 0;
+  #entries = 0;
+  #open: { fd: number; path: string; entry: Entry } | null = null;
+
+  constructor(root: string, limits: LayerLimits) {
+    this.#tree = new Tree(root);
+    this.#limits = limits;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#open && this.#open.fd >= 0) closeSync(this.#open.fd);
+    this.#open = null;
+    this.#tree[Symbol.dispose]();
+  }
+
+  entry(entry: Entry, content: Buffer | null): void {
+    if (++this.#entries > this.#limits.maxEntries) {
+      throw new Fault('ResourceExhausted', `The layer has more than ${this.#limits.maxEntries} entries`);
+    }
+    const path = cleanPath(entry.path);
+    const base = path.slice(path.lastIndexOf('/') + 1);
+    if (base.startsWith('.wh.')) this.#marker(path, base);
+    else if (path === '' && entry.type !== 'directory')
+      throw badArchive(`its root is not a directory but a ${entry.type}`);
+    else this.#create(path, entry, content);
+    if (content === null && entry.type === 'file' && !this.#open) this.#open = { fd: -1, path, entry };
+  }
+
+  write(data: Buffer, position: number): void {
+    this.#count(data.length);
+    const fd = this.#open!.fd;
+    for (let done = 0; done < data.length && fd >= 0; ) {
+      done += writeSync(fd, data, done, data.length - done, position + done);
+    }
+  }
+
+  end(): void {
+    const { fd, path, entry } = this.#open!;
+    this.#open = null;
+    if (fd < 0) return; // the content of a whiteout, which nobody wants
+    try {
+      if (entry.sparse) ftruncateSync(fd, entry.size);
+      finishFile(fd, path, attributesOf(entry));
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Sets what later entries disturbed, and says what is left to settle. */
+  finish(): LayerNotes {
+    for (const [path, { seconds, nanoseconds }] of this.#times) {
+      const result = this.#tree.setTimes(path, seconds, nanoseconds);
+      // A later member may have put something else there.
+      if (result !== refusal.missing && result !== refusal.notDirectory) check(result, 'set times', path);
+    }
+    return {
+      implied: [...this.#implied],
+      whiteouts: [...this.#whiteouts],
+      links: this.#links,
+      hidesAll: this.#hidesAll,
+      bytes: this.#bytes,
+      entries: this.#entries,
+    };
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes > this.#limits.maxBytes) {
+      throw new Fault('ResourceExhausted', `The layer unpacks to more than ${this.#limits.maxBytes} bytes`);
+    }
+  }
+
+  #create(path: string, entry: Entry, content: Buffer | null): void {
+    const tree = this.#tree;
+    switch (entry.type) {
+      case 'file':
+        if (content === null) {
+          const fd = this.#attempt(path, () => tree.createFile(path));
+          this.#open = { fd, path, entry };
+        } else {
+          this.#count(content.length);
+          const attributes = attributesOf(entry);
+          const result = tree.writeFile(path, content, attributes);
+          if (result < 0) this.#attempt(path, () => tree.writeFile(path, content, attributes), result);
+        }
+        return;
+      case 'directory':
+        this.#directory(path, entry);
+        return;
+      case 'symlink': {
+        if (entry.link === '') throw badArchive(`the symbolic link ${JSON.stringify(path)} leads nowhere`);
+        this.#attempt(path, () => tree.symlink(path, entry.link, attributesOf(entry)));
+        return;
+      }
+      case 'link':
+        this.#link(path, cleanPath(entry.link));
+        return;
+      case 'fifo':
+      case 'char':
+      case 'block': {
+        const { major, minor } = deviceOf(entry);
+        this.#attempt(path, () =>
+          tree.makeNode(path, nodeTypes[entry.type as 'fifo'], major, minor, attributesOf(entry)),
+        );
+        // To overlayfs a 0:0 character device is a whiteout, however it came there.
+        if (entry.type === 'char' && major === 0 && minor === 0) this.#whiteouts.add(path);
+        return;
+      }
+      default:
+        entry.type satisfies never;
+    }
+  }
+
+  #directory(path: string, entry: Entry): void {
+    const attributes = attributesOf(entry);
+    let result = this.#tree.makeDir(path, attributes);
+    if (result === refusal.exists) {
+      // Something else was there, so nothing of a lower directory shows through any more.
+      this.#replace(path);
+      this.#attempt(path, () => this.#tree.makeDir(path, attributes));
+      this.#hideBelow(path);
+      result = 0;
+    }
+    if (result < 0) this.#attempt(path, () => this.#tree.makeDir(path, attributes), result);
+    this.#implied.delete(path);
+    this.#times.set(path, { seconds: entry.seconds, nanoseconds: entry.nanoseconds });
+  }
+
+  #link(path: string, existing: string): void {
+    if (path === existing) return; // a link to itself changes nothing
+    const result = this.#attempt(
+      path,
+      () => this.#tree.link(existing, path),
+      undefined,
+      () => {
+        if (this.#whiteouts.has(existing) || this.#tree.kind(existing) !== 'none') return false;
+        this.#links.push([path, existing]);
+        return true;
+      },
+    );
+    if (result < 0) throw badArchive(`cannot link ${JSON.stringify(path)} to ${JSON.stringify(existing)}`);
+  }
+
+  /** `.wh.name` removes a name of the layers below, `.wh..wh..opq` all names of its directory. */
+  #marker(path: string, base: string): void {
+    const folder = path.slice(0, -base.length - 1);
+    if (base === '.wh..wh..opq') {
+      if (folder !== '') this.#implyDirectory(folder);
+      this.#hideBelow(folder);
+      return;
+    }
+    if (base.startsWith('.wh..wh.')) return; // aufs' own notes
+    const name = base.slice(4);
+    if (name === '' || name === '.' || name === '..') throw badArchive(`${JSON.stringify(path)} removes nothing`);
+    const target = folder === '' ? name : `${folder}/${name}`;
+    const make = () => this.#tree.makeNode(target, nodeTypes.char, 0, 0, whiteoutAttributes);
+    let result = make();
+    if (result === refusal.missing || result === refusal.notDirectory) {
+      this.#implyDirectory(folder);
+      result = make();
+    }
+    if (result === refusal.exists) {
+      // The layer has this name itself: a file hides the lower one anyway, a directory must hide what it holds.
+      const kind = this.#tree.kind(target);
+      if (kind === 'directory') this.#hideBelow(target);
+      return;
+    }
+    check(result, 'whiteout', target);
+    this.#whiteouts.add(target);
+  }
+
+  #hideBelow(path: string): void {
+    if (path === '') this.#hidesAll = true;
+    else this.#tree.setXattrs(path, opaque);
+  }
+
+  #replace(path: string): void {
+    if (path === '') throw badArchive('its root is replaced');
+    this.#tree.remove(path);
+    this.#whiteouts.delete(path);
+  }
+
+  /** Runs a creation until what stands in its way is settled; `missing` may settle an absent other end itself. */
+  #attempt(path: string, create: () => number, first?: number, missing: () => boolean = () => false): number {
+    let result = first ?? create();
+    for (let tries = 0; result < 0 && tries < 4; tries++) {
+      if (result === refusal.exists) this.#replace(path);
+      else if (result === refusal.missing || result === refusal.notDirectory) {
+        const slash = path.lastIndexOf('/');
+        if (slash > 0) this.#implyDirectory(path.slice(0, slash));
+        if (missing()) return 0;
+      } else break;
+      result = create();
+    }
+    return check(result, 'create', path);
+  }
+
+  /** Makes the directories on the way to `path`, and `path` itself, where the layer has none. */
+  #implyDirectory(path: string, hops = 0): void {
+    if (hops > maxLinkHops) throw badArchive(`${JSON.stringify(path)} goes through too many symbolic links`);
+    for (let slash = path.indexOf('/'); ; slash = path.indexOf('/', slash + 1)) {
+      const prefix = slash < 0 ? path : path.slice(0, slash);
+      this.#implyOne(prefix, hops);
+      if (slash < 0) return;
+    }
+  }
+
+  #implyOne(path: string, hops: number): void {
+    const result = this.#tree.mkdir(path);
+    if (result === 0) {
+      this.#implied.add(path);
+      return;
+    }
+    if (result !== refusal.exists) {
+      check(result, 'make directory', path);
+      return;
+    }
+    const kind = this.#tree.kind(path);
+    if (kind === 'symlink') {
+      // It may lead to a directory that only a lower layer has; making it here is what following it would do.
+      const target = resolveLink(path, this.#tree.readlink(path));
+      if (target !== '') this.#implyDirectory(target, hops + 1);
+    } else if (kind === 'whiteout') {
+      this.#replace(path);
+      check(this.#tree.mkdir(path), 'make directory', path);
+      this.#hideBelow(path);
+    } else if (kind === 'file' || kind === 'other') {
+      throw badArchive(`${JSON.stringify(path)} is used as a directory, but it is a file`);
+    }
+  }
+}
+
+/** Where a symbolic link at `path` leads inside the root, by its text. */
+export const resolveLink = (path: string, link: string): string =>
+  cleanPath(link.startsWith('/') ? link : `${path.slice(0, path.lastIndexOf('/') + 1)}${link}`);
+
+/** The path without leading slashes, `.`, `..` and doubled slashes, resolved by its text inside the root. */
+export function cleanPath(path: string): string {
+  let end = path.length;
+  while (end > 0 && path[end - 1] === '/') end--;
+  let clean = end === path.length ? path : path.slice(0, end);
+  if (clean.startsWith('./')) clean = clean.slice(2);
+  if (!/(?:^|\/)\.{0,2}(?:\/|$)/.test(clean)) return clean;
+  const parts: string[] = [];
+  for (const part of clean.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return parts.join('/');
+}
+
+function attributesOf(entry: Entry): Attributes {
+  const { mode, uid, gid, seconds, nanoseconds } = entry;
+  if (uid < 0 || uid > maxId || gid < 0 || gid > maxId) {
+    throw badArchive(`${JSON.stringify(entry.path)} has the owner ${uid}:${gid}, out of range`);
+  }
+  const xattrs = entry.xattrs.size === 0 ? undefined : packXattrs(keptXattrs(entry));
+  return { mode, uid, gid, seconds, nanoseconds, xattrs };
+}
+
+/**
+ * overlayfs' own attributes would let a layer name files outside itself (redirect, metacopy); SELinux labels are the
+ * host's to give. The kernel has no `user.` attributes but on files and directories (xattr(7)).
+ */
+function* keptXattrs(entry: Entry): Generator<[string, Buffer]> {
+  const user = entry.type === 'file' || entry.type === 'directory';
+  for (const [name, value] of entry.xattrs) {
+    if (name.startsWith('trusted.overlay.') || name.startsWith('user.overlay.') || name === 'security.selinux')
+      continue;
+    if (name.includes('\0'))
+      throw badArchive(`${JSON.stringify(entry.path)} has an extended attribute with a NUL in its name`);
+    if (user || !name.startsWith('user.')) yield [name, value];
+  }
+}
+
+function deviceOf(entry: Entry): { major: number; minor: number } {
+  if (entry.type === 'fifo') return { major: 0, minor: 0 };
+  const { major, minor } = entry;
+  if (major < 0 || major >= 2 ** 12 || minor < 0 || minor >= 2 ** 20) {
+    throw badArchive(`${JSON.stringify(entry.path)} is device ${major}:${minor}, out of range`);
+  }
+  return { major, minor };
+}
+
+/** Errors of the host's disk as the caller should see them. */
+export function translateDiskError(error: unknown): unknown {
+  if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')) return error;
+  return new Fault('ResourceExhausted', `Cannot unpack the layer: ${(error as Error).message}`, { cause: error });
+}

@@ -1,0 +1,198 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { open, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { Fault, invalidArgument } from '../base/fault.ts';
+import { type Digest, type ImageId, parseDigest } from '../model/ids.ts';
+import { type Archive, directoryArchive, tarArchive } from './archive.ts';
+import { compressionOf, decompressor, expectDigest } from './layer-stream.ts';
+import { cleanPath } from './layer-writer.ts';
+import type { LayerSource } from './layers.ts';
+import { parseConfig } from './manifest.ts';
+import { type Documents, describe, type Found } from './pull.ts';
+import { byDigest, parseReference, tagOf } from './reference.ts';
+import type { FullSettings } from './settings.ts';
+
+/** An image of a saved archive, described and verified but for its layers. */
+export type SavedImage = {
+  readonly found: Found;
+  readonly sources: readonly LayerSource[];
+  readonly names: { readonly tags: readonly string[]; readonly digests: readonly string[] };
+};
+
+export interface Saved extends AsyncDisposable {
+  readonly images: readonly SavedImage[];
+}
+
+const maxIndexBytes = 4 * 2 ** 20;
+const temporaryPrefix = '.load-';
+let serial = 0;
+
+/** True for what an interrupted load leaves in the data directory. */
+export const isLoadLeftover = (name: string): boolean => name.startsWith(temporaryPrefix);
+
+/**
+ * Opens a saved archive: an OCI layout as directory or tar, or a docker archive; a tar may be compressed as a whole.
+ * @throws Fault InvalidArgument if it is neither, and what its documents are wrong about.
+ */
+export async function openSaved(file: string, settings: FullSettings, signal: AbortSignal): Promise<Saved> {
+  const stack = new AsyncDisposableStack();
+  try {
+    const archive = stack.use(await openArchive(file, settings, stack, signal));
+    const images = await savedImages(archive, settings);
+    return { images, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+async function openArchive(
+  file: string,
+  settings: FullSettings,
+  stack: AsyncDisposableStack,
+  signal: AbortSignal,
+): Promise<Archive> {
+  if ((await stat(file)).isDirectory()) return directoryArchive(file);
+  const stream = decompressor(compressionOf(await firstBytes(file)));
+  if (!stream) return tarArchive(file);
+  const plain = join(settings.dataDir, `${temporaryPrefix}${process.pid}-${serial++}.tar`);
+  stack.defer(() => unlink(plain));
+  let left = settings.limits.maxBytes;
+  const bounded = async function* (source: AsyncIterable<Buffer>) {
+    for await (const chunk of source) {
+      left -= chunk.length;
+      if (left < 0)
+        throw new Fault('ResourceExhausted', `${file} unpacks to more than ${settings.limits.maxBytes} bytes`);
+      yield chunk;
+    }
+  };
+  await pipeline(createReadStream(file), stream, bounded, createWriteStream(plain, { mode: 0o600, flags: 'wx' }), {
+    signal,
+  });
+  return tarArchive(plain);
+}
+
+async function firstBytes(file: string): Promise<Buffer> {
+  await using handle = await open(file);
+  const { bytesRead, buffer } = await handle.read(Buffer.alloc(4), 0, 4, 0);
+  return buffer.subarray(0, bytesRead);
+}
+
+async function savedImages(archive: Archive, settings: FullSettings): Promise<SavedImage[]> {
+  const docker = (await archive.has('manifest.json')) ? await dockerManifest(archive) : [];
+  if (await archive.has('oci-layout')) return ociImages(archive, settings, docker);
+  if (docker.length === 0) throw invalidArgument('The archive is neither an OCI layout nor a docker archive');
+  return Promise.all(docker.map((item) => dockerImage(archive, item, settings)));
+}
+
+const json = (data: Buffer, what: string): unknown => {
+  try {
+    return JSON.parse(data.toString('utf8'));
+  } catch (error) {
+    throw new Fault('InvalidArgument', `${what} in the archive is not JSON`, { cause: error });
+  }
+};
+
+type DockerItem = { readonly config: string; readonly tags: readonly string[]; readonly layers: readonly string[] };
+
+async function dockerManifest(archive: Archive): Promise<DockerItem[]> {
+  const list = json(await archive.read('manifest.json', maxIndexBytes), 'manifest.json');
+  if (!Array.isArray(list)) throw invalidArgument('manifest.json in the archive is not a list');
+  return list.map(({ Config, RepoTags, Layers }: Record<string, unknown>) => {
+    const tags = RepoTags ?? [];
+    const strings = (value: unknown): value is string[] =>
+      Array.isArray(value) && value.every((item) => typeof item === 'string');
+    if (typeof Config !== 'string' || !strings(Layers) || !strings(tags) || Layers.length > 500) {
+      throw invalidArgument('manifest.json in the archive does not describe images');
+    }
+    return { config: cleanPath(Config), tags, layers: Layers.map(cleanPath) };
+  });
+}
+
+const digestOf = (data: Buffer): Digest => `sha256:${createHash('sha256').update(data).digest('hex')}` as Digest;
+const fullTags = (tags: readonly string[]): string[] =>
+  tags.map((tag) => tagOf(parseReference(tag))).filter((tag) => tag !== null);
+
+/** Only the config vouches for the layers of such an archive: by the digests of their unpacked form. */
+async function dockerImage(archive: Archive, item: DockerItem, settings: FullSettings): Promise<SavedImage> {
+  const data = await archive.read(item.config, settings.limits.maxConfigBytes);
+  const { config, diffIds } = parseConfig(data);
+  if (diffIds.length !== item.layers.length) {
+    throw invalidArgument(`${item.config} lists ${diffIds.length} layers, manifest.json ${item.layers.length}`);
+  }
+  const id = digestOf(data);
+  const found: Found = {
+    id: id as string as ImageId,
+    target: id,
+    config,
+    configSize: data.length,
+    diffIds,
+    layers: [],
+  };
+  const sources = item.layers.map((name, i) => ({
+    digest: null,
+    diffId: diffIds[i]!,
+    open: (signal: AbortSignal) => archive.stream(name, signal),
+  }));
+  return { found, sources, names: { tags: fullTags(item.tags), digests: [] } };
+}
+
+const blobName = (digest: string): string => `blobs/sha256/${parseDigest(digest).slice('sha256:'.length)}`;
+
+/** The blobs of a layout, verified as they are read. */
+const layoutDocuments = (archive: Archive): Documents => ({
+  manifest: async (target, limit) => {
+    const data = await archive.read(blobName(target), limit);
+    expectDigest('Manifest', target, digestOf(data));
+    return { data, digest: parseDigest(target), contentType: '' };
+  },
+  smallBlob: async ({ digest }, limit) => {
+    const data = await archive.read(blobName(digest), limit);
+    expectDigest('Blob', digest, digestOf(data));
+    return data;
+  },
+});
+
+type Listed = { readonly digest: string; readonly name: string };
+
+async function ociImages(
+  archive: Archive,
+  settings: FullSettings,
+  docker: readonly DockerItem[],
+): Promise<SavedImage[]> {
+  const documents = layoutDocuments(archive);
+  const images: SavedImage[] = [];
+  for (const { digest, name } of await listedImages(archive)) {
+    const found = await describe(documents, digest, settings);
+    // `docker save` names its images in manifest.json also.
+    const config = blobName(found.id);
+    const tags = fullTags([
+      ...(name ? [name] : []),
+      ...docker.filter((item) => item.config === config).flatMap((item) => item.tags),
+    ]);
+    const sources = found.layers.map((layer, i) => ({
+      digest: layer.digest,
+      diffId: found.diffIds[i]!,
+      open: (signal: AbortSignal) => archive.stream(blobName(layer.digest), signal),
+    }));
+    const digests = tags.map((tag) => byDigest(parseReference(tag), found.target));
+    images.push({ found, sources, names: { tags: [...new Set(tags)], digests: [...new Set(digests)] } });
+  }
+  if (images.length === 0) throw invalidArgument('The OCI layout lists no image');
+  return images;
+}
+
+/** index.json: one descriptor an image, its name in an annotation. */
+async function listedImages(archive: Archive): Promise<Listed[]> {
+  const index = json(await archive.read('index.json', maxIndexBytes), 'index.json') as { manifests?: unknown } | null;
+  if (!Array.isArray(index?.manifests)) throw invalidArgument('index.json in the archive lists no manifests');
+  return index.manifests.map((item: { digest?: unknown; annotations?: Record<string, unknown> }) => {
+    const named =
+      item.annotations?.['io.containerd.image.name'] ?? item.annotations?.['org.opencontainers.image.ref.name'];
+    // A bare word is a tag without a repository, by the specification's example: no name to go by.
+    const name = typeof named === 'string' && /[/:]/.test(named) ? named : '';
+    return { digest: parseDigest(String(item.digest)), name };
+  });
+}

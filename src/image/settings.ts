@@ -1,0 +1,41 @@
+import type { LayerLimits } from './layer-writer.ts';
+import { hostPlatform, type Platform } from './manifest.ts';
+
+export type ImageSettings = {
+  /** Where images' records and temporary files are. */
+  readonly dataDir: string;
+  /** The `certs.d` directory: `<host>/hosts.toml`. */
+  readonly certsDir: string;
+  readonly platform?: Platform;
+  /** Layers that are fetched and unpacked at once, over all pulls: as many worker threads. */
+  readonly maxParallelLayers?: number;
+  /** A whole pull, in milliseconds. */
+  readonly pullTimeoutMs?: number;
+  /** The longest time without a byte fetched or written, in milliseconds. */
+  readonly progressTimeoutMs?: number;
+  readonly limits?: Partial<Limits>;
+};
+
+export type Limits = LayerLimits & {
+  readonly maxManifestBytes: number;
+  readonly maxConfigBytes: number;
+};
+
+const defaultLimits: Limits = {
+  maxBytes: 256 * 2 ** 30,
+  maxEntries: 4_000_000,
+  maxManifestBytes: 4 * 2 ** 20,
+  maxConfigBytes: 8 * 2 ** 20,
+};
+
+/** The settings with every default filled in. */
+export const withDefaults = (settings: ImageSettings) => ({
+  maxParallelLayers: 3,
+  pullTimeoutMs: 60 * 60_000,
+  progressTimeoutMs: 60_000,
+  ...settings,
+  platform: settings.platform ?? hostPlatform(),
+  limits: { ...defaultLimits, ...settings.limits },
+});
+
+export type FullSettings = ReturnType<typeof withDefaults>;

@@ -1,0 +1,169 @@
+import { constants } from 'node:os';
+import { loadAddon } from './addon.ts';
+import { errnoError } from './files.ts';
+
+/** What an archive says about an entry beside its content. `xattrs` are packed by packXattrs. */
+export type Attributes = {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  readonly xattrs: Buffer | undefined;
+};
+
+/** S_IFIFO, S_IFCHR, S_IFBLK. */
+export const nodeTypes = { fifo: 0o010000, char: 0o020000, block: 0o060000 } as const;
+
+/** In the addon's order (join.c). */
+const kinds = ['none', 'directory', 'opaque', 'whiteout', 'symlink', 'file', 'other'] as const;
+export type Kind = (typeof kinds)[number];
+
+type Handle = { readonly tree: unique symbol };
+type Values = [number, number, number, number, number, Buffer | undefined];
+type Addon = {
+  openTree(root: string): Handle;
+  closeTree(tree: Handle): number;
+  treeWriteFile(tree: Handle, path: string, content: Buffer, ...attributes: Values): number;
+  treeCreateFile(tree: Handle, path: string): number;
+  treeFinishFile(fd: number, ...attributes: Values): number;
+  treeMakeDir(tree: Handle, path: string, ...attributes: Values): number;
+  treeMkdir(tree: Handle, path: string): number;
+  treeSymlink(tree: Handle, path: string, target: string, ...attributes: Values): number;
+  treeMakeNode(tree: Handle, path: string, type: number, major: number, minor: number, ...attributes: Values): number;
+  treeLink(tree: Handle, existing: string, path: string): number;
+  treeRemove(tree: Handle, path: string): number;
+  treeSetXattrs(tree: Handle, path: string, xattrs: Buffer): number;
+  treeSetTimes(tree: Handle, path: string, seconds: number, nanoseconds: number): number;
+  treeKind(tree: Handle, path: string): number;
+  treeReadlink(tree: Handle, path: string): string | number;
+  treeCopyAttributes(from: Handle, path: string, to: Handle, toPath: string): number;
+  treeCopyFile(from: Handle, path: string, to: Handle, toPath: string): number;
+  treeRename(tree: Handle, from: string, to: string): number;
+};
+
+const addon = loadAddon<Addon>();
+
+const { EEXIST, ENOENT, ENOTDIR } = constants.errno;
+/** The refusals that an archive provokes by itself; everything else is an error of the host. */
+export const refusal = { exists: -EEXIST, missing: -ENOENT, notDirectory: -ENOTDIR } as const;
+
+const values = (a: Attributes): Values => [a.mode, a.uid, a.gid, a.seconds, a.nanoseconds, a.xattrs];
+
+/**
+ * A directory to create and examine entries in. Paths are latin1 strings (bytes), relative, clean; the empty path is
+ * the root. Symbolic links on the way to the last component resolve inside the root; the last one is never followed.
+ * Methods that say so return a negative errno number instead of throwing.
+ */
+export class Tree implements Disposable {
+  readonly root: string;
+  readonly #handle: Handle;
+
+  constructor(root: string) {
+    this.root = root;
+    this.#handle = addon.openTree(root);
+  }
+
+  [Symbol.dispose](): void {
+    addon.closeTree(this.#handle);
+  }
+
+  /** A new file with its whole content; 0 or a negative errno. */
+  writeFile(path: string, content: Buffer, a: Attributes): number {
+    return addon.treeWriteFile(this.#handle, path, content, a.mode, a.uid, a.gid, a.seconds, a.nanoseconds, a.xattrs);
+  }
+
+  /** A descriptor of a new file, for finishFile and closeSync; or a negative errno. */
+  createFile(path: string): number {
+    return addon.treeCreateFile(this.#handle, path);
+  }
+
+  /** 0 if it was made, 1 if the directory was there and took the attributes; or a negative errno. */
+  makeDir(path: string, a: Attributes): number {
+    return addon.treeMakeDir(this.#handle, path, ...values(a));
+  }
+
+  /** A new directory, mode 0755; 0 or a negative errno. */
+  mkdir(path: string): number {
+    return addon.treeMkdir(this.#handle, path);
+  }
+
+  /** 0 or a negative errno. */
+  symlink(path: string, target: string, a: Attributes): number {
+    return addon.treeSymlink(this.#handle, path, target, ...values(a));
+  }
+
+  /** 0 or a negative errno. */
+  makeNode(path: string, type: number, major: number, minor: number, a: Attributes): number {
+    return addon.treeMakeNode(this.#handle, path, type, major, minor, ...values(a));
+  }
+
+  /** A further name for an existing file; 0 or a negative errno. */
+  link(existing: string, path: string): number {
+    return addon.treeLink(this.#handle, existing, path);
+  }
+
+  /** Removes whatever is there with all below it; a missing path counts as removed. */
+  remove(path: string): void {
+    check(addon.treeRemove(this.#handle, path), 'remove', path);
+  }
+
+  /** Adds extended attributes to a directory. */
+  setXattrs(path: string, xattrs: Buffer): void {
+    check(addon.treeSetXattrs(this.#handle, path, xattrs), 'setxattr', path);
+  }
+
+  /** Sets a directory's modification time; 0 or a negative errno (what is no directory is left alone). */
+  setTimes(path: string, seconds: number, nanoseconds: number): number {
+    return addon.treeSetTimes(this.#handle, path, seconds, nanoseconds);
+  }
+
+  /** What is at `path`. An opaque directory hides those of lower layers, a whiteout hides anything. */
+  kind(path: string): Kind {
+    return kinds[check(addon.treeKind(this.#handle, path), 'stat', path)] ?? 'other';
+  }
+
+  readlink(path: string): string {
+    const result = addon.treeReadlink(this.#handle, path);
+    if (typeof result === 'number') throw errnoError(result, 'readlink', path);
+    return result;
+  }
+
+  /** Gives the directory `path` what the same path has in `from`. */
+  copyAttributes(from: Tree, path: string): void {
+    check(addon.treeCopyAttributes(from.#handle, path, this.#handle, path), 'copy attributes', path);
+  }
+
+  /** Copies a regular file from another tree, under the same path. */
+  copyFile(from: Tree, path: string): void {
+    check(addon.treeCopyFile(from.#handle, path, this.#handle, path), 'copy file', path);
+  }
+
+  /** 0 or a negative errno; never replaces anything. */
+  rename(from: string, to: string): number {
+    return addon.treeRename(this.#handle, from, to);
+  }
+}
+
+/** Gives an open file its attributes, modification time last. */
+export function finishFile(fd: number, path: string, attributes: Attributes): void {
+  check(addon.treeFinishFile(fd, ...values(attributes)), 'finish file', path);
+}
+
+/** The result, unless it is a negative errno: that is thrown. */
+export function check(result: number, what: string, path: string): number {
+  if (result < 0) throw errnoError(result, what, path);
+  return result;
+}
+
+/** The form the addon takes: name, NUL, 32-bit length, value; of each. Undefined for none. */
+export function packXattrs(xattrs: Iterable<readonly [string, Buffer]>): Buffer | undefined {
+  const parts: Buffer[] = [];
+  for (const [name, value] of xattrs) {
+    const head = Buffer.alloc(name.length + 5);
+    head.write(name, 'latin1');
+    head.writeUInt32LE(value.length, name.length + 1);
+    parts.push(head, value);
+  }
+  return parts.length === 0 ? undefined : Buffer.concat(parts);
+}

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { blob, image, layer, sha256, writeLayout } from '../registry/images.ts';
+import { Store } from '../registry/store.ts';
+import { dir, file, tar } from '../registry/tar.ts';
+
+const name = 'docker.io/team/app:v1';
+const built = image([layer(tar(dir('etc'), file('etc/a', 'one'))), layer(tar(file('etc/a', 'two'), file('b', 'x')))]);
+let work = '';
+let layout = '';
+before(() => {
+  work = mkdtempSync(join(tmpdir(), 'berth-load-'));
+  layout = join(work, 'layout');
+  writeLayout(layout, { [name]: built });
+});
+after(() => rmSync(work, { recursive: true }));
+
+const skopeo = (from: string, to: string) =>
+  execFileSync('/usr/bin/skopeo', ['--insecure-policy', 'copy', '--quiet', from, to], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+
+async function expectLoaded(store: Store, file_: string): Promise<void> {
+  const [loaded, ...more] = await store.images.load(file_);
+  assert.equal(more.length, 0);
+  assert.equal(loaded?.id, built.config.digest);
+  assert.deepEqual(loaded?.tags, [name]);
+  assert.equal(store.images.find('team/app:v1')?.id, loaded?.id);
+  const root = await store.mount(name);
+  assert.deepEqual(readdirSync(root), ['b', 'etc']);
+  assert.equal(readFileSync(join(root, 'etc/a'), 'utf8'), 'two');
+}
+
+test('an OCI layout: a directory, a tar, a compressed tar', async () => {
+  const plain = join(work, 'oci.tar');
+  skopeo(`oci:${layout}:${name}`, `oci-archive:${plain}:${name}`);
+  writeFileSync(`${plain}.gz`, gzipSync(readFileSync(plain)));
+  writeFileSync(`${plain}.zst`, zstdCompressSync(readFileSync(plain)));
+  for (const path of [layout, plain, `${plain}.gz`, `${plain}.zst`]) {
+    await using store = await Store.open();
+    await expectLoaded(store, path);
+    assert.deepEqual(readdirSync(join(store.root, 'v1')).sort(), ['images', 'snapshots']);
+  }
+});
+
+test('a docker archive, as skopeo writes it', async () => {
+  const path = join(work, 'docker.tar');
+  skopeo(`oci:${layout}:${name}`, `docker-archive:${path}:team/app:v1`);
+  await using store = await Store.open();
+  const [loaded] = await store.images.load(path);
+  assert.deepEqual(loaded?.tags, [name]);
+  assert.deepEqual(loaded?.digests, []);
+  const root = await store.mount(name);
+  assert.equal(readFileSync(join(root, 'etc/a'), 'utf8'), 'two');
+});
+
+test('a docker archive whose repeated layer is a symbolic link, as older docker save has it', async () => {
+  const content = tar(file('a', 'x'));
+  const config = JSON.stringify({
+    os: 'linux',
+    rootfs: { type: 'layers', diff_ids: [sha256(content), sha256(content)] },
+  });
+  const path = join(work, 'old.tar');
+  const manifest = [{ Config: 'c.json', RepoTags: ['app:1'], Layers: ['1/layer.tar', '2/layer.tar'] }];
+  writeFileSync(
+    path,
+    tar(
+      dir('1'),
+      file('1/layer.tar', content),
+      dir('2'),
+      { name: '2/layer.tar', type: '2', link: '../1/layer.tar' },
+      file('c.json', config),
+      file('manifest.json', JSON.stringify(manifest)),
+    ),
+  );
+  await using store = await Store.open();
+  const [loaded] = await store.images.load(path);
+  assert.equal(loaded?.layers.length, 2);
+  assert.equal(store.images.find('app:1')?.id, sha256(config));
+});
+
+for (const { what, break_, message } of [
+  {
+    what: 'is no archive',
+    break_: () => tar(file('hello', 'x')),
+    message: /neither an OCI layout nor a docker archive/,
+  },
+  { what: 'is not even a tar', break_: () => Buffer.alloc(2048, 'x'), message: /checksum/ },
+  {
+    what: 'lists a config that is not there',
+    break_: () => tar(file('manifest.json', '[{"Config":"none","RepoTags":null,"Layers":[]}]')),
+    message: /no file "none"/,
+  },
+  {
+    what: 'has a layer with another digest',
+    break_: () => {
+      const config = JSON.stringify({ os: 'linux', rootfs: { type: 'layers', diff_ids: [sha256('other')] } });
+      const manifest = JSON.stringify([{ Config: 'c', RepoTags: [], Layers: ['l'] }]);
+      return tar(file('manifest.json', manifest), file('c', config), file('l', tar(file('a', 'x'))));
+    },
+    message: /has digest sha256:\w+, expected/,
+  },
+]) {
+  test(`a file that ${what} is refused and leaves nothing`, async () => {
+    const path = join(work, 'bad.tar');
+    writeFileSync(path, break_());
+    await using store = await Store.open();
+    await assert.rejects(store.images.load(path), { message });
+    assert.deepEqual(store.leftovers(), []);
+  });
+}
+
+test('a layout whose blob is not what its name says is refused', async () => {
+  const broken = join(work, 'broken');
+  mkdirSync(broken);
+  writeLayout(broken, { [name]: { ...built, config: { ...blob('{}'), digest: built.config.digest } } });
+  await using store = await Store.open();
+  await assert.rejects(store.images.load(broken), { kind: 'DataLoss' });
+  assert.deepEqual(store.leftovers(), []);
+});
