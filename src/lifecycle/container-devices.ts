@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs';
+import { type BigIntStats, lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { failedPrecondition, isErrno } from '../base/fault.ts';
 import type { Device } from '../model/config.ts';
@@ -6,16 +6,18 @@ import type { ResolvedDevice } from '../oci/index.ts';
 
 /** What a runtime makes or mounts in every /dev, and what is not a device of the machine. */
 const notOfTheHost = new Set(['pts', 'shm', 'fd', 'mqueue', 'console', 'ptmx', '.lxc', '.lxd-mounts', '.udev']);
-const mostDevices = 4096;
-const deepest = 16;
+/** Entries looked at for one request, devices or not: a request may name any directory of the host. */
+const mostEntries = 16_384;
+
+type Place = { readonly host: string; readonly path: string; readonly access: string };
 
 /**
- * The device nodes that a request means: a directory stands for every device below it. FailedPrecondition for a path
- * that does not exist or holds no device.
+ * The device nodes that a request means: a directory stands for every device below it, links left out. FailedPrecondition
+ * for a path that does not exist, holds no device, or holds too much to be a directory of devices.
  */
 export function resolveDevices(devices: readonly Device[]): ResolvedDevice[] {
   return devices.flatMap(({ hostPath, containerPath, permissions }) => {
-    const found = devicesAt(hostPath, containerPath || hostPath, permissions || 'rwm', 0);
+    const found = devicesAt({ host: hostPath, path: containerPath || hostPath, access: permissions || 'rwm' });
     if (found.length === 0) throw failedPrecondition(`Device ${JSON.stringify(hostPath)} is no device and holds none`);
     return found;
   });
@@ -23,41 +25,50 @@ export function resolveDevices(devices: readonly Device[]): ResolvedDevice[] {
 
 /** Every device of the host's /dev, for a privileged container. */
 export const hostDevices = (): ResolvedDevice[] =>
-  readdirSync('/dev')
-    .filter((name) => !notOfTheHost.has(name))
-    .flatMap((name) => devicesIfPresent(`/dev/${name}`, `/dev/${name}`, 'rwm', 1));
+  devicesBelow({ host: '/dev', path: '/dev', access: 'rwm' }, (name) => !notOfTheHost.has(name));
 
-function devicesAt(host: string, path: string, access: string, depth: number): ResolvedDevice[] {
+function devicesAt(place: Place): ResolvedDevice[] {
   try {
-    return readDevices(host, path, access, depth);
+    const stat = statSync(place.host, { bigint: true });
+    return stat.isDirectory() ? devicesBelow(place, () => true) : deviceOf(place, stat);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) {
-      throw failedPrecondition(`Device ${JSON.stringify(host)} does not exist on this host`);
+      throw failedPrecondition(`Device ${JSON.stringify(place.host)} does not exist on this host`);
     }
     throw error;
   }
 }
 
-/** Nodes come and go below /dev: one that went between the listing and the look is not there. */
-function devicesIfPresent(host: string, path: string, access: string, depth: number): ResolvedDevice[] {
+function devicesBelow(top: Place, wanted: (name: string) => boolean): ResolvedDevice[] {
+  const found: ResolvedDevice[] = [];
+  const folders = [top];
+  let looked = 0;
+  for (let folder = folders.pop(); folder; folder = folders.pop()) {
+    for (const name of namesIn(folder.host)) {
+      if (folder === top && !wanted(name)) continue;
+      if (++looked > mostEntries) {
+        throw failedPrecondition(`Device directory ${JSON.stringify(top.host)} holds over ${mostEntries} entries`);
+      }
+      const place = { ...folder, host: join(folder.host, name), path: join(folder.path, name) };
+      const stat = lstatSync(place.host, { bigint: true, throwIfNoEntry: false });
+      if (stat?.isDirectory()) folders.push(place);
+      else if (stat) found.push(...deviceOf(place, stat));
+    }
+  }
+  return found;
+}
+
+/** Nodes come and go: a folder that went between the listing and the look is empty. */
+function namesIn(folder: string): string[] {
   try {
-    return readDevices(host, path, access, depth);
+    return readdirSync(folder).sort();
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENXIO', 'ELOOP', 'EACCES')) return [];
+    if (isErrno(error, 'ENOENT')) return [];
     throw error;
   }
 }
 
-function readDevices(host: string, path: string, access: string, depth: number): ResolvedDevice[] {
-  const stat = statSync(host, { bigint: true });
-  if (stat.isDirectory()) {
-    if (depth > deepest) return [];
-    const found = readdirSync(host).flatMap((name) =>
-      devicesIfPresent(join(host, name), join(path, name), access, depth + 1),
-    );
-    if (found.length > mostDevices) throw failedPrecondition(`${host} holds more than ${mostDevices} devices`);
-    return found;
-  }
+function deviceOf({ path, access }: Place, stat: BigIntStats): ResolvedDevice[] {
   if (!stat.isBlockDevice() && !stat.isCharacterDevice()) return [];
   return [
     {

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { after } from 'node:test';
+import {
+  type CgroupTree,
+  cgroupFolders,
+  cgroupProcsFiles,
+  controllerFolder,
+  createCgroup,
+  oomCountFile,
+  pidsIn,
+  removeCgroup,
+} from '../../../src/sys/cgroups.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'berth-cgroups-'));
+after(() => rmSync(folder, { recursive: true }));
+
+const v1: CgroupTree = {
+  mode: 'v1',
+  hierarchies: [
+    { path: join(folder, 'memory'), version: 1, controllers: ['memory'] },
+    { path: join(folder, 'cpuset'), version: 1, controllers: ['cpuset'] },
+  ],
+};
+const v2: CgroupTree = {
+  mode: 'v2',
+  hierarchies: [{ path: join(folder, 'unified'), version: 2, controllers: ['cpu', 'memory'] }],
+};
+
+const places: [path: string, below: string][] = [
+  ['/pods/a', 'pods/a'],
+  ['pods//a/', 'pods/a'],
+  ['kube-burst-pod1.slice:berth:c1', 'kube.slice/kube-burst.slice/kube-burst-pod1.slice/berth-c1.scope'],
+  ['/kube-burst.slice/pause', 'kube.slice/kube-burst.slice/pause'],
+  ['system.slice::a.service', 'system.slice/a.service'],
+];
+for (const [path, below] of places) {
+  test(`where ${path} is`, () => {
+    assert.deepEqual(cgroupFolders(path, { tree: v2 }), [join(folder, 'unified', below)]);
+    assert.deepEqual(
+      cgroupProcsFiles(path, { tree: v1 }),
+      ['memory', 'cpuset'].map((name) => join(folder, name, below, 'cgroup.procs')),
+    );
+  });
+}
+
+for (const path of ['', '/', '/a/../..', '..', '/a/./b', 'a\0b', 'a:b:c:d']) {
+  test(`refused: ${JSON.stringify(path)}`, () => {
+    assert.throws(() => cgroupFolders(path, { tree: v2 }), { kind: 'InvalidArgument' });
+  });
+}
+
+test('the file that counts kills for memory', () => {
+  assert.equal(oomCountFile('/a', { tree: v1 }), join(folder, 'memory/a/memory.oom_control'));
+  assert.equal(oomCountFile('/a', { tree: v2 }), join(folder, 'unified/a/memory.events'));
+  assert.equal(oomCountFile('/a', { tree: { mode: 'v1', hierarchies: [] } }), '');
+  assert.equal(controllerFolder('/a', 'pids', { tree: v1 }), null);
+});
+
+test('a new v1 cpuset takes the processors of its parent', () => {
+  for (const [name, cpus] of [
+    ['', '0-3'],
+    ['pods', '\n'],
+  ] as const) {
+    mkdirSync(join(folder, 'cpuset', name), { recursive: true });
+    writeFileSync(join(folder, 'cpuset', name, 'cpuset.cpus'), cpus);
+    writeFileSync(join(folder, 'cpuset', name, 'cpuset.mems'), '0');
+  }
+  mkdirSync(join(folder, 'memory'));
+  createCgroup('/pods', { tree: v1 });
+  assert.equal(readFileSync(join(folder, 'cpuset/pods/cpuset.cpus'), 'utf8'), '0-3');
+  assert.ok(existsSync(join(folder, 'memory/pods')));
+});
+
+test('pids of the whole subtree, each once', () => {
+  for (const [name, pids] of [
+    ['p', ''],
+    ['p/a', '12\n13\n'],
+    ['p/a/b', '13\n14\n0\n'],
+  ] as const) {
+    mkdirSync(join(folder, 'unified', name), { recursive: true });
+    writeFileSync(join(folder, 'unified', name, 'cgroup.procs'), pids);
+  }
+  assert.deepEqual(pidsIn('/p', { tree: v2 }).sort(), [12, 13, 14]);
+  assert.deepEqual(pidsIn('/gone', { tree: v2 }), []);
+});
+
+test('removing goes from the leaves up, and again without harm', async () => {
+  mkdirSync(join(folder, 'unified/tree/a/b'), { recursive: true });
+  await removeCgroup('/tree', { tree: v2 });
+  assert.ok(!existsSync(join(folder, 'unified/tree')));
+  await removeCgroup('/tree', { tree: v2 });
+});
+
+test('a cgroup that stays busy is named at the deadline', async () => {
+  mkdirSync(join(folder, 'unified/busy'), { recursive: true });
+  writeFileSync(join(folder, 'unified/busy/file'), ''); // a plain directory with a file in it: ENOTEMPTY
+  const removal = removeCgroup('/busy', { tree: v2, deadlineMs: 1 });
+  await assert.rejects(removal, { kind: 'DeadlineExceeded', message: /busy stays busy/ });
+});
