@@ -17,6 +17,7 @@ struct job {
   uint32_t request;
   enum kind kind;
   pid_t command, target; /* 0: not there, or reaped */
+  pid_t awaited;         /* made by the OCI runtime, and not our child yet */
   int failure, status;
   bool started, timed_out, stopped, ended;
   uint32_t deadline_ms, drain_ms;
@@ -95,7 +96,7 @@ static void stop(struct job *job) {
   if (job->ended || job->stopped) return;
   job->stopped = true;
   timer_arm(&job->deadline, GRACE_MS, give_up);
-  tree_kill(job->command ? job->command : job->target);
+  tree_kill(job->command ? job->command : job->awaited ? job->awaited : job->target);
 }
 
 static void expire(struct timer *timer) {
@@ -132,12 +133,13 @@ static void hand_over(struct job *job, pid_t pid, int master, bool gone, int sta
   if (gone) process_ended(process, status);
 }
 
-/* The OCI runtime did its work: what it made is our child now, or was and has ended. */
-static void adopt(struct job *job) {
+/* What the OCI runtime made is our child now, or was and has ended. crun leaves a process between for a moment, which
+   outlives the command: then the child comes to us when that one is reaped. */
+static void adopt(struct job *job, pid_t pid) {
   int status = 0;
-  pid_t pid = read_pid(job->pid_file);
-  if (pid < 0) return fail(job, pid, "read a pid that the OCI runtime wrote to", job->pid_file);
   int claim = orphan_claim(pid, &status);
+  job->awaited = claim == -ECHILD && kill(pid, 0) == 0 ? pid : 0;
+  if (job->awaited) return;
   if (claim < 0) return fail(job, claim, "adopt the process that the OCI runtime named in", job->pid_file);
   if (job->kind == START) {
     int master = job->console.name[0] ? console_take(&job->console) : -1;
@@ -157,8 +159,17 @@ static void adopt(struct job *job) {
 static void command_ended(struct job *job, int status) {
   int err = 0;
   if (read(job->failure, &err, sizeof err) == sizeof err) return fail(job, err, "run", job->name);
-  if (job->kind != RUN && status == 0 && !job->stopped) adopt(job);
-  else end(job, status);
+  if (job->kind == RUN || status != 0 || job->stopped) return end(job, status);
+  pid_t pid = read_pid(job->pid_file);
+  if (pid < 0) return fail(job, pid, "read a pid that the OCI runtime wrote to", job->pid_file);
+  adopt(job, pid);
+}
+
+void jobs_adopt(void) {
+  for (struct job *next, *job = jobs; job; job = next) {
+    next = job->next;
+    if (job->awaited && !job->stopped) adopt(job, job->awaited);
+  }
 }
 
 bool jobs_reaped(pid_t pid, int status) {

@@ -46,6 +46,7 @@ static void reap(struct source *source) {
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
     if (!sandbox_reaped(pid, status) && !jobs_reaped(pid, status) && !processes_reaped(pid, status) && jobs_running())
       orphan_note(pid, status);
+  jobs_adopt();
   if (!jobs_running()) orphans_forget();
 }
 

@@ -144,9 +144,9 @@ void processes_kill(void) {
     if (process->running) tree_kill(process->pid);
 }
 
+/* One with pid 0 that has not ended: its OCI runtime is still at work. */
 void processes_list(uint64_t client, uint32_t request) {
   for (struct process *process = processes; process; process = process->next) {
-    if (!process->running && !process->ended) continue; /* its OCI runtime is still at work */
     SEND(client, entry, ENTRY, request, .key = process->key, .ended = process->ended, .pid = (uint32_t)process->pid,
          .code = process->ended ? exit_code(process->status) : 0, .signal = exit_signal(process->status),
          .oom_killed = process->oom_killed, .at_seconds = (uint64_t)process->at.tv_sec,

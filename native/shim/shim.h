@@ -85,6 +85,7 @@ struct log_line { /* text that no newline ended yet */
   size_t size;
 };
 enum { LOG_LINE = 16384 };
+void log_cool(void);
 int log_open(const char *path);
 void log_feed(struct log_file *log, struct log_line *line, const char *name, const char *text, size_t size);
 void log_end_line(struct log_file *log, struct log_line *line, const char *name);
@@ -153,6 +154,8 @@ void job_start(uint64_t client, uint32_t request, const struct shim_start *want)
 void job_exec(uint64_t client, uint32_t request, const struct shim_exec *want);
 bool job_cancel(uint64_t client, uint32_t request);
 bool jobs_reaped(pid_t pid, int status);
+/* After children were reaped: what they left behind may be ours now. */
+void jobs_adopt(void);
 bool jobs_running(void);
 void jobs_kill(void);
 

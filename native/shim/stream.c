@@ -1,11 +1,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 
 #include "shim.h"
 
-enum { CHUNK = 65536, WIDE_PIPE = 1048576, CHUNKS_A_TURN = 8, DRAIN_CHUNKS = WIDE_PIPE / CHUNK };
-static char chunk[CHUNK];
+enum { PAGE = 4096, COOL_MS = 5000, CHUNK = 65536, WIDE_PIPE = 1048576, CHUNKS_A_TURN = 8, DRAIN_CHUNKS = WIDE_PIPE / CHUNK };
+/* Where every stream is read to; empty whenever the loop turns. */
+static _Alignas(PAGE) char chunk[CHUNK];
+static struct timer cooling;
+
+/* After a burst the pages of the shared buffers go back: most pods are quiet most of the time. */
+static void cool(struct timer *timer) {
+  (void)timer;
+  madvise(chunk, sizeof chunk, MADV_DONTNEED);
+  log_cool();
+}
 
 static void capture(struct stream *stream, size_t size) {
   size_t room = stream->limit - stream->size;
@@ -40,6 +50,7 @@ static bool pull(struct stream *stream, int chunks) {
       source_close(&stream->source);
       return false;
     }
+    if (got > PAGE && !cooling.at) timer_arm(&cooling, COOL_MS, cool);
     if (stream->log) log_feed(stream->log, &stream->line, stream->name, chunk, (size_t)got);
     else if (!stream->dropping) capture(stream, (size_t)got);
     /* A busy writer then waits for us less often; refused (the user's limit) it stays as it is. */

@@ -15,5 +15,8 @@ test('with sanitizers', (t) => {
   const files = ['run', 'sandbox', 'start', 'exec'].map((name) => join(import.meta.dirname, `shim-${name}.test.ts`));
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const args = ['--test', '--test-concurrency=1', '--test-reporter=dot', ...files];
-  execFileSync(process.execPath, args, { env: { ...env, BERTH_NATIVE: folder }, stdio: 'inherit' });
+  execFileSync(process.execPath, args, {
+    env: { ...env, BERTH_NATIVE: folder, BERTH_SANITIZED: '1' },
+    stdio: 'inherit',
+  });
 });

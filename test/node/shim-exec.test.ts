@@ -11,6 +11,7 @@ import {
   leaving,
   makeBundle,
   ociRuntimes,
+  readProc,
   sanitized,
   startPod,
   statusOf,

@@ -12,7 +12,7 @@ import { connectShim, startShim } from '../../src/shim/index.ts';
 
 export const env = ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'];
 /** The sanitizers' build reports to shim.log, and takes more memory than any bound here. */
-export const sanitized = process.env.BERTH_NATIVE !== undefined;
+export const sanitized = process.env.BERTH_SANITIZED === '1';
 
 export type TestPod = {
   readonly dir: string;
