@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -34,7 +35,7 @@ struct process *process_new(const struct shim_start *want, int *err) {
     if (!*err) *err = ENOMEM;
     return NULL;
   }
-  process->input = process->log.fd = -1;
+  process->input = process->log.fd = process->oom.fd = -1;
   process->next = processes;
   processes = process;
   process->key = strdup(want->key);
@@ -55,6 +56,7 @@ void process_free(struct process *process) {
     break;
   }
   timer_stop(&process->retry);
+  source_close(&process->oom);
   for (int i = 0; i < 2; i++) stream_free(process->stream[i]);
   close_held(&process->input);
   close_held(&process->log.fd);
@@ -65,22 +67,39 @@ void process_free(struct process *process) {
   free(process);
 }
 
+/* memory.events and memory.oom_control both say `oom_kill <count>` on a line of its own. */
+static bool oom_killed(int fd, const char *path, bool *gone) {
+  char text[1024] = "\n";
+  ssize_t size = fd >= 0 ? pread(fd, text + 1, sizeof text - 2, 0) : read_file(path, text + 1, sizeof text - 1);
+  *gone = size < 0;
+  text[*gone ? 1 : size + 1] = 0;
+  const char *line = strstr(text, "\noom_kill ");
+  return line && line[10] != '0';
+}
+
+/* cgroup v2 announces each change of memory.events. Waiting for the exit would be too late where systemd removes an
+   emptied cgroup on its own. The file of a removed one is ready for ever and cannot be read. */
+static void oom_changed(struct source *source) {
+  struct process *process = container_of(source, struct process, oom);
+  bool gone;
+  if (oom_killed(source->fd, "", &gone)) process->oom_killed = true;
+  if (gone) source_close(source);
+}
+
+static void watch_oom(struct process *process) {
+  int fd = *process->oom_file ? open(process->oom_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+  if (fd >= 0 && source_open(&process->oom, fd, POLLPRI, oom_changed)) close(fd);
+}
+
 void process_started(struct process *process, pid_t pid) {
   process->pid = pid;
   process->running = true;
+  watch_oom(process);
   for (int i = 0; i < 2; i++) {
     if (!process->stream[i]) continue;
     process->stream[i]->closed = NULL;
     stream_to_log(process->stream[i], &process->log);
   }
-}
-
-/* memory.events and memory.oom_control both say `oom_kill <count>` on a line of its own. */
-static bool oom_killed(const char *path) {
-  char text[1024] = "\n";
-  if (!*path || read_file(path, text + 1, sizeof text - 1) < 0) return false; /* its cgroup is gone: nothing is known */
-  const char *line = strstr(text, "\noom_kill ");
-  return line && line[10] != '0';
 }
 
 /* Temporary file and rename: a reader sees the whole record or none. */
@@ -113,7 +132,9 @@ void process_ended(struct process *process, int status) {
   process->ended = true;
   process->status = status;
   for (int i = 0; i < 2; i++) stream_drain(process->stream[i]);
-  process->oom_killed = oom_killed(process->oom_file);
+  bool gone; /* with its cgroup: then what was announced is all that is known */
+  if (oom_killed(process->oom.fd, process->oom_file, &gone)) process->oom_killed = true;
+  source_close(&process->oom);
   record_exit(&process->retry);
   SEND(EVERY_CLIENT, exit, EXIT, 0, .key = process->key, .pid = (uint32_t)process->pid, .code = exit_code(status),
        .signal = exit_signal(status), .oom_killed = process->oom_killed, .at_seconds = (uint64_t)process->at.tv_sec,

@@ -133,6 +133,7 @@ struct process {
   struct timespec at;
   struct log_file log;
   struct stream *stream[2];
+  struct source oom;  /* its cgroup's count of kills */
   struct timer retry; /* of the exit file, while the disk refuses it */
 };
 struct process *process_new(const struct shim_start *want, int *err);

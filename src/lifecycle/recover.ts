@@ -1,8 +1,9 @@
 import { readdir, rm } from 'node:fs/promises';
-import { isErrno, messageOf } from '../base/fault.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { type Container, containerAfter } from '../model/container.ts';
-import type { PodId } from '../model/ids.ts';
+import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
 import { readExitFile, type Shim } from '../shim/index.ts';
 import { readMountInfo } from '../sys/mountinfo.ts';
@@ -12,6 +13,8 @@ import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
 import { releaseContainer, teardownContainer, teardownPod } from './teardown.ts';
 
 type ShimProcess = Awaited<ReturnType<Shim['list']>>['processes'][number];
+
+const pollMs = 10;
 
 /**
  * Brings records and host together after a start of the daemon, whatever ended the last one: half-made objects are torn
@@ -55,8 +58,20 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
     else deps.podCreations.unclaimed(pod.id);
   }
   for (const container of containersOf(deps, pod.id)) {
-    const process = listed?.processes.find(({ key }) => key === container.id);
+    const process = shim ? await settledProcess(deps, shim, container.id) : undefined;
     await attempt(`container ${container.id}`, () => recoverContainer(deps, container, process));
+  }
+}
+
+/** What the shim has of a container, after the OCI runtime that a crash left at work has come to its end. */
+async function settledProcess(deps: Deps, shim: Shim, id: ContainerId): Promise<ShimProcess | undefined> {
+  const end = performance.now() + deps.settings.timeouts.ociRuntime * 1000;
+  for (;;) {
+    const { processes } = await shim.list();
+    const process = processes.find(({ key }) => key === id);
+    if (!process || process.pid !== 0 || process.exit) return process;
+    if (performance.now() > end) throw new Fault('DeadlineExceeded', `The start of container ${id} does not end`);
+    await delay(pollMs);
   }
 }
 

@@ -89,6 +89,7 @@ export type SandboxSpec = {
   userMaps?: { uids: string; gids: string };
 };
 
+/** `pid` 0 and no exit: its OCI runtime is still at work. */
 export type ShimProcess = { key: string; pid: number; exit: ShimExit | null; lostLogBytes: number };
 
 /** One connection to the shim of one pod. Every call fails with DeadlineExceeded if the shim is stuck. */

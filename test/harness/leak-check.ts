@@ -95,9 +95,9 @@ function processes(daemon: TestDaemon): string[] {
         const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
         const [state, parent] = status.slice(status.lastIndexOf(')') + 2).split(' ');
         const zombie = state === 'Z' && Number(parent) === daemon.pid;
-        // A zombie of another parent is ended: after a shim's death init is to reap, in its own time.
+        // Without a command line it gave its memory back: it ends, and after a shim's death init is to reap it.
         const named =
-          state !== 'Z' &&
+          command !== '' &&
           (command.includes(daemon.runDir) || readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/${daemon.name}/`));
         return zombie || named ? [`${pid} ${zombie ? '(zombie)' : command}`] : [];
       } catch {
