@@ -50,7 +50,10 @@ export type SpecInput = {
   readonly rootfs: string;
   readonly namespacePaths: NamespacePaths;
   readonly cgroupsPath: string;
-  /** Files of the pod that containers get unless a mount of the request covers them; empty: none. */
+  /**
+   * Files of the pod that containers get unless a mount of the request covers them; empty: none, but a pod on the host's
+   * IPC namespace has the host's /dev/shm.
+   */
   readonly files: {
     readonly hosts: string;
     readonly hostname: string;

@@ -33,10 +33,10 @@ export function cleanPath(path: string): string {
 }
 
 function defaultMounts(input: SpecInput): OciMount[] {
-  const { security } = input.container;
-  const access = security.privileged ? 'rw' : 'ro';
+  const { user } = input.pod.security.namespaces;
+  const access = input.container.security.privileged ? 'rw' : 'ro';
   // A group that the user namespace does not map cannot own anything (EINVAL); 5 is tty everywhere.
-  const hasTty = security.namespaces.user?.mode !== 'pod' || mapsGroup(security.namespaces.user.gids, 5);
+  const hasTty = user?.mode !== 'pod' || mapsGroup(user.gids, 5);
   const pts = ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', ...(hasTty ? ['gid=5'] : [])];
   return [
     mount('/proc', 'proc', 'proc', noExecDevice),
@@ -52,23 +52,24 @@ function defaultMounts(input: SpecInput): OciMount[] {
  * The kernel lets only the owner of a network namespace mount a sysfs for it: a user namespace on the host's network has
  * to make do with the host's tree.
  */
-function sysMount({ container }: SpecInput, access: string): OciMount {
-  const { namespaces } = container.security;
+function sysMount({ pod }: SpecInput, access: string): OciMount {
+  const { namespaces } = pod.security;
   if (namespaces.user?.mode === 'pod' && namespaces.network === 'node') {
     return mount('/sys', 'none', '/sys', ['rbind', 'rslave', ...noExecDevice, access]);
   }
   return mount('/sys', 'sysfs', 'sysfs', [...noExecDevice, access]);
 }
 
-function podFiles({ files, container }: SpecInput): OciMount[] {
+function podFiles({ files, container, pod }: SpecInput): OciMount[] {
   const access = container.security.readonlyRootfs ? 'ro' : 'rw';
+  const shm = files.shm === '' && pod.security.namespaces.ipc === 'node' ? '/dev/shm' : files.shm;
   const bind = (destination: string, source: string, options: string[]) =>
     source === '' ? [] : [mount(destination, 'bind', source, options)];
   return [
     ...bind('/etc/hosts', files.hosts, ['rbind', 'rprivate', access]),
     ...bind('/etc/hostname', files.hostname, ['rbind', 'rprivate', access]),
     ...bind('/etc/resolv.conf', files.resolvConf, ['rbind', 'rprivate', access]),
-    ...bind('/dev/shm', files.shm, ['rbind', 'rprivate', ...noExecDevice]),
+    ...bind('/dev/shm', shm, ['rbind', 'rprivate', ...noExecDevice]),
   ];
 }
 

@@ -1,15 +1,30 @@
-import { Fault } from '../base/fault.ts';
-import type { NamespaceMode } from '../model/config.ts';
+import { Fault, invalidArgument } from '../base/fault.ts';
+import type { NamespaceMode, Namespaces } from '../model/config.ts';
 import type { SpecInput } from './input.ts';
 import type { OciIdMapping, OciNamespace } from './spec.ts';
 
 /**
- * The namespaces of a container: joined by path, new, or left out (the host's) as the request's modes say. UTS goes with
- * the network, as in the pod. On cgroup v2 only a privileged container sees the host's cgroup tree.
+ * Whose namespaces a container uses. Network, IPC and user are the pod's, whatever the container's request says; the PID
+ * namespace is the container's own choice, but the host's only in a pod that has it. InvalidArgument otherwise.
  */
-export function buildNamespaces({ container, namespacePaths, host }: SpecInput): OciNamespace[] {
-  const modes = container.security.namespaces;
-  const paths = namespacePaths;
+export function effectiveNamespaces({ pod, container }: SpecInput): Namespaces {
+  const shared = pod.security.namespaces;
+  const { pid, targetId } = container.security.namespaces;
+  if (pid === 'node' && shared.pid !== 'node') {
+    throw invalidArgument("The container asks for the host's PID namespace, its pod does not: ask for it in both");
+  }
+  // A pod without a shared PID namespace has none to join: its pause process is in the host's.
+  const joined = shared.pid === 'node' || shared.pid === 'pod' ? shared.pid : 'container';
+  return { ...shared, pid: pid === 'pod' ? joined : pid, targetId };
+}
+
+/**
+ * The namespaces of a container: joined by path, new, or left out (the host's). UTS goes with the network, as in the pod.
+ * On cgroup v2 only a privileged container sees the host's cgroup tree.
+ */
+export function buildNamespaces(input: SpecInput): OciNamespace[] {
+  const { container, namespacePaths: paths, host } = input;
+  const modes = effectiveNamespaces(input);
   return [
     { type: 'mount' },
     ...namespace('network', modes.network, paths.network),
@@ -30,8 +45,8 @@ function namespace(type: OciNamespace['type'], mode: NamespaceMode, path: string
 }
 
 /** The uid and gid maps of the pod's user namespace; nothing without one. */
-export function idMappings({ container }: SpecInput): { uidMappings?: OciIdMapping[]; gidMappings?: OciIdMapping[] } {
-  const user = container.security.namespaces.user;
+export function idMappings({ pod }: SpecInput): { uidMappings?: OciIdMapping[]; gidMappings?: OciIdMapping[] } {
+  const { user } = pod.security.namespaces;
   if (user?.mode !== 'pod') return {};
   return { uidMappings: ociMappings(user.uids), gidMappings: ociMappings(user.gids) };
 }

@@ -291,14 +291,14 @@ for (const runtime of runtimes) {
     const { readlinkSync } = await import('node:fs');
     const types = ['net', 'pid', 'ipc', 'uts'];
     const output = await runSpec(runtime, types.map((type) => `readlink /proc/self/ns/${type}`).join('; '), {
-      security: { namespaces: hostNamespaces },
+      namespaces: hostNamespaces,
     });
     assert.deepEqual(
       output.trim().split('\n'),
       types.map((type) => readlinkSync(`/proc/self/ns/${type}`)),
     );
     const own = await runSpec(runtime, types.map((type) => `readlink /proc/self/ns/${type}`).join('; '), {
-      security: { namespaces: podNamespaces },
+      namespaces: podNamespaces,
     });
     for (const line of own.trim().split('\n')) assert.ok(!output.includes(line), line);
   });

@@ -31,7 +31,8 @@ const goldens: Record<string, SpecInput> = {
     devices: [{ ...device, path: '/dev/null', access: 'rwm' }],
   }),
   'host-namespaces': specInput({
-    security: { namespaces: hostNamespaces },
+    namespaces: hostNamespaces,
+    files: { hosts: '/p/hosts', hostname: '/p/hostname', resolvConf: '/p/resolv.conf', shm: '' },
     namespacePaths: { network: '', ipc: '', uts: '', pid: '' },
   }),
   'limits-v1': specInput({ resources: everyLimit }),
@@ -56,7 +57,7 @@ const goldens: Record<string, SpecInput> = {
     ],
   }),
   'user-namespace': specInput({
-    security: { namespaces: { ...podNamespaces, network: 'node', user: userNamespace } },
+    namespaces: { ...podNamespaces, network: 'node', user: userNamespace },
     namespacePaths: { network: '', ipc: '/proc/7/ns/ipc', uts: '', pid: '', user: '/proc/7/ns/user' },
   }),
   'every-process-field': specInput({
@@ -184,4 +185,45 @@ test('a private cgroup namespace on v2, none when privileged', () => {
     buildSpec(specInput({ host: hostV2, security: { privileged } })).linux.namespaces.map(({ type }) => type);
   assert.ok(types(false).includes('cgroup'));
   assert.ok(!types(true).includes('cgroup'));
+});
+
+const modes = ['pod', 'container', 'node', 'target'] as const;
+const pidPath = '/proc/7/ns/pid';
+const pidNamespaces: Record<string, string | undefined> = {
+  // pod's mode, container's mode: what the container gets
+  'pod pod': pidPath,
+  'pod container': 'new',
+  'pod target': pidPath,
+  'container pod': 'new',
+  'container container': 'new',
+  'container target': pidPath,
+  'node pod': 'host',
+  'node container': 'new',
+  'node node': 'host',
+  'node target': pidPath,
+};
+for (const podMode of ['pod', 'container', 'node'] as const) {
+  for (const mode of modes) {
+    const expected = pidNamespaces[`${podMode} ${mode}`];
+    test(`PID namespace of ${mode} in a pod with ${podMode}: ${expected ?? 'refused'}`, () => {
+      const input = specInput({
+        namespaces: { ...podNamespaces, pid: podMode },
+        security: { namespaces: { ...podNamespaces, pid: mode } },
+        namespacePaths: { network: '', ipc: '', uts: '', pid: pidPath },
+      });
+      if (!expected) return assert.throws(() => buildSpec(input), { kind: 'InvalidArgument' });
+      const found = buildSpec(input).linux.namespaces.find(({ type }) => type === 'pid');
+      assert.equal(found ? (found.path ?? 'new') : 'host', expected);
+    });
+  }
+}
+
+test("network and IPC are the pod's, whatever the container says", () => {
+  const input = specInput({
+    namespaces: { ...hostNamespaces, pid: 'container' },
+    security: { namespaces: podNamespaces },
+    namespacePaths: { network: '', ipc: '', uts: '', pid: '' },
+  });
+  const types = buildSpec(input).linux.namespaces.map(({ type }) => type);
+  assert.deepEqual(types, ['mount', 'pid']);
 });

@@ -128,17 +128,26 @@ export const hostV2: HostFacts = {
 type Overrides = Partial<Omit<SpecInput, 'container' | 'image'>> & {
   container?: Partial<ContainerConfig>;
   security?: Partial<ContainerSecurity>;
+  /** Of the pod, and of the container unless `security` says otherwise. */
+  namespaces?: Namespaces;
   resources?: Partial<Resources>;
   image?: Partial<SpecInput['image']>;
 };
 
 /** The input of a plain container, with what a test changes. */
 export function specInput(overrides: Overrides = {}): SpecInput {
-  const { container: changes, security: securityChanges, resources, image, ...rest } = overrides;
+  const {
+    container: changes,
+    security: securityChanges,
+    namespaces = podNamespaces,
+    resources,
+    image,
+    ...rest
+  } = overrides;
   return {
     podId: 'p'.repeat(64) as PodId,
     containerId: 'c'.repeat(64) as ContainerId,
-    pod,
+    pod: { ...pod, security: { ...pod.security, namespaces } },
     user: { uid: 0, gid: 0, additionalGids: [0], home: '/root' },
     host,
     rootfs: 'rootfs',
@@ -154,7 +163,7 @@ export function specInput(overrides: Overrides = {}): SpecInput {
     container: {
       ...container,
       ...changes,
-      security: { ...security, ...securityChanges },
+      security: { ...security, namespaces, ...securityChanges },
       resources: { ...noResources, ...resources },
     },
     image: {
