@@ -20,6 +20,7 @@ static void free_tree(napi_env env, void *data, void *hint) {
   (void)hint;
   tree *t = data;
   forget_parent(t);
+  if (t->file >= 0) close(t->file);
   if (t->root >= 0) close(t->root);
   free(t);
 }
@@ -30,7 +31,7 @@ static napi_value open_tree(napi_env env, napi_callback_info info) {
   if (!take_arguments(env, info, 1, args) || !take_path(env, args[0], path)) return NULL;
   tree *t = calloc(1, sizeof *t);
   if (!t) return addon_throw_errno(env, ENOMEM, "open tree", path);
-  t->parent = -1;
+  t->parent = t->file = -1;
   t->root = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (t->root < 0) {
     int err = errno;
@@ -54,8 +55,9 @@ static napi_value close_tree(napi_env env, napi_callback_info info) {
   tree *t;
   if (!take_arguments(env, info, 1, args) || !take_tree(env, args[0], &t)) return NULL;
   forget_parent(t);
+  if (t->file >= 0) close(t->file);
   if (t->root >= 0) close(t->root);
-  t->root = -1;
+  t->root = t->file = -1;
   return make_int(env, 0);
 }
 
@@ -188,23 +190,33 @@ static napi_value tree_write_file(napi_env env, napi_callback_info info) {
   return make_int(env, err < 0 ? err : apply(fd, &a));
 }
 
-/* treeCreateFile(tree, path): a descriptor to write a large file to, for treeFinishFile and close. */
+/*
+ * treeCreateFile(tree, path): opens a large file and returns its descriptor to write to. It belongs to the tree, one at
+ * a time, so that a thread that is ended in the middle leaves nothing open.
+ */
 static napi_value tree_create_file(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char path[PATH_MAX];
   tree *t;
   if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
     return NULL;
-  return make_int(env, create(t, path));
+  if (t->file >= 0) return make_int(env, -EBUSY);
+  int fd = create(t, path);
+  if (fd >= 0) t->file = fd;
+  return make_int(env, fd);
 }
 
+/* treeFinishFile(tree, ...attributes): gives that file its attributes and closes it. */
 static napi_value tree_finish_file(napi_env env, napi_callback_info info) {
   napi_value args[7];
-  int64_t fd;
+  tree *t;
   attributes a;
-  if (!take_arguments(env, info, 7, args) || !take_int64(env, args[0], &fd) || !take_attributes(env, args + 1, &a))
+  if (!take_arguments(env, info, 7, args) || !take_tree(env, args[0], &t) || !take_attributes(env, args + 1, &a))
     return NULL;
-  return make_int(env, apply((int)fd, &a));
+  int err = t->file < 0 ? -EBADF : apply(t->file, &a);
+  if (t->file >= 0 && close(t->file) < 0 && err == 0) err = -errno; /* a full disk may show here */
+  t->file = -1;
+  return make_int(env, err);
 }
 
 /* treeMakeDir(tree, path, ...attributes): 0 if made, 1 if a directory was there (it takes the attributes). */

@@ -6,6 +6,7 @@
 /* The root, and the parent directory used last: archives come in directory order. */
 typedef struct {
   int root, parent;
+  int file; /* the large file that is being written, or -1 */
   char parent_path[PATH_MAX];
 } tree;
 

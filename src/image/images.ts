@@ -174,14 +174,16 @@ export class Images {
     await this.#removeUnused(image.layers.toReversed(), new Set());
   }
 
-  /** Removes every layer that no image, no pull under way and none of `usedParents` needs. */
-  async gc(usedParents: Iterable<string>): Promise<void> {
+  /** Removes every layer that no image, no pull under way, no active snapshot and none of `usedParents` needs. */
+  async gc(usedParents: Iterable<string> = []): Promise<void> {
     using _ = await this.#locks.hold('records');
-    const committed = this.#snapshots.list().filter(({ kind }) => kind === 'committed');
+    const all = this.#snapshots.list();
+    const committed = all.filter(({ kind }) => kind === 'committed');
     const keys = new Set(committed.map(({ key }) => key));
     const parents = new Map(committed.map(({ key, parent }) => [key, parent]));
     const used = new Set<string>();
-    for (let key of usedParents) {
+    const active = all.filter(({ kind }) => kind === 'active').map(({ parent }) => parent ?? '');
+    for (let key of [...usedParents, ...active]) {
       for (; keys.has(key) && !used.has(key); key = parents.get(key) ?? '') used.add(key);
     }
     // What stands on others goes first.

@@ -90,7 +90,7 @@ class DirectoryTimes {
 
   keep(name: string): void {
     const folder = parentOf(name);
-    if (this.#kept.has(folder)) return;
+    if (this.#kept.has(folder) || (folder !== '' && !isDirectory(this.#own.kind(folder)))) return;
     const path = Buffer.concat([Buffer.from(`${this.#own.root}/`), Buffer.from(folder, 'latin1')]);
     this.#kept.set(folder, statSync(path, { bigint: true }).mtimeNs);
   }

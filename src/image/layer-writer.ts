@@ -1,6 +1,6 @@
-import { closeSync, ftruncateSync, writeSync } from 'node:fs';
+import { ftruncateSync, writeSync } from 'node:fs';
 import { Fault, isErrno } from '../base/fault.ts';
-import { type Attributes, check, finishFile, nodeTypes, packXattrs, refusal, Tree } from '../sys/tree.ts';
+import { type Attributes, check, nodeTypes, packXattrs, refusal, Tree } from '../sys/tree.ts';
 import type { Entry, TarSink } from './tar.ts';
 import { badArchive } from './tar-header.ts';
 
@@ -51,8 +51,6 @@ export class LayerWriter implements TarSink, Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#open && this.#open.fd >= 0) closeSync(this.#open.fd);
-    this.#open = null;
     this.#tree[Symbol.dispose]();
   }
 
@@ -81,12 +79,8 @@ export class LayerWriter implements TarSink, Disposable {
     const { fd, path, entry } = this.#open!;
     this.#open = null;
     if (fd < 0) return; // the content of a whiteout, which nobody wants
-    try {
-      if (entry.sparse) ftruncateSync(fd, entry.size);
-      finishFile(fd, path, attributesOf(entry));
-    } finally {
-      closeSync(fd);
-    }
+    if (entry.sparse) ftruncateSync(fd, entry.size);
+    this.#tree.finishFile(path, attributesOf(entry));
   }
 
   /** Sets what later entries disturbed, and says what is left to settle. */
@@ -188,8 +182,7 @@ export class LayerWriter implements TarSink, Disposable {
   #marker(path: string, base: string): void {
     const folder = path.slice(0, -base.length - 1);
     if (base === '.wh..wh..opq') {
-      if (folder !== '') this.#implyDirectory(folder);
-      this.#hideBelow(folder);
+      this.#hideBelow(folder === '' ? '' : this.#implyDirectory(folder));
       return;
     }
     if (base.startsWith('.wh..wh.')) return; // aufs' own notes
@@ -238,38 +231,37 @@ export class LayerWriter implements TarSink, Disposable {
     return check(result, 'create', path);
   }
 
-  /** Makes the directories on the way to `path`, and `path` itself, where the layer has none. */
-  #implyDirectory(path: string, hops = 0): void {
+  /** Makes the directories on the way to `path`, and `path` itself, where the layer has none; returns the last's own name. */
+  #implyDirectory(path: string, hops = 0): string {
     if (hops > maxLinkHops) throw badArchive(`${JSON.stringify(path)} goes through too many symbolic links`);
     for (let slash = path.indexOf('/'); ; slash = path.indexOf('/', slash + 1)) {
       const prefix = slash < 0 ? path : path.slice(0, slash);
-      this.#implyOne(prefix, hops);
-      if (slash < 0) return;
+      const own = this.#implyOne(prefix, hops);
+      if (slash < 0) return own;
     }
   }
 
-  #implyOne(path: string, hops: number): void {
+  #implyOne(path: string, hops: number): string {
     const result = this.#tree.mkdir(path);
     if (result === 0) {
       this.#implied.add(path);
-      return;
+      return path;
     }
-    if (result !== refusal.exists) {
-      check(result, 'make directory', path);
-      return;
-    }
+    if (result !== refusal.exists) check(result, 'make directory', path);
     const kind = this.#tree.kind(path);
     if (kind === 'symlink') {
       // It may lead to a directory that only a lower layer has; making it here is what following it would do.
       const target = resolveLink(path, this.#tree.readlink(path));
-      if (target !== '') this.#implyDirectory(target, hops + 1);
-    } else if (kind === 'whiteout') {
+      return target === '' ? '' : this.#implyDirectory(target, hops + 1);
+    }
+    if (kind === 'whiteout') {
       this.#replace(path);
       check(this.#tree.mkdir(path), 'make directory', path);
       this.#hideBelow(path);
     } else if (kind === 'file' || kind === 'other') {
       throw badArchive(`${JSON.stringify(path)} is used as a directory, but it is a file`);
     }
+    return path;
   }
 }
 

@@ -26,7 +26,7 @@ type Addon = {
   closeTree(tree: Handle): number;
   treeWriteFile(tree: Handle, path: string, content: Buffer, ...attributes: Values): number;
   treeCreateFile(tree: Handle, path: string): number;
-  treeFinishFile(fd: number, ...attributes: Values): number;
+  treeFinishFile(tree: Handle, ...attributes: Values): number;
   treeMakeDir(tree: Handle, path: string, ...attributes: Values): number;
   treeMkdir(tree: Handle, path: string): number;
   treeSymlink(tree: Handle, path: string, target: string, ...attributes: Values): number;
@@ -73,9 +73,14 @@ export class Tree implements Disposable {
     return addon.treeWriteFile(this.#handle, path, content, a.mode, a.uid, a.gid, a.seconds, a.nanoseconds, a.xattrs);
   }
 
-  /** A descriptor of a new file, for finishFile and closeSync; or a negative errno. */
+  /** Opens a new file and returns its descriptor to write to, until finishFile; or a negative errno. One at a time. */
   createFile(path: string): number {
     return addon.treeCreateFile(this.#handle, path);
+  }
+
+  /** Gives the file of createFile its attributes, modification time last, and closes it. */
+  finishFile(path: string, attributes: Attributes): void {
+    check(addon.treeFinishFile(this.#handle, ...values(attributes)), 'finish file', path);
   }
 
   /** 0 if it was made, 1 if the directory was there and took the attributes; or a negative errno. */
@@ -143,11 +148,6 @@ export class Tree implements Disposable {
   rename(from: string, to: string): number {
     return addon.treeRename(this.#handle, from, to);
   }
-}
-
-/** Gives an open file its attributes, modification time last. */
-export function finishFile(fd: number, path: string, attributes: Attributes): void {
-  check(addon.treeFinishFile(fd, ...values(attributes)), 'finish file', path);
 }
 
 /** The result, unless it is a negative errno: that is thrown. */

@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempDisposableSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { credentialsFor, type RegistryAuth } from '../../../src/image/auth.ts';
+import { endpointsFor } from '../../../src/image/hosts.ts';
+
+function certs(files: Record<string, string>) {
+  const scratch = mkdtempDisposableSync(join(tmpdir(), 'berth-hosts-'));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(scratch.path, name, '..'), { recursive: true });
+    writeFileSync(join(scratch.path, name), text);
+  }
+  return scratch;
+}
+const bases = async (domain: string, path: string) => (await endpointsFor(domain, path)).map(({ base }) => base.href);
+
+for (const [domain, expected] of [
+  ['docker.io', 'https://registry-1.docker.io/v2'],
+  ['registry.example', 'https://registry.example/v2'],
+  ['registry.example:5000', 'https://registry.example:5000/v2'],
+  ['127.0.0.1:5000', 'http://127.0.0.1:5000/v2'],
+  ['localhost:5000', 'http://localhost:5000/v2'],
+  ['[::1]:5000', 'http://[::1]:5000/v2'],
+  ['127.0.0.1.example:5000', 'https://127.0.0.1.example:5000/v2'],
+  ['localhost', 'https://localhost/v2'],
+] as const) {
+  test(`without hosts.toml, ${domain} is at ${expected}`, async () => {
+    assert.deepEqual(await bases(domain, '/nonexistent'), [expected]);
+  });
+}
+
+test('mirrors in order, then the server, with the options of each', async () => {
+  using scratch = certs({
+    'docker.io/ca.pem': 'AUTHORITY',
+    'docker.io/both.pem': 'BOTH',
+    'docker.io/c.pem': 'CERT',
+    'docker.io/k.pem': 'KEY',
+    'docker.io/hosts.toml': `
+server = "https://upstream.example"
+ca = "ca.pem"
+[host."http://10.0.0.1:5000"]
+  capabilities = ["pull", "resolve"]
+  dial_timeout = "1m1.5s"
+[host."https://mirror.example/proxy"]
+  capabilities = ["pull"]
+  client = [["c.pem", "k.pem"], "both.pem"]
+  skip_verify = true
+  [host."https://mirror.example/proxy".header]
+    x-one = "1"
+    x-two = ["2", "3"]
+[host."https://mirror.example/v2/harbor"]
+  override_path = true
+[host."bare.example"]
+`,
+  });
+  const found = await endpointsFor('docker.io', scratch.path);
+  assert.deepEqual(
+    found.map(({ base }) => base.href),
+    [
+      'http://10.0.0.1:5000/v2',
+      'https://mirror.example/proxy/v2',
+      'https://mirror.example/v2/harbor',
+      'https://bare.example/v2',
+      'https://upstream.example/v2',
+    ],
+  );
+  assert.deepEqual(
+    found.map(({ isOwner }) => isOwner),
+    [false, false, false, false, true],
+  );
+  assert.equal(found[0]!.dialTimeoutMs, 61_500);
+  assert.deepEqual([...found[1]!.capabilities], ['pull']);
+  assert.deepEqual(found[1]!.tls, {
+    ca: [],
+    client: [
+      { cert: 'CERT', key: 'KEY' },
+      { cert: 'BOTH', key: 'BOTH' },
+    ],
+    skipVerify: true,
+  });
+  assert.deepEqual(found[1]!.headers, { 'x-one': '1', 'x-two': ['2', '3'] });
+  assert.deepEqual(found[4]!.tls.ca, ['AUTHORITY']);
+});
+
+test('directory names: underscores, then the plain name, then _default; read anew each time', async () => {
+  using scratch = certs({ '_default/hosts.toml': '[host."https://default.example"]' });
+  assert.equal((await bases('r.example:5000', scratch.path))[0], 'https://default.example/v2');
+  const put = (name: string, host: string) => {
+    mkdirSync(join(scratch.path, name));
+    writeFileSync(join(scratch.path, name, 'hosts.toml'), `[host."https://${host}"]`);
+  };
+  put('r.example:5000', 'plain.example');
+  assert.equal((await bases('r.example:5000', scratch.path))[0], 'https://plain.example/v2');
+  put('r.example_5000_', 'underscore.example');
+  assert.deepEqual(await bases('r.example:5000', scratch.path), [
+    'https://underscore.example/v2',
+    'https://r.example:5000/v2',
+  ]);
+});
+
+test('certificates without hosts.toml', async () => {
+  using scratch = certs({ 'r.example/a.crt': 'CA', 'r.example/b.cert': 'CERT', 'r.example/b.key': 'KEY' });
+  const [only] = await endpointsFor('r.example', scratch.path);
+  assert.deepEqual(only!.tls, { ca: ['CA'], client: [{ cert: 'CERT', key: 'KEY' }], skipVerify: false });
+});
+
+for (const [what, toml] of [
+  ['is no TOML', 'server = '],
+  ['has an unknown capability', '[host."https://a"]\ncapabilities = ["fly"]'],
+  ['has a scheme that is neither', '[host."ftp://a"]'],
+  ['has credentials in an address', '[host."https://u:p@a"]'],
+  ['has a dial timeout that is none', '[host."https://a"]\ndial_timeout = "soon"'],
+  ['names a certificate that is not there', '[host."https://a"]\nca = "none.pem"'],
+  ['has a host that is no table', 'host = { a = 1 }'],
+] as const) {
+  test(`a hosts.toml that ${what} is refused, and named`, async () => {
+    using scratch = certs({ 'r.example/hosts.toml': toml });
+    await assert.rejects(endpointsFor('r.example', scratch.path), {
+      kind: 'InvalidArgument',
+      message: /r\.example\/hosts\.toml/,
+    });
+  });
+}
+
+const empty: RegistryAuth = {
+  username: '',
+  password: '',
+  auth: '',
+  serverAddress: '',
+  identityToken: '',
+  registryToken: '',
+};
+const basic = { kind: 'basic', username: 'u', password: 'p:w' };
+for (const { name, auth, expected } of [
+  { name: 'none', auth: null, expected: { kind: 'none' } },
+  { name: 'empty ones', auth: empty, expected: { kind: 'none' } },
+  { name: 'name and password', auth: { ...empty, username: 'u', password: 'p:w' }, expected: basic },
+  { name: 'base64', auth: { ...empty, auth: Buffer.from('u:p:w\0\0').toString('base64') }, expected: basic },
+  {
+    name: 'an identity token',
+    auth: { ...empty, username: 'u', identityToken: 't' },
+    expected: { kind: 'identity', token: 't' },
+  },
+  { name: 'a registry token', auth: { ...empty, registryToken: 't' }, expected: { kind: 'registry', token: 't' } },
+  {
+    name: 'those of the same registry',
+    auth: { ...empty, username: 'u', password: 'p:w', serverAddress: 'https://index.docker.io/v1/' },
+    expected: basic,
+  },
+  {
+    name: 'those of another registry',
+    auth: { ...empty, username: 'u', password: 'p:w', serverAddress: 'other.example' },
+    expected: { kind: 'none' },
+  },
+]) {
+  test(`credentials: ${name}`, () => {
+    assert.deepEqual(credentialsFor('docker.io', auth), expected);
+  });
+}
+
+test('credentials that are not base64 of two parts are refused', () => {
+  assert.throws(() => credentialsFor('docker.io', { ...empty, auth: 'bm9jb2xvbg==' }), { kind: 'InvalidArgument' });
+});

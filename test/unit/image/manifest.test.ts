@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { choosePlatform, type Index, parseConfig, parseManifest } from '../../../src/image/manifest.ts';
+
+const digest = (character: string) => `sha256:${character.repeat(64)}`;
+const oci = 'application/vnd.oci.image.manifest.v1+json';
+const ociIndex = 'application/vnd.oci.image.index.v1+json';
+const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
+const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digest('c'), size: 3 };
+const layer = { mediaType: layerType, digest: digest('1'), size: 10 };
+const manifest = { schemaVersion: 2, mediaType: oci, config, layers: [layer] };
+const json = (value: unknown) => Buffer.from(JSON.stringify(value));
+
+test('a manifest is read, with or without its media type', () => {
+  const expected = { kind: 'manifest', config, layers: [layer] };
+  assert.deepEqual(parseManifest(json(manifest), oci), expected);
+  assert.deepEqual(parseManifest(json({ ...manifest, mediaType: undefined }), `${oci}; charset=utf-8`), expected);
+  assert.deepEqual(parseManifest(json({ ...manifest, mediaType: undefined }), 'text/plain'), expected);
+});
+
+for (const { name, data, type = oci, kind = 'InvalidArgument' } of [
+  { name: 'no JSON', data: Buffer.from('{') },
+  { name: 'invalid UTF-8', data: Buffer.from([0x22, 0xff, 0x22]) },
+  { name: 'a list', data: json([]) },
+  { name: 'null', data: json(null) },
+  { name: 'schema 1', data: json({ schemaVersion: 1 }), kind: 'Unimplemented' },
+  {
+    name: 'schema 1 by type',
+    data: json(manifest),
+    type: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
+    kind: 'Unimplemented',
+  },
+  { name: 'no schema', data: json({ ...manifest, schemaVersion: undefined }) },
+  { name: 'layers and manifests', data: json({ ...manifest, manifests: [] }) },
+  { name: 'neither', data: json({ schemaVersion: 2, mediaType: oci }) },
+  { name: 'two names', data: json({ ...manifest, mediaType: ociIndex }) },
+  { name: 'an index that calls itself a manifest', data: json({ schemaVersion: 2, mediaType: oci, manifests: [] }) },
+  { name: 'a manifest under the type of an index', data: json({ ...manifest, mediaType: undefined }), type: ociIndex },
+  {
+    name: 'another kind of thing',
+    data: json({ ...manifest, mediaType: 'application/x' }),
+    type: 'text/plain',
+    kind: 'Unimplemented',
+  },
+  { name: 'layers that are no list', data: json({ ...manifest, layers: {} }) },
+  { name: 'a layer without a digest', data: json({ ...manifest, layers: [{ ...layer, digest: undefined }] }) },
+  { name: 'a digest that is a path', data: json({ ...manifest, layers: [{ ...layer, digest: 'sha256:../../x' }] }) },
+  { name: 'a negative size', data: json({ ...manifest, layers: [{ ...layer, size: -1 }] }) },
+  { name: 'a size that is no number', data: json({ ...manifest, layers: [{ ...layer, size: '10' }] }) },
+  { name: 'a size beyond numbers', data: json({ ...manifest, layers: [{ ...layer, size: 1e30 }] }) },
+  {
+    name: 'a layer that is no tar',
+    data: json({ ...manifest, layers: [{ ...layer, mediaType: 'text/html' }] }),
+    kind: 'Unimplemented',
+  },
+  {
+    name: 'an encrypted layer',
+    data: json({ ...manifest, layers: [{ ...layer, mediaType: `${layerType}+encrypted` }] }),
+    kind: 'Unimplemented',
+  },
+  { name: 'no config', data: json({ ...manifest, config: undefined }) },
+  { name: '501 layers', data: json({ ...manifest, layers: Array(501).fill(layer) }) },
+]) {
+  test(`a manifest with ${name} is refused`, () => {
+    assert.throws(() => parseManifest(data, type), { name: 'Fault', kind });
+  });
+}
+
+test('500 layers, and every name of a layer', () => {
+  const names = [
+    'application/vnd.oci.image.layer.v1.tar',
+    'application/vnd.oci.image.layer.v1.tar+zstd',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+    'application/vnd.docker.image.rootfs.diff.tar',
+    'application/vnd.docker.image.rootfs.diff.tar.gzip',
+    'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+  ];
+  const layers = Array.from({ length: 500 }, (_, i) => ({ ...layer, mediaType: names[i % names.length] }));
+  const parsed = parseManifest(json({ ...manifest, layers }), oci);
+  assert.equal(parsed.kind === 'manifest' && parsed.layers.length, 500);
+});
+
+test('keys that mean something to JavaScript mean nothing', () => {
+  const text = JSON.stringify(manifest).replace('{', '{"__proto__":{"manifests":[]},"constructor":1,');
+  assert.equal(parseManifest(Buffer.from(text), oci).kind, 'manifest');
+});
+
+const platforms = (...list: [os: string, architecture: string, variant?: string][]): Index => ({
+  kind: 'index',
+  manifests: list.map(([os, architecture, variant = ''], i) => ({
+    ...layer,
+    digest: digest(String(i)) as never,
+    platform: { os, architecture, variant },
+  })),
+});
+
+const amd64 = { os: 'linux', architecture: 'amd64', variant: '' };
+for (const { name, index, host, expected } of [
+  { name: 'the host', index: platforms(['linux', 'arm64', 'v8'], ['linux', 'amd64']), host: amd64, expected: 1 },
+  {
+    name: 'not an attestation',
+    index: platforms(['unknown', 'unknown'], ['linux', 'amd64']),
+    host: amd64,
+    expected: 1,
+  },
+  { name: 'not another system', index: platforms(['windows', 'amd64'], ['linux', 'amd64']), host: amd64, expected: 1 },
+  { name: 'the first of equals', index: platforms(['linux', 'amd64'], ['linux', 'amd64']), host: amd64, expected: 0 },
+  {
+    name: 'the plain level of amd64',
+    index: platforms(['linux', 'amd64', 'v3'], ['linux', 'amd64']),
+    host: amd64,
+    expected: 1,
+  },
+  {
+    name: 'arm64 without a variant',
+    index: platforms(['linux', 'arm64']),
+    host: { os: 'linux', architecture: 'arm64', variant: 'v8' },
+    expected: 0,
+  },
+  {
+    name: 'the nearest lower arm',
+    index: platforms(['linux', 'arm', 'v5'], ['linux', 'arm', 'v6'], ['linux', 'arm', 'v8']),
+    host: { os: 'linux', architecture: 'arm', variant: 'v7' },
+    expected: 1,
+  },
+]) {
+  test(`an index gives ${name}`, () => {
+    assert.equal(choosePlatform(index, host).digest, digest(String(expected)));
+  });
+}
+
+test('an index without this platform says what it has', () => {
+  assert.throws(() => choosePlatform(platforms(['linux', 'arm64', 'v8'], ['linux', 's390x']), amd64), {
+    kind: 'NotFound',
+    message: /linux\/amd64, only for: linux\/arm64\/v8, linux\/s390x/,
+  });
+  const unnamed: Index = { kind: 'index', manifests: [{ ...layer, digest: digest('9') as never, platform: null }] };
+  assert.equal(choosePlatform(unnamed, amd64).digest, digest('9'));
+});
+
+test('a config is read, and what is absent is empty', () => {
+  const full = {
+    os: 'linux',
+    architecture: 'arm64',
+    variant: 'v8',
+    config: {
+      Env: ['A=b'],
+      Entrypoint: ['/e'],
+      Cmd: null,
+      User: '1:2',
+      WorkingDir: '/w',
+      Labels: { a: 'b', __proto__x: 'c' },
+      Volumes: { '/data': {} },
+      StopSignal: 'SIGQUIT',
+    },
+    rootfs: { type: 'layers', diff_ids: [digest('1')] },
+  };
+  assert.deepEqual(parseConfig(json(full)), {
+    config: {
+      os: 'linux',
+      architecture: 'arm64',
+      variant: 'v8',
+      env: ['A=b'],
+      entrypoint: ['/e'],
+      cmd: [],
+      user: '1:2',
+      workingDir: '/w',
+      labels: { a: 'b', __proto__x: 'c' },
+      volumes: ['/data'],
+      stopSignal: 'SIGQUIT',
+    },
+    diffIds: [digest('1')],
+  });
+  assert.deepEqual(parseConfig(json({ rootfs: { type: 'layers' } })).config.env, []);
+  for (const bad of [
+    {},
+    { rootfs: { type: 'other' } },
+    { rootfs: { type: 'layers', diff_ids: ['md5:x'] } },
+    { config: { Env: [1] }, rootfs: { type: 'layers' } },
+  ]) {
+    assert.throws(() => parseConfig(json(bad)), { kind: 'InvalidArgument' });
+  }
+});
