@@ -11,6 +11,7 @@ import { startContainerd } from '../test/conformance/peer.ts';
 import { judge, readExpectations, type Spec } from '../test/conformance/report.ts';
 import { runSuite } from '../test/conformance/suite.ts';
 import { TestDaemon } from '../test/harness/daemon.ts';
+import { assertNoLeak, footprint } from '../test/harness/leak-check.ts';
 import { ensureTestImages, startRegistry } from '../test/images/index.ts';
 import { cacheFolder } from '../test/images/paths.ts';
 import { program } from '../test/images/run.ts';
@@ -33,7 +34,7 @@ const { values } = parseArgs({
   },
 });
 
-/** What is built needs the network; what is tested has a network and mounts of its own, which end with it. */
+/** What is built needs the network; what is tested has a network, mounts and processes of its own, which end with it. */
 async function main(): Promise<number> {
   if (values.help) {
     console.log(usage);
@@ -48,8 +49,8 @@ async function main(): Promise<number> {
 /** Mount propagation specs need a root that is shared; here it is, without a change to the host. */
 function reexecute(): number {
   const inside = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const args = ['--mount', '--net', '--propagation', 'shared', '--', ...inside];
-  const done = spawnSync(program('unshare', 'util-linux'), args, {
+  const args = ['--mount', '--net', '--pid', '--fork', '--kill-child', '--mount-proc', '--propagation', 'shared'];
+  const done = spawnSync(program('unshare', 'util-linux'), [...args, '--', ...inside], {
     stdio: 'inherit',
     env: { ...process.env, BERTH_CONFORMANCE_INSIDE: '1' },
   });
@@ -71,7 +72,10 @@ async function testInside(): Promise<number> {
   const daemon = new TestDaemon({ handler: values.runtime, settings: { images: { certs_dir: certsDir } } });
   try {
     await daemon.start();
-    return report(await run(suite, daemon.socket), values.runtime);
+    const before = footprint(daemon);
+    const verdict = report(await run(suite, daemon.socket), values.runtime);
+    assertNoLeak(before, footprint(daemon));
+    return verdict;
   } finally {
     await daemon.dispose();
     rmSync(certsDir, { recursive: true, force: true });
@@ -90,10 +94,20 @@ function report(specs: readonly Spec[], runtime: string): number {
   for (const { name } of surprising)
     console.log(`NOW PASSES  ${name}\n            take it out of expected-failures.txt`);
   for (const { name } of expected) console.log(`expected    ${name}`);
+  for (const [why, count] of skipReasons(specs)) console.log(`skipped     ${count}: ${why}`);
   const failed = unexpected.length + surprising.length;
   const also = `${counts.skipped} skipped, ${expected.length} expected to fail`;
   console.log(`conformance: ${counts.passed - surprising.length} passed, ${failed} failed, ${also} (${runtime})`);
   return failed > 0 || counts.passed + counts.failed === 0 ? 1 : 0;
+}
+
+/** Specs that the suite left out by itself, counted by the reason that it gave. */
+function skipReasons(specs: readonly Spec[]): Map<string, number> {
+  const reasons = new Map<string, number>();
+  for (const { state, message } of specs) {
+    if (state === 'skipped' && message !== '') reasons.set(message, (reasons.get(message) ?? 0) + 1);
+  }
+  return reasons;
 }
 
 const indented = (text: string) => text.trim().slice(0, 2000).replaceAll('\n', '\n            ');

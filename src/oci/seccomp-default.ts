@@ -16,7 +16,7 @@ export const allowedCalls: readonly string[] = [
   'copy_file_range ioctl pipe pipe2 memfd_create memfd_secret cachestat',
   // Files by name
   'open openat openat2 creat access faccessat faccessat2 stat stat64 lstat lstat64 fstat fstat64 fstatat64 newfstatat',
-  'statx statfs statfs64 fstatfs fstatfs64 statmount listmount ustat truncate truncate64 mkdir mkdirat rmdir unlink',
+  'statx statfs statfs64 fstatfs fstatfs64 statmount listmount truncate truncate64 mkdir mkdirat rmdir unlink',
   'unlinkat rename renameat renameat2 link linkat symlink symlinkat readlink readlinkat mknod mknodat chmod fchmod',
   'fchmodat fchmodat2 chown chown32 fchown fchown32 lchown lchown32 fchownat utime utimes utimensat utimensat_time64',
   'futimesat umask getcwd chdir fchdir getdents getdents64 name_to_handle_at file_getattr file_setattr',
@@ -29,7 +29,7 @@ export const allowedCalls: readonly string[] = [
   'inotify_rm_watch fanotify_mark io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents',
   'io_pgetevents_time64',
   // Memory
-  'brk mmap mmap2 munmap mremap mprotect pkey_mprotect pkey_alloc pkey_free madvise process_madvise msync mincore mlock',
+  'brk mmap mmap2 munmap mremap mprotect pkey_mprotect pkey_alloc pkey_free madvise msync mincore mlock',
   'mlock2 mlockall munlock munlockall remap_file_pages membarrier map_shadow_stack mseal',
   // Processes and threads
   'fork vfork execve execveat exit exit_group wait4 waitid waitpid getpid getppid gettid getpgid getpgrp setpgid getsid',
@@ -59,7 +59,7 @@ export const allowedCalls: readonly string[] = [
   'ipc shmget shmat shmdt shmctl semget semop semtimedop semtimedop_time64 semctl msgget msgsnd msgrcv msgctl mq_open',
   'mq_unlink mq_notify mq_getsetattr mq_timedsend mq_timedsend_time64 mq_timedreceive mq_timedreceive_time64',
   // The rest
-  'uname sysinfo getrandom lsm_get_self_attr lsm_list_modules lsm_set_self_attr',
+  'uname sysinfo getrandom',
   // arm
   'breakpoint cacheflush set_tls',
 ].flatMap(words);
@@ -76,7 +76,7 @@ export const callsByCapability: Readonly<Record<string, readonly string[]>> = {
   CAP_SYS_CHROOT: words('chroot'),
   CAP_SYS_MODULE: words('delete_module init_module finit_module'),
   CAP_SYS_PACCT: words('acct'),
-  CAP_SYS_PTRACE: words('kcmp pidfd_getfd process_vm_readv process_vm_writev'),
+  CAP_SYS_PTRACE: words('kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev'),
   CAP_SYS_RAWIO: words('iopl ioperm'),
   CAP_SYS_TIME: words('settimeofday stime clock_settime clock_settime64'),
   CAP_SYS_TTY_CONFIG: words('vhangup'),

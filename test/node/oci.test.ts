@@ -8,7 +8,7 @@ import { gatherSpecInputs } from '../../src/lifecycle/container-inputs.ts';
 import { buildSpec, type OciSeccomp, type SpecInput } from '../../src/oci/index.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { gatherHostFacts } from '../../src/sys/host.ts';
-import { bindMount, setPropagation, unmount } from '../../src/sys/mounts.ts';
+import { bindMount, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
 import { ensureBusybox } from '../images/busybox.ts';
 import { program, run } from '../images/run.ts';
 import { hostNamespaces, mount, podNamespaces, specInput } from '../unit/oci/inputs.ts';
@@ -175,12 +175,13 @@ for (const runtime of runtimes) {
 
   test(`${name}: mounts of every kind`, async () => {
     const source = join(folder, `source-${name}`);
-    for (const inner of ['inner', 'child']) mkdirSync(join(source, inner), { recursive: true });
+    for (const inner of ['inner', 'child', 'sub']) mkdirSync(join(source, inner), { recursive: true });
     symlinkSync(source, join(folder, `link-${name}`));
     await bindMount(source, source);
     await setPropagation(source, 'shared');
+    await mountTmpfs(join(source, 'sub'), { size: 1 << 20, mode: 0o755 });
     try {
-      const paths = ['/parent', '/parent/child', '/slave', '/shared', '/sealed', '/made'];
+      const paths = '/parent /parent/child /parent/sub /slave /shared /sealed /sealed/sub /made'.split(' ');
       const script = `for p in ${paths.join(' ')}; do (touch $p/t && echo $p rw || echo $p ro) 2>/dev/null; done; grep -E ' /(slave|shared|parent) ' /proc/self/mountinfo`;
       const output = await runSpec(runtime, script, {
         container: {
@@ -194,12 +195,16 @@ for (const runtime of runtimes) {
           ],
         },
       });
-      assert.match(output, /^\/parent ro\n\/parent\/child rw\n\/slave rw\n\/shared rw\n\/sealed ro\n\/made rw\n/);
+      assert.match(
+        output,
+        /^\/parent ro\n\/parent\/child rw\n\/parent\/sub rw\n\/slave rw\n\/shared rw\n\/sealed ro\n\/sealed\/sub ro\n\/made rw\n/,
+      );
       assert.match(output, / \/slave [^-]*master:/);
       assert.match(output, / \/shared [^-]*shared:/);
       const peers = / \/shared [^-]*(shared:\d+)/.exec(output)![1]!;
       assert.doesNotMatch(output, new RegExp(` /parent [^-]*(master|${peers} )`));
     } finally {
+      await unmount(join(source, 'sub'));
       await unmount(source);
     }
   });
