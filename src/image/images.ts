@@ -246,10 +246,17 @@ export class Images {
     }
   }
 
-  /** Waits until what was pulled is on disk, and ends the worker threads. */
+  /** Waits until no pull is under way, called-off ones included, and what was pulled is on disk. */
+  async idle(): Promise<void> {
+    await this.#pulls.idle();
+    while (this.#syncing) await this.#syncing;
+  }
+
+  /** Calls off every pull, waits until all is quiet, and ends the worker threads. */
   async close(): Promise<void> {
+    this.#pulls.stop();
+    await this.idle();
     await this.#pool[Symbol.asyncDispose]();
-    await this.#syncing;
   }
 
   #lease(keys: readonly string[]): Disposable {

@@ -9,6 +9,18 @@ type Run<T> = { readonly work: Promise<T>; readonly stop: AbortController; waiti
  */
 export class SharedPulls<T> {
   readonly #runs = new Map<string, Run<T>>();
+  /** Everything under way, with the runs that were called off and still clean up. */
+  readonly #all = new Set<Run<T>>();
+
+  /** Settles when nothing is under way. */
+  async idle(): Promise<void> {
+    while (this.#all.size > 0) await Promise.allSettled([...this.#all].map(({ work }) => work));
+  }
+
+  /** Calls off every run. */
+  stop(): void {
+    for (const { stop } of this.#all) stop.abort(new Fault('Cancelled', 'The pull was called off: the daemon stops'));
+  }
 
   /** Starts `work` under `key`, or joins the one in flight; rejects with `signal.reason` if this caller leaves. */
   async join(
@@ -35,8 +47,14 @@ export class SharedPulls<T> {
     const timer = setTimeout(() => {
       stop.abort(new Fault('DeadlineExceeded', `The pull of ${name} did not finish within ${timeoutMs / 1000} s`));
     }, timeoutMs);
-    const run: Run<T> = { work: work(stop.signal).finally(() => clearTimeout(timer)), stop, waiting: 0 };
+    const ended = () => {
+      clearTimeout(timer);
+      this.#all.delete(run);
+      if (this.#runs.get(key) === run) this.#runs.delete(key);
+    };
+    const run: Run<T> = { work: work(stop.signal).finally(ended), stop, waiting: 0 };
     this.#runs.set(key, run);
+    this.#all.add(run);
     return run;
   }
 }

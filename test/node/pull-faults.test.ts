@@ -1,0 +1,300 @@
+// Registries and networks that misbehave, callers that leave.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { RegistryAuth } from '../../src/image/index.ts';
+import { blob, image, layer, pushImage } from '../registry/images.ts';
+import { startProxy } from '../registry/proxy.ts';
+import { type Registry, startRegistry } from '../registry/server.ts';
+import { Store } from '../registry/store.ts';
+import { file, tar } from '../registry/tar.ts';
+
+const secret: RegistryAuth = {
+  username: 'u',
+  password: 'p',
+  auth: '',
+  serverAddress: '',
+  identityToken: '',
+  registryToken: '',
+};
+const noise = randomBytes(3_000_000);
+const built = image([layer(tar(file('noise', noise))), layer(tar(file('b', 'x')))]);
+const bigBlob = built.layers[0]!.blob;
+let registry: Registry;
+before(async () => {
+  registry = await startRegistry();
+  await pushImage({ host: registry.host, repository: 'app' }, 'v1', built);
+});
+after(() => registry[Symbol.asyncDispose]());
+
+const isBig = (url = '') => url.includes(bigBlob.digest);
+
+test('a blob that is not what its digest says is refused, and nothing is left', async () => {
+  await using own = await startRegistry();
+  await using store = await Store.open();
+  await pushImage({ host: own.host, repository: 'app' }, 'v1', built);
+  const hex = bigBlob.digest.slice(7);
+  const path = join(own.root, `docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data`);
+  const data = readFileSync(path);
+  data[1_000_000]! ^= 1;
+  writeFileSync(path, data);
+  await assert.rejects(store.pull(`${own.host}/app:v1`), { kind: 'DataLoss' });
+  assert.deepEqual(store.leftovers(), []);
+  assert.deepEqual(store.images.list(), []);
+});
+
+test('a manifest or a config that is not what its digest says is refused', async () => {
+  for (const target of [built.manifest.digest, built.config.digest]) {
+    const change = (body: Buffer) =>
+      Buffer.from(
+        body
+          .toString()
+          .replace('linux', 'Linux')
+          .replace('"schemaVersion":2', '"schemaVersion": 2')
+          .slice(0, body.length),
+      );
+    await using proxy = await startProxy(registry.host, async (incoming, outgoing, self) => {
+      if (!incoming.url?.includes(target)) return false;
+      await self.forward(incoming, outgoing, change);
+      return true;
+    });
+    await using store = await Store.open();
+    await assert.rejects(store.pull(`${proxy.host}/app@${built.manifest.digest}`), { name: 'Fault' });
+    assert.deepEqual(store.leftovers(), []);
+  }
+});
+
+test('a transfer that breaks goes on where it broke', async () => {
+  let breaks = 0;
+  await using proxy = await startProxy(registry.host, async (incoming, outgoing, self) => {
+    if (!isBig(incoming.url) || breaks >= 6) return false;
+    breaks++;
+    await self.forward(incoming, outgoing, (body) => body.subarray(0, 400_000));
+    return true;
+  });
+  await using store = await Store.open();
+  const pulled = await store.pull(`${proxy.host}/app:v1`);
+  assert.equal(breaks, 6);
+  assert.ok(readFileSync(join(await store.mount(pulled.id), 'noise')).equals(noise));
+  const ranges = proxy.asked.filter(({ url }) => isBig(url)).map(({ headers }) => headers.range);
+  assert.equal(ranges[0], undefined);
+  for (const range of ranges.slice(1)) assert.match(range ?? '', /^bytes=[1-9]\d*-$/);
+});
+
+test('a registry that ignores Range still gives the right bytes', async () => {
+  let first = true;
+  await using proxy = await startProxy(registry.host, async (incoming, outgoing, self) => {
+    if (!isBig(incoming.url)) return false;
+    delete incoming.headers.range;
+    const cut = first ? (body: Buffer) => body.subarray(0, 1_234_567) : undefined;
+    first = false;
+    await self.forward(incoming, outgoing, cut);
+    return true;
+  });
+  await using store = await Store.open();
+  const pulled = await store.pull(`${proxy.host}/app:v1`);
+  assert.ok(readFileSync(join(await store.mount(pulled.id), 'noise')).equals(noise));
+});
+
+test('a transfer that never moves is given up, and nothing is left', async () => {
+  await using proxy = await startProxy(registry.host, (incoming, outgoing) => {
+    if (!isBig(incoming.url)) return false;
+    outgoing.writeHead(200, { 'content-length': String(bigBlob.data.length) });
+    outgoing.flushHeaders();
+    outgoing.destroy();
+    return true;
+  });
+  await using store = await Store.open();
+  await assert.rejects(store.pull(`${proxy.host}/app:v1`), { kind: 'Unavailable' });
+  assert.deepEqual(store.leftovers(), []);
+});
+
+test('a registry that sends more than the manifest says is refused', async () => {
+  await using proxy = await startProxy(registry.host, (incoming, outgoing) => {
+    if (!isBig(incoming.url)) return false;
+    outgoing.end(Buffer.concat([bigBlob.data, Buffer.from('more')]));
+    return true;
+  });
+  await using store = await Store.open();
+  await assert.rejects(store.pull(`${proxy.host}/app:v1`), { kind: 'DataLoss', message: /more than the \d+ bytes/ });
+});
+
+for (const where of ['headers', 'body'] as const) {
+  test(`silence instead of ${where} ends with the progress timeout`, async () => {
+    await using proxy = await startProxy(registry.host, (incoming, outgoing) => {
+      if (!isBig(incoming.url)) return false;
+      if (where === 'body') outgoing.writeHead(200).write(bigBlob.data.subarray(0, 1000));
+      return true;
+    });
+    await using store = await Store.open({ progressTimeoutMs: 300 });
+    await assert.rejects(store.pull(`${proxy.host}/app:v1`), { kind: 'DeadlineExceeded' });
+    assert.deepEqual(store.leftovers(), []);
+  });
+}
+
+for (const { status, retryAfter } of [
+  { status: 429, retryAfter: '0' },
+  { status: 503, retryAfter: new Date(0).toUTCString() },
+]) {
+  test(`${status} with Retry-After is tried again`, async () => {
+    const refused = new Set<string>();
+    await using proxy = await startProxy(registry.host, (incoming, outgoing) => {
+      const url = incoming.url ?? '';
+      if (refused.has(url)) return false;
+      refused.add(url);
+      outgoing.writeHead(status, { 'retry-after': retryAfter }).end();
+      return true;
+    });
+    await using store = await Store.open();
+    assert.equal((await store.pull(`${proxy.host}/app:v1`)).id, built.config.digest);
+    assert.equal(refused.size, 4);
+  });
+}
+
+test('a redirect is followed, and the other host sees no credentials', async () => {
+  await using elsewhere = await startProxy(registry.host);
+  await using proxy = await startProxy(registry.host, (incoming, outgoing) => {
+    if (!incoming.headers.authorization) outgoing.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+    else if (incoming.url?.includes('/blobs/'))
+      outgoing.writeHead(307, { location: `http://${elsewhere.host}${incoming.url}` }).end();
+    else return false;
+    return true;
+  });
+  await using store = await Store.open();
+  await store.images.pull({ reference: `${proxy.host}/app:v1`, auth: secret });
+  assert.equal(elsewhere.blobs().length, 3);
+  for (const { headers } of elsewhere.asked) assert.equal(headers.authorization, undefined);
+});
+
+test('redirects in a circle, and to what is no web server, are refused', async () => {
+  for (const location of ['/v2/app/manifests/v1', 'file:///etc/passwd', 'http://']) {
+    await using proxy = await startProxy(registry.host, (_, outgoing) => {
+      outgoing.writeHead(302, { location }).end();
+      return true;
+    });
+    await using store = await Store.open();
+    await assert.rejects(store.pull(`${proxy.host}/app:v1`), { kind: 'FailedPrecondition' });
+    assert.ok(proxy.asked.length <= 6);
+  }
+});
+
+test('a storm of 401 ends, and costs few requests', async () => {
+  await using proxy = await startProxy(registry.host, (_, outgoing) => {
+    outgoing.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+    return true;
+  });
+  await using store = await Store.open();
+  await assert.rejects(store.images.pull({ reference: `${proxy.host}/app:v1`, auth: secret }), {
+    kind: 'Unauthenticated',
+  });
+  assert.equal(proxy.asked.length, 2);
+});
+
+test('documents that are too long, or lie about what they are, are refused', async () => {
+  const odd = (data: Buffer | string, type = 'application/vnd.oci.image.manifest.v1+json') =>
+    startProxy(registry.host, (incoming, outgoing) => {
+      if (!incoming.url?.includes('/manifests/')) return false;
+      outgoing.writeHead(200, { 'content-type': type }).end(data);
+      return true;
+    });
+  for (const [data, kind, type] of [
+    [Buffer.alloc(5 * 2 ** 20, ' '), 'ResourceExhausted', undefined],
+    ['<html>login</html>', 'InvalidArgument', 'text/html'],
+    [JSON.stringify({ schemaVersion: 1 }), 'Unimplemented', 'application/vnd.docker.distribution.manifest.v1+json'],
+  ] as const) {
+    await using proxy = await odd(data, type);
+    await using store = await Store.open();
+    await assert.rejects(store.pull(`${proxy.host}/app:v1`), { kind });
+  }
+  const nested = blob(
+    JSON.stringify({
+      schemaVersion: 2,
+      manifests: [{ digest: built.manifest.digest, size: 1, platform: { os: 'linux', architecture: 'amd64' } }],
+    }),
+  );
+  await using proxy = await startProxy(registry.host, (incoming, outgoing) => {
+    if (!incoming.url?.includes('/manifests/')) return false;
+    outgoing.end(nested.data); // whatever is asked for: an index that names what it is not
+    return true;
+  });
+  await using store = await Store.open();
+  await assert.rejects(store.pull(`${proxy.host}/app:v1`), { kind: 'DataLoss' });
+});
+
+test('equal pulls at once share one download', async () => {
+  await using proxy = await startProxy(registry.host);
+  await using store = await Store.open();
+  const pulls = await Promise.all(Array.from({ length: 30 }, () => store.pull(`${proxy.host}/app:v1`)));
+  assert.equal(new Set(pulls.map(({ id }) => id)).size, 1);
+  assert.equal(proxy.asked.length, 4, 'manifest, config and two layers');
+});
+
+test('two images with a layer in common, pulled at once, fetch it once', async () => {
+  const other = image([built.layers[0]!, layer(tar(file('c', 'y')))]);
+  await pushImage({ host: registry.host, repository: 'app' }, 'other', other);
+  await using proxy = await startProxy(registry.host);
+  await using store = await Store.open();
+  await Promise.all([store.pull(`${proxy.host}/app:v1`), store.pull(`${proxy.host}/app:other`)]);
+  assert.equal(proxy.asked.filter(({ url }) => isBig(url)).length, 1);
+});
+
+/** A proxy that lets a layer begin and then says nothing, and a promise of that moment. */
+async function stalling() {
+  const { promise: stalled, resolve } = Promise.withResolvers<void>();
+  const { promise: left, resolve: leave } = Promise.withResolvers<void>();
+  const proxy = await startProxy(registry.host, (incoming, outgoing) => {
+    if (!isBig(incoming.url)) return false;
+    outgoing.writeHead(200).write(bigBlob.data.subarray(0, 1_000_000), () => resolve());
+    outgoing.once('close', () => leave());
+    return true;
+  });
+  return { proxy, stalled, left };
+}
+
+test('a cancelled pull stops the transfer and leaves nothing', async () => {
+  const { proxy, stalled, left } = await stalling();
+  await using _ = proxy;
+  await using store = await Store.open();
+  const stop = new AbortController();
+  const pull = store.pull(`${proxy.host}/app:v1`, stop.signal);
+  await stalled;
+  stop.abort(new Error('the caller went away'));
+  await assert.rejects(pull, { message: 'the caller went away' });
+  await left;
+  await store.images.idle();
+  assert.deepEqual(store.leftovers(), []);
+});
+
+test('one caller that leaves does not disturb the other', async () => {
+  const gate = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  await using proxy = await startProxy(registry.host, async (incoming) => {
+    if (isBig(incoming.url)) {
+      begun.resolve();
+      await gate.promise;
+    }
+    return false;
+  });
+  await using store = await Store.open();
+  const stop = new AbortController();
+  const leaving = store.pull(`${proxy.host}/app:v1`, stop.signal);
+  const staying = store.pull(`${proxy.host}/app:v1`);
+  await begun.promise;
+  stop.abort(new Error('left'));
+  await assert.rejects(leaving, { message: 'left' });
+  gate.resolve();
+  assert.equal((await staying).id, built.config.digest);
+});
+
+test('a pull that takes longer than it may says so', async () => {
+  const { proxy } = await stalling();
+  await using _ = proxy;
+  await using store = await Store.open({ pullTimeoutMs: 500 });
+  await assert.rejects(store.pull(`${proxy.host}/app:v1`), {
+    kind: 'DeadlineExceeded',
+    message: /did not finish within 0.5 s/,
+  });
+  assert.deepEqual(store.leftovers(), []);
+});

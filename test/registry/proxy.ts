@@ -1,0 +1,78 @@
+// A server in front of a real registry that can misbehave, and remembers what it was asked.
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export type Asked = { readonly method: string; readonly url: string; readonly headers: IncomingHttpHeaders };
+/** Answers a request itself and returns true, or leaves it to the registry. */
+export type Misbehave = (
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  proxy: Proxy,
+) => boolean | Promise<boolean>;
+
+export type Proxy = AsyncDisposable & {
+  readonly host: string;
+  readonly asked: Asked[];
+  /** Requests for blobs, in order. */
+  blobs(): Asked[];
+  /** Passes the request on; `edit` may change or cut the body. */
+  forward(incoming: IncomingMessage, outgoing: ServerResponse, edit?: (body: Buffer) => Buffer): Promise<void>;
+};
+
+/** Starts a proxy to the registry at `upstream` (or to none). */
+export async function startProxy(upstream: string, misbehave: Misbehave = () => false): Promise<Proxy> {
+  const asked: Asked[] = [];
+  const server = createServer((incoming, outgoing) => {
+    asked.push({ method: incoming.method ?? '', url: incoming.url ?? '', headers: incoming.headers });
+    Promise.resolve(misbehave(incoming, outgoing, proxy))
+      .then((done) => (done ? undefined : proxy.forward(incoming, outgoing)))
+      .catch(() => outgoing.destroy());
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const proxy: Proxy = {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    asked,
+    blobs: () => asked.filter(({ url }) => url.includes('/blobs/')),
+    forward: (incoming, outgoing, edit) => forward(upstream, incoming, outgoing, edit),
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => {
+        server.close(resolve);
+      });
+    },
+  };
+  return proxy;
+}
+
+function forward(
+  upstream: string,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  edit: (body: Buffer) => Buffer = (body) => body,
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const headers = { ...incoming.headers, host: upstream };
+  const onward = request(
+    `http://${upstream}${incoming.url}`,
+    { method: incoming.method, headers, agent: false },
+    (answer) => {
+      const parts: Buffer[] = [];
+      answer.on('data', (part: Buffer) => parts.push(part));
+      answer.once('error', reject);
+      answer.once('end', () => {
+        const body = Buffer.concat(parts);
+        const edited = edit(body);
+        outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+        // Shorter than announced: the connection breaks, as it does in a real network.
+        if (edited.length < body.length) outgoing.write(edited, () => outgoing.destroy());
+        else outgoing.end(edited);
+        resolve();
+      });
+    },
+  );
+  onward.once('error', reject);
+  incoming.pipe(onward);
+  return promise;
+}
