@@ -1,0 +1,160 @@
+// What the store remembers, forgets and frees.
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type BuiltImage, image, layer, pushImage } from '../registry/images.ts';
+import { type Registry, startRegistry } from '../registry/server.ts';
+import { Store } from '../registry/store.ts';
+import { dir, file, tar } from '../registry/tar.ts';
+
+let registry: Registry;
+before(async () => {
+  registry = await startRegistry();
+});
+after(() => registry[Symbol.asyncDispose]());
+
+const base = layer(tar(dir('etc'), file('etc/a', 'x'.repeat(5000))));
+const first = image([base, layer(tar(file('one', '1')))]);
+const second = image([base, layer(tar(file('two', '2')))]);
+const notUsed = () => false;
+
+let serial = 0;
+/** A repository of its own for each test. */
+async function pushed(images: Record<string, BuiltImage>): Promise<string> {
+  const repository = `app${serial++}`;
+  for (const [tag, built] of Object.entries(images)) await pushImage({ host: registry.host, repository }, tag, built);
+  return `${registry.host}/${repository}`;
+}
+const keys = (store: Store) => readdirSync(join(store.root, 'v1/snapshots')).length;
+
+test('images survive a restart', async () => {
+  await using store = await Store.open();
+  const name = await pushed({ v1: first });
+  const pulled = await store.pull(`${name}:v1`);
+  await store.reopen();
+  assert.deepEqual(store.images.find(`${name}:v1`), pulled);
+  assert.deepEqual(store.images.list(), [pulled]);
+  assert.equal(readFileSync(join(await store.mount(pulled.id), 'one'), 'utf8'), '1');
+});
+
+test('after a pull has settled, everything is marked as on disk', async () => {
+  await using store = await Store.open();
+  const pulled = await store.pull(`${await pushed({ v1: first })}:v1`);
+  await store.images.idle();
+  for (const key of pulled.layers) {
+    const text = readFileSync(join(store.root, 'v1/snapshots', key.replace(':', '-'), 'snapshot.json'), 'utf8');
+    assert.equal(JSON.parse(text).boot, null);
+  }
+});
+
+test('an image of which a layer is gone is forgotten at the start, and can be pulled again', async () => {
+  await using store = await Store.open();
+  const name = await pushed({ v1: first, v2: second });
+  const one = await store.pull(`${name}:v1`);
+  const two = await store.pull(`${name}:v2`);
+  await store.images.idle();
+  writeFileSync(join(store.root, 'v1/snapshots', one.layers[1]!.replace(':', '-'), 'snapshot.json'), 'torn');
+  await store.reopen();
+  assert.deepEqual(store.images.list(), [two]);
+  assert.equal((await store.pull(`${name}:v1`)).id, one.id);
+});
+
+test('a tag that moves belongs to the new image; the old one stays by id and digest', async () => {
+  await using store = await Store.open();
+  const name = await pushed({ latest: first });
+  const old = await store.pull(name);
+  await pushImage({ host: registry.host, repository: name.slice(name.indexOf('/') + 1) }, 'latest', second);
+  const moved = await store.pull(name);
+  assert.equal(moved.id, second.config.digest);
+  assert.equal(store.images.find(name)?.id, moved.id);
+  assert.deepEqual(store.images.find(old.id)?.tags, []);
+  assert.equal(store.images.find(old.digests[0]!)?.id, old.id);
+  await store.reopen();
+  assert.equal(store.images.find(name)?.id, moved.id);
+});
+
+test('one image under several names has them all, and removing one name removes the image', async () => {
+  await using store = await Store.open();
+  const [a, b] = [await pushed({ v1: first }), await pushed({ v1: first, v2: first })];
+  await store.pull(`${a}:v1`);
+  await store.pull(`${b}:v1`);
+  const pulled = await store.pull(`${b}:v2`);
+  assert.deepEqual([...pulled.tags].sort(), [`${a}:v1`, `${b}:v1`, `${b}:v2`].sort());
+  assert.equal(pulled.digests.length, 2);
+  await store.images.remove(`${b}:v1`, notUsed);
+  assert.equal(store.images.find(`${a}:v1`), undefined);
+  assert.deepEqual(store.leftovers(), []);
+  await store.images.remove(`${b}:v1`, notUsed);
+  await store.images.remove('never/heard:of', notUsed);
+});
+
+test('removing an image frees what no other image has', async () => {
+  await using store = await Store.open();
+  const name = await pushed({ v1: first, v2: second });
+  await store.pull(`${name}:v1`);
+  await store.pull(`${name}:v2`);
+  assert.equal(keys(store), 3);
+  await store.images.remove(`${name}:v1`, notUsed);
+  assert.equal(keys(store), 2);
+  assert.equal(readFileSync(join(await store.mount(`${name}:v2`), 'two'), 'utf8'), '2');
+});
+
+test('an image in use stays; layers of a container stay until gc finds it gone', async () => {
+  await using store = await Store.open();
+  const name = await pushed({ v1: first });
+  const pulled = await store.pull(`${name}:v1`);
+  await assert.rejects(
+    store.images.remove(name.concat(':v1'), (id) => id === pulled.id),
+    { kind: 'FailedPrecondition' },
+  );
+  await store.snapshots.prepare('container', pulled.layers.at(-1)!);
+  await store.images.remove(pulled.id, notUsed);
+  assert.deepEqual(store.images.list(), []);
+  assert.equal(keys(store), 3);
+  await store.images.gc();
+  assert.equal(keys(store), 3);
+  await store.snapshots.remove('container');
+  await store.images.gc([pulled.layers[0]!]);
+  assert.equal(keys(store), 1);
+  await store.images.gc();
+  assert.deepEqual(store.leftovers(), []);
+});
+
+test('gc during a pull takes nothing from it', async () => {
+  await using store = await Store.open();
+  const name = await pushed({ v1: first });
+  const pull = store.pull(`${name}:v1`);
+  let pulled: unknown;
+  pull.then((result) => {
+    pulled = result;
+  });
+  while (!pulled) {
+    await store.images.gc();
+    await new Promise(setImmediate);
+  }
+  await store.mount(`${name}:v1`);
+  assert.equal(keys(store), 2);
+});
+
+test('an id prefix finds its image only if it is one image', async () => {
+  await using store = await Store.open();
+  const { id } = await store.pull(`${await pushed({ v1: first })}:v1`);
+  for (const text of [id, id.slice(7), id.slice(0, 12), id.slice(7, 10)])
+    assert.equal(store.images.find(text)?.id, id, text);
+  for (const text of ['', 'sha256:', id.slice(7, 9), `${id}0`, 'f'.repeat(64), 'UPPER', '../x']) {
+    assert.equal(store.images.find(text), undefined, text);
+  }
+});
+
+test('size is that of the unpacked files and documents, and fsInfo is what du says', async () => {
+  await using store = await Store.open();
+  const pulled = await store.pull(`${await pushed({ v1: first })}:v1`);
+  assert.equal(pulled.size, 5001 + first.config.data.length + first.manifest.data.length);
+  const { mountpoint, bytes, inodes } = await store.images.fsInfo();
+  assert.equal(mountpoint, join(store.root, 'v1/snapshots'));
+  assert.equal(inodes, 3 + 2);
+  assert.equal(bytes, 4096 * 3 + 8192 + 4096);
+  await store.images.remove(pulled.id, notUsed);
+  assert.equal((await store.images.fsInfo()).inodes, 0);
+});
