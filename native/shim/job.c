@@ -96,7 +96,10 @@ static void stop(struct job *job) {
   if (job->ended || job->stopped) return;
   job->stopped = true;
   timer_arm(&job->deadline, GRACE_MS, give_up);
-  tree_kill(job->command ? job->command : job->awaited ? job->awaited : job->target);
+  pid_t above = job->awaited ? tree_child_above(job->awaited) : 0;
+  if (job->command || job->target) tree_kill(job->command ? job->command : job->target);
+  else if (above) tree_kill(above);
+  if (job->awaited) end(job, SIGKILL); /* it is not ours to reap */
 }
 
 static void expire(struct timer *timer) {
@@ -138,7 +141,7 @@ static void hand_over(struct job *job, pid_t pid, int master, bool gone, int sta
 static void adopt(struct job *job, pid_t pid) {
   int status = 0;
   int claim = orphan_claim(pid, &status);
-  job->awaited = claim == -ECHILD && kill(pid, 0) == 0 ? pid : 0;
+  job->awaited = claim == -ECHILD && tree_child_above(pid) ? pid : 0;
   if (job->awaited) return;
   if (claim < 0) return fail(job, claim, "adopt the process that the OCI runtime named in", job->pid_file);
   if (job->kind == START) {
@@ -306,5 +309,8 @@ bool job_cancel(uint64_t client, uint32_t request) {
 bool jobs_running(void) { return running > 0; }
 
 void jobs_kill(void) {
-  for (struct job *job = jobs; job; job = job->next) stop(job);
+  for (struct job *next, *job = jobs; job; job = next) {
+    next = job->next;
+    stop(job);
+  }
 }

@@ -64,6 +64,7 @@ void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wir
 /* tree.c: processes by descent and session, from /proc. */
 size_t tree_signal(pid_t root, int signo, bool with_root);
 void tree_kill(pid_t root);
+pid_t tree_child_above(pid_t pid);
 
 /* child.c */
 struct spawn {

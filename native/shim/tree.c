@@ -43,6 +43,18 @@ static bool read_member(pid_t pid, struct member *member) {
   return true;
 }
 
+/* The child of ours that this process is, or descends from; 0: it is a stranger, or gone. */
+pid_t tree_child_above(pid_t pid) {
+  for (int tries = 0; tries < 3; tries++) { /* one on the way up may end, and its child's parent change, meanwhile */
+    struct member member = {.parent = pid};
+    for (int up = 0; up < 64 && member.parent > 1; up++) {
+      if (!read_member(member.parent, &member)) break;
+      if (member.parent == getpid()) return member.pid;
+    }
+  }
+  return 0;
+}
+
 static bool add(struct table *table, struct member member) {
   if (table->count == table->capacity) {
     size_t capacity = table->capacity ? table->capacity * 2 : 256;

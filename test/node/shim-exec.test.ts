@@ -1,6 +1,6 @@
 // Captured processes made by real OCI runtimes, and by scripts that stand for ones that race.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ExecSpec } from '../../src/shim/index.ts';
@@ -101,6 +101,23 @@ test('a process that ends before its OCI runtime does is not lost', async (t) =>
   const race = leaving('exit 8');
   const results = await Promise.all(Array.from({ length: 200 }, () => pod.shim.exec(execScript(pod, race))));
   assert.deepEqual(new Set(results.map(({ code, started }) => `${code} ${started}`)), new Set(['8 true']));
+});
+
+test('a process between the OCI runtime and what it made is waited for, and killed at the deadline', async (t) => {
+  const pod = await startPod(t);
+  const go = join(pod.dir, 'go');
+  const between = (text: string, middle: string) =>
+    `sh -c '${text} & echo $! > $0; ${middle}' $1 > ${pod.dir}/middle & until [ -s $1 ]; do :; done`;
+  const exec = pod.shim.exec(execScript(pod, between(`sh -c "exec sleep 1310"`, `until [ -e ${go} ]; do :; done`)));
+  await until(() => running('1310').length === 1);
+  writeFileSync(go, '');
+  await until(() => statusOf(running('1310')[0]!, 'PPid') === `${pod.shim.pid}`);
+  process.kill(running('1310')[0]!, 'SIGTERM');
+  const result = await exec;
+  assert.deepEqual([result.started, result.signal], [true, 15]);
+  const held = await pod.shim.exec(execScript(pod, between('sleep 1311', 'sleep 1312'), { startDeadlineMs: 300 }));
+  assert.deepEqual([held.started, held.timedOut], [false, true]);
+  await until(() => ['1311', '1312'].flatMap(running).length === 0);
 });
 
 test('an abort ends the exec, and a hung OCI runtime ends at its own deadline', async (t) => {

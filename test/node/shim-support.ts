@@ -101,7 +101,10 @@ export const alive = (pid: number): boolean => /^[^ZX]/.test(statusOf(pid, 'Stat
 
 /** Resolves when `condition` holds; looks at it every few milliseconds, for what announces itself by no event. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
+  for (let looks = 0; !(await condition()); looks++) {
+    assert.ok(looks < 4000, `never came true: ${condition}`); // a test that fails is to end
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 /** Runs a script of the host's shell through the shim. */
