@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Runs the CRI conformance suite against Berth, or against another runtime, and compares with expected-failures.txt.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,7 +35,7 @@ const { values } = parseArgs({
   },
 });
 
-/** What is built needs the network; what is tested has a network, mounts and processes of its own, which end with it. */
+/** What is built needs the network; what is tested has a network and mounts of its own, which end with it. */
 async function main(): Promise<number> {
   if (values.help) {
     console.log(usage);
@@ -47,14 +48,18 @@ async function main(): Promise<number> {
 }
 
 /** Mount propagation specs need a root that is shared; here it is, without a change to the host. */
-function reexecute(): number {
+async function reexecute(): Promise<number> {
   const inside = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const args = ['--mount', '--net', '--pid', '--fork', '--kill-child', '--mount-proc', '--propagation', 'shared'];
-  const done = spawnSync(program('unshare', 'util-linux'), [...args, '--', ...inside], {
-    stdio: 'inherit',
+  const args = ['--mount', '--net', '--propagation', 'shared', '--', ...inside];
+  const child = spawn(program('unshare', 'util-linux'), args, {
+    // The end of this pipe tells the inner process to end too: it has to remove what it made, however we go.
+    stdio: ['pipe', 'inherit', 'inherit'],
     env: { ...process.env, BERTH_CONFORMANCE_INSIDE: '1' },
+    detached: true, // away from the terminal's signals
   });
-  return done.status ?? 1;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.stdin!.end());
+  const [code] = await once(child, 'close');
+  return code ?? 1;
 }
 
 async function testInside(): Promise<number> {
@@ -82,10 +87,17 @@ async function testInside(): Promise<number> {
   }
 }
 
-function run(suite: string, socket: string): Promise<Spec[]> {
+async function run(suite: string, socket: string): Promise<Spec[]> {
   const skip = readExpectations(values.runtime).filter(({ kind }) => kind === 'skip');
   const { focus, benchmark, verbose } = values;
-  return runSuite(suite, { socket, handler: '', focus, skip, benchmark, verbose });
+  const stop = new AbortController();
+  const inside = process.env.BERTH_CONFORMANCE_INSIDE === '1';
+  if (inside) process.stdin.once('end', () => stop.abort(new Error('Told to end'))).resume();
+  try {
+    return await runSuite(suite, { socket, handler: '', focus, skip, benchmark, verbose, signal: stop.signal });
+  } finally {
+    if (inside) process.stdin.destroy();
+  }
 }
 
 function report(specs: readonly Spec[], runtime: string): number {

@@ -15,6 +15,8 @@ export type SuiteOptions = {
   readonly skip: readonly Expectation[];
   readonly benchmark: boolean;
   readonly verbose: boolean;
+  /** Ends the suite early; runSuite then rejects. */
+  readonly signal: AbortSignal;
 };
 
 const deadlineMs = 45 * 60_000;
@@ -42,6 +44,7 @@ export async function runSuite(suite: string, options: SuiteOptions): Promise<Sp
     stdio: ['ignore', options.verbose ? 'inherit' : 'ignore', options.verbose ? 'inherit' : 'ignore'],
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root' },
     timeout: deadlineMs,
+    signal: options.signal,
   });
   const [code, signal] = await once(child, 'close');
   if (!existsSync(report)) throw new Error(`The suite left no report (${code ?? signal}): run again with --verbose`);
