@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder } from '../images/paths.ts';
 import { type Expectation, parseReport, type Spec } from './report.ts';
@@ -31,7 +31,7 @@ export async function runSuite(suite: string, options: SuiteOptions): Promise<Sp
     `--image-endpoint=unix://${options.socket}`,
     '--config=/nonexistent',
     ...(options.handler === '' ? [] : [`--runtime-handler=${options.handler}`]),
-    ...(options.benchmark ? ['--benchmark'] : []),
+    ...(options.benchmark ? benchmarkFlags(folder) : []),
     ...options.focus.map((text) => `--ginkgo.focus=${text}`),
     ...options.skip.map(({ name }) => `--ginkgo.skip=${literally(name)}`),
     '--ginkgo.no-color',
@@ -51,4 +51,29 @@ export async function runSuite(suite: string, options: SuiteOptions): Promise<Sp
   const specs = parseReport(readFileSync(report, 'utf8'));
   rmSync(report);
   return specs;
+}
+
+const image = 'docker.io/library/busybox';
+
+/** The suite's benchmarks run only as often as they are told to; what they measure is left in the cache's benchmark folder. */
+function benchmarkFlags(folder: string): string[] {
+  const settings = {
+    containersNumber: 20,
+    containersNumberParallel: 1,
+    containerBenchmarkTimeoutSeconds: 300,
+    podsNumber: 20,
+    podsNumberParallel: 1,
+    podBenchmarkTimeoutSeconds: 300,
+    imagesNumber: 5,
+    imagesNumberParallel: 1,
+    imageBenchmarkTimeoutSeconds: 300,
+    imagePullingBenchmarkImage: `${image}:1`,
+    imageListingBenchmarkImages: ['1', '1-glibc', '1-musl'].map((tag) => `${image}:${tag}`),
+    podContainerStartBenchmarkTimeoutSeconds: 300,
+  };
+  const output = join(folder, 'benchmark');
+  mkdirSync(output, { recursive: true });
+  const file = join(output, 'settings.yaml'); // JSON is YAML
+  writeFileSync(file, JSON.stringify(settings));
+  return ['--benchmark', `--benchmarking-params-file=${file}`, `--benchmarking-output-dir=${output}`];
 }
