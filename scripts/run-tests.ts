@@ -19,7 +19,7 @@ const node = process.execPath;
 const nodeTest = (name: string, files: readonly string[]): Part => ({
   name,
   // One file at a time: the leak check compares the whole host.
-  argv: [node, '--test', '--test-concurrency=1', '--test-reporter=spec', ...files],
+  argv: [node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec', ...files],
   counts: true,
 });
 

@@ -181,9 +181,11 @@ export class TestDaemon {
 
   /** Removes every pod, ends the daemon and removes its directories and its bridge. */
   async dispose(): Promise<void> {
-    if (this.#child) {
+    try {
+      if (!this.#child) await this.start();
       const { items } = await this.runtime.listPodSandbox({});
       await Promise.all(items.map(({ id }) => this.runtime.removePodSandbox({ podSandboxId: id })));
+    } finally {
       await this.stop();
     }
     await removeBridge(this.bridge);

@@ -48,8 +48,11 @@ export function suite(name: string, options: DaemonOptions, body: (bench: Bench)
       assertNoLeak(clean, footprint(bench.daemon));
     });
     after(async () => {
-      await bench.daemon.dispose();
-      await endTestRegistry();
+      try {
+        await bench.daemon.dispose();
+      } finally {
+        await endTestRegistry();
+      }
     });
     body(bench);
   });

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { status } from '@grpc/grpc-js';
+import { Fault, notFound } from '../../../src/base/fault.ts';
+import { statusOf } from '../../../src/cri/status.ts';
+
+const errno = (code: string) => Object.assign(new Error(`${code}: it happened`), { code });
+
+const cases: [name: string, error: unknown, code: number][] = [
+  ['a fault', notFound('pod', 'x'), status.NOT_FOUND],
+  ['a deadline', new Fault('DeadlineExceeded', 'late'), status.DEADLINE_EXCEEDED],
+  ['a full disk', errno('ENOSPC'), status.RESOURCE_EXHAUSTED],
+  [
+    'a fault among several errors',
+    new AggregateError([new Error('a'), new Error('b', { cause: new Fault('Unavailable', 'u') })], 'both'),
+    status.UNAVAILABLE,
+  ],
+];
+for (const [name, error, code] of cases) {
+  test(`${name} has its code`, () => assert.equal(statusOf(error, 'Call').code, code));
+}
+
+test('a message is cut to what a header may hold', () => {
+  assert.equal(statusOf(new Fault('Internal', 'x'.repeat(100_000)), 'Call').details.length, 4096);
+});

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import type { PodConfig } from '../../../src/model/config.ts';
+import { capabilityArgs, parseQuantity, runtimeConfig } from '../../../src/network/capabilities.ts';
+import { ConflistDirectory, parseNetworkList } from '../../../src/network/conflist.ts';
+
+describe('parseNetworkList', () => {
+  const refused: [name: string, source: string, message: RegExp][] = [
+    ['no JSON', '{', /JSON/],
+    ['an array', '[]', /not a JSON object/],
+    ['no name', '{"plugins":[{"type":"a"}]}', /name undefined/],
+    ['a name with a path', '{"name":"../x","plugins":[{"type":"a"}]}', /name "\.\.\/x"/],
+    ['no plugins', '{"name":"x","plugins":[]}', /plugins is missing or empty/],
+    ['a type with a path', '{"name":"x","plugins":[{"type":"../sh"}]}', /without a path/],
+    ['a type of ..', '{"name":"x","plugins":[{"type":".."}]}', /without a path/],
+    ['a plugin that is null', '{"name":"x","plugins":[null]}', /without a path/],
+  ];
+  for (const [name, source, message] of refused) {
+    test(`${name} is refused`, () => assert.throws(() => parseNetworkList(source), message));
+  }
+
+  test('a single plugin counts as a list of one', () => {
+    const list = parseNetworkList('{"name":"x","cniVersion":"0.4.0","type":"ptp","mtu":9}');
+    assert.deepEqual([list.name, list.cniVersion, list.plugins[0]?.type], ['x', '0.4.0', 'ptp']);
+    assert.deepEqual(parseNetworkList(list.source).plugins, list.plugins);
+  });
+});
+
+describe('ConflistDirectory', () => {
+  let dir = '';
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'berth-cni-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true }));
+  const put = (file: string, name: string) =>
+    writeFileSync(join(dir, file), JSON.stringify({ name, plugins: [{ type: 'a' }] }));
+
+  test('lists come in file-name order; the bad ones are told; changes are seen at once', async () => {
+    const directory = new ConflistDirectory(dir);
+    assert.match((await directory.look()).problems.join(), /no network configuration in/);
+    put('20-b.conflist', 'b');
+    put('10-a.conf', 'a');
+    put('readme.txt', 'ignored');
+    writeFileSync(join(dir, '05-bad.json'), '{');
+    const found = await directory.look();
+    assert.deepEqual(
+      found.lists.map(({ name }) => name),
+      ['a', 'b'],
+    );
+    assert.match(found.problems.join(), /^05-bad\.json: /);
+    put('10-a.conf', 'changed');
+    assert.deepEqual(
+      (await directory.look()).lists.map(({ name }) => name),
+      ['changed', 'b'],
+    );
+    rmSync(join(dir, '10-a.conf'));
+    assert.deepEqual(
+      (await directory.look()).lists.map(({ name }) => name),
+      ['b'],
+    );
+  });
+
+  test('a directory that does not exist is a problem, not an error', async () => {
+    const { lists, problems } = await new ConflistDirectory(join(dir, 'later')).look();
+    assert.deepEqual(lists, []);
+    assert.match(problems.join(), /later does not exist/);
+  });
+});
+
+describe('capabilities', () => {
+  const quantities = {
+    '10M': 10e6,
+    '1Gi': 2 ** 30,
+    '1.5k': 1500,
+    '7': 7,
+    '': null,
+    '-1M': null,
+    '1Q': null,
+    '1e3': null,
+  };
+  for (const [text, expected] of Object.entries(quantities)) {
+    test(`bandwidth ${JSON.stringify(text)}`, () => assert.equal(parseQuantity(text), expected));
+  }
+
+  test('a plugin gets what it declares, and only mappings with a host port', () => {
+    const config = {
+      portMappings: [
+        { protocol: 'tcp', containerPort: 80, hostPort: 8080, hostIp: '' },
+        { protocol: 'udp', containerPort: 53, hostPort: 0, hostIp: '' },
+      ],
+      dns: null,
+      annotations: { 'kubernetes.io/ingress-bandwidth': '1M' },
+    } as unknown as PodConfig;
+    const args = capabilityArgs(config, '/kubepods/x');
+    assert.deepEqual(runtimeConfig({ type: 'portmap', capabilities: { portMappings: true, dns: true } }, args), {
+      portMappings: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp', hostIP: '' }],
+    });
+    assert.deepEqual(runtimeConfig({ type: 'bandwidth', capabilities: { bandwidth: true, cgroupPath: true } }, args), {
+      bandwidth: { ingressRate: 1e6, ingressBurst: 2 ** 31 - 1 },
+      cgroupPath: '/kubepods/x',
+    });
+    assert.equal(runtimeConfig({ type: 'bridge' }, args), undefined);
+  });
+});

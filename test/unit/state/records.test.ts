@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { Records } from '../../../src/state/records.ts';
+
+type Thing = { readonly id: string; readonly value: number };
+const options = {
+  what: 'thing',
+  parse: (json: unknown): Thing => {
+    const { id, value } = json as Thing;
+    if (typeof value !== 'number') throw new Error('it has no value');
+    return { id, value };
+  },
+};
+
+describe('Records', () => {
+  let root = '';
+  const open = () => Records.open<string, Thing>(root, options);
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'berth-records-'));
+  });
+  afterEach(() => rmSync(root, { recursive: true }));
+
+  test('what was put is there after a new open, what was deleted is not', async () => {
+    const records = await open();
+    await records.put({ id: 'sha256:aa', value: 1 });
+    await records.put({ id: 'bb', value: 2 });
+    await records.put({ id: 'bb', value: 3 });
+    await records.put({ id: 'cc', value: 4 });
+    await records.delete('cc');
+    await records.delete('never');
+    assert.deepEqual(readdirSync(join(root, 'things')).sort(), ['bb.json', 'sha256-aa.json']);
+    assert.deepEqual(
+      [...(await open()).all()].sort((a, b) => a.value - b.value),
+      [
+        { id: 'sha256:aa', value: 1 },
+        { id: 'bb', value: 3 },
+      ],
+    );
+  });
+
+  test('find takes an id or a prefix that only one has', async () => {
+    const records = await open();
+    for (const id of ['abc', 'abd', 'abcd']) await records.put({ id, value: 0 });
+    assert.equal(records.find('abc')?.id, 'abc');
+    assert.equal(records.find('abd')?.id, 'abd');
+    assert.equal(records.find('ab'), undefined);
+    assert.equal(records.find(''), undefined);
+    assert.equal(records.find('zz'), undefined);
+  });
+
+  test('bad files go to quarantine, temporary ones away; the rest is served', async () => {
+    const records = await open();
+    await records.put({ id: 'good', value: 1 });
+    const folder = join(root, 'things');
+    const bad = {
+      'half.json': '{"id":"half","val',
+      'other.json': '{"id":"else","value":1}',
+      'novalue.json': '{"id":"novalue"}',
+      'null.json': 'null',
+    };
+    for (const [name, text] of Object.entries(bad)) writeFileSync(join(folder, name), text);
+    writeFileSync(join(folder, '.good.json.1.2.tmp'), '{');
+    assert.deepEqual([...(await open()).all()], [{ id: 'good', value: 1 }]);
+    assert.deepEqual(readdirSync(folder), ['good.json']);
+    const kept = readdirSync(join(root, 'quarantine'));
+    assert.equal(kept.length, 4);
+    assert.equal(
+      readFileSync(join(root, 'quarantine', kept.find((name) => name.endsWith('half.json'))!), 'utf8'),
+      bad['half.json'],
+    );
+  });
+
+  test('listeners hear of each change with what was before', async () => {
+    const records = await open();
+    const heard: unknown[] = [];
+    const stop = records.listen((after, before) => heard.push([before?.value, after?.value]));
+    await records.put({ id: 'a', value: 1 });
+    await records.put({ id: 'a', value: 2 });
+    await records.delete('a');
+    stop();
+    await records.put({ id: 'a', value: 3 });
+    assert.deepEqual(heard, [
+      [undefined, 1],
+      [1, 2],
+      [2, undefined],
+    ]);
+  });
+});
