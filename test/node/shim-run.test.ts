@@ -186,7 +186,7 @@ test('shutdown refuses while a process runs, and kills it when forced', async (t
 
 test('a shim that is killed is noticed', async (t) => {
   const pod = await startPod(t);
-  const run = pod.shim.run(script('sleep 1009'));
+  const run = pod.shim.run(script('exec sleep 1009'));
   const rejected = assert.rejects(run, (error) => isFault(error, 'Unavailable'));
   await until(() => readFileSync(`/proc/${pod.shim.pid}/task/${pod.shim.pid}/children`, 'utf8') !== '');
   const [child] = readFileSync(`/proc/${pod.shim.pid}/task/${pod.shim.pid}/children`, 'utf8').trim().split(' ');

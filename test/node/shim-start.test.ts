@@ -1,7 +1,7 @@
 // Tracked processes made by real OCI runtimes: their logs, their ends, their terminals.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, symlinkSync } from 'node:fs';
 import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -339,6 +339,33 @@ test('a signal to all reaches the descendants', async (t) => {
   await until(() => !pids().some(alive));
   await assert.rejects(pod.shim.signal('none', 9), (error) => isFault(error, 'NotFound'));
   await assert.rejects(pod.shim.signal('c1', 65), (error) => isFault(error, 'InvalidArgument'));
+});
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ''; // closed meanwhile
+  }
+}
+
+test('a cgroup that is removed while its process lives is no longer watched', async (t) => {
+  const pod = await startPod(t);
+  const folder = `/sys/fs/cgroup/unified/shim-test-${process.pid}`;
+  mkdirSync(folder);
+  // cgroup.events announces its changes as memory.events does, on hosts where the memory controller is v1 too.
+  await pod.shim.start(startScript(pod, 'c1', leaving('exec sleep 1206'), { oomFile: join(folder, 'cgroup.events') }));
+  const { pid } = (await pod.shim.list()).processes[0]!;
+  await writeFile(join(folder, 'cgroup.procs'), `${pid}`);
+  await writeFile('/sys/fs/cgroup/unified/cgroup.procs', `${pid}`);
+  rmdirSync(folder);
+  const open = () => readdirSync(`/proc/${pod.shim.pid}/fd`).map((fd) => linkOf(`/proc/${pod.shim.pid}/fd/${fd}`));
+  await until(async () => {
+    await pod.shim.list(); // a removal is no event; the next turn of the loop sees it
+    return !open().some((link) => link.includes('cgroup.events'));
+  });
+  assert.equal(await pod.shim.signal('c1', 9), true);
+  assert.equal((await pod.exited('c1')).oomKilled, false);
 });
 
 test('a cgroup that is gone by then leaves the OOM question unanswered, not the exit', async (t) => {
