@@ -1,6 +1,6 @@
 // config.json as real OCI runtimes read it: the same specs run with crun and with runc.
 import assert from 'node:assert/strict';
-import { cpSync, linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
@@ -22,6 +22,7 @@ let serial = 0;
 
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'berth-oci-'));
+  chmodSync(folder, 0o711); // the root of a user namespace has to pass through
   const rootfs = join(folder, 'rootfs');
   for (const name of ['bin', 'etc', 'proc', 'sys', 'dev', 'tmp', 'run'])
     mkdirSync(join(rootfs, name), { recursive: true });
@@ -29,7 +30,10 @@ before(async () => {
   for (const name of applets) linkSync(join(rootfs, 'bin/busybox'), join(rootfs, 'bin', name));
   writeFileSync(join(rootfs, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n');
   writeFileSync(join(rootfs, 'etc/group'), 'root:x:0:\nextra:x:50000:app\n');
-  for (const name of ['hosts', 'hostname', 'resolv.conf']) writeFileSync(join(folder, name), `${name} of the pod\n`);
+  for (const name of ['hosts', 'hostname', 'resolv.conf']) {
+    writeFileSync(join(folder, name), `${name} of the pod\n`);
+    writeFileSync(join(rootfs, 'etc', name), ''); // a user namespace's root cannot make it here
+  }
   mkdirSync(join(folder, 'shm'));
   const probe = join(import.meta.dirname, 'oci-probe.c');
   await run(program('cc', 'build-essential'), [
@@ -306,5 +310,13 @@ for (const runtime of runtimes) {
       namespaces: podNamespaces,
     });
     for (const line of own.trim().split('\n')) assert.ok(!output.includes(line), line);
+  });
+
+  test(`${name}: a user namespace with the mappings asked for`, async () => {
+    const map = [{ hostId: 100_000, containerId: 0, length: 65_536 }];
+    const output = await runSpec(runtime, 'cat /proc/self/uid_map /proc/self/gid_map; id -u; grep -c . /proc/mounts', {
+      namespaces: { ...podNamespaces, user: { mode: 'pod', uids: map, gids: map } },
+    });
+    assert.match(output, /^ +0 +100000 +65536\n +0 +100000 +65536\n0\n\d+\n$/);
   });
 }
