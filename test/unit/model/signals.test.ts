@@ -49,6 +49,8 @@ for (const text of [
   'SIGRTMIN+31',
   'SIGRTMIN-1',
   'SIGRTMAX+1',
+  'SIGRTMAX-31',
+  'SIGRTMAX-60',
   '1e1',
   '0x9',
 ]) {
