@@ -21,7 +21,7 @@ const allowed: Record<string, readonly string[]> = {
   lifecycle: below.filter((name) => name !== 'api'),
   streaming: ['shim', 'state', 'model', 'base', 'sys'],
   stats: ['state', 'snapshot', 'model', 'base', 'sys'],
-  cri: ['api', 'lifecycle', 'oci', 'image', 'streaming', 'stats', 'state', 'model', 'base'],
+  cri: ['api', 'lifecycle', 'image', 'streaming', 'stats', 'state', 'model', 'base'],
   commands: ['cri', 'api', 'lifecycle', ...below],
 };
 /** Folders outside src/ that hold data shared by two sides. */

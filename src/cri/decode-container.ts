@@ -1,7 +1,7 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
 import type { ContainerConfig, ContainerSecurity, Device, Mount } from '../model/config.ts';
-import { signalFromCri } from '../oci/signals.ts';
+import { signalFromCri } from '../model/signals.ts';
 import { choice, line, optionalPath, required, requiredName, stringMap, text } from './check.ts';
 import {
   idMappings,

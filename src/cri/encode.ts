@@ -10,7 +10,7 @@ import type { Mount, NamespaceMode, Namespaces, Resources } from '../model/confi
 import type { Container } from '../model/container.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
-import { signalToCri } from '../oci/signals.ts';
+import { signalToCri } from '../model/signals.ts';
 
 /** CRI times are nanoseconds since the epoch; records hold milliseconds, with a fraction. 0 stays 0: "not yet". */
 export const nanoseconds = (ms: number): bigint => BigInt(Math.round(ms * 1000)) * 1000n;

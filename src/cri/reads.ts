@@ -86,7 +86,9 @@ export async function containerStatus(
 ): Promise<cri.ContainerStatusResponse> {
   const container = deps.containers.find(id('container_id', request.containerId));
   if (!container || !isListed(container)) throw notFound('container', request.containerId);
-  const info: Record<string, string> = request.verbose ? { info: JSON.stringify(await containerInfo(deps, container)) } : {};
+  const info: Record<string, string> = request.verbose
+    ? { info: JSON.stringify(await containerInfo(deps, container)) }
+    : {};
   return { status: encodeContainerStatus(container), info };
 }
 

@@ -69,7 +69,7 @@ async function settledProcess(deps: Deps, shim: Shim, id: ContainerId): Promise<
   for (;;) {
     const { processes } = await shim.list();
     const process = processes.find(({ key }) => key === id);
-    if (!process || process.pid !== 0 || process.exit) return process;
+    if (process?.pid !== 0 || process.exit) return process;
     if (performance.now() > end) throw new Fault('DeadlineExceeded', `The start of container ${id} does not end`);
     await delay(pollMs);
   }
