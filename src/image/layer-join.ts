@@ -1,5 +1,7 @@
 import { statSync } from 'node:fs';
-import { check, type Kind, Tree } from '../sys/tree.ts';
+import { check, Tree } from '../sys/tree.ts';
+import { Below, implyParents, isDirectory, parentOf } from './layer-below.ts';
+import { followLowerLinks } from './layer-relocate.ts';
 import type { LayerNotes } from './layer-writer.ts';
 import { badArchive } from './tar-header.ts';
 
@@ -20,10 +22,10 @@ export function joinLayer({ path, lowers, notes }: JoinJob): void {
   using stack = new DisposableStack();
   const own = stack.use(new Tree(path));
   const below = new Below(lowers.map((lower) => stack.use(new Tree(lower))));
-  const implied = [...notes.implied];
+  const { implied, whiteouts, links } = followLowerLinks(own, below, notes);
   const times = new DirectoryTimes(own);
-  for (const [name, existing] of notes.links) linkToLower(own, below, name, existing, implied, times);
-  for (const name of notes.whiteouts) {
+  for (const [name, existing] of links) linkToLower(own, below, name, existing, implied, times);
+  for (const name of whiteouts) {
     if (own.kind(name) !== 'whiteout') continue;
     if (below.find(name).kind !== 'none' && !hasOpaqueParent(own, name)) continue;
     times.keep(name);
@@ -36,9 +38,6 @@ export function joinLayer({ path, lowers, notes }: JoinJob): void {
     if (isDirectory(found.kind) && found.tree) own.copyAttributes(found.tree, name);
   }
 }
-
-const isDirectory = (kind: Kind): boolean => kind === 'directory' || kind === 'opaque';
-const parentOf = (name: string): string => name.slice(0, Math.max(name.lastIndexOf('/'), 0));
 
 function hasOpaqueParent(own: Tree, name: string): boolean {
   for (let folder = parentOf(name); folder !== ''; folder = parentOf(folder)) {
@@ -70,15 +69,6 @@ function linkToLower(
   check(own.link(existing, name), 'link', name);
 }
 
-function implyParents(own: Tree, name: string, implied: string[]): void {
-  for (let slash = name.indexOf('/'); slash >= 0; slash = name.indexOf('/', slash + 1)) {
-    const folder = name.slice(0, slash);
-    if (own.kind(folder) !== 'none') continue;
-    check(own.mkdir(folder), 'make directory', folder);
-    implied.push(folder);
-  }
-}
-
 /** Modification times of directories that a change inside would disturb. */
 class DirectoryTimes {
   readonly #own: Tree;
@@ -101,43 +91,5 @@ class DirectoryTimes {
       const seconds = (time - nanoseconds) / 1_000_000_000n;
       check(this.#own.setTimes(folder, Number(seconds), Number(nanoseconds)), 'set times', folder);
     }
-  }
-}
-
-type Found = { readonly kind: Kind; readonly tree: Tree | null };
-
-/** The layers below as overlayfs merges them, asked one name at a time. */
-class Below {
-  readonly #trees: readonly Tree[];
-  /** For a directory, the trees that contribute to it. */
-  readonly #directories = new Map<string, readonly Tree[]>();
-
-  constructor(trees: readonly Tree[]) {
-    this.#trees = trees;
-  }
-
-  find(name: string): Found {
-    if (name === '') return { kind: this.#trees.length > 0 ? 'directory' : 'none', tree: this.#trees[0] ?? null };
-    for (const tree of this.#treesOf(parentOf(name))) {
-      const kind = tree.kind(name);
-      if (kind === 'whiteout') break;
-      if (kind !== 'none') return { kind, tree };
-    }
-    return { kind: 'none', tree: null };
-  }
-
-  #treesOf(folder: string): readonly Tree[] {
-    if (folder === '') return this.#trees;
-    const known = this.#directories.get(folder);
-    if (known) return known;
-    const trees: Tree[] = [];
-    for (const tree of this.#treesOf(parentOf(folder))) {
-      const kind = tree.kind(folder);
-      if (kind === 'none') continue;
-      if (isDirectory(kind)) trees.push(tree);
-      if (kind !== 'directory') break;
-    }
-    this.#directories.set(folder, trees);
-    return trees;
   }
 }

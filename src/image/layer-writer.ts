@@ -231,14 +231,12 @@ export class LayerWriter implements TarSink, Disposable {
     return check(result, 'create', path);
   }
 
-  /** Makes the directories on the way to `path`, and `path` itself, where the layer has none; returns the last's own name. */
+  /** Makes the directories on the way to `path`, and `path` itself, where the layer has none; returns where that is. */
   #implyDirectory(path: string, hops = 0): string {
     if (hops > maxLinkHops) throw badArchive(`${JSON.stringify(path)} goes through too many symbolic links`);
-    for (let slash = path.indexOf('/'); ; slash = path.indexOf('/', slash + 1)) {
-      const prefix = slash < 0 ? path : path.slice(0, slash);
-      const own = this.#implyOne(prefix, hops);
-      if (slash < 0) return own;
-    }
+    let own = '';
+    for (const part of path.split('/')) own = this.#implyOne(own === '' ? part : `${own}/${part}`, hops);
+    return own;
   }
 
   #implyOne(path: string, hops: number): string {

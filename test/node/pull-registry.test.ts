@@ -190,6 +190,19 @@ test('docker.io by a mirror; its credentials are not shown to the mirror', async
   }
 });
 
+test('a mirror that asks for credentials gets none; the registry behind it does', async () => {
+  await using locked = await startRegistry({ htpasswd });
+  const basic = { authorization: `Basic ${Buffer.from('test:secret').toString('base64')}` };
+  await pushImage({ host: locked.host, repository: 'team/app', headers: basic }, 'v1', one);
+  await using mirror = await startProxy(locked.host);
+  await using store = await Store.open();
+  store.hosts('r.example', `server = "http://${locked.host}"\n[host."http://${mirror.host}"]\n`);
+  const auth = { ...empty, username: 'test', password: 'secret' };
+  assert.equal((await store.images.pull({ reference: 'r.example/team/app:v1', auth })).id, one.config.digest);
+  assert.ok(mirror.asked.length > 0);
+  for (const { headers } of mirror.asked) assert.equal(headers.authorization, undefined);
+});
+
 test('a mirror that is down, or lacks the image, is passed over; one without the capability is not asked', async () => {
   await using bare = await startRegistry();
   await using store = await Store.open();

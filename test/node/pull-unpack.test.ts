@@ -150,6 +150,14 @@ for (const { name, upper, unsaid = [] } of [
     name: 'names that lead out come back',
     upper: [file('../../outside', 'x'), file('/etc/../../up', 'y'), file('./etc/./dot', 'z')],
   },
+  { name: 'a file through a symbolic link of the layer below', upper: [file('lib/new', 'x')] },
+  { name: 'a file through an absolute symbolic link of the layer below', upper: [file('abs/new', 'x')] },
+  {
+    name: 'files and whiteouts through several links of the layer below',
+    upper: [file('lib/a', 'x'), file('abs/b', 'y'), file('lib/.wh.one'), file('usr/lib/c', 'z'), file('lib/sub/d', '')],
+    unsaid: ['usr/lib', 'usr/lib/sub'],
+  },
+  { name: 'a link through a link of the layer below', upper: [hardlink('lib/two', 'lib/one')], unsaid: ['usr/lib'] },
   {
     name: 'a file through a symbolic link of the same layer',
     upper: [dir('real'), symlink('way', 'real'), file('way/in', 'x')],
