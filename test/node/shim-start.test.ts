@@ -195,6 +195,23 @@ test('the exit file is there when the event comes, and a start under a taken key
   assert.equal((await pod.shim.list()).processes.length, 50);
 });
 
+test('all that was written before the exit is in the log when the event comes', async (t) => {
+  const pod = await startPod(t);
+  for (let i = 0; i < 10; i++) {
+    const key = `c${i}`;
+    const go = join(pod.dir, key);
+    const text = `until [ -e ${go} ]; do sleep 0.01; done; yes | head -c 60000`;
+    const { pid } = await pod.shim.start(startScript(pod, key, leaving(text)));
+    process.kill(pod.shim.pid, 'SIGSTOP'); // so that it finds the output and the exit at once
+    await writeFile(go, '');
+    await until(() => !alive(pid));
+    process.kill(pod.shim.pid, 'SIGCONT');
+    await pod.exited(key);
+    const log = readFileSync(join(pod.dir, `${key}.log`), 'latin1');
+    assert.equal(log.split('\n').length - 1, 30_000);
+  }
+});
+
 test('an OCI runtime that misbehaves is a failure that says how', async (t) => {
   const pod = await startPod(t);
   const cases: { text: string; says: RegExp }[] = [

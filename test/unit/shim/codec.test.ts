@@ -31,7 +31,10 @@ describe('golden frames', () => {
 describe('version skew', () => {
   test('what follows the last known field is ignored', () => {
     const longer = Buffer.concat([frameOf('signal').subarray(4), Buffer.from('ffffffff', 'hex')]);
-    assert.deepEqual(decode(longer), samples.find(({ name }) => name === 'signal'));
+    assert.deepEqual(
+      decode(longer),
+      samples.find(({ name }) => name === 'signal'),
+    );
   });
   test('fields that the frame ends before have their defaults', () => {
     const short = frameOf('sandbox').subarray(4, 10 + 4);
