@@ -1,6 +1,8 @@
 // A server in front of a real registry that can misbehave, and remembers what it was asked.
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { Certificate } from './certificate.ts';
 
 export type Asked = { readonly method: string; readonly url: string; readonly headers: IncomingHttpHeaders };
 /** Answers a request itself and returns true, or leaves it to the registry. */
@@ -19,15 +21,22 @@ export type Proxy = AsyncDisposable & {
   forward(incoming: IncomingMessage, outgoing: ServerResponse, edit?: (body: Buffer) => Buffer): Promise<void>;
 };
 
-/** Starts a proxy to the registry at `upstream` (or to none). */
-export async function startProxy(upstream: string, misbehave: Misbehave = () => false): Promise<Proxy> {
+/** Starts a proxy to the registry at `upstream`; with a certificate it speaks https. */
+export async function startProxy(
+  upstream: string,
+  misbehave: Misbehave = () => false,
+  tls: Certificate | null = null,
+): Promise<Proxy> {
   const asked: Asked[] = [];
-  const server = createServer((incoming, outgoing) => {
+  const answer = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     asked.push({ method: incoming.method ?? '', url: incoming.url ?? '', headers: incoming.headers });
     Promise.resolve(misbehave(incoming, outgoing, proxy))
       .then((done) => (done ? undefined : proxy.forward(incoming, outgoing)))
       .catch(() => outgoing.destroy());
-  });
+  };
+  const server = tls
+    ? createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: false }, answer)
+    : createServer(answer);
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
   });

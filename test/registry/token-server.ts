@@ -1,11 +1,8 @@
 // A token service as the distribution project specifies it, with a key of its own.
-import { execFileSync } from 'node:child_process';
 import { createPrivateKey, createSign, X509Certificate } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { makeCertificate } from './certificate.ts';
 
 export type TokenRequest = {
   readonly method: string;
@@ -23,26 +20,9 @@ const base64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).to
 
 /** Grants what is asked for to test:secret, and to the identity token `identity`; others get a token for nothing. */
 export async function startTokenServer(): Promise<TokenServer> {
-  const scratch = mkdtempSync(join(tmpdir(), 'berth-token-'));
-  const keyFile = join(scratch, 'key.pem');
-  const certificateFile = join(scratch, 'cert.pem');
-  const options = [
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-keyout',
-    keyFile,
-    '-out',
-    certificateFile,
-    '-subj',
-    '/CN=test',
-    '-days',
-    '2',
-  ];
-  execFileSync('/usr/bin/openssl', ['req', '-x509', ...options], { stdio: 'ignore' });
-  const key = createPrivateKey(readFileSync(keyFile));
-  const certificate = readFileSync(certificateFile, 'utf8');
-  rmSync(scratch, { recursive: true });
+  const made = makeCertificate();
+  const key = createPrivateKey(made.key);
+  const certificate = made.cert;
   const der = new X509Certificate(certificate).raw.toString('base64');
   const asked: TokenRequest[] = [];
   const settings = { realm: '', service: 'test-registry', issuer: 'test-issuer', certificate };

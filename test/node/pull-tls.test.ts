@@ -1,0 +1,127 @@
+// https: whom to trust, and what must not leave it.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { TLSSocket } from 'node:tls';
+import type { RegistryAuth } from '../../src/image/index.ts';
+import { type Certificate, makeCertificate } from '../registry/certificate.ts';
+import { image, layer, pushImage } from '../registry/images.ts';
+import { type Misbehave, startProxy } from '../registry/proxy.ts';
+import { type Registry, startRegistry } from '../registry/server.ts';
+import { Store } from '../registry/store.ts';
+import { file, tar } from '../registry/tar.ts';
+
+const built = image([layer(tar(file('a', 'x')))]);
+const auth: RegistryAuth = {
+  username: 'u',
+  password: 'p',
+  auth: '',
+  serverAddress: '',
+  identityToken: '',
+  registryToken: '',
+};
+const reference = 'r.example/app:v1';
+let registry: Registry;
+let certificate: Certificate;
+before(async () => {
+  certificate = makeCertificate();
+  registry = await startRegistry();
+  await pushImage({ host: registry.host, repository: 'app' }, 'v1', built);
+});
+after(() => registry[Symbol.asyncDispose]());
+
+/** A store that finds r.example at an https server of ours. */
+async function secured(options: string, misbehave?: Misbehave) {
+  const proxy = await startProxy(registry.host, misbehave, certificate);
+  const store = await Store.open();
+  store.hosts('r.example', `server = "https://${proxy.host}"\n${options}\n`);
+  writeFileSync(join(store.certsDir, 'r.example/ca.pem'), certificate.cert);
+  writeFileSync(join(store.certsDir, 'r.example/key.pem'), certificate.key);
+  const dispose = async () => {
+    await store[Symbol.asyncDispose]();
+    await proxy[Symbol.asyncDispose]();
+  };
+  return { proxy, store, [Symbol.asyncDispose]: dispose };
+}
+
+test('a certificate that nobody vouches for is refused, and no credentials are sent', async () => {
+  await using scene = await secured('');
+  await assert.rejects(scene.store.images.pull({ reference, auth }), {
+    kind: 'Unavailable',
+    message: /self-signed certificate/,
+  });
+  assert.deepEqual(scene.proxy.asked, []);
+});
+
+for (const options of ['ca = "ca.pem"', 'skip_verify = true']) {
+  test(`${options} makes it trusted, from the next pull on`, async () => {
+    await using scene = await secured('');
+    await assert.rejects(scene.store.pull(reference), { kind: 'Unavailable' });
+    scene.store.hosts('r.example', `server = "https://${scene.proxy.host}"\n${options}\n`);
+    assert.equal((await scene.store.pull(reference)).id, built.config.digest);
+  });
+}
+
+test('a client certificate is shown', async () => {
+  let shown = '';
+  await using scene = await secured('ca = "ca.pem"\nclient = [["ca.pem", "key.pem"]]', (incoming) => {
+    shown ||= String((incoming.socket as TLSSocket).getPeerCertificate().subject?.CN ?? '');
+    return false;
+  });
+  await scene.store.pull(reference);
+  assert.equal(shown, 'test');
+});
+
+test('a token service in plain http that an https registry names gets nothing', async () => {
+  await using service = await startProxy(registry.host);
+  await using scene = await secured('ca = "ca.pem"', (_, outgoing) => {
+    outgoing.writeHead(401, { 'www-authenticate': `Bearer realm="http://${service.host}/token",service="x"` }).end();
+    return true;
+  });
+  await assert.rejects(scene.store.images.pull({ reference, auth }), {
+    kind: 'FailedPrecondition',
+    message: /names the token service http:/,
+  });
+  assert.deepEqual(service.asked, []);
+});
+
+test('a redirect from https to http is refused', async () => {
+  await using elsewhere = await startProxy(registry.host);
+  await using scene = await secured('ca = "ca.pem"', (incoming, outgoing) => {
+    if (!incoming.url?.includes('/blobs/')) return false;
+    outgoing.writeHead(307, { location: `http://${elsewhere.host}${incoming.url}` }).end();
+    return true;
+  });
+  await assert.rejects(scene.store.images.pull({ reference, auth }), {
+    kind: 'FailedPrecondition',
+    message: /redirects from https: to http:/,
+  });
+  assert.deepEqual(elsewhere.asked, []);
+  assert.deepEqual(scene.store.leftovers(), []);
+});
+
+test('the token that an https realm gives is used, and the password goes there alone', async () => {
+  const used: (string | undefined)[] = [];
+  await using scene = await secured('skip_verify = true', (incoming, outgoing, self) => {
+    used.push(incoming.headers.authorization);
+    if (incoming.url?.startsWith('/token')) outgoing.end('{"token":"abc"}');
+    else if (!incoming.headers.authorization) {
+      outgoing.writeHead(401, { 'www-authenticate': `Bearer realm="https://${self.host}/token",service="x"` }).end();
+    } else return false;
+    return true;
+  });
+  await scene.store.images.pull({ reference, auth });
+  assert.deepEqual(used.slice(0, 3), [undefined, `Basic ${Buffer.from('u:p').toString('base64')}`, 'Bearer abc']);
+});
+
+for (const body of ['{}', 'no json', '{"token":"with\\nnewline"}', '{"token":5}']) {
+  test(`a token service that answers ${body} is refused`, async () => {
+    await using scene = await secured('ca = "ca.pem"', (incoming, outgoing, self) => {
+      if (incoming.url?.startsWith('/token')) outgoing.end(body);
+      else outgoing.writeHead(401, { 'www-authenticate': `Bearer realm="https://${self.host}/token"` }).end();
+      return true;
+    });
+    await assert.rejects(scene.store.pull(reference), { name: 'Fault' });
+  });
+}
