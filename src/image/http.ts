@@ -1,7 +1,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { Fault, messageOf } from '../base/fault.ts';
-import type { Endpoint } from './hosts.ts';
+import { type Endpoint, isLoopback } from './hosts.ts';
 
 export type Request = {
   readonly method?: 'GET' | 'HEAD' | 'POST';
@@ -93,10 +93,12 @@ export class HttpClient implements Disposable {
   }
 
   #agent(endpoint: Endpoint | null, url: URL): HttpAgent | HttpsAgent {
-    const key = `${endpoint?.base.href ?? ''} ${url.protocol}`;
+    const key = `${endpoint?.base.href ?? ''} ${url.protocol} ${isLoopback(url.hostname)}`;
     const existing = this.#agents.get(key);
     if (existing) return existing;
-    const options = { keepAlive: true, maxSockets: 16 };
+    // HTTPS_PROXY, HTTP_PROXY and NO_PROXY; what is on this host is reached directly whatever they say, as Go programs do.
+    const proxyEnv = isLoopback(url.hostname) ? {} : process.env;
+    const options = { keepAlive: true, maxSockets: 16, proxyEnv };
     const tls = endpoint?.tls;
     const agent =
       url.protocol === 'http:'

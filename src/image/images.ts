@@ -13,6 +13,7 @@ import type { RegistryAuth } from './auth.ts';
 import { chainIds } from './chain.ts';
 import { parseImageRecord } from './image-record.ts';
 import { LayerPool } from './layer-pool.ts';
+import { translateDiskError } from './layer-writer.ts';
 import { type LayerSource, Layers } from './layers.ts';
 import { isLoadLeftover, openSaved } from './load.ts';
 import { type Found, layersFrom, resolve } from './pull.ts';
@@ -118,7 +119,7 @@ export class Images {
     } catch (error) {
       lease[Symbol.dispose]();
       await this.#removeUnused(layers.toReversed(), new Set());
-      throw error;
+      throw translateDiskError(error);
     } finally {
       lease[Symbol.dispose]();
     }

@@ -318,5 +318,7 @@ function deviceOf(entry: Entry): { major: number; minor: number } {
 /** Errors of the host's disk as the caller should see them. */
 export function translateDiskError(error: unknown): unknown {
   if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')) return error;
-  return new Fault('ResourceExhausted', `Cannot unpack the layer: ${(error as Error).message}`, { cause: error });
+  return new Fault('ResourceExhausted', `The host has no room for the image: ${(error as Error).message}`, {
+    cause: error,
+  });
 }

@@ -1,10 +1,13 @@
 // Registries and networks that misbehave, callers that leave.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import type { RegistryAuth } from '../../src/image/index.ts';
+import { openImages, type RegistryAuth } from '../../src/image/index.ts';
+import { openSnapshots } from '../../src/snapshot/index.ts';
+import { mount, unmount } from '../../src/sys/mounts.ts';
 import { blob, image, layer, pushImage } from '../registry/images.ts';
 import { startProxy } from '../registry/proxy.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
@@ -295,3 +298,28 @@ test('a pull that takes longer than it may says so', async () => {
   });
   assert.deepEqual(store.leftovers(), []);
 });
+
+for (const { name, size, inodes } of [
+  { name: 'space', size: '1m', inodes: 1000 },
+  { name: 'inodes', size: '50m', inodes: 30 },
+]) {
+  test(`a disk without ${name} is ResourceExhausted, and what was written is gone`, async () => {
+    const many = image([...built.layers, layer(tar(...Array.from({ length: 60 }, (_, i) => file(`f${i}`, 'x'))))]);
+    await pushImage({ host: registry.host, repository: 'app' }, 'many', many);
+    const disk = mkdtempSync(join(tmpdir(), 'berth-small-'));
+    mount('tmpfs', disk, 'tmpfs', 0, `size=${size},nr_inodes=${inodes}`);
+    try {
+      const snapshots = await openSnapshots(join(disk, 'snapshots'));
+      const platform = { os: 'linux', architecture: 'amd64', variant: '' };
+      const images = await openImages({ dataDir: disk, certsDir: '/nonexistent', platform }, snapshots);
+      await assert.rejects(images.pull({ reference: `${registry.host}/app:many`, auth: null }), {
+        kind: 'ResourceExhausted',
+      });
+      await images.close();
+      assert.deepEqual([...readdirSync(join(disk, 'snapshots')), ...readdirSync(join(disk, 'images'))], []);
+    } finally {
+      unmount(disk);
+      rmdirSync(disk);
+    }
+  });
+}

@@ -235,3 +235,26 @@ test('what is not there is NotFound, and named', async () => {
   await assert.rejects(store.pull('Not A Name'), { kind: 'InvalidArgument' });
   assert.deepEqual(store.leftovers(), []);
 });
+
+test('proxy variables: a registry elsewhere is reached through the proxy, one on this host is not', async (t) => {
+  await pushImage({ host: registry.host, repository: 'proxied' }, 'v1', one);
+  await using proxy = await startProxy(registry.host, (incoming) => {
+    incoming.url = incoming.url?.replace(/^http:\/\/[^/]+/, '');
+    return false;
+  });
+  await using store = await Store.open();
+  store.hosts('r.example', 'server = "http://r.example"\n');
+  const before_ = { ...process.env };
+  t.after(() => {
+    process.env = before_;
+  });
+  process.env.HTTP_PROXY = process.env.http_proxy = `http://${proxy.host}`;
+  delete process.env.NO_PROXY;
+  delete process.env.no_proxy;
+  assert.equal((await store.pull('r.example/proxied:v1')).id, one.config.digest);
+  assert.ok(proxy.asked.length >= 3);
+  for (const { url } of proxy.asked) assert.match(url, /^http:\/\/r\.example\/v2\//);
+  const count = proxy.asked.length;
+  await store.pull(`${registry.host}/proxied:v1`);
+  assert.equal(proxy.asked.length, count);
+});
