@@ -80,15 +80,19 @@ static void scan(struct table *table) {
 }
 
 static bool belongs(const struct table *table, const struct member *member) {
+  pid_t own = getsid(0);
   for (size_t i = 0; i < table->count; i++) {
     const struct member *other = &table->members[i];
-    /* A session counts once its leader does: the root's own may be that of somebody above it. */
-    if (other->in && (member->parent == other->pid || member->session == other->pid)) return true;
+    if (!other->in) continue;
+    /* Every command gets a session of its own, so one that a member is in belongs to the command, whether its leader
+       still lives (crun's does not) or not. The shim's own is never such a one. */
+    if (member->parent == other->pid) return true;
+    if (member->session == other->session && member->session > 0 && member->session != own) return true;
   }
   return false;
 }
 
-/* Marks the root and everything that descends from it or is in a session that one of them leads. */
+/* Marks the root and everything that descends from it or is in a session that one of them is in. */
 static void close_over(struct table *table, pid_t root) {
   for (bool grew = true; grew;) {
     grew = false;

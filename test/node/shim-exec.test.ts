@@ -68,10 +68,10 @@ for (const runtime of Object.keys(ociRuntimes) as RuntimeName[]) {
       const pod = await startPod(t);
       const bundle = await makeBundle(pod, runtime, ['/bin/sh', '-c', 'sleep 1302']);
       await bundle.up();
-      const text = 'sleep 1303 & sh -c "trap : TERM; sleep 1304; sleep 1305" & echo said; sleep 1306';
+      const text = '(sleep 1313 &) ; sleep 1303 & sh -c "trap : TERM; sleep 1304; sleep 1305" & echo said; sleep 1306';
       const result = await pod.shim.exec(execIn(bundle, ['/bin/sh', '-c', text], { deadlineMs: 500 }));
       assert.deepEqual([result.timedOut, result.signal, result.stdout.toString()], [true, 9, 'said\n']);
-      await until(() => ['1303', '1304', '1305', '1306'].flatMap(running).length === 0);
+      await until(() => ['1303', '1304', '1305', '1306', '1313'].flatMap(running).length === 0);
       assert.equal(running('1302').length > 0, true);
     });
   });
