@@ -87,7 +87,8 @@ export class Images {
     using _ = repository;
     const tag = reference.digest ? null : tagOf(reference);
     const names = { tags: tag ? [tag] : [], digests: [byDigest(reference, found.target)] };
-    return this.#keep(found, layersFrom(repository, found), names, signal);
+    // Awaited here: the repository's connections are needed until the last layer is there.
+    return await this.#keep(found, layersFrom(repository, found), names, signal);
   }
 
   /** Makes the layers exist and records the image; the names are taken from whichever image had them. */

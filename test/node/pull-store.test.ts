@@ -1,6 +1,6 @@
 // What the store remembers, forgets and frees.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type BuiltImage, image, layer, pushImage } from '../registry/images.ts';
@@ -157,4 +157,31 @@ test('size is that of the unpacked files and documents, and fsInfo is what du sa
   assert.equal(bytes, 4096 * 3 + 8192 + 4096);
   await store.images.remove(pulled.id, notUsed);
   assert.equal((await store.images.fsInfo()).inodes, 0);
+});
+
+/** Connections and files that this process has open, by kind. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+/g, 'N')];
+    } catch {
+      return []; // the listing's own descriptor
+    }
+  });
+}
+
+test('pulls, failed ones too, leave no connection and no file open', async () => {
+  await using store = await Store.open();
+  const name = await pushed({ v1: first });
+  const round = async () => {
+    const { id } = await store.pull(`${name}:v1`);
+    await store.images.remove(id, notUsed);
+    await assert.rejects(store.pull(`${name}:none`), { kind: 'NotFound' });
+    await store.images.idle();
+  };
+  await round();
+  await round();
+  const before_ = openFiles().length;
+  for (let i = 0; i < 10; i++) await round();
+  assert.ok(openFiles().length < before_ + 5, openFiles().join(' '));
 });
