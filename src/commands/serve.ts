@@ -11,6 +11,7 @@ import { Creations } from '../lifecycle/creations.ts';
 import { type Deps, RunPaths } from '../lifecycle/deps.ts';
 import { onExit, podDown } from '../lifecycle/exits.ts';
 import { OciRuntimes } from '../lifecycle/oci-runtimes.ts';
+import { podCgroup } from '../lifecycle/pod-cgroups.ts';
 import { onShimLost, recover } from '../lifecycle/recover.ts';
 import { Shims } from '../lifecycle/shims.ts';
 import type { Container } from '../model/container.ts';
@@ -19,6 +20,7 @@ import type { Pod } from '../model/pod.ts';
 import { Network } from '../network/index.ts';
 import { openSnapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
+import { Stats } from '../stats/index.ts';
 import { createCgroup } from '../sys/cgroups.ts';
 import { gatherHostFacts } from '../sys/host.ts';
 
@@ -31,7 +33,11 @@ export async function serveForEver(settings: Settings): Promise<void> {
   process.umask(0o077);
   const deps = await openDeps(settings);
   await recover(deps);
-  const server = await listen(deps, settings.socket);
+  const stats = new Stats({ ...deps, podCgroup: (pod) => podCgroup(deps, pod) });
+  const server = await listen(
+    { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint },
+    settings.socket,
+  );
   const tookMs = Math.round(performance.now() - begin);
   log.info(
     { socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },

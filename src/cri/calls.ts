@@ -1,48 +1,75 @@
-import type { ServerUnaryCall, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { once } from 'node:events';
+import type {
+  Metadata,
+  ServerUnaryCall,
+  ServerWritableStream,
+  sendUnaryData,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { Fault } from '../base/fault.ts';
 import { statusOf } from './status.ts';
 
 /** What a handler knows of its call. `signal` aborts with Cancelled when the client goes or its deadline passes. */
-export type Call = { readonly signal: AbortSignal };
+export type Call = { readonly signal: AbortSignal; readonly metadata: Metadata };
 
 /** One unary CRI call: takes the decoded message, returns the answer or throws. */
 export type Handler<Request, Response> = (request: Request, call: Call) => Response | Promise<Response>;
 
+/** One server-streaming call: yields answers until it ends, throws, or `call.signal` aborts. */
+export type Stream<Request, Response> = (request: Request, call: Call) => AsyncIterable<Response>;
+
 // biome-ignore lint/suspicious/noExplicitAny: the generated service definition fixes each call's types
 export type Handlers = Readonly<Record<string, Handler<any, any>>>;
+// biome-ignore lint/suspicious/noExplicitAny: as above
+export type Streams = Readonly<Record<string, Stream<any, any>>>;
 
 /** The shape of a generated service definition that is needed here. */
 type Service = Readonly<Record<string, { readonly path: string; readonly responseStream: boolean }>>;
 
-/** Every call of `service`: those in `handlers`, and UNIMPLEMENTED for the rest. */
-export function serve(service: Service, handlers: Handlers): UntypedServiceImplementation {
-  const names = Object.keys(service);
-  for (const name of Object.keys(handlers)) {
-    if (!names.includes(name)) throw new Error(`${name} is not a call of this service`);
+/** Every call of `service`: those in `handlers` and `streams`, and UNIMPLEMENTED for the rest. */
+export function serve(service: Service, handlers: Handlers, streams: Streams = {}): UntypedServiceImplementation {
+  for (const name of [...Object.keys(handlers), ...Object.keys(streams)]) {
+    if (!service[name]) throw new Error(`${name} is not a call of this service`);
   }
-  return Object.fromEntries(names.map((name) => [name, unary(service[name]!.path, handlers[name])]));
+  const calls = Object.entries(service).map(([name, { path, responseStream }]) => {
+    const method = path.slice(path.lastIndexOf('/') + 1);
+    return [name, responseStream ? streaming(method, streams[name]) : unary(method, handlers[name])];
+  });
+  return Object.fromEntries(calls);
 }
 
-function unary(path: string, handler: Handler<unknown, unknown> = unimplemented(path)) {
-  const method = path.slice(path.lastIndexOf('/') + 1);
-  return async (call: ServerUnaryCall<unknown, unknown>, callback?: sendUnaryData<unknown>) => {
-    const left = new AbortController();
-    call.on('cancelled', () => left.abort(new Fault('Cancelled', `${method}: the client left`)));
-    const fail = (error: unknown) => {
-      const status = statusOf(error, method);
-      if (callback) callback(status);
-      else call.emit('error', status); // a streaming call has no callback
-    };
+function leaving(call: { on(event: 'cancelled', listener: () => void): unknown }, method: string): AbortSignal {
+  const left = new AbortController();
+  call.on('cancelled', () => left.abort(new Fault('Cancelled', `${method}: the client left`)));
+  return left.signal;
+}
+
+function unary(method: string, handler: Handler<unknown, unknown> = () => unimplemented(method)) {
+  return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
+    const signal = leaving(call, method);
     try {
-      const response = await handler(call.request, { signal: left.signal });
-      callback?.(null, response);
+      callback(null, await handler(call.request, { signal, metadata: call.metadata }));
     } catch (error) {
-      fail(error);
+      callback(statusOf(error, method));
     }
   };
 }
 
-const unimplemented = (path: string) => () => {
-  const method = path.slice(path.lastIndexOf('/') + 1);
+function streaming(method: string, handler: Stream<unknown, unknown> = () => unimplemented(method)) {
+  return async (call: ServerWritableStream<unknown, unknown>) => {
+    const signal = leaving(call, method);
+    try {
+      for await (const answer of handler(call.request, { signal, metadata: call.metadata })) {
+        if (signal.aborted) return;
+        if (!call.write(answer)) await once(call, 'drain', { signal }); // a slow reader slows the source down
+      }
+      call.end();
+    } catch (error) {
+      if (!signal.aborted) call.emit('error', statusOf(error, method));
+    }
+  };
+}
+
+function unimplemented(method: string): never {
   throw new Fault('Unimplemented', `Berth does not serve ${method} yet`);
-};
+}

@@ -9,18 +9,14 @@ import { encodeImage, nanoseconds } from './encode.ts';
 
 /** Every call of ImageService that is served. */
 export function imageHandlers(deps: Deps) {
-  const encode = (image: Image) => encodeImage(image, isPinned(deps, image));
   return {
-    listImages: (request: cri.ListImagesRequest): cri.ListImagesResponse => {
-      const wanted = request.filter?.image?.image ?? '';
-      if (wanted === '') return { images: deps.images.list().map(encode) };
-      const found = deps.images.find(line('filter.image.image', wanted));
-      return { images: found ? [encode(found)] : [] };
-    },
+    listImages: (request: cri.ListImagesRequest): cri.ListImagesResponse => ({
+      images: imagesMatching(deps, request.filter),
+    }),
     imageStatus: (request: cri.ImageStatusRequest): cri.ImageStatusResponse => {
       const found = deps.images.find(imageName(request.image));
       if (!found) return { image: undefined, info: {} };
-      return { image: encode(found), info: request.verbose ? { info: JSON.stringify(imageInfo(found)) } : {} };
+      return { image: encode(deps, found), info: request.verbose ? { info: JSON.stringify(imageInfo(found)) } : {} };
     },
     pullImage: async (request: cri.PullImageRequest, { signal }: Call): Promise<cri.PullImageResponse> => {
       const image = await deps.images.pull({ reference: imageName(request.image), auth: auth(request.auth) }, signal);
@@ -32,6 +28,16 @@ export function imageHandlers(deps: Deps) {
     },
     imageFsInfo: () => fsInfo(deps),
   } satisfies Handlers;
+}
+
+const encode = (deps: Deps, image: Image): cri.Image => encodeImage(image, isPinned(deps, image));
+
+/** Every image, or the one that the filter names. */
+export function imagesMatching(deps: Deps, filter: cri.ImageFilter | undefined): cri.Image[] {
+  const wanted = line('filter.image.image', filter?.image?.image ?? '');
+  if (wanted === '') return deps.images.list().map((image) => encode(deps, image));
+  const found = deps.images.find(wanted);
+  return found ? [encode(deps, found)] : [];
 }
 
 function imageName(spec: cri.ImageSpec | undefined): string {

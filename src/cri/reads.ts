@@ -18,8 +18,11 @@ import {
 const podStates = { 0: 'ready', 1: 'notReady' } as const;
 const knownContainerStates = { 0: 0, 1: 1, 2: 2, 3: 3 } as const;
 
-const hasLabels = (labels: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>): boolean =>
-  Object.entries(wanted).every(([key, value]) => labels[key] === value);
+/** True if every wanted label has its value. */
+export const hasLabels = (
+  labels: Readonly<Record<string, string>>,
+  wanted: Readonly<Record<string, string>>,
+): boolean => Object.entries(wanted).every(([key, value]) => labels[key] === value);
 
 /** Being made: no client knows its id yet. */
 const isListed = ({ state }: { readonly state: { readonly phase: string } }): boolean => state.phase !== 'creating';

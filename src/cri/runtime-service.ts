@@ -9,9 +9,10 @@ import { runPod } from '../lifecycle/run-pod.ts';
 import { startContainer } from '../lifecycle/start-container.ts';
 import { stopContainer } from '../lifecycle/stop-container.ts';
 import { removePod, stopPod } from '../lifecycle/stop-pod.ts';
+import { updateContainerResources, updatePodResources } from '../lifecycle/update-resources.ts';
 import type { Call, Handlers } from './calls.ts';
-import { id, integer, line } from './check.ts';
-import { texts } from './decode-common.ts';
+import { id, integer, line, required } from './check.ts';
+import { resources, texts } from './decode-common.ts';
 import { decodeContainerConfig } from './decode-container.ts';
 import { decodePodConfig } from './decode-pod.ts';
 import { containerStatus, listContainers, listPods, podStatus } from './reads.ts';
@@ -83,6 +84,14 @@ function podHandlers(deps: Deps) {
       await removePod(deps, id('pod_sandbox_id', request.podSandboxId));
       return {};
     },
+    updatePodSandboxResources: async (
+      request: cri.UpdatePodSandboxResourcesRequest,
+    ): Promise<cri.UpdatePodSandboxResourcesResponse> => {
+      const overhead = request.overhead ? resources('overhead', request.overhead) : null;
+      const own = request.resources ? resources('resources', request.resources) : null;
+      await updatePodResources(deps, id('pod_sandbox_id', request.podSandboxId), overhead, own);
+      return {};
+    },
     podSandboxStatus: (request: cri.PodSandboxStatusRequest) => podStatus(deps, request),
     listPodSandbox: (request: cri.ListPodSandboxRequest) => ({ items: listPods(deps, request.filter) }),
   };
@@ -116,6 +125,13 @@ function containerHandlers(deps: Deps) {
     containerStatus: (request: cri.ContainerStatusRequest) => containerStatus(deps, request),
     reopenContainerLog: async (request: cri.ReopenContainerLogRequest): Promise<cri.ReopenContainerLogResponse> => {
       await reopenLog(deps, id('container_id', request.containerId));
+      return {};
+    },
+    updateContainerResources: async (
+      request: cri.UpdateContainerResourcesRequest,
+    ): Promise<cri.UpdateContainerResourcesResponse> => {
+      const containerId = id('container_id', request.containerId);
+      await updateContainerResources(deps, containerId, resources('linux', required('linux', request.linux)));
       return {};
     },
     execSync: async (request: cri.ExecSyncRequest, { signal }: Call): Promise<cri.ExecSyncResponse> => {

@@ -4,12 +4,14 @@ import { dirname } from 'node:path';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { AdminService } from '../api/berth/v1/admin.ts';
 import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cri.ts';
-import { Fault } from '../base/fault.ts';
-import type { Deps } from '../lifecycle/deps.ts';
+import { Fault, invalidArgument } from '../base/fault.ts';
 import { adminHandlers } from './admin-service.ts';
-import { serve } from './calls.ts';
+import { type Call, serve } from './calls.ts';
+import { ContainerEvents, sinceHeader } from './events.ts';
 import { imageHandlers } from './image-service.ts';
 import { runtimeHandlers } from './runtime-service.ts';
+import { type StatsDeps, statsHandlers, statsStreams } from './stats-service.ts';
+import { imageStreams, listStreams } from './stream-lists.ts';
 
 /** As kubelet's own client: the largest request or answer. */
 const maxMessage = 16 * 1024 * 1024;
@@ -21,13 +23,20 @@ export type CriServer = {
 };
 
 /** Serves CRI on a unix socket, mode 0660. @throws Fault FailedPrecondition if another daemon answers there. */
-export async function listen(deps: Deps, socket: string): Promise<CriServer> {
+export async function listen(deps: StatsDeps, socket: string): Promise<CriServer> {
   const server = new Server({
     'grpc.max_receive_message_length': maxMessage,
     'grpc.max_send_message_length': maxAnswer,
   });
-  server.addService(RuntimeServiceService, serve(RuntimeServiceService, runtimeHandlers(deps)));
-  server.addService(ImageServiceService, serve(ImageServiceService, imageHandlers(deps)));
+  const events = new ContainerEvents(deps);
+  const runtimeStreams = {
+    ...listStreams(deps),
+    ...statsStreams(deps),
+    getContainerEvents: (_: unknown, call: Call) => events.subscribe(call, since(call)),
+  };
+  const runtime = { ...runtimeHandlers(deps), ...statsHandlers(deps) };
+  server.addService(RuntimeServiceService, serve(RuntimeServiceService, runtime, runtimeStreams));
+  server.addService(ImageServiceService, serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)));
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
   mkdirSync(dirname(socket), { recursive: true, mode: 0o711 });
   await removeStaleSocket(socket);
@@ -37,6 +46,15 @@ export async function listen(deps: Deps, socket: string): Promise<CriServer> {
   });
   chmodSync(socket, 0o660);
   return { close: (ms) => close(server, ms) };
+}
+
+/** @throws Fault InvalidArgument for a header that is no number. */
+function since({ metadata }: Call): bigint | undefined {
+  const [text] = metadata.get(sinceHeader);
+  if (text === undefined) return undefined;
+  if (!/^\d{1,19}$/.test(String(text)))
+    throw invalidArgument(`${sinceHeader}: ${JSON.stringify(text)} is no time in nanoseconds`);
+  return BigInt(String(text));
 }
 
 /** A socket that nobody listens on is what a crash left. */

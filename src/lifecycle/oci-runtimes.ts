@@ -34,6 +34,11 @@ export class OciRuntime {
     return [this.path, ...this.#global, 'exec', '--detach', '--pid-file', pidFile, '--process', processFile, id];
   }
 
+  /** `file` holds an OCI LinuxResources. */
+  update(id: string, file: string): string[] {
+    return [this.path, ...this.#global, 'update', '--resources', file, id];
+  }
+
   delete(id: string): string[] {
     return [this.path, ...this.#global, 'delete', '--force', id];
   }

@@ -1,0 +1,108 @@
+import type * as cri from '../api/runtime/v1/cri.ts';
+import type { CgroupUsage, ContainerFigures, InterfaceUsage, PodFigures, Psi } from '../stats/index.ts';
+import { nanoseconds } from './encode.ts';
+
+const value = (number: number): cri.UInt64Value => ({ value: BigInt(Math.max(Math.round(number), 0)) });
+
+/** Pressure totals are nanoseconds in CRI, microseconds in the kernel. */
+function psi(given: Psi | null): cri.PsiStats | undefined {
+  if (!given) return undefined;
+  const data = ({ avg10, avg60, avg300, total }: Psi['some']): cri.PsiData => ({
+    Total: BigInt(total) * 1000n,
+    Avg10: avg10,
+    Avg60: avg60,
+    Avg300: avg300,
+  });
+  return { Full: data(given.full), Some: data(given.some) };
+}
+
+const cpu = ({ cpu: used }: CgroupUsage, rate: number, timestamp: bigint): cri.CpuUsage | undefined =>
+  used
+    ? { timestamp, usageCoreNanoSeconds: value(used.total), usageNanoCores: value(rate), psi: psi(used.psi) }
+    : undefined;
+
+const memory = ({ memory: used }: CgroupUsage, timestamp: bigint): cri.MemoryUsage | undefined =>
+  used
+    ? {
+        timestamp,
+        workingSetBytes: value(used.workingSet),
+        availableBytes: value(used.available),
+        usageBytes: value(used.usage),
+        rssBytes: value(used.rss),
+        pageFaults: value(used.pageFaults),
+        majorPageFaults: value(used.majorPageFaults),
+        psi: psi(used.psi),
+      }
+    : undefined;
+
+const swap = ({ memory: used }: CgroupUsage, timestamp: bigint): cri.SwapUsage | undefined =>
+  used?.swap
+    ? { timestamp, swapAvailableBytes: value(used.swap.available), swapUsageBytes: value(used.swap.usage) }
+    : undefined;
+
+const io = ({ io: used }: CgroupUsage, timestamp: bigint): cri.IoUsage | undefined =>
+  used?.psi ? { timestamp, psi: psi(used.psi) } : undefined;
+
+/** `mountpoint`: of the file system that holds the writable layers. */
+export function encodeContainerStats(figures: ContainerFigures, mountpoint: string): cri.ContainerStats {
+  const { container, usage, layer } = figures;
+  const timestamp = nanoseconds(figures.at);
+  return {
+    attributes: {
+      id: container.id,
+      metadata: { ...container.config.metadata },
+      labels: { ...container.config.labels },
+      annotations: { ...container.config.annotations },
+    },
+    cpu: cpu(usage, figures.cpuRate, timestamp),
+    memory: memory(usage, timestamp),
+    writableLayer: layer
+      ? {
+          timestamp: nanoseconds(layer.at),
+          fsId: { mountpoint },
+          usedBytes: value(layer.bytes),
+          inodesUsed: value(layer.inodes),
+        }
+      : undefined,
+    swap: swap(usage, timestamp),
+    io: io(usage, timestamp),
+  };
+}
+
+const interfaceUsage = (used: InterfaceUsage): cri.NetworkInterfaceUsage => ({
+  name: used.name,
+  rxBytes: value(used.rxBytes),
+  rxErrors: value(used.rxErrors),
+  txBytes: value(used.txBytes),
+  txErrors: value(used.txErrors),
+});
+
+/** The pod's own interface, which CNI calls eth0. */
+const defaultInterface = 'eth0';
+
+export function encodePodStats(figures: PodFigures, mountpoint: string): cri.PodSandboxStats {
+  const { pod, usage, interfaces } = figures;
+  const timestamp = nanoseconds(figures.at);
+  const main = interfaces.find(({ name }) => name === defaultInterface);
+  return {
+    attributes: {
+      id: pod.id,
+      metadata: { ...pod.config.metadata },
+      labels: { ...pod.config.labels },
+      annotations: { ...pod.config.annotations },
+    },
+    linux: {
+      cpu: cpu(usage, figures.cpuRate, timestamp),
+      memory: memory(usage, timestamp),
+      network: {
+        timestamp,
+        defaultInterface: main && interfaceUsage(main),
+        interfaces: interfaces.filter((one) => one !== main).map(interfaceUsage),
+      },
+      process: { timestamp, processCount: value(usage.processes ?? 0) },
+      containers: figures.containers.map((one) => encodeContainerStats(one, mountpoint)),
+      io: io(usage, timestamp),
+    },
+    windows: undefined,
+  };
+}

@@ -1,0 +1,99 @@
+import { readFile, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText } from '../base/command.ts';
+import { Fault, failedPrecondition, messageOf, notFound } from '../base/fault.ts';
+import { replaceFile } from '../base/replace-file.ts';
+import type { Resources } from '../model/config.ts';
+import type { Container } from '../model/container.ts';
+import { buildResources } from '../oci/index.ts';
+import { type Deps, runPaths } from './deps.ts';
+import { ociRuntimeEnv } from './oci-runtimes.ts';
+
+/**
+ * Changes the limits of a created or running container; what the request leaves at 0 or empty stays as it is. If the
+ * OCI runtime refuses a part, the old limits are put back. @throws Fault NotFound, FailedPrecondition, Internal.
+ */
+export async function updateContainerResources(deps: Deps, id: string, wanted: Resources): Promise<void> {
+  const found = deps.containers.find(id);
+  if (!found) throw notFound('container', id);
+  using _ = await deps.locks.hold(found.id);
+  const container = deps.containers.get(found.id);
+  if (!container) throw notFound('container', id);
+  const resources = merged(container.config.resources, wanted);
+  const { phase } = container.state;
+  if (phase === 'created') await rewriteSpec(deps, container, resources);
+  else if (phase === 'running') await updateProcess(deps, container, resources);
+  else
+    throw failedPrecondition(
+      `Container ${container.id} is ${phase}: only a created or running one has limits to change`,
+    );
+  await deps.containers.put({ ...container, config: { ...container.config, resources } });
+}
+
+/** 0 and empty mean "not set" on the wire, so they cannot take a limit away. */
+function merged(old: Resources, wanted: Resources): Resources {
+  const set = Object.entries(wanted).filter(([, value]) => value !== 0 && value !== '' && !isEmpty(value));
+  return { ...old, ...Object.fromEntries(set), unified: { ...old.unified, ...wanted.unified } };
+}
+
+const isEmpty = (value: unknown): boolean => Array.isArray(value) && value.length === 0;
+
+async function rewriteSpec(deps: Deps, { id, podId }: Container, resources: Resources): Promise<void> {
+  const file = join(runPaths(deps).bundle(podId, id), 'config.json');
+  const spec = JSON.parse(await readFile(file, 'utf8'));
+  const devices = spec.linux.resources?.devices;
+  spec.linux.resources = { ...buildResources(resources, deps.host), ...(devices && { devices }) };
+  await replaceFile(file, JSON.stringify(spec));
+}
+
+async function updateProcess(deps: Deps, container: Container, resources: Resources): Promise<void> {
+  try {
+    await runUpdate(deps, container, resources);
+  } catch (error) {
+    const back = await runUpdate(deps, container, container.config.resources).catch((failure: unknown) =>
+      messageOf(failure),
+    );
+    if (back === undefined) throw error;
+    throw new Fault('Internal', `${messageOf(error)}; and the old limits could not be put back: ${back}`, {
+      cause: error,
+    });
+  }
+}
+
+async function runUpdate(deps: Deps, { id, podId }: Container, resources: Resources): Promise<undefined> {
+  const runtime = deps.ociRuntimes.get(deps.pods.get(podId)?.handler ?? '');
+  const file = join(runPaths(deps).bundle(podId, id), 'update.json');
+  const shim = await deps.shims.ensure(podId);
+  const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
+  await writeFile(file, JSON.stringify(buildResources(resources, deps.host)), { mode: 0o600 });
+  try {
+    const result = await shim.run({ argv: runtime.update(id, file), env: ociRuntimeEnv, cwd: '/', deadlineMs });
+    if (result.timedOut)
+      throw new Fault('DeadlineExceeded', `${runtime.path} update did not finish in ${deadlineMs} ms`);
+    if (result.code === 0) return;
+    const reason = errorText(Buffer.concat([result.stdout, result.stderr])) || `exit code ${result.code}`;
+    throw new Fault('Internal', `Cannot change the limits of container ${id}: ${runtime.name}: ${reason}`);
+  } finally {
+    await unlink(file);
+  }
+}
+
+/** Keeps what kubelet says of the pod as a whole; kubelet itself writes the pod's cgroup. */
+export async function updatePodResources(
+  deps: Deps,
+  id: string,
+  overhead: Resources | null,
+  resources: Resources | null,
+): Promise<void> {
+  const found = deps.pods.find(id);
+  if (!found) throw notFound('pod', id);
+  using _ = await deps.locks.hold(found.id);
+  const pod = deps.pods.get(found.id);
+  if (!pod) throw notFound('pod', id);
+  const config = {
+    ...pod.config,
+    overhead: overhead ?? pod.config.overhead,
+    resources: resources ?? pod.config.resources,
+  };
+  await deps.pods.put({ ...pod, config });
+}

@@ -1,0 +1,37 @@
+import type { Snapshots } from '../snapshot/index.ts';
+
+export type Usage = { readonly bytes: number; readonly inodes: number; readonly at: number };
+
+/** As the peers: walking a writable layer costs a stat per file, so it is done at most this often. */
+const freshMs = 10_000;
+
+/** Sizes of writable layers, walked on a thread when somebody asks and the last walk is old. */
+export class LayerUsages {
+  readonly #snapshots: Snapshots;
+  readonly #known = new Map<string, Promise<Usage>>();
+  readonly #madeAt = new Map<string, number>();
+
+  constructor(snapshots: Snapshots) {
+    this.#snapshots = snapshots;
+  }
+
+  /** Null for a layer that is gone. */
+  async of(key: string, now: number): Promise<Usage | null> {
+    if (!this.#snapshots.get(key)) return null;
+    const known = this.#known.get(key);
+    if (known && now - (this.#madeAt.get(key) ?? 0) < freshMs) return known;
+    const walk = this.#snapshots.usage(key).then((usage) => ({ ...usage, at: now }));
+    this.#known.set(key, walk);
+    this.#madeAt.set(key, now);
+    walk.catch(() => this.#known.delete(key));
+    return walk;
+  }
+
+  keep(keys: ReadonlySet<string>): void {
+    for (const key of this.#known.keys()) {
+      if (keys.has(key)) continue;
+      this.#known.delete(key);
+      this.#madeAt.delete(key);
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs';
+import { isErrno } from '../base/fault.ts';
+
+/** A cgroup or proc file's text, or null when it is not there: the controller lacks it or the cgroup is gone. */
+export function readText(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    // ENODEV: the cgroup was removed meanwhile; EOPNOTSUPP: pressure without CONFIG_PSI_DEFAULT; EINVAL: an offline device
+    if (isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP', 'ENOTDIR', 'ESRCH', 'EINVAL')) return null;
+    throw error;
+  }
+}
+
+/** A file with one number in it, or null; `max` is Infinity. */
+export function readNumber(path: string): number | null {
+  const text = readText(path)?.trim();
+  if (text === undefined || text === '') return null;
+  return text === 'max' ? Number.POSITIVE_INFINITY : Number(text);
+}
+
+/** A file of `key value` lines; absent keys read as 0. */
+export function readTable(path: string): ReadonlyMap<string, number> | null {
+  const text = readText(path);
+  return text === null ? null : parseTable(text);
+}
+
+export function parseTable(text: string): ReadonlyMap<string, number> {
+  const lines = text.split('\n').flatMap((line) => {
+    const space = line.indexOf(' ');
+    return space < 0 ? [] : [[line.slice(0, space), Number(line.slice(space + 1))] as const];
+  });
+  return new Map(lines);
+}
