@@ -46,6 +46,7 @@ export async function serveForEver(settings: Settings): Promise<void> {
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
   log.info('Berth ends; containers go on');
   await server.close(graceMs);
+  await deps.images.close();
   process.exit(0); // connections to shims and timers of calls cut off must not hold it up
 }
 

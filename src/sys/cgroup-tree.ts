@@ -12,7 +12,8 @@ export type Hierarchy = {
 /** Where this host's cgroups are mounted. */
 export type CgroupTree = { readonly mode: CgroupMode; readonly hierarchies: readonly Hierarchy[] };
 
-const cgroupRoot = '/sys/fs/cgroup';
+/** Where every distribution mounts them. */
+export const cgroupRoot = '/sys/fs/cgroup';
 const CGROUP2_SUPER_MAGIC = 0x63677270;
 
 /** Finds the mounted hierarchies below /sys/fs/cgroup. Throws if there is none. */

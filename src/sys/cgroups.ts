@@ -1,14 +1,24 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno } from '../base/fault.ts';
-import { type CgroupTree, hierarchyOf, readCgroupTree } from './cgroup-tree.ts';
+import { type CgroupTree, cgroupRoot, hierarchyOf, readCgroupTree } from './cgroup-tree.ts';
 
 export { type CgroupTree, type Hierarchy, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
 
 /** Tests give a tree of their own; everyone else gets the host's, read once. */
 export type CgroupOptions = { readonly tree?: CgroupTree; readonly deadlineMs?: number };
 
+const TMPFS_MAGIC = 0x01021994;
 const defaultDeadlineMs = 10_000;
 let hostTree: CgroupTree | undefined;
 
@@ -184,6 +194,7 @@ function killOnce(path: string, options: CgroupOptions): number[] {
  */
 export async function removeCgroup(path: string, options: CgroupOptions = {}): Promise<void> {
   const end = performance.now() + (options.deadlineMs ?? defaultDeadlineMs);
+  for (const folder of strayFolders(path, options)) rmSync(folder, { recursive: true, force: true });
   for (const root of cgroupFolders(path, options)) {
     for (const folder of below(root)) {
       while (!removed(folder)) {
@@ -193,6 +204,21 @@ export async function removeCgroup(path: string, options: CgroupOptions = {}): P
       }
     }
   }
+}
+
+/**
+ * crun 1.8 makes a container's directory for controllers that are not mounted too, with plain files in it: in the tmpfs
+ * that holds the v1 mount points.
+ */
+function strayFolders(path: string, options: CgroupOptions): string[] {
+  const { mode, hierarchies } = treeOf(options);
+  if (mode === 'v2') return [];
+  const mounted = new Set(hierarchies.map((hierarchy) => hierarchy.path));
+  const plain = readdirSync(cgroupRoot, { withFileTypes: true }).filter(
+    (entry) => entry.isDirectory() && !mounted.has(join(cgroupRoot, entry.name)),
+  );
+  const folders = plain.map(({ name }) => join(cgroupRoot, name, ...partsOf(path)));
+  return folders.filter((folder) => existsSync(folder) && statfsSync(folder).type === TMPFS_MAGIC);
 }
 
 function removed(folder: string): boolean {
