@@ -174,8 +174,12 @@ export async function killCgroup(path: string, options: CgroupOptions = {}): Pro
 /** cgroup.kill (Linux 5.14) is one step; without it a fork can win against one pass, hence the caller's loop. */
 function killOnce(path: string, options: CgroupOptions): number[] {
   for (const folder of cgroupFolders(path, options)) {
-    const kill = join(folder, 'cgroup.kill');
-    if (existsSync(kill)) writeFileSync(kill, '1');
+    try {
+      writeFileSync(join(folder, 'cgroup.kill'), '1', { flag: 'r+' });
+    } catch (error) {
+      // v1 and older kernels have no such file, and a cgroup that is gone has none either; EOPNOTSUPP: a threaded one
+      if (!isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP', 'EACCES')) throw error;
+    }
   }
   const pids = pidsIn(path, options);
   for (const pid of pids) {
