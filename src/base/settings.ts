@@ -3,6 +3,20 @@ import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import { Fault, isErrno, messageOf } from './fault.ts';
 
+/** An OCI runtime under the name of a RuntimeClass handler. */
+const handlerDefaults = {
+  /** A program with runc's command line. */
+  path: '',
+  /** Options for every command of it, before the command's name. */
+  args: [] as string[],
+  /** True: privileged containers are not given the host's devices. */
+  privilegedWithoutHostDevices: false,
+  /** Conflists for its pods; empty: those of [cni]. */
+  cniConfDir: '',
+};
+
+export type HandlerSettings = typeof handlerDefaults;
+
 /** Everything an operator can set. The TOML keys are the names here in snake_case. */
 export const defaults = {
   /** The CRI socket. */
@@ -19,11 +33,16 @@ export const defaults = {
   defaultHandler: 'crun',
   /** True: a host path that does not exist makes CreateContainer fail; false: it is made as a directory. */
   refuseMissingHostPaths: false,
-  handlers: { crun: { path: '/usr/bin/crun' }, runc: { path: '/usr/sbin/runc' } } as Record<string, { path: string }>,
+  handlers: {
+    crun: { ...handlerDefaults, path: '/usr/bin/crun' },
+    runc: { ...handlerDefaults, path: '/usr/sbin/runc' },
+  } as Record<string, HandlerSettings>,
   cni: {
     confDir: '/etc/cni/net.d',
     binDirs: ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'],
     cacheDir: '/var/lib/cni',
+    /** A conflist with {{.PodCIDR}} or {{.PodCIDRRanges}}, filled in when kubelet tells the node's; empty: none. */
+    confTemplate: '',
     /** How many networks a pod joins: the first valid conflists by name. */
     maxNetworks: 1,
   },
@@ -80,7 +99,7 @@ function merge<T extends object>(base: T, given: Record<string, unknown>, path: 
     const name = names.get(key) ?? (open ? key : undefined);
     const fault = (why: string) => new Fault('InvalidArgument', `Configuration ${path}: ${under}${key} ${why}`);
     if (name === undefined) throw fault(`is unknown; known here are ${[...names.keys()].join(', ')}`);
-    const known = result[name] ?? { path: '' };
+    const known = result[name] ?? handlerDefaults;
     if (kindOf(known) !== kindOf(value)) throw fault(`is ${kindOf(value)}, it must be ${kindOf(known)}`);
     const table = kindOf(known) === 'table';
     result[name] = table ? merge(known, value as Record<string, unknown>, path, `${under}${key}.`) : value;
@@ -99,6 +118,11 @@ function check(settings: Settings): void {
   if (settings.runDir.length > 40) throw wrong(`run_dir = "${settings.runDir}" is longer than 40 characters`);
   if (!['cgroupfs', 'systemd'].includes(settings.cgroupDriver)) {
     throw wrong(`cgroup_driver = "${settings.cgroupDriver}" must be cgroupfs or systemd`);
+  }
+  for (const [name, { path, cniConfDir }] of Object.entries(settings.handlers)) {
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name)) throw wrong(`handlers."${name}" is not a handler's name`);
+    if (!path.startsWith('/')) throw wrong(`handlers.${name}.path = "${path}" must be an absolute path`);
+    if (!/^(\/|$)/.test(cniConfDir)) throw wrong(`handlers.${name}.cni_conf_dir = "${cniConfDir}" must be absolute`);
   }
   if (!settings.handlers[settings.defaultHandler]) {
     throw wrong(`default_handler = "${settings.defaultHandler}" is not in [handlers]`);

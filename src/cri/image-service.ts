@@ -2,6 +2,7 @@ import type * as cri from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
 import type { RegistryAuth } from '../image/index.ts';
 import type { Deps } from '../lifecycle/deps.ts';
+import type { ImageId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Call, Handlers } from './calls.ts';
 import { line, required, text } from './check.ts';
@@ -57,7 +58,8 @@ function auth(given: cri.AuthConfig | undefined): RegistryAuth | null {
 const isPinned = (deps: Deps, image: Image): boolean =>
   deps.settings.images.pinned.some((name) => deps.images.find(name)?.id === image.id);
 
-const inUse = (deps: Deps, id: string): boolean => [...deps.containers.all()].some(({ imageId }) => imageId === id);
+const inUse = (deps: Deps, id: ImageId): boolean =>
+  [...deps.containers.all()].some(({ imageId, volumeImages }) => imageId === id || volumeImages?.includes(id));
 
 const imageInfo = (image: Image) => ({
   chainID: image.layers.at(-1) ?? '',

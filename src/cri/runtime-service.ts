@@ -15,6 +15,7 @@ import { id, integer, line, required } from './check.ts';
 import { resources, texts } from './decode-common.ts';
 import { decodeContainerConfig } from './decode-container.ts';
 import { decodePodConfig } from './decode-pod.ts';
+import { nodeStatus } from './node-status.ts';
 import { containerStatus, listContainers, listPods, podStatus } from './reads.ts';
 
 /** What VersionResponse names; also `berth version`. */
@@ -33,39 +34,17 @@ function nodeHandlers(deps: Deps) {
       runtimeVersion: berthVersion,
       runtimeApiVersion: 'v1',
     }),
-    status: (request: cri.StatusRequest) => nodeStatus(deps, request.verbose),
+    status: (request: cri.StatusRequest) => nodeStatus(deps, request),
+    updateRuntimeConfig: async (request: cri.UpdateRuntimeConfigRequest): Promise<cri.UpdateRuntimeConfigResponse> => {
+      const cidr = request.runtimeConfig?.networkConfig?.podCidr ?? '';
+      await deps.network.setPodCidrs(line('runtime_config.network_config.pod_cidr', cidr));
+      return {};
+    },
     runtimeConfig: (): cri.RuntimeConfigResponse => ({
       linux: {
         cgroupDriver: deps.settings.cgroupDriver === 'systemd' ? CgroupDriver.SYSTEMD : CgroupDriver.CGROUPFS,
       },
     }),
-  };
-}
-
-async function nodeStatus(deps: Deps, verbose: boolean): Promise<cri.StatusResponse> {
-  const runtime = deps.ociRuntimes.problem();
-  const network = await deps.network.problem();
-  const condition = (type: string, problem: string | null, reason: string): cri.RuntimeCondition => ({
-    type,
-    status: problem === null,
-    reason: problem === null ? '' : reason,
-    message: problem ?? '',
-  });
-  return {
-    status: {
-      conditions: [
-        condition('RuntimeReady', runtime, 'OciRuntimeMissing'),
-        condition('NetworkReady', network, 'NetworkPluginNotReady'),
-      ],
-    },
-    info: verbose
-      ? { config: JSON.stringify(deps.settings), host: JSON.stringify(deps.host), pauseImage: '"none"' }
-      : {},
-    runtimeHandlers: ['', ...deps.ociRuntimes.all().map(({ name }) => name)].map((name) => ({
-      name,
-      features: { recursiveReadOnlyMounts: false, userNamespaces: false },
-    })),
-    features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false },
   };
 }
 

@@ -9,6 +9,7 @@ import { adminHandlers } from './admin-service.ts';
 import { type Call, serve } from './calls.ts';
 import { ContainerEvents, sinceHeader } from './events.ts';
 import { imageHandlers } from './image-service.ts';
+import { metricsHandlers, metricsStreams } from './metrics-service.ts';
 import { runtimeHandlers } from './runtime-service.ts';
 import { type StatsDeps, statsHandlers, statsStreams } from './stats-service.ts';
 import { imageStreams, listStreams } from './stream-lists.ts';
@@ -32,9 +33,10 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
   const runtimeStreams = {
     ...listStreams(deps),
     ...statsStreams(deps),
+    ...metricsStreams(deps),
     getContainerEvents: (_: unknown, call: Call) => events.subscribe(call, since(call)),
   };
-  const runtime = { ...runtimeHandlers(deps), ...statsHandlers(deps) };
+  const runtime = { ...runtimeHandlers(deps), ...statsHandlers(deps), ...metricsHandlers(deps) };
   server.addService(RuntimeServiceService, serve(RuntimeServiceService, runtime, runtimeStreams));
   server.addService(ImageServiceService, serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)));
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));

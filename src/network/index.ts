@@ -11,6 +11,7 @@ import { capabilityArgs, runtimeConfig } from './capabilities.ts';
 import { ConflistDirectory, type NetworkList, parseNetworkList } from './conflist.ts';
 import { type CniCommand, callPlugin } from './plugin.ts';
 import { type CachedAttachment, ResultCache } from './result-cache.ts';
+import { parsePodCidrs, writeFromTemplate } from './template.ts';
 
 /** What a pod brings to its networks. */
 export type Attachment = {
@@ -19,6 +20,8 @@ export type Attachment = {
   /** The pinned network namespace. */
   readonly netns: string;
   readonly cgroupPath: string;
+  /** Where this pod's conflists are; empty: where everybody's are. */
+  readonly confDir?: string;
 };
 
 /** Pod networks by CNI plugins; loopback is the pause process' own work and needs none. */
@@ -49,6 +52,13 @@ export class Network {
     }
   }
 
+  /** Takes kubelet's pod CIDRs into the configured template; without one they are somebody else's business. */
+  async setPodCidrs(text: string): Promise<void> {
+    if (text === '') return;
+    const cidrs = parsePodCidrs(text);
+    if (this.#cni.confTemplate !== '') await writeFromTemplate(this.#cni.confTemplate, this.#cni.confDir, cidrs);
+  }
+
   /** The names of the networks that a new pod joins. */
   async names(): Promise<string[]> {
     const { lists } = await this.#conflists.look();
@@ -60,7 +70,8 @@ export class Network {
    * `down` undoes it also after a crash. @throws Fault; the caller then owes `down`.
    */
   async up(run: RunCommand, attachment: Attachment): Promise<PodNetwork> {
-    const { lists, problems } = await this.#conflists.look();
+    const own = attachment.confDir ? new ConflistDirectory(attachment.confDir) : this.#conflists;
+    const { lists, problems } = await own.look();
     if (lists.length === 0) {
       throw new Fault('FailedPrecondition', `The pod network is not ready: ${problems.join('; ')}`);
     }

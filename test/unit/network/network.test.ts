@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { PodConfig } from '../../../src/model/config.ts';
 import { capabilityArgs, parseQuantity, runtimeConfig } from '../../../src/network/capabilities.ts';
 import { ConflistDirectory, parseNetworkList } from '../../../src/network/conflist.ts';
+import { fillTemplate, parsePodCidrs } from '../../../src/network/template.ts';
 
 describe('parseNetworkList', () => {
   const refused: [name: string, source: string, message: RegExp][] = [
@@ -67,6 +68,25 @@ describe('ConflistDirectory', () => {
     const { lists, problems } = await new ConflistDirectory(join(dir, 'later')).look();
     assert.deepEqual(lists, []);
     assert.match(problems.join(), /later does not exist/);
+  });
+});
+
+describe('the template', () => {
+  const template =
+    '{"name":"t","cniVersion":"1.0.0","plugins":[{"type":"ptp","ipam":{"type":"host-local","subnet":"{{.PodCIDR}}","ranges":{{.PodCIDRRanges}}}}]}';
+
+  test('is filled with the first CIDR and with all of them', () => {
+    const { plugins } = JSON.parse(fillTemplate(template, ['10.1.0.0/24', 'fd00::/64']));
+    assert.deepEqual(plugins[0].ipam.subnet, '10.1.0.0/24');
+    assert.deepEqual(plugins[0].ipam.ranges, [[{ subnet: '10.1.0.0/24' }], [{ subnet: 'fd00::/64' }]]);
+    assert.throws(() => fillTemplate('{"name":"t"', ['10.1.0.0/24']), /JSON/);
+  });
+
+  test('CIDRs are checked', () => {
+    assert.deepEqual(parsePodCidrs('10.1.0.0/24, fd00::/64'), ['10.1.0.0/24', 'fd00::/64']);
+    for (const bad of ['10.1.0.0', '10.1.0.0/33', '300.1.0.0/24', 'fd00::/129', '"},{"', ',']) {
+      assert.throws(() => parsePodCidrs(bad), { kind: 'InvalidArgument' }, bad);
+    }
   });
 });
 

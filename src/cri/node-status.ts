@@ -1,0 +1,50 @@
+import type * as cri from '../api/runtime/v1/cri.ts';
+import type { Deps } from '../lifecycle/deps.ts';
+import type { OciRuntime } from '../lifecycle/oci-runtimes.ts';
+
+/** Whether pods can run here and, if not, why; and what each handler can do. */
+export async function nodeStatus(deps: Deps, { verbose }: cri.StatusRequest): Promise<cri.StatusResponse> {
+  const [network, handlers] = await Promise.all([deps.network.problem(), handlerList(deps)]);
+  return {
+    status: {
+      conditions: [
+        condition('RuntimeReady', deps.ociRuntimes.problem(), 'OciRuntimeMissing'),
+        condition('NetworkReady', network, 'NetworkPluginNotReady'),
+      ],
+    },
+    info: verbose ? await verboseInfo(deps) : {},
+    runtimeHandlers: handlers,
+    features: {
+      supplementalGroupsPolicy: true,
+      userNamespacesHostNetwork: handlers.some(({ features }) => features?.userNamespaces),
+    },
+  };
+}
+
+const condition = (type: string, problem: string | null, reason: string): cri.RuntimeCondition => ({
+  type,
+  status: problem === null,
+  reason: problem === null ? '' : reason,
+  message: problem ?? '',
+});
+
+/** Every handler by its name, and the default one under the empty name too. */
+function handlerList({ ociRuntimes }: Deps): Promise<cri.RuntimeHandler[]> {
+  const named = [['', ociRuntimes.get('')] as const, ...ociRuntimes.all().map((each) => [each.name, each] as const)];
+  return Promise.all(named.map(([name, runtime]) => handlerOf(name, runtime)));
+}
+
+async function handlerOf(name: string, runtime: OciRuntime): Promise<cri.RuntimeHandler> {
+  const { recursiveReadOnly, userNamespaces } = await runtime.features();
+  return { name, features: { recursiveReadOnlyMounts: recursiveReadOnly, userNamespaces } };
+}
+
+async function verboseInfo({ settings, host, ociRuntimes }: Deps): Promise<Record<string, string>> {
+  const all = await Promise.all(ociRuntimes.all().map(async (each) => [each.name, (await each.features()).version]));
+  return {
+    config: JSON.stringify(settings),
+    host: JSON.stringify(host),
+    ociRuntimes: JSON.stringify(Object.fromEntries(all)),
+    pauseImage: '"none"',
+  };
+}

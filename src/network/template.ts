@@ -1,0 +1,51 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { BlockList } from 'node:net';
+import { join } from 'node:path';
+import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
+import { replaceFile } from '../base/replace-file.ts';
+import { parseNetworkList } from './conflist.ts';
+
+/** The file that a template becomes; its name sorts before what administrators usually write. */
+const fileName = '10-berth-net.conflist';
+
+/** The pod CIDRs of a node as kubelet sends them, separated by commas. @throws Fault InvalidArgument */
+export function parsePodCidrs(text: string): string[] {
+  const cidrs = text.split(',').map((part) => part.trim());
+  for (const cidr of cidrs) {
+    const [, address = '', prefix = ''] = /^([0-9a-fA-F.:]+)\/(\d{1,3})$/.exec(cidr) ?? [];
+    try {
+      new BlockList().addSubnet(address, Number(prefix), address.includes(':') ? 'ipv6' : 'ipv4');
+    } catch {
+      throw invalidArgument(`pod_cidr: ${JSON.stringify(cidr.slice(0, 100))} is not an address with a prefix length`);
+    }
+  }
+  return cidrs;
+}
+
+/**
+ * Fills `{{.PodCIDR}}` (the first) and `{{.PodCIDRRanges}}` (host-local's ranges with all of them, as JSON) into a
+ * template, and checks that the result is a network list.
+ */
+export function fillTemplate(template: string, cidrs: readonly string[]): string {
+  const ranges = JSON.stringify(cidrs.map((subnet) => [{ subnet }]));
+  const filled = template.replaceAll('{{.PodCIDR}}', cidrs[0] ?? '').replaceAll('{{.PodCIDRRanges}}', ranges);
+  parseNetworkList(filled);
+  return filled;
+}
+
+/** Writes the network list of a node whose pod CIDRs are known now. */
+export async function writeFromTemplate(
+  templateFile: string,
+  confDir: string,
+  cidrs: readonly string[],
+): Promise<void> {
+  let filled: string;
+  try {
+    filled = fillTemplate(await readFile(templateFile, 'utf8'), cidrs);
+  } catch (error) {
+    const next = isErrno(error, 'ENOENT') ? 'it does not exist' : messageOf(error);
+    throw new Fault('FailedPrecondition', `CNI template ${templateFile} cannot be used: ${next}`, { cause: error });
+  }
+  await mkdir(confDir, { recursive: true, mode: 0o755 });
+  await replaceFile(join(confDir, fileName), filled, { mode: 0o644 });
+}

@@ -1,0 +1,43 @@
+import { statfs } from 'node:fs/promises';
+import type { Container } from '../model/container.ts';
+import { readDeviceIo } from './device-io.ts';
+import { readHugepages } from './hugetlb.ts';
+import type { ContainerFigures, PodFigures } from './index.ts';
+import type { MetricFacts } from './metrics.ts';
+import { readProcessFacts } from './process-facts.ts';
+
+/** Of the file system that holds the writable layers. */
+export async function readFilesystem(path: string): Promise<MetricFacts['filesystem']> {
+  const { blocks, bsize, files, ffree } = await statfs(path);
+  return { bytes: blocks * bsize, inodes: files, inodesFree: ffree };
+}
+
+const ofCgroup = (cgroup: string) => ({
+  io: readDeviceIo(cgroup),
+  hugepages: readHugepages(cgroup),
+  processes: readProcessFacts(cgroup),
+});
+
+export const containerFacts = (figures: ContainerFigures, filesystem: MetricFacts['filesystem']): MetricFacts => ({
+  ...ofCgroup(figures.container.cgroupsPath),
+  usage: figures.usage,
+  interfaces: [],
+  layer: figures.layer,
+  filesystem,
+  resources: figures.container.config.resources,
+  startedAt: startOf(figures.container) / 1000,
+  now: figures.at / 1000,
+});
+
+const startOf = ({ state, createdAt }: Container): number => (state.phase === 'running' ? state.startedAt : createdAt);
+
+export const podFacts = (figures: PodFigures, cgroup: string, filesystem: MetricFacts['filesystem']): MetricFacts => ({
+  ...ofCgroup(cgroup),
+  usage: figures.usage,
+  interfaces: figures.interfaces,
+  layer: null,
+  filesystem,
+  resources: figures.pod.config.resources,
+  startedAt: figures.pod.createdAt / 1000,
+  now: figures.at / 1000,
+});
