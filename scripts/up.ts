@@ -21,7 +21,7 @@ import { connectTo, type Rpc } from '../src/commands/rpc.ts';
 import { removeCgroup } from '../src/sys/cgroups.ts';
 import { runHere } from '../src/sys/spawn.ts';
 import { demoImage, demoName } from './up-parts/demo-image.ts';
-import { removePortmapChains, sysctlsBefore, sysctlsRestore } from './up-parts/host-state.ts';
+import { hasPortmapChains, removePortmapChains, sysctlsBefore, sysctlsRestore } from './up-parts/host-state.ts';
 
 const main = resolve(import.meta.dirname, '../src/main.ts');
 const { values } = parseArgs({
@@ -39,6 +39,8 @@ type Made = {
   conflist: boolean;
   directories: string[];
   sysctls: Record<string, string>;
+  /** Another runtime's portmap plugin had its chains there before. */
+  portmapChains: boolean;
 };
 const madeFile = join(settings.dataDir, 'up.json');
 
@@ -80,7 +82,13 @@ async function prepareHost(): Promise<Made> {
   const has =
     existsSync(settings.cni.confDir) &&
     readdirSync(settings.cni.confDir).some((name) => /\.(conf|conflist|json)$/.test(name));
-  const made: Made = { pid: 0, conflist: !has, directories: missing, sysctls: sysctlsBefore() };
+  const made: Made = {
+    pid: 0,
+    conflist: !has,
+    directories: missing,
+    sysctls: sysctlsBefore(),
+    portmapChains: await hasPortmapChains(),
+  };
   mkdirSync(settings.dataDir, { recursive: true, mode: 0o711 });
   writeFileSync(madeFile, JSON.stringify(made));
   if (has) return made;
@@ -211,11 +219,11 @@ async function endDaemon(pid: number): Promise<void> {
   }
 }
 
-async function removeTraces({ conflist: ours, directories, sysctls }: Made): Promise<void> {
+async function removeTraces({ conflist: ours, directories, sysctls, portmapChains }: Made): Promise<void> {
   if (ours) {
     rmSync(conflist, { force: true });
     await runHere({ argv: ['/usr/sbin/ip', 'link', 'delete', bridge], env: [], cwd: '/', deadlineMs: 10_000 });
-    await removePortmapChains();
+    if (!portmapChains) await removePortmapChains();
     rmSync('/var/lib/cni/networks/berth-bridge', { recursive: true, force: true });
     sysctlsRestore(sysctls);
   }

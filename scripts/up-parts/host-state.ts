@@ -30,6 +30,12 @@ const iptables = (...args: string[]): Promise<CommandResult> =>
     deadlineMs: 10_000,
   });
 
+/** True if the portmap plugin ran on this host before. */
+export async function hasPortmapChains(): Promise<boolean> {
+  const { stdout } = await iptables('-t', 'nat', '-S');
+  return stdout.includes('CNI-HOSTPORT-DNAT');
+}
+
 /**
  * The portmap plugin keeps its three top chains for ever. They go unless another network still has rules in them: a
  * chain that is not empty is left alone, and so are the jumps to it.

@@ -11,6 +11,11 @@ import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
+/** A test that dies must not leave its daemon. */
+const children = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+});
 let serial = 0;
 
 export type DaemonOptions = {
@@ -123,7 +128,8 @@ export class TestDaemon {
       env: { ...process.env, ...this.options.env, ...env },
     });
     this.#child = child;
-    process.once('exit', () => child.kill('SIGKILL')); // a test that dies must not leave it
+    children.add(child);
+    child.once('exit', () => children.delete(child));
     const serving = Promise.withResolvers<void>();
     child.once('exit', (code, signal) => serving.reject(new Error(`berth ended before it served: ${code ?? signal}`)));
     createInterface({ input: child.stderr! }).on('line', (line) => {
