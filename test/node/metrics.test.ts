@@ -1,0 +1,109 @@
+// The metrics as kubelet passes them on: rendered as it does, read by a Prometheus parser, compared with the kernel's files.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import * as cri from '../../src/api/runtime/v1/cri.ts';
+import { openStream } from '../../src/commands/rpc.ts';
+import { hostNetwork, TestPod, until } from '../harness/pods.ts';
+import { suite } from '../harness/suite.ts';
+
+type Sample = { name: string; labels: Record<string, string>; value: number };
+
+const parser = `
+import json, sys
+from prometheus_client.parser import text_string_to_metric_families
+print(json.dumps([{"name": s.name, "labels": s.labels, "value": s.value, "type": f.type, "help": f.documentation}
+  for f in text_string_to_metric_families(sys.stdin.read()) for s in f.samples]))
+`;
+
+/** The Prometheus text of an answer, and what an independent parser makes of it. */
+function parsed(descriptors: cri.MetricDescriptor[], pods: cri.PodSandboxMetrics[]): Sample[] {
+  const all = pods.flatMap((pod) => [...pod.metrics, ...pod.containerMetrics.flatMap(({ metrics }) => metrics)]);
+  const text = descriptors.flatMap(({ name, help, labelKeys }) => {
+    const of = all.filter((metric) => metric.name === name);
+    const type = of[0]?.metricType === cri.MetricType.COUNTER ? 'counter' : 'gauge';
+    const lines = of.map(({ labelValues, value }) => {
+      assert.equal(labelValues.length, labelKeys.length, name);
+      return `${name}{${labelKeys.map((key, index) => `${key}=${JSON.stringify(labelValues[index])}`).join(',')}} ${value?.value}`;
+    });
+    return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines];
+  });
+  const json = execFileSync('/usr/bin/python3', ['-c', parser], {
+    input: `${text.join('\n')}\n`,
+    encoding: 'utf8',
+    maxBuffer: 64 << 20,
+  });
+  return JSON.parse(json);
+}
+
+suite('metrics', {}, (bench) => {
+  test('every metric is described, parses, and agrees with the cgroup', async () => {
+    const { daemon } = bench;
+    const pod = await TestPod.run(daemon, 'metrics');
+    const linux = {
+      resources: { memoryLimitInBytes: 64n << 20n, cpuShares: 300n, cpuQuota: 50_000n, cpuPeriod: 100_000n },
+    };
+    const id = await pod.sh(
+      'c',
+      bench.image.busybox,
+      'dd if=/dev/zero of=/dev/shm/x bs=1M count=10 2>/dev/null; echo ready; sleep 1000',
+      { linux },
+    );
+    await until('its memory', async () => pod.log('c').length > 0);
+    const { descriptors } = await daemon.runtime.listMetricDescriptors({});
+    const { podMetrics } = await daemon.runtime.listPodSandboxMetrics({});
+    assert.equal(descriptors.length, 58);
+    const described = new Set(descriptors.map(({ name }) => name));
+    const samples = parsed(descriptors, podMetrics);
+    assert.ok(samples.length > 60);
+    // The parser gives every counter the ending that its newer format asks for.
+    for (const { name } of samples) assert.ok(described.has(name) || described.has(name.replace(/_total$/, '')), name);
+    const value = (name: string, more: Record<string, string> = {}): number => {
+      const wanted = Object.entries({ id, ...more });
+      const found = samples.find(
+        (sample) => sample.name === name && wanted.every(([key, text]) => sample.labels[key] === text),
+      );
+      assert.ok(found, name);
+      return found.value;
+    };
+    const file = (name: string) =>
+      Number(readFileSync(`/sys/fs/cgroup/memory/${daemon.name}/${pod.id}/${id}/${name}`, 'utf8'));
+    const usage = value('container_memory_usage_bytes');
+    assert.ok(Math.abs(usage - file('memory.usage_in_bytes')) <= usage * 0.02);
+    assert.ok(value('container_memory_cache') >= 10 << 20);
+    assert.equal(value('container_spec_memory_limit_bytes'), 64 << 20);
+    assert.deepEqual(
+      [value('container_spec_cpu_shares'), value('container_spec_cpu_quota'), value('container_spec_cpu_period')],
+      [300, 50_000, 100_000],
+    );
+    assert.equal(value('container_processes'), 2, 'the shell and sleep');
+    assert.ok(value('container_start_time_seconds') > 1.7e9);
+    const [labels] = samples
+      .filter((sample) => sample.name === 'container_processes' && sample.labels.id === id)
+      .map((sample) => sample.labels);
+    assert.deepEqual([labels?.namespace, labels?.pod, labels?.container], ['test', 'metrics', 'c']);
+    assert.ok(value('container_network_receive_bytes_total', { id: pod.id, interface: 'eth0', container: 'POD' }) >= 0);
+    using client = openStream(cri.RuntimeServiceClient, cri, daemon.socket);
+    const streamed = (await Array.fromAsync(client.streamPodSandboxMetrics({}))).flatMap(
+      (answer) => answer.podSandboxMetrics,
+    );
+    assert.deepEqual(
+      streamed.map(({ podSandboxId }) => podSandboxId),
+      [pod.id],
+    );
+  });
+
+  test('stopped pods and the interfaces of the host are left out', async () => {
+    const { daemon } = bench;
+    const stopped = await TestPod.run(daemon, 'stopped', hostNetwork);
+    await daemon.runtime.stopPodSandbox({ podSandboxId: stopped.id });
+    const host = await TestPod.run(daemon, 'host', hostNetwork);
+    const { podMetrics } = await daemon.runtime.listPodSandboxMetrics({});
+    assert.deepEqual(
+      podMetrics.map(({ podSandboxId }) => podSandboxId),
+      [host.id],
+    );
+    assert.ok(!podMetrics[0]?.metrics.some(({ name }) => name.startsWith('container_network')));
+  });
+});
