@@ -47,7 +47,7 @@ suite('metrics', {}, (bench) => {
     const id = await pod.sh(
       'c',
       bench.image.busybox,
-      'dd if=/dev/zero of=/dev/shm/x bs=1M count=10 2>/dev/null; echo ready; sleep 1000',
+      'dd if=/dev/zero of=/dev/shm/x bs=1M count=10 2>/dev/null; sleep 1000 & echo ready; wait',
       { linux },
     );
     await until('its memory', async () => pod.log('c').length > 0);
