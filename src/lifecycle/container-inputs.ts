@@ -6,33 +6,30 @@ import type { ImageConfig } from '../model/image.ts';
 import { type OciSeccomp, parseSeccompProfile, resolveApparmor, resolveUser, type SpecInput } from '../oci/index.ts';
 import { readFileInRoot } from '../sys/files.ts';
 import { hostDevices, resolveDevices } from './container-devices.ts';
-import { resolveMounts } from './container-mounts.ts';
 
 /** What of SpecInput the caller knows; the rest is gathered from the host and the image's files. */
-export type InputRequest = Omit<
-  SpecInput,
-  'user' | 'mounts' | 'devices' | 'localhostSeccomp' | 'apparmorProfile' | 'rootfs'
-> & {
+export type InputRequest = Omit<SpecInput, 'user' | 'devices' | 'localhostSeccomp' | 'apparmorProfile' | 'rootfs'> & {
   /** The mounted root file system, absolute; also what `root.path` of config.json will say. */
   readonly rootfs: string;
-  readonly refuseMissingHostPaths: boolean;
+  /** False: the handler gives privileged containers no device that they do not ask for. */
+  readonly hostDevicesIfPrivileged: boolean;
 };
 
 const mostUserFileBytes = 16 << 20;
 const mostProfileBytes = 1 << 20;
 
 /**
- * Reads what buildSpec needs and only the host or the image knows: the user, devices, mounts, the seccomp profile.
- * Nothing but missing host paths is created. Faults name what could not be had.
+ * Reads what buildSpec needs and only the host or the image knows: the user, devices, profiles. Nothing is created. Faults
+ * name what could not be had.
  */
 export async function gatherSpecInputs(request: InputRequest): Promise<SpecInput> {
-  const { refuseMissingHostPaths, ...known } = request;
-  const { security, mounts, devices } = request.container;
+  const { hostDevicesIfPrivileged, ...known } = request;
+  const { security, devices } = request.container;
+  const asked = resolveDevices(devices);
   return {
     ...known,
     user: readUser(request.container, request.image, request.rootfs),
-    mounts: resolveMounts(mounts, { refuseMissing: refuseMissingHostPaths }),
-    devices: security.privileged ? unique([...resolveDevices(devices), ...hostDevices()]) : resolveDevices(devices),
+    devices: security.privileged && hostDevicesIfPrivileged ? unique([...asked, ...hostDevices()]) : asked,
     localhostSeccomp: await readLocalhostSeccomp(request.container),
     apparmorProfile: resolveApparmor(security, request.host),
   };

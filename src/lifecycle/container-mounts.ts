@@ -1,14 +1,14 @@
-import { mkdirSync, realpathSync } from 'node:fs';
+import { chmodSync, mkdirSync, realpathSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { failedPrecondition, isErrno } from '../base/fault.ts';
 import type { Mount } from '../model/config.ts';
-import type { ResolvedMount } from '../oci/index.ts';
 import { type MountEntry, mountOf, readMountInfo } from '../sys/mountinfo.ts';
 
 /**
  * The request's mounts with canonical host paths, missing ones made as directories unless `refuseMissing`, and their
- * propagation checked against the mount that holds the source. Image volumes must come with their `hostPath` filled.
+ * propagation checked against the mount that holds the source. Image volumes are left as they are.
  */
-export function resolveMounts(mounts: readonly Mount[], options: { refuseMissing: boolean }): ResolvedMount[] {
+export function resolveMounts(mounts: readonly Mount[], options: { refuseMissing: boolean }): Mount[] {
   const resolved = mounts.map((mount) =>
     mount.image === '' ? { ...mount, hostPath: existingPath(mount.hostPath, options.refuseMissing) } : mount,
   );
@@ -26,12 +26,18 @@ function existingPath(path: string, refuseMissing: boolean): string {
     if (!isErrno(error, 'ENOENT')) throw error;
   }
   if (refuseMissing) throw failedPrecondition(`Host path ${JSON.stringify(path)} does not exist: create it`);
-  mkdirSync(path, { recursive: true, mode: 0o755 });
+  const first = mkdirSync(path, { recursive: true });
+  if (first !== undefined) openToAll(first, path);
   return realpathSync(path);
 }
 
+/** As the peers make them: the daemon's umask would keep a container's users out. */
+function openToAll(first: string, last: string): void {
+  for (let path = last; path.length >= first.length; path = dirname(path)) chmodSync(path, 0o755);
+}
+
 /** mount_namespaces(7): a mount can only take part in what its source takes part in. */
-export function checkPropagation({ hostPath, propagation }: ResolvedMount, table: readonly MountEntry[]): void {
+export function checkPropagation({ hostPath, propagation }: Mount, table: readonly MountEntry[]): void {
   if (propagation === 'private') return;
   const source = mountOf(hostPath, table);
   if (source?.shared) return;

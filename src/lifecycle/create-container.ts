@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { failedPrecondition, messageOf, notFound } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import type { ContainerConfig } from '../model/config.ts';
@@ -8,12 +8,16 @@ import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
 import { buildSpec, type NamespacePaths, type SpecInput, stopSignal } from '../oci/index.ts';
+import { makeAnonymousVolumes } from './anonymous-volumes.ts';
 import { gatherSpecInputs } from './container-inputs.ts';
+import { prepareMounts, volumeImages } from './container-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { containerCgroup } from './pod-cgroups.ts';
-import { usesHostIpc, usesHostNetwork } from './pod-files.ts';
+import { makePassable, usesHostIpc, usesHostNetwork } from './pod-files.ts';
+import { mountRoot } from './root-mount.ts';
 import { teardownContainer } from './teardown.ts';
+import { podMaps } from './user-namespaces.ts';
 
 export type CreateContainerRequest = { readonly podId: string; readonly config: ContainerConfig };
 
@@ -78,6 +82,7 @@ function newRecord(deps: Deps, pod: Pod, image: Image, config: ContainerConfig, 
     imageRef: image.digests[0] ?? image.id,
     user: { uid: 0, gid: 0, groups: [] },
     mounts: config.mounts,
+    volumeImages: volumeImages(deps, config.mounts),
     stopSignal: stopSignal(config.stopSignal, image.config.stopSignal),
     logPath: config.logPath && pod.config.logDirectory ? join(pod.config.logDirectory, config.logPath) : '',
     cgroupsPath: containerCgroup(deps, pod, id),
@@ -91,24 +96,30 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const { id } = container;
   const paths = runPaths(deps);
   const rootfs = paths.rootfs(pod.id, id);
-  await mkdir(rootfs, { recursive: true, mode: 0o711 });
+  const bundle = paths.bundle(pod.id, id);
+  for (const folder of [dirname(bundle), bundle, rootfs]) await makePassable(folder);
   await deps.snapshots.prepare(id, image.layers.at(-1) ?? null);
   crashPoint('create-container:snapshot');
-  await deps.snapshots.mount(id, rootfs);
+  await mountRoot(deps, pod, id);
   crashPoint('create-container:mounted');
-  const input = await gatherSpecInputs(specRequest(deps, pod, image, container, rootfs));
+  const mounts = await prepareMounts(deps, pod, container);
+  crashPoint('create-container:volumes');
+  const volumes = await makeAnonymousVolumes(deps, pod, id, image, { rootfs, mounts });
+  const request = { ...specRequest(deps, pod, image, container), mounts: [...mounts, ...volumes] };
+  const input = await gatherSpecInputs(request);
   const spec = buildSpec(input);
-  await writeFile(join(paths.bundle(pod.id, id), 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+  await writeFile(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   await writeFile(paths.processFile(pod.id, id), JSON.stringify(spec.process), { mode: 0o600 });
   if (container.logPath) await mkdir(join(container.logPath, '..'), { recursive: true, mode: 0o755 });
   crashPoint('create-container:bundle');
   const { uid, gid, additionalGids } = input.user;
-  const known: Container = { ...container, mounts: input.mounts, user: { uid, gid, groups: additionalGids } };
+  const shown = mounts.map(({ source: _, ...mount }) => mount);
+  const known: Container = { ...container, mounts: shown, user: { uid, gid, groups: additionalGids } };
   await deps.containers.put(containerAfter(known, { type: 'created' }));
   crashPoint('create-container:created');
 }
 
-function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, rootfs: string) {
+function specRequest(deps: Deps, pod: Pod, image: Image, container: Container) {
   const paths = runPaths(deps);
   const file = (name: string) => paths.file(pod.id, name);
   return {
@@ -118,7 +129,7 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, r
     container: container.config,
     image: image.config,
     host: deps.host,
-    rootfs,
+    rootfs: paths.rootfs(pod.id, container.id),
     namespacePaths: namespacePaths(deps, pod, container),
     cgroupsPath: container.cgroupsPath,
     files: {
@@ -128,7 +139,7 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, r
       shm: usesHostIpc(pod.config) ? '' : paths.shm(pod.id),
     },
     ociVersion,
-    refuseMissingHostPaths: deps.settings.refuseMissingHostPaths,
+    hostDevicesIfPrivileged: !deps.ociRuntimes.get(pod.handler).settings.privilegedWithoutHostDevices,
   };
 }
 
@@ -143,6 +154,7 @@ function namespacePaths(deps: Deps, pod: Pod, { config }: Container): SpecInput[
     uts: usesHostNetwork(pod.config) ? '' : of(pausePid, 'uts'),
     ipc: usesHostIpc(pod.config) ? '' : of(pausePid, 'ipc'),
     pid: pidMode === 'pod' ? of(pausePid, 'pid') : '',
+    user: podMaps(pod.config) ? of(pausePid, 'user') : '',
   };
   return pidMode === 'target' ? { ...shares, pid: of(targetPid(deps, pod, targetId), 'pid') } : shares;
 }

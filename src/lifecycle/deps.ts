@@ -71,6 +71,16 @@ export class RunPaths {
     return join(this.bundle(podId, id), 'rootfs');
   }
 
+  /** Where the layers are seen with mapped owners while the root of a container is mounted. */
+  layers(podId: PodId, id: ContainerId): string {
+    return join(this.bundle(podId, id), 'layers');
+  }
+
+  /** What the OCI runtime binds for a mount that is more than a host path. */
+  volume(podId: PodId, id: ContainerId, name: string): string {
+    return join(this.bundle(podId, id), 'volumes', name);
+  }
+
   /** The OCI process of the container, which exec starts from. */
   processFile(podId: PodId, id: ContainerId): string {
     return join(this.bundle(podId, id), 'process.json');

@@ -3,23 +3,47 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '../base/command.ts';
 import { Fault, isErrno } from '../base/fault.ts';
-import type { Settings } from '../base/settings.ts';
+import type { HandlerSettings, Settings } from '../base/settings.ts';
+import { type HandlerFeatures, probeFeatures } from './handler-features.ts';
 
 /** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
 export const ociRuntimeEnv = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
 
+/** How long a program that gave no answer counts as one without features. */
+const askAgainMs = 60_000;
+
 /** One handler: a program with runc's command line, its state directory and its global options. */
 export class OciRuntime {
   readonly name: string;
-  readonly path: string;
+  readonly settings: HandlerSettings;
   readonly root: string;
   readonly #global: readonly string[];
+  #features: Promise<HandlerFeatures> | null = null;
 
-  constructor(name: string, path: string, root: string, systemdCgroup: boolean) {
+  constructor(name: string, settings: HandlerSettings, root: string, systemdCgroup: boolean) {
     this.name = name;
-    this.path = path;
+    this.settings = settings;
     this.root = root;
-    this.#global = ['--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
+    this.#global = [...settings.args, '--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
+  }
+
+  get path(): string {
+    return this.settings.path;
+  }
+
+  /** What the program says that it can do. It is asked once; one that could not answer is asked again later. */
+  features(): Promise<HandlerFeatures> {
+    this.#features ??= this.#probe();
+    return this.#features;
+  }
+
+  async #probe(): Promise<HandlerFeatures> {
+    const features = await probeFeatures(this.path);
+    const forget = () => {
+      this.#features = null;
+    };
+    if (features.version === '') setTimeout(forget, askAgainMs).unref();
+    return features;
   }
 
   /** Creates and starts the container in one process; it says what went wrong in `logFile`. */
@@ -62,10 +86,10 @@ export class OciRuntimes {
   static async open(settings: Settings): Promise<OciRuntimes> {
     const systemd = settings.cgroupDriver === 'systemd';
     const byName = new Map<string, OciRuntime>();
-    for (const [name, { path }] of Object.entries(settings.handlers)) {
+    for (const [name, handler] of Object.entries(settings.handlers)) {
       const root = join(settings.runDir, 'oci', name);
       await mkdir(root, { recursive: true, mode: 0o700 });
-      byName.set(name, new OciRuntime(name, path, root, systemd));
+      byName.set(name, new OciRuntime(name, handler, root, systemd));
     }
     return new OciRuntimes(byName, settings.defaultHandler);
   }

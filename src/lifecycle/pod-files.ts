@@ -1,9 +1,11 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { invalidArgument, isErrno } from '../base/fault.ts';
 import type { PodConfig } from '../model/config.ts';
 import type { Pod } from '../model/pod.ts';
+import { hostId } from '../sys/idmap.ts';
 import { type Deps, runPaths } from './deps.ts';
+import { podMaps } from './user-namespaces.ts';
 
 export const usesHostNetwork = ({ security }: PodConfig): boolean => security.namespaces.network === 'node';
 export const usesHostIpc = ({ security }: PodConfig): boolean => security.namespaces.ipc === 'node';
@@ -14,22 +16,43 @@ export const podHostname = (config: PodConfig): string =>
 
 /** Makes the pod's directory: not listable by others, yet to be passed through on the way to the files in it. */
 export async function makePodDirectory(deps: Deps, pod: Pod): Promise<void> {
-  await mkdir(runPaths(deps).pod(pod.id), { recursive: true, mode: 0o711 });
+  await makePassable(runPaths(deps).pod(pod.id));
+}
+
+/** A directory that the root of a user namespace can go through; chmod, as the daemon's umask takes that away. */
+export async function makePassable(path: string): Promise<void> {
+  await mkdir(path, { recursive: true });
+  await chmod(path, 0o711);
+}
+
+/** Makes a file of the pod's its root's own, where that is not the host's. */
+export async function giveToPod({ config }: Pod, path: string): Promise<void> {
+  const maps = podMaps(config);
+  if (maps) await chown(path, hostId(maps.uids, 0)!, hostId(maps.gids, 0)!);
 }
 
 /** Writes what every container of the pod gets as /etc/hostname and /etc/resolv.conf. */
-export async function writePodFiles(deps: Deps, { id, config }: Pod): Promise<void> {
-  const paths = runPaths(deps);
+export async function writePodFiles(deps: Deps, pod: Pod): Promise<void> {
+  const { config } = pod;
   await Promise.all([
-    writeFile(paths.file(id, 'hostname'), `${podHostname(config)}\n`, { mode: 0o644 }),
-    writeFile(paths.file(id, 'resolv.conf'), await resolvConf(config), { mode: 0o644 }),
+    writePodFile(deps, pod, 'hostname', `${podHostname(config)}\n`),
+    writePodFile(deps, pod, 'resolv.conf', await resolvConf(config)),
   ]);
 }
 
+/** Every user of a container may read it, whatever the daemon's umask is. */
+async function writePodFile(deps: Deps, pod: Pod, name: string, text: string): Promise<void> {
+  const path = runPaths(deps).file(pod.id, name);
+  await writeFile(path, text);
+  await chmod(path, 0o644);
+  await giveToPod(pod, path);
+}
+
 /** Writes /etc/hosts once the addresses are known; kubelet mounts its own over it. */
-export async function writeHosts(deps: Deps, { id, config }: Pod, ips: readonly string[]): Promise<void> {
+export async function writeHosts(deps: Deps, pod: Pod, ips: readonly string[]): Promise<void> {
+  const { config } = pod;
   const text = usesHostNetwork(config) ? await readHostFile('/etc/hosts') : hostsText(podHostname(config), ips);
-  await writeFile(runPaths(deps).file(id, 'hosts'), text, { mode: 0o644 });
+  await writePodFile(deps, pod, 'hosts', text);
 }
 
 const hostsText = (name: string, ips: readonly string[]): string =>

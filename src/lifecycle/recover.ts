@@ -6,8 +6,9 @@ import { type Container, containerAfter } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
 import { readExitFile, type Shim } from '../shim/index.ts';
-import { readMountInfo } from '../sys/mountinfo.ts';
+import { mountsBelow } from '../sys/mountinfo.ts';
 import { unmount } from '../sys/mounts.ts';
+import { sweepAnonymousVolumes } from './anonymous-volumes.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
 import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
 import { releaseContainer, teardownContainer, teardownPod } from './teardown.ts';
@@ -31,6 +32,7 @@ export async function recover(deps: Deps): Promise<void> {
   await attempt('CNI GC', () => deps.network.collectGarbage([...deps.pods.all()].map((pod) => pod.id)));
   await attempt('pod directories', () => sweepRunDirectory(deps));
   await attempt('writable layers', () => sweepSnapshots(deps));
+  await attempt('anonymous volumes', () => sweepAnonymousVolumes(deps));
 }
 
 async function attempt(what: string, work: () => Promise<unknown>): Promise<void> {
@@ -137,13 +139,6 @@ async function sweepRunDirectory(deps: Deps): Promise<void> {
     });
   }
 }
-
-/** Mount points below a directory, the newest first. */
-const mountsBelow = (directory: string): string[] =>
-  readMountInfo()
-    .map(({ mountPoint }) => mountPoint)
-    .filter((path) => path.startsWith(`${directory}/`))
-    .reverse();
 
 async function namesIn(directory: string): Promise<string[]> {
   try {

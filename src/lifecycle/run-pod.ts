@@ -7,12 +7,22 @@ import { type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
 import { checkSysctls } from '../oci/index.ts';
 import type { Shim } from '../shim/index.ts';
 import { cgroupProcsFiles, createCgroup } from '../sys/cgroups.ts';
+import { mapLines } from '../sys/idmap.ts';
 import { mountTmpfs } from '../sys/mounts.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { ownsPodCgroup, pauseCgroup } from './pod-cgroups.ts';
-import { makePodDirectory, podHostname, usesHostIpc, usesHostNetwork, writeHosts, writePodFiles } from './pod-files.ts';
+import {
+  giveToPod,
+  makePodDirectory,
+  podHostname,
+  usesHostIpc,
+  usesHostNetwork,
+  writeHosts,
+  writePodFiles,
+} from './pod-files.ts';
 import { teardownPod } from './teardown.ts';
+import { checkUserNamespace, podMaps } from './user-namespaces.ts';
 
 /** As the peers: /dev/shm of a pod that has its own IPC namespace. */
 const shmBytes = 64 * 1024 * 1024;
@@ -35,6 +45,8 @@ export function runPod(deps: Deps, request: RunPodRequest, signal: AbortSignal):
 }
 
 async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<PodId> {
+  const runtime = deps.ociRuntimes.get(handler);
+  if (podMaps(config)) checkUserNamespace(config, runtime.name, await runtime.features());
   const id = newPodId();
   const pod: Pod = { id, config, handler, createdAt: Date.now(), bootId: deps.bootId, state: { phase: 'creating' } };
   await deps.pods.put(pod);
@@ -81,10 +93,12 @@ async function mountShm(deps: Deps, pod: Pod): Promise<void> {
   const target = runPaths(deps).shm(pod.id);
   await mkdir(target, { mode: 0o711 });
   mountTmpfs(target, { size: shmBytes, mode: 0o1777 });
+  await giveToPod(pod, target);
 }
 
 async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
   const { config } = pod;
+  const maps = podMaps(config);
   const ownNetwork = !usesHostNetwork(config);
   const { pausePid } = await shim.sandbox({
     network: ownNetwork,
@@ -96,6 +110,7 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
     sysctls: checkSysctls(config.sysctls, config.security.namespaces),
     cgroupProcs: cgroupProcsFiles(pauseCgroup(deps, pod)),
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
+    ...(maps && { userMaps: { uids: mapLines(maps.uids), gids: mapLines(maps.gids) } }),
   });
   return pausePid;
 }
@@ -106,5 +121,6 @@ function attach(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork> {
     config: pod.config,
     netns: runPaths(deps).netns(pod.id),
     cgroupPath: ownsPodCgroup(pod) ? '' : pod.config.cgroupParent,
+    confDir: deps.ociRuntimes.get(pod.handler).settings.cniConfDir,
   });
 }

@@ -5,7 +5,9 @@ import { type Container, containerAfter } from '../model/container.ts';
 import type { PodId } from '../model/ids.ts';
 import { type Pod, podAfter } from '../model/pod.ts';
 import { killCgroup, removeCgroup } from '../sys/cgroups.ts';
+import { mountsBelow } from '../sys/mountinfo.ts';
 import { unmount } from '../sys/mounts.ts';
+import { removeAnonymousVolumes } from './anonymous-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
 import { ociRuntimeEnv } from './oci-runtimes.ts';
@@ -21,8 +23,19 @@ export async function releaseContainer(deps: Deps, container: Container): Promis
     ['processes', () => killCgroup(container.cgroupsPath)],
     ['OCI runtime state', () => deleteOciState(deps, container)],
     ['cgroup', () => removeCgroup(container.cgroupsPath)],
-    ['root mount', () => unmount(runPaths(deps).rootfs(podId, id))],
+    ['mounts', () => unmountBelow(runPaths(deps).bundle(podId, id))],
   ]);
+}
+
+/** Also what no record tells of: mounts that a crash left. A busy one goes with its last user. */
+function unmountBelow(directory: string): void {
+  for (const target of mountsBelow(directory)) unmount(target, { detach: true });
+}
+
+/** A removal of all below a directory would go through mounts, into what belongs to others. */
+async function removeUnmounted(directory: string): Promise<void> {
+  unmountBelow(directory);
+  await rm(directory, { recursive: true, force: true });
 }
 
 async function deleteOciState(deps: Deps, { id, podId }: Container): Promise<void> {
@@ -46,7 +59,8 @@ export async function teardownContainer(deps: Deps, container: Container): Promi
     ['process', () => releaseContainer(deps, container)],
     ['shim entry', async () => (await deps.shims.find(podId))?.forget(id)],
     ['writable layer', () => deps.snapshots.remove(id)],
-    ['bundle', () => rm(runPaths(deps).bundle(podId, id), { recursive: true, force: true })],
+    ['anonymous volumes', () => removeAnonymousVolumes(deps, id)],
+    ['bundle', () => removeUnmounted(runPaths(deps).bundle(podId, id))],
   ]);
   crashPoint('teardown-container:released');
   deps.containerCreations.forget(id);
@@ -77,7 +91,7 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
   if (ownsPodCgroup(pod)) steps.push(['pod cgroup', () => removeCgroup(podCgroup(deps, pod))]);
   await runAll(`release pod ${id}`, steps);
   crashPoint('release-pod:released');
-  await rm(paths.pod(id), { recursive: true, force: true }); // only now: bundles hold exit files until all is read
+  await removeUnmounted(paths.pod(id)); // only now: bundles hold exit files until all is read
 }
 
 /** One step a container of the pod, each under the container's lock: its exit may be being recorded just now. */

@@ -34,6 +34,8 @@ export type Container = {
   readonly user: ContainerUser;
   /** The request's mounts with host paths as resolved. */
   readonly mounts: readonly Mount[];
+  /** Images that are mounted as volumes; they stay as long as the container. Absent in records of before. */
+  readonly volumeImages?: readonly ImageId[];
   /** Linux signal number that StopContainer sends first. */
   readonly stopSignal: number;
   /** Absolute, or empty: no log. */

@@ -13,8 +13,11 @@ export type ResolvedUser = {
   readonly home: string;
 };
 
-/** A request's mount whose source exists: `hostPath` is canonical, and its propagation was checked. */
-export type ResolvedMount = Mount;
+/** A mount whose source exists: `hostPath` is canonical, and its propagation was checked. */
+export type ResolvedMount = Mount & {
+  /** What to bind: the host path, or a mount that Berth made of an image or with mapped owners. */
+  readonly source: string;
+};
 
 /** A device node as it shall appear in the container; `access` is a subset of `rwm`. */
 export type ResolvedDevice = {

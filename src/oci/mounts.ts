@@ -1,6 +1,5 @@
 import { invalidArgument } from '../base/fault.ts';
 import type { ResolvedMount, SpecInput } from './input.ts';
-import { ociMappings } from './namespaces.ts';
 import type { OciMount } from './spec.ts';
 
 const noExecDevice = ['nosuid', 'noexec', 'nodev'];
@@ -75,16 +74,16 @@ function podFiles({ files, container, pod }: SpecInput): OciMount[] {
 
 const propagationOption = { private: 'rprivate', hostToContainer: 'rslave', bidirectional: 'rshared' } as const;
 
+/** Programs of an image volume are data to this container (KEP-4639). */
+const imageVolume = ['nosuid', 'nodev', 'noexec'];
+
 function requestMount(request: ResolvedMount): OciMount {
-  const destination = mountPoint(request.containerPath);
-  const mapped = request.uidMappings.length > 0 || request.gidMappings.length > 0;
-  const made = mount(destination, 'bind', request.hostPath, [
+  return mount(mountPoint(request.containerPath), 'bind', request.source, [
     'rbind',
     propagationOption[request.propagation],
     accessOption(request),
+    ...(request.image === '' ? [] : imageVolume),
   ]);
-  if (!mapped) return made;
-  return { ...made, uidMappings: ociMappings(request.uidMappings), gidMappings: ociMappings(request.gidMappings) };
 }
 
 function mountPoint(containerPath: string): string {
@@ -97,7 +96,8 @@ function mountPoint(containerPath: string): string {
 }
 
 /** CRI: recursive read-only needs a read-only mount without propagation (Mount.recursive_read_only). */
-function accessOption({ containerPath, readonly, recursiveReadOnly, propagation }: ResolvedMount): string {
+function accessOption({ containerPath, readonly, recursiveReadOnly, propagation, image }: ResolvedMount): string {
+  if (image !== '') return 'ro';
   if (!recursiveReadOnly) return readonly ? 'ro' : 'rw';
   const path = JSON.stringify(containerPath.slice(0, 200));
   if (!readonly) throw invalidArgument(`Mount ${path} is recursive read-only but not read-only: set readonly too`);

@@ -7,8 +7,6 @@ export type OciMount = {
   type: string;
   source: string;
   options: string[];
-  uidMappings?: OciIdMapping[];
-  gidMappings?: OciIdMapping[];
 };
 
 export type OciNamespace = {

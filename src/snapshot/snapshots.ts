@@ -1,5 +1,5 @@
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { Fault, failedPrecondition, invalidArgument, isErrno, notFound } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
@@ -171,26 +171,33 @@ export class Snapshots {
     return paths;
   }
 
-  /** Mounts an active snapshot, writable, on the directory `target`. */
-  async mount(key: string, target: string): Promise<void> {
+  /**
+   * Mounts an active snapshot, writable, on the directory `target`. `through`: another place where the root of all
+   * snapshots is seen, with mapped owners; the layers below are taken from there.
+   */
+  async mount(key: string, target: string, through: string = this.#root): Promise<void> {
     if (this.#must(key).kind !== 'active') {
       throw failedPrecondition(`Cannot mount snapshot "${key}" writable: it is committed`);
     }
-    const lowers = this.lowerPaths(key);
+    const lowers = this.#lowersThrough(key, through);
     const folder = this.#folder(key);
     const upper = join(folder, 'fs');
     if (lowers.length === 0) bindMount(upper, target);
     else mountOverlay({ lowers, upper, work: join(folder, 'work'), target });
   }
 
-  /** Mounts a committed snapshot with all below it, read-only, on the directory `target`. */
-  async mountReadOnly(key: string, target: string): Promise<void> {
+  /** Mounts a committed snapshot with all below it, read-only, on the directory `target`; `through` as for mount. */
+  async mountReadOnly(key: string, target: string, through: string = this.#root): Promise<void> {
     if (this.#must(key).kind !== 'committed')
       throw failedPrecondition(`Cannot mount snapshot "${key}" read-only: it is active`);
-    const lowers = this.lowerPaths(key);
+    const lowers = this.#lowersThrough(key, through);
     const limits = { readonly: true, nosuid: true, nodev: true };
     if (lowers.length === 1) bindMount(lowers[0]!, target, limits);
     else mountOverlay({ lowers, target, ...limits });
+  }
+
+  #lowersThrough(key: string, place: string): string[] {
+    return this.lowerPaths(key).map((path) => join(place, relative(this.#root, path)));
   }
 
   /**

@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -95,7 +96,8 @@ function makeBelow(root: string, folder: string, settle: (folder: string) => voi
   if (folder === root) return;
   makeBelow(root, dirname(folder), settle);
   try {
-    mkdirSync(folder, { mode: 0o755 });
+    mkdirSync(folder);
+    chmodSync(folder, 0o755); // the root of a user namespace goes through here, whatever the daemon's umask is
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw error;
   }
@@ -178,7 +180,7 @@ function killOnce(path: string, options: CgroupOptions): number[] {
       writeFileSync(join(folder, 'cgroup.kill'), '1', { flag: 'r+' });
     } catch (error) {
       // v1 and older kernels have no such file, and a cgroup that is gone has none either; EOPNOTSUPP: a threaded one
-      if (!isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP', 'EACCES')) throw error;
+      if (!isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP')) throw error;
     }
   }
   const pids = pidsIn(path, options);

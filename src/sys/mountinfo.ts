@@ -53,6 +53,13 @@ export function mountOf(path: string, mounts: readonly MountEntry[]): MountEntry
   return found;
 }
 
+/** Mount points below a directory, the newest first: the order to unmount them in. */
+export const mountsBelow = (directory: string): string[] =>
+  readMountInfo()
+    .map(({ mountPoint }) => mountPoint)
+    .filter((path) => path.startsWith(`${directory}/`))
+    .reverse();
+
 const isBelow = (path: string, folder: string) => folder === '/' || path === folder || path.startsWith(`${folder}/`);
 
 /** Blanks, tabs, newlines and backslashes are written as three octal digits. */

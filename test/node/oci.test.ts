@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
 import { gatherSpecInputs } from '../../src/lifecycle/container-inputs.ts';
+import { resolveMounts } from '../../src/lifecycle/container-mounts.ts';
 import { buildSpec, type OciSeccomp, type SpecInput } from '../../src/oci/index.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { gatherHostFacts } from '../../src/sys/host.ts';
@@ -73,7 +74,11 @@ async function runSpec(runtime: string, script: string, changes: Changes = {}): 
     container: { command: ['/bin/sh', '-c', script], ...container },
     ...rest,
   });
-  const input = await gatherSpecInputs({ ...request, refuseMissingHostPaths: false });
+  const mounts = resolveMounts(request.container.mounts, { refuseMissing: false }).map((each) => ({
+    ...each,
+    source: each.hostPath,
+  }));
+  const input = await gatherSpecInputs({ ...request, mounts, hostDevicesIfPrivileged: true });
   const bundle = join(folder, id);
   mkdirSync(bundle);
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(buildSpec(input)));

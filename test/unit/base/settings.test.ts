@@ -40,6 +40,8 @@ describe('settings', () => {
     ['a long run directory', `run_dir = "/${'x'.repeat(60)}"`, /longer than 40/],
     ['a cgroup driver that is none', 'cgroup_driver = "v3"', /must be cgroupfs or systemd/],
     ['a default handler that is not there', 'default_handler = "kata"', /"kata" is not in \[handlers\]/],
+    ['a relative OCI runtime', '[handlers.x]\npath = "runc"', /handlers\.x\.path = "runc" must be an absolute path/],
+    ['a handler that is a path', '[handlers."../x"]\npath = "/x"', /handlers\."\.\.\/x" is not a handler's name/],
     ['__proto__', '[__proto__]\nsocket = "/x"', /unknown/],
   ];
   for (const [name, toml, message] of cases) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { buildSpec, type SpecInput } from '../../../src/oci/index.ts';
 import { assertGolden } from './golden.ts';
-import { host, hostNamespaces, hostV2, mount, podNamespaces, specInput } from './inputs.ts';
+import { bound, host, hostNamespaces, hostV2, podNamespaces, specInput } from './inputs.ts';
 
 const device = { type: 'c' as const, major: 1, minor: 3, fileMode: 0o666, uid: 0, gid: 0 };
 const everyLimit = {
@@ -43,17 +43,13 @@ const goldens: Record<string, SpecInput> = {
   mounts: specInput({
     security: { readonlyRootfs: true },
     mounts: [
-      { ...mount, containerPath: '/data/inner/', hostPath: '/srv/inner', readonly: true },
-      { ...mount, containerPath: '/data', propagation: 'hostToContainer' },
-      { ...mount, containerPath: '/etc/hosts', hostPath: '/srv/hosts' },
-      { ...mount, containerPath: '/shared', propagation: 'bidirectional' },
-      { ...mount, containerPath: '/sealed', readonly: true, recursiveReadOnly: true },
-      {
-        ...mount,
-        containerPath: 'relative/../mapped',
-        uidMappings: userNamespace.uids,
-        gidMappings: userNamespace.gids,
-      },
+      bound({ containerPath: '/data/inner/', hostPath: '/srv/inner', readonly: true }),
+      bound({ containerPath: '/data', propagation: 'hostToContainer' }),
+      bound({ containerPath: '/etc/hosts', hostPath: '/srv/hosts' }),
+      bound({ containerPath: '/shared', propagation: 'bidirectional' }),
+      bound({ containerPath: '/sealed', readonly: true, recursiveReadOnly: true }),
+      bound({ containerPath: 'relative/../mapped', source: '/bundle/volumes/5' }),
+      bound({ containerPath: '/model', image: 'localhost/model', source: '/bundle/volumes/6' }),
     ],
   }),
   'user-namespace': specInput({
@@ -129,18 +125,18 @@ const refused: { name: string; input: SpecInput; message: RegExp }[] = [
   ),
   {
     name: 'a mount on /',
-    input: specInput({ mounts: [{ ...mount, containerPath: '/a/..' }] }),
+    input: specInput({ mounts: [bound({ containerPath: '/a/..' })] }),
     message: /cover the root/,
   },
   {
     name: 'recursive read-only, writable',
-    input: specInput({ mounts: [{ ...mount, recursiveReadOnly: true }] }),
+    input: specInput({ mounts: [bound({ recursiveReadOnly: true })] }),
     message: /set readonly too/,
   },
   {
     name: 'recursive read-only with propagation',
     input: specInput({
-      mounts: [{ ...mount, readonly: true, recursiveReadOnly: true, propagation: 'hostToContainer' }],
+      mounts: [bound({ readonly: true, recursiveReadOnly: true, propagation: 'hostToContainer' })],
     }),
     message: /only private/,
   },

@@ -7,7 +7,7 @@ import type {
   Resources,
 } from '../../../src/model/config.ts';
 import type { ContainerId, PodId } from '../../../src/model/ids.ts';
-import type { HostFacts, SpecInput } from '../../../src/oci/index.ts';
+import type { HostFacts, ResolvedMount, SpecInput } from '../../../src/oci/index.ts';
 import { capabilityNames } from '../../../src/oci/index.ts';
 
 export const noResources: Resources = {
@@ -56,6 +56,13 @@ export const mount: Mount = {
   image: '',
   imageSubPath: '',
 };
+
+/** A mount as buildSpec takes it. */
+export const bound = (changes: Partial<ResolvedMount> = {}): ResolvedMount => ({
+  ...mount,
+  source: changes.hostPath ?? mount.hostPath,
+  ...changes,
+});
 
 const pod: PodConfig = {
   metadata: { name: 'web', uid: 'uid-1', namespace: 'default', attempt: 0 },

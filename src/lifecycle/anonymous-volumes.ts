@@ -1,0 +1,81 @@
+import { chmod, mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno } from '../base/fault.ts';
+import type { ContainerId } from '../model/ids.ts';
+import type { Image } from '../model/image.ts';
+import type { Pod } from '../model/pod.ts';
+import { cleanPath, type ResolvedMount } from '../oci/index.ts';
+import { removeTree } from '../sys/files.ts';
+import { copyTree, openInRoot } from '../sys/places.ts';
+import type { Deps } from './deps.ts';
+import { giveToPod } from './pod-files.ts';
+
+/** Paths that Berth and the OCI runtime mount themselves: an image's volume there would hide them. */
+const reserved = /^\/(|proc|sys|dev)(\/|$)/;
+
+const root = ({ settings }: Pick<Deps, 'settings'>): string => join(settings.dataDir, 'v1', 'volumes');
+
+/**
+ * A directory of the container's own for every VOLUME of its image that the request mounts nothing on. It starts with
+ * what the image has there, owners and modes included, and goes with the container.
+ */
+export async function makeAnonymousVolumes(
+  deps: Deps,
+  pod: Pod,
+  id: ContainerId,
+  image: Image,
+  mounted: { readonly rootfs: string; readonly mounts: readonly ResolvedMount[] },
+): Promise<ResolvedMount[]> {
+  const taken = new Set(mounted.mounts.map(({ containerPath }) => cleanPath(containerPath)));
+  const wanted = new Set(image.config.volumes.map(cleanPath));
+  const paths = [...wanted].filter((path) => !taken.has(path) && !reserved.test(path));
+  const volumes: ResolvedMount[] = [];
+  for (const [index, path] of paths.entries()) {
+    const folder = join(root(deps), id, String(index));
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    await fill(pod, mounted.rootfs, path, folder);
+    volumes.push(volumeAt(path, folder));
+  }
+  return volumes;
+}
+
+async function fill(pod: Pod, rootfs: string, path: string, folder: string): Promise<void> {
+  using found = openInRoot(rootfs, path);
+  if (found) {
+    try {
+      return await copyTree(found.path, folder);
+    } catch (error) {
+      if (!isErrno(error, 'ENOTDIR')) throw error;
+    }
+  }
+  await chmod(folder, 0o755);
+  await giveToPod(pod, folder);
+}
+
+const volumeAt = (containerPath: string, folder: string): ResolvedMount => ({
+  containerPath,
+  hostPath: folder,
+  source: folder,
+  readonly: false,
+  recursiveReadOnly: false,
+  selinuxRelabel: true,
+  propagation: 'private',
+  uidMappings: [],
+  gidMappings: [],
+  image: '',
+  imageSubPath: '',
+});
+
+/** Removes the container's anonymous volumes; idempotent. */
+export const removeAnonymousVolumes = (deps: Deps, id: ContainerId): Promise<void> => removeTree(join(root(deps), id));
+
+/** Removes those of containers that no record names. */
+export async function sweepAnonymousVolumes(deps: Deps): Promise<void> {
+  try {
+    for (const name of await readdir(root(deps))) {
+      if (!deps.containers.get(name as ContainerId)) await removeTree(join(root(deps), name));
+    }
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
+}

@@ -1,0 +1,106 @@
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { failedPrecondition, invalidArgument, notFound } from '../base/fault.ts';
+import type { Mount } from '../model/config.ts';
+import type { Container } from '../model/container.ts';
+import type { ImageId } from '../model/ids.ts';
+import type { Image } from '../model/image.ts';
+import type { Pod } from '../model/pod.ts';
+import type { ResolvedMount } from '../oci/index.ts';
+import { bindMount, unmount } from '../sys/mounts.ts';
+import { openInRoot } from '../sys/places.ts';
+import { resolveMounts } from './container-mounts.ts';
+import { type Deps, runPaths } from './deps.ts';
+import { makePassable } from './pod-files.ts';
+import { mapOwners, withMappedLayers } from './root-mount.ts';
+import { podMaps } from './user-namespaces.ts';
+
+/**
+ * The request's mounts, ready to be bound: host paths as they are, and below the bundle a mount for every image volume
+ * and for every path whose owners are mapped. releaseContainer takes those down.
+ * @throws Fault FailedPrecondition, InvalidArgument, NotFound (image).
+ */
+export async function prepareMounts(deps: Deps, pod: Pod, container: Container): Promise<ResolvedMount[]> {
+  const { mounts } = container.config;
+  const runtime = deps.ociRuntimes.get(pod.handler);
+  if (mounts.some(({ recursiveReadOnly }) => recursiveReadOnly) && !(await runtime.features()).recursiveReadOnly) {
+    throw failedPrecondition(
+      `Handler ${runtime.name} cannot make mounts recursively read-only: it takes runc 1.1 or crun 1.4, and Linux 5.12`,
+    );
+  }
+  const resolved = resolveMounts(mounts, { refuseMissing: deps.settings.refuseMissingHostPaths });
+  const ready: ResolvedMount[] = [];
+  for (const [index, mount] of resolved.entries()) {
+    const source = await sourceOf(deps, pod, container, mount, String(index));
+    ready.push({ ...mount, source });
+  }
+  return ready;
+}
+
+/** The images that the request mounts. @throws Fault NotFound for one that was not pulled. */
+export const volumeImages = (deps: Deps, mounts: readonly Mount[]): ImageId[] =>
+  mounts.flatMap(({ image }) => (image === '' ? [] : [imageOf(deps, image).id]));
+
+function imageOf(deps: Deps, name: string): Image {
+  const image = deps.images.find(name);
+  if (!image) throw notFound('image', name);
+  return image;
+}
+
+async function sourceOf(deps: Deps, pod: Pod, container: Container, mount: Mount, name: string): Promise<string> {
+  if (mount.image !== '') return mountImage(deps, pod, container, mount, name);
+  const { hostPath, uidMappings, gidMappings } = mount;
+  if (uidMappings.length + gidMappings.length === 0) return hostPath;
+  if (uidMappings.length === 0 || gidMappings.length === 0) {
+    throw invalidArgument(`Mount ${mount.containerPath}: uidMappings and gidMappings must come together`);
+  }
+  const target = runPaths(deps).volume(pod.id, container.id, name);
+  await makeTarget(target, hostPath);
+  mapOwners(hostPath, target, { uids: uidMappings, gids: gidMappings });
+  return target;
+}
+
+/** A mount point takes a directory on a directory and a file on a file. */
+async function makeTarget(target: string, source: string): Promise<void> {
+  await makePassable(join(target, '..'));
+  if ((await stat(source)).isDirectory()) await makePassable(target);
+  else await writeFile(target, '');
+}
+
+/** The image's tree, or what its sub-path leads to within it, read-only. Layers are shared with containers. */
+async function mountImage(
+  deps: Deps,
+  pod: Pod,
+  container: Container,
+  { image: reference, imageSubPath }: Mount,
+  name: string,
+): Promise<string> {
+  const image = imageOf(deps, reference);
+  const top = image.layers.at(-1);
+  if (top === undefined) throw failedPrecondition(`Image ${reference} has no layer: there is nothing to mount of it`);
+  const whole = runPaths(deps).volume(pod.id, container.id, name);
+  await makePassable(join(whole, '..'));
+  await makePassable(whole);
+  const maps = podMaps(pod.config);
+  if (!maps) await deps.snapshots.mountReadOnly(top, whole);
+  else {
+    await withMappedLayers(deps, pod, container.id, maps, (through) =>
+      deps.snapshots.mountReadOnly(top, whole, through),
+    );
+  }
+  return imageSubPath === '' ? whole : mountPart(whole, imageSubPath, reference);
+}
+
+async function mountPart(whole: string, subPath: string, reference: string): Promise<string> {
+  const shown = `Sub-path ${JSON.stringify(subPath.slice(0, 200))} of image ${reference}`;
+  if (subPath.startsWith('/') || subPath.split('/').includes('..')) {
+    throw invalidArgument(`${shown} must be relative and without ".."`);
+  }
+  using part = openInRoot(whole, subPath);
+  if (!part) throw failedPrecondition(`${shown} does not exist in it`);
+  const target = `${whole}-part`;
+  await makeTarget(target, part.path);
+  bindMount(part.path, target, { readonly: true, nosuid: true, nodev: true });
+  unmount(whole, { detach: true });
+  return target;
+}
