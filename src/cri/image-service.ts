@@ -24,7 +24,7 @@ export function imageHandlers(deps: Deps) {
       return { imageRef: image.id };
     },
     removeImage: async (request: cri.RemoveImageRequest): Promise<cri.RemoveImageResponse> => {
-      await deps.images.remove(imageName(request.image), (id) => inUse(deps, id));
+      await deps.images.remove(imageName(request.image), (id) => isVolume(deps, id));
       return {};
     },
     imageFsInfo: () => fsInfo(deps),
@@ -58,8 +58,9 @@ function auth(given: cri.AuthConfig | undefined): RegistryAuth | null {
 const isPinned = (deps: Deps, image: Image): boolean =>
   deps.settings.images.pinned.some((name) => deps.images.find(name)?.id === image.id);
 
-const inUse = (deps: Deps, id: ImageId): boolean =>
-  [...deps.containers.all()].some(({ imageId, volumeImages }) => imageId === id || volumeImages?.includes(id));
+/** A container's own layers are held by its snapshot; an image that is mounted into one has only its record. */
+const isVolume = (deps: Deps, id: ImageId): boolean =>
+  [...deps.containers.all()].some(({ volumeImages }) => volumeImages?.includes(id));
 
 const imageInfo = (image: Image) => ({
   chainID: image.layers.at(-1) ?? '',

@@ -161,24 +161,28 @@ export class Images {
   }
 
   /**
-   * Forgets an image, with every tag and digest; a missing one counts as forgotten. Its layers go unless another image
-   * has them; those that a container stands on stay until gc.
-   * @throws Fault FailedPrecondition if `inUse` says that a container needs it.
+   * Forgets an image, with every tag and digest; a missing one counts as forgotten. Layers go unless another image has
+   * them or a container stands on them; those of earlier removals that were freed since go too.
+   * @throws Fault FailedPrecondition if `isVolume` says that it is mounted into a container.
    */
-  async remove(nameOrId: string, inUse: (id: ImageId) => boolean): Promise<void> {
+  async remove(nameOrId: string, isVolume: (id: ImageId) => boolean): Promise<void> {
     using _ = await this.#locks.hold('records');
     const image = this.find(nameOrId);
     if (!image) return;
-    if (inUse(image.id)) {
-      throw failedPrecondition(`Cannot remove image ${nameOrId}: a container uses it; remove the container first`);
+    if (isVolume(image.id)) {
+      throw failedPrecondition(`Cannot remove image ${nameOrId}: a container mounts it; remove the container first`);
     }
     await this.#records.delete(image.id);
-    await this.#removeUnused(image.layers.toReversed(), new Set());
+    await this.#sweep([]);
   }
 
   /** Removes every layer that no image, no pull under way, no active snapshot and none of `usedParents` needs. */
   async gc(usedParents: Iterable<string> = []): Promise<void> {
     using _ = await this.#locks.hold('records');
+    await this.#sweep(usedParents);
+  }
+
+  async #sweep(usedParents: Iterable<string>): Promise<void> {
     const all = this.#snapshots.list();
     const committed = all.filter(({ kind }) => kind === 'committed');
     const keys = new Set(committed.map(({ key }) => key));

@@ -100,9 +100,9 @@ test('removing an image frees what no other image has', async () => {
   assert.equal(readFileSync(join(await store.mount(`${name}:v2`), 'two'), 'utf8'), '2');
 });
 
-test('an image in use stays; layers of a container stay until gc finds it gone', async () => {
+test('a mounted image stays; layers of a container stay until it is gone, and go with the next removal or gc', async () => {
   await using store = await Store.open();
-  const name = await pushed({ v1: first });
+  const name = await pushed({ v1: first, v2: second });
   const pulled = await store.pull(`${name}:v1`);
   await assert.rejects(
     store.images.remove(name.concat(':v1'), (id) => id === pulled.id),
@@ -114,6 +114,14 @@ test('an image in use stays; layers of a container stay until gc finds it gone',
   assert.equal(keys(store), 3);
   await store.images.gc();
   assert.equal(keys(store), 3);
+  await store.pull(name.concat(':v2'));
+  assert.equal(keys(store), 4);
+  await store.snapshots.remove('container');
+  await store.images.remove(name.concat(':v2'), notUsed);
+  assert.deepEqual(store.leftovers(), []);
+  await store.pull(name.concat(':v1'));
+  await store.snapshots.prepare('container', pulled.layers.at(-1)!);
+  await store.images.remove(pulled.id, notUsed);
   await store.snapshots.remove('container');
   await store.images.gc([pulled.layers[0]!]);
   assert.equal(keys(store), 1);
