@@ -74,7 +74,10 @@ const configuration = (dir: string, socket: string, certsDir: string) => ({
       cni: { bin_dir: '/usr/lib/cni', conf_dir: join(dir, 'net.d') },
       registry: { config_path: certsDir },
       containerd: {
-        runtimes: { runc: { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/sbin/runc' } } },
+        runtimes: {
+          runc: { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/sbin/runc' } },
+          crun: { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/bin/crun' } },
+        },
       },
     },
   },

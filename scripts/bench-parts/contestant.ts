@@ -1,0 +1,106 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as cri from '../../src/api/runtime/v1/cri.ts';
+import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
+import { writeMirrors } from '../../test/conformance/mirrors.ts';
+import { startContainerd } from '../../test/conformance/peer.ts';
+import { TestDaemon } from '../../test/harness/daemon.ts';
+import type { Registry } from '../../test/images/index.ts';
+import { cacheFolder } from '../../test/images/paths.ts';
+
+/** A CRI runtime under the clock. */
+export type Contestant = AsyncDisposable & {
+  readonly name: string;
+  readonly runtime: Rpc<cri.RuntimeServiceClient>;
+  readonly images: Rpc<cri.ImageServiceClient>;
+  /** The daemon, and everything it keeps for pods but the workload. */
+  readonly daemon: () => number;
+  readonly keepers: () => number[];
+  /** Restarts it after SIGKILL; milliseconds until it answers. Null where that is not ours to do. */
+  readonly restart: (() => Promise<number>) | null;
+};
+
+type Process = { readonly pid: number; readonly parent: number; readonly command: string };
+
+function processes(): Process[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+        const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+        return [
+          { pid: Number(name), parent, command: readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ') },
+        ];
+      } catch {
+        return []; // it ended while we looked
+      }
+    });
+}
+
+/** Berth over this checkout, its files and network its own. */
+export async function startBerth(): Promise<Contestant> {
+  const daemon = new TestDaemon({});
+  await daemon.start();
+  return {
+    name: 'Berth',
+    get runtime() {
+      return daemon.runtime; // another one after a restart
+    },
+    get images() {
+      return daemon.images;
+    },
+    daemon: () => daemon.pid,
+    keepers: () =>
+      processes()
+        .filter(({ command }) => command.includes(`berth-shim ${daemon.runDir}/`))
+        .map(({ pid }) => pid),
+    restart: async () => {
+      await daemon.kill();
+      const begin = performance.now();
+      await daemon.start();
+      await daemon.runtime.version({});
+      return performance.now() - begin;
+    },
+    [Symbol.asyncDispose]: () => daemon.dispose(),
+  };
+}
+
+/** Debian's containerd, or whatever serves CRI on `socket`. */
+export async function startPeer(socket: string, registry: Registry): Promise<Contestant> {
+  const own = socket === '' ? await startContainerd(join(cacheFolder('bench'), 'containerd.log')) : null;
+  if (own) writeMirrors(own.certsDir, registry.address);
+  const address = own?.socket ?? socket;
+  const runtime = connectTo(cri.RuntimeServiceClient, cri, address);
+  const images = connectTo(cri.ImageServiceClient, cri, address);
+  const { runtimeName, runtimeVersion } = await runtime.version({});
+  const pauses = /^\/pause|^\/usr\/local\/bin\/pause/;
+  return {
+    name: `${runtimeName} ${runtimeVersion.replace(/~.*/, '')}`,
+    runtime,
+    images,
+    daemon: () => processes().find(({ command }) => /(^|\/)(containerd|crio) /.test(command))?.pid ?? 0,
+    keepers: () =>
+      processes()
+        .filter(({ command }) => /containerd-shim|conmon/.test(command) || pauses.test(command))
+        .map(({ pid }) => pid),
+    restart: null,
+    async [Symbol.asyncDispose]() {
+      const { items } = await runtime.listPodSandbox({});
+      await Promise.all(items.map(({ id }) => runtime.removePodSandbox({ podSandboxId: id })));
+      runtime.close();
+      images.close();
+      await own?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Proportional set size of processes, bytes: shared pages count once among those who share them. */
+export const pss = (pids: readonly number[]): number =>
+  pids.reduce((sum, pid) => {
+    try {
+      return sum + Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) * 1024;
+    } catch {
+      return sum; // it ended while we looked
+    }
+  }, 0);

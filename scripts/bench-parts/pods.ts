@@ -1,0 +1,321 @@
+// Pods, containers, exec, lists, memory, logs: every row of the speed table, Berth and its peer in turn.
+import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpus, release } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
+import { startTestRegistry } from '../../test/images/index.ts';
+import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
+import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
+import { printTable, type Row } from './table.ts';
+
+const { values } = parseArgs({
+  options: {
+    short: { type: 'boolean', default: false },
+    json: { type: 'string', default: '' },
+    peer: { type: 'string', default: '' },
+    rounds: { type: 'string', default: '' },
+  },
+});
+const rounds = Number(values.rounds || (values.short ? 2 : 10));
+const crowd = values.short ? 6 : 60;
+
+const registry = await startTestRegistry();
+const image = `${registry.address}/e2e-test-images/busybox:1.29-2`;
+const logs = join('/tmp', `berth-bench-${process.pid}`);
+let serial = 0;
+
+type Options = { readonly hostNetwork: boolean; readonly handler: string };
+
+function podConfig({ hostNetwork }: Options) {
+  const { NODE, POD, CONTAINER } = NamespaceMode;
+  const name = `bench-${serial++}`;
+  const logDirectory = join(logs, name);
+  mkdirSync(logDirectory, { recursive: true });
+  const securityContext = { namespaceOptions: { network: hostNetwork ? NODE : POD, pid: CONTAINER } };
+  return {
+    metadata: { name, uid: name, namespace: 'bench', attempt: 0 },
+    hostname: hostNetwork ? '' : 'bench', // the peer refuses one without a namespace for it
+    logDirectory,
+    linux: { securityContext },
+  };
+}
+
+async function clock<T>(work: () => Promise<T>): Promise<[ms: number, result: T]> {
+  const begin = performance.now();
+  const result = await work();
+  return [performance.now() - begin, result];
+}
+
+async function containerIn(
+  who: Contestant,
+  podSandboxId: string,
+  config: ReturnType<typeof podConfig>,
+  command: string[],
+  logPath = 'c.log',
+) {
+  const container = {
+    metadata: { name: 'c', attempt: 0 },
+    image: { image },
+    command,
+    logPath,
+    linux: { securityContext: { namespaceOptions: config.linux.securityContext.namespaceOptions } },
+  };
+  const { containerId } = await who.runtime.createContainer({ podSandboxId, config: container, sandboxConfig: config });
+  await who.runtime.startContainer({ containerId });
+  return containerId;
+}
+
+const sleeper = ['/bin/sleep', '10000'];
+
+async function podUp(who: Contestant, options: Options) {
+  const config = podConfig(options);
+  const [run, { podSandboxId }] = await clock(() =>
+    who.runtime.runPodSandbox({ config, runtimeHandler: options.handler }),
+  );
+  const [container, containerId] = await clock(() => containerIn(who, podSandboxId, config, sleeper));
+  return { run, container, up: run + container, podSandboxId, containerId };
+}
+
+async function podDown(
+  who: Contestant,
+  { podSandboxId, containerId }: { podSandboxId: string; containerId: string },
+): Promise<void> {
+  await who.runtime.stopContainer({ containerId, timeout: 0n });
+  await who.runtime.removeContainer({ containerId });
+  await who.runtime.stopPodSandbox({ podSandboxId });
+  await who.runtime.removePodSandbox({ podSandboxId });
+}
+
+type Life = { run: number; container: number; up: number; down: number };
+
+async function life(who: Contestant, options: Options): Promise<Life> {
+  const pod = await podUp(who, options);
+  const [down] = await clock(() => podDown(who, pod));
+  return { ...pod, down };
+}
+
+/** Each contestant in turn, `rounds` times, after one round that does not count. */
+async function inTurn<T>(
+  contestants: readonly Contestant[],
+  measure: (who: Contestant) => Promise<T>,
+  times = rounds,
+): Promise<T[][]> {
+  for (const who of contestants) await measure(who);
+  const all: T[][] = contestants.map(() => []);
+  for (let round = 0; round < times; round++) {
+    for (const [index, who] of contestants.entries()) all[index]!.push(await measure(who));
+  }
+  return all;
+}
+
+const pick = (lives: readonly (readonly Life[])[], key: keyof Life) => lives.map((own) => own.map((one) => one[key]));
+
+async function floors() {
+  const cni: Awaited<ReturnType<typeof cniChain>>[] = [];
+  const oci: Record<'crun' | 'runc', Awaited<ReturnType<typeof ociRuntime>>[]> = { crun: [], runc: [] };
+  await cniChain();
+  for (let round = 0; round < rounds; round++) {
+    cni.push(await cniChain());
+    oci.crun.push(await ociRuntime('/usr/bin/crun'));
+    oci.runc.push(await ociRuntime('/usr/sbin/runc'));
+  }
+  await removeFloorBridge();
+  const sum = (a: readonly number[], b: readonly number[]) => a.map((value, index) => value + b[index]!);
+  const add = cni.map((one) => one.add);
+  const del = cni.map((one) => one.del);
+  const up = (name: 'crun' | 'runc') => oci[name].map((one) => one.up);
+  const down = oci.crun.map((one) => one.down);
+  return {
+    add,
+    up: up('crun'),
+    podUp: sum(add, up('crun')),
+    runcPodUp: sum(add, up('runc')),
+    podDown: sum(del, down),
+    exec: oci.crun.map((one) => one.exec),
+  };
+}
+
+async function lifeRows(contestants: readonly Contestant[]): Promise<Row[]> {
+  const floor = await floors();
+  const cni = await inTurn(contestants, (who) => life(who, { hostNetwork: false, handler: 'crun' }));
+  const host = await inTurn(contestants, (who) => life(who, { hostNetwork: true, handler: 'crun' }));
+  const runc = await inTurn(contestants, (who) => life(who, { hostNetwork: false, handler: 'runc' }));
+  const ms = 'ms' as const;
+  return [
+    {
+      what: 'pod up: run + create + start, CNI',
+      unit: ms,
+      figures: pick(cni, 'up'),
+      floor: floor.podUp,
+      target: '<= 1.25 x floor, <= 0.5 x peer',
+    },
+    {
+      what: 'pod up, host network',
+      unit: ms,
+      figures: pick(host, 'up'),
+      floor: floor.up,
+      target: '<= 1.5 x floor, <= 0.4 x peer',
+    },
+    { what: 'RunPodSandbox, CNI', unit: ms, figures: pick(cni, 'run'), floor: floor.add, target: '<= 1.2 x floor' },
+    { what: 'RunPodSandbox, host network', unit: ms, figures: pick(host, 'run'), target: '<= 5 ms' },
+    { what: 'create + start', unit: ms, figures: pick(host, 'container'), floor: floor.up, target: '<= 1.4 x floor' },
+    {
+      what: 'pod down: stop 0 + remove + stop + remove, CNI',
+      unit: ms,
+      figures: pick(cni, 'down'),
+      floor: floor.podDown,
+      target: '<= 1.2 x floor',
+    },
+    {
+      what: 'with runc: pod up, CNI',
+      unit: ms,
+      figures: pick(runc, 'up'),
+      floor: floor.runcPodUp,
+      target: '<= 1.25 x floor',
+    },
+    ...(await execRows(contestants, floor.exec)),
+  ];
+}
+
+async function execRows(contestants: readonly Contestant[], floor: readonly number[]): Promise<Row[]> {
+  const pods = await Promise.all(contestants.map((who) => podUp(who, { hostNetwork: true, handler: 'crun' })));
+  const exec = (who: Contestant) => {
+    const { containerId } = pods[contestants.indexOf(who)]!;
+    return who.runtime.execSync({ containerId, cmd: ['/bin/true'], timeout: 10n });
+  };
+  const one = await inTurn(contestants, async (who) => (await clock(() => exec(who)))[0], rounds * 3);
+  const batch = values.short ? 16 : 80;
+  const many = await inTurn(
+    contestants,
+    async (who) => (batch / (await clock(() => eightAtOnce(batch, () => exec(who))))[0]) * 1000,
+    Math.ceil(rounds / 2),
+  );
+  for (const [index, who] of contestants.entries()) await podDown(who, pods[index]!);
+  return [
+    { what: 'ExecSync true, one at a time', unit: 'ms', figures: one, floor, target: '<= 1.3 x floor' },
+    { what: 'ExecSync, 8 at once', unit: '/s', figures: many, target: '>= 1.5 x peer' },
+  ];
+}
+
+/** `count` pieces of work, never more than eight in flight. */
+async function eightAtOnce(count: number, work: (index: number) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  const worker = async () => {
+    while (next < count) await work(next++);
+  };
+  await Promise.all(Array.from({ length: 8 }, worker));
+}
+
+async function throughputRow(contestants: readonly Contestant[]): Promise<Row> {
+  const count = values.short ? 8 : 24;
+  const figures = await inTurn(
+    contestants,
+    async (who) => {
+      const pods: Awaited<ReturnType<typeof podUp>>[] = [];
+      const [ms] = await clock(() =>
+        eightAtOnce(count, async () => pods.push(await podUp(who, { hostNetwork: false, handler: 'crun' }))),
+      );
+      await eightAtOnce(count, (index) => podDown(who, pods[index]!));
+      return (count / ms) * 1000;
+    },
+    Math.ceil(rounds / 4),
+  );
+  return { what: 'pods per second, 8 at once, CNI', unit: '/s', figures, target: '>= 1.7 x peer' };
+}
+
+/** With many pods there: lists, stats, memory, and a restart. */
+async function crowdRows(contestants: readonly Contestant[]): Promise<Row[]> {
+  const pods = new Map<Contestant, Awaited<ReturnType<typeof podUp>>[]>();
+  for (const who of contestants) {
+    const own: Awaited<ReturnType<typeof podUp>>[] = [];
+    await eightAtOnce(crowd, async () => own.push(await podUp(who, { hostNetwork: true, handler: 'crun' })));
+    pods.set(who, own);
+  }
+  const list = await inTurn(
+    contestants,
+    async (who) => (await clock(() => who.runtime.listPodSandbox({})))[0],
+    rounds * 5,
+  );
+  const containers = await inTurn(
+    contestants,
+    async (who) => (await clock(() => who.runtime.listContainers({})))[0],
+    rounds * 5,
+  );
+  const stats = await inTurn(
+    contestants,
+    async (who) => (await clock(() => who.runtime.listContainerStats({})))[0],
+    rounds,
+  );
+  const perPod = contestants.map((who) => [pss(who.keepers()) / crowd / 1e6]);
+  const daemons = contestants.map((who) => [pss([who.daemon()]) / 1e6]);
+  const restarts: number[][] = [];
+  for (const who of contestants)
+    restarts.push(who.restart ? [await who.restart(), await who.restart(), await who.restart()] : []);
+  for (const who of contestants) await eightAtOnce(crowd, (index) => podDown(who, pods.get(who)![index]!));
+  return [
+    { what: `ListPodSandbox, ${crowd} pods`, unit: 'ms', figures: list, target: '<= 1.0 ms' },
+    { what: `ListContainers, ${crowd} pods`, unit: 'ms', figures: containers, target: '<= 1.0 ms' },
+    { what: `ListContainerStats, ${crowd} pods`, unit: 'ms', figures: stats, target: '<= 20 ms' },
+    { what: 'memory per pod but the workload, PSS', unit: 'MB', figures: perPod, target: '<= 0.30 MB' },
+    { what: `daemon with ${crowd} pods after polling, PSS`, unit: 'MB', figures: daemons, target: '<= 95 MB' },
+    { what: `SIGKILL to serving again, ${crowd} pods`, unit: 'ms', figures: restarts, target: '<= 500 ms at 100 pods' },
+  ];
+}
+
+async function logRow(contestants: readonly Contestant[]): Promise<Row> {
+  const megabytes = values.short ? 20 : 200;
+  const command = ['/bin/sh', '-c', `yes ${'x'.repeat(120)} | head -c ${megabytes * 1e6}`];
+  const figures = await inTurn(
+    contestants,
+    async (who) => {
+      const config = podConfig({ hostNetwork: true, handler: 'crun' });
+      const { podSandboxId } = await who.runtime.runPodSandbox({ config, runtimeHandler: 'crun' });
+      const begin = performance.now();
+      const containerId = await containerIn(who, podSandboxId, config, command);
+      for (;;) {
+        const { status } = await who.runtime.containerStatus({ containerId });
+        if (status?.state === 2) break;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      const seconds = (performance.now() - begin) / 1000;
+      const written = statSync(join(config.logDirectory, 'c.log')).size;
+      if (written < megabytes * 1e6) throw new Error(`${who.name} lost log lines: ${written} bytes`);
+      await podDown(who, { podSandboxId, containerId });
+      rmSync(config.logDirectory, { recursive: true });
+      return megabytes / seconds;
+    },
+    Math.ceil(rounds / 4),
+  );
+  return { what: `log throughput, one container, ${megabytes} MB`, unit: 'MB/s', figures, target: '>= 2 x peer' };
+}
+
+async function main(): Promise<void> {
+  await using berth = await startBerth();
+  await using peer = await startPeer(values.peer, registry);
+  const contestants = [berth, peer];
+  for (const { images } of contestants) await images.pullImage({ image: { image } });
+  const rows = [
+    ...(await lifeRows(contestants)),
+    await throughputRow(contestants),
+    ...(await crowdRows(contestants)),
+    await logRow(contestants),
+  ];
+  console.log(
+    `${new Date().toISOString().slice(0, 10)}, ${cpus().length} processors, Linux ${release()}, ${rounds} rounds: median (least-most)\n`,
+  );
+  printTable(
+    contestants.map(({ name }) => name),
+    rows,
+  );
+  if (values.json)
+    writeFileSync(values.json, JSON.stringify({ columns: contestants.map(({ name }) => name), rows }, null, 2));
+}
+
+try {
+  await main();
+} finally {
+  rmSync(logs, { recursive: true, force: true });
+  await registry[Symbol.asyncDispose]();
+}
+process.exit(0);
