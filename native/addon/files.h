@@ -25,6 +25,8 @@ static inline void close_fd(const int *fd) {
 static inline void free_pointer(void *place) { free(*(void **)place); }
 #define cleanup_free __attribute__((cleanup(free_pointer)))
 
+#define PROPAGATE_SLAVE (1u << 19) /* MS_SLAVE; this libc's mount headers disagree with each other */
+
 /* openat2 that never leaves `root` and never follows a magic link; a descriptor or -errno. */
 int open_in_root(int root, const char *path, int flags);
 

@@ -70,6 +70,10 @@ static napi_value bind_mapped(napi_env env, napi_callback_info info) {
   cleanup_fd int tree =
       (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
   if (tree < 0) return addon_throw_errno(env, errno, "bind mount", source);
+  /* As in bindMount: the end of this tree must not reach the mounts below the source. */
+  struct mount_attr slave = {.propagation = PROPAGATE_SLAVE};
+  if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &slave, sizeof slave) < 0)
+    return addon_throw_errno(env, errno, "set the propagation of", source);
   struct mount_attr set = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)owners};
   if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &set, sizeof set) < 0)
     return addon_throw_errno(env, errno, "map the owners of", source);

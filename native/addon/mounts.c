@@ -143,6 +143,14 @@ static bool take_lowers(napi_env env, napi_value array, overlay *o) {
   return true;
 }
 
+/*
+ * Whether EINVAL comes from a kernel that cannot take layers one by one: it names the option, or (before 6.5, when overlayfs
+ * was yet to learn the mount API) says "Legacy" of one that does not fit into a page, or nothing at all of any other.
+ */
+static bool knows_no_layers(const char *log) {
+  return log[0] == 0 || strstr(log, "lowerdir+") || strstr(log, "VFS: Legacy");
+}
+
 /* mountOverlay(lowers, upper|"", work|"", target, attributes, legacy) */
 static napi_value mount_overlay(napi_env env, napi_callback_info info) {
   napi_value args[6];
@@ -161,8 +169,7 @@ static napi_value mount_overlay(napi_env env, napi_callback_info info) {
       napi_get_value_bool(env, args[5], &legacy) != napi_ok)
     return addon_throw_type(env, "mountOverlay takes attributes and legacy");
   int err = legacy ? -EINVAL : mount_by_fsconfig(o);
-  /* EINVAL without a word from overlayfs about a value: the kernel does not know lowerdir+. ENOSYS: no mount API. */
-  if (err == -ENOSYS || (err == -EINVAL && (legacy || strstr(o->log, "lowerdir+")))) err = in_throwaway_thread(o);
+  if (err == -ENOSYS || (err == -EINVAL && (legacy || knows_no_layers(o->log)))) err = in_throwaway_thread(o);
   if (err == 0) return make_int(env, 0);
   char what[640];
   snprintf(what, sizeof what, "mount overlay%s%s", o->log[0] ? ": " : "", o->log);
@@ -184,8 +191,9 @@ static napi_value bind_mount(napi_env env, napi_callback_info info) {
   unsigned deep = recursive ? AT_RECURSIVE : 0;
   cleanup_fd int tree = (int)syscall(SYS_open_tree, AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | deep);
   if (tree < 0) return addon_throw_errno(env, errno, "bind mount", source);
-  struct mount_attr set = {.attr_set = attributes};
-  if (attributes && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | deep, &set, sizeof set) < 0)
+  /* In a shared tree, what is unmounted below the target goes below the source too: a slave only listens. */
+  struct mount_attr set = {.attr_set = attributes, .propagation = recursive ? PROPAGATE_SLAVE : 0};
+  if ((attributes || recursive) && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | deep, &set, sizeof set) < 0)
     return addon_throw_errno(env, errno, "set mount attributes of", source);
   if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
     return addon_throw_errno(env, errno, "bind mount on", target);

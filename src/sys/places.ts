@@ -7,6 +7,7 @@ import { errnoError } from './files.ts';
 type Addon = {
   openInRoot(root: string, path: string): number;
   copyTree(from: string, to: string): Promise<undefined>;
+  labelTree(path: string, attribute: string, value: string): Promise<undefined>;
 };
 
 const addon = loadAddon<Addon>();
@@ -46,4 +47,9 @@ export function openInRoot(root: string, path: string): Place | null {
 /** Copies a directory's content and attributes into `to`, an empty one; owners, modes, times and xattrs are kept. */
 export async function copyTree(from: string, to: string): Promise<void> {
   await addon.copyTree(from, to);
+}
+
+/** Gives `path`, which must be no symbolic link, and all below it this value of an extended attribute. */
+export async function labelTree(path: string, attribute: string, value: string): Promise<void> {
+  await addon.labelTree(path, attribute, value);
 }

@@ -93,6 +93,8 @@ test('a bind mount is read-only from the start, its source is not', () => {
 test('a recursive bind mount carries the mounts below it, and makes them read-only too', () => {
   const source = join(root, 'source');
   mkdirSync(join(source, 'below'), { recursive: true });
+  bindMount(source, source);
+  setPropagation(source, 'shared'); // as all of a host is with systemd
   mountTmpfs(join(source, 'below'), { size: 65536, mode: 0o1777 });
   try {
     assert.equal(statSync(join(source, 'below')).mode & 0o7777, 0o1777);
@@ -104,6 +106,7 @@ test('a recursive bind mount carries the mounts below it, and makes them read-on
     assert.deepEqual(readdirSync(join(source, 'below')), []);
   } finally {
     unmount(join(source, 'below'));
+    unmount(source);
   }
 });
 
