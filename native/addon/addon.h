@@ -22,7 +22,9 @@ napi_value addon_throw_type(napi_env env, const char *message);
 
 bool register_files(napi_env env, napi_value exports);
 bool register_mounts(napi_env env, napi_value exports);
+bool register_streams(napi_env env, napi_value exports);
 bool register_idmap(napi_env env, napi_value exports);
 bool register_copy(napi_env env, napi_value exports);
+bool register_label(napi_env env, napi_value exports);
 
 #endif
