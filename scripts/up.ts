@@ -17,6 +17,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import * as cri from '../src/api/runtime/v1/cri.ts';
 import { loadSettings } from '../src/base/settings.ts';
+import { nodeEnvironment, nodeFlags } from '../src/commands/node-flags.ts';
 import { connectTo, type Rpc } from '../src/commands/rpc.ts';
 import { removeCgroup } from '../src/sys/cgroups.ts';
 import { runHere } from '../src/sys/spawn.ts';
@@ -109,7 +110,8 @@ function missingDirectories(path: string): string[] {
 
 async function startDaemon(made: Made): Promise<Rpc<cri.RuntimeServiceClient>> {
   const log = openSync(logFile, 'a', 0o600);
-  const child = spawn(process.execPath, [main, 'serve', '--config', values.config], {
+  const child = spawn(process.execPath, [...nodeFlags, main, 'serve', '--config', values.config], {
+    env: { ...process.env, ...nodeEnvironment },
     detached: true,
     stdio: ['ignore', log, log],
     cwd: '/',

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { stringify } from 'smol-toml';
 import * as admin from '../../src/api/berth/v1/admin.ts';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
+import { nodeEnvironment, nodeFlags } from '../../src/commands/node-flags.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 
@@ -123,9 +124,9 @@ export class TestDaemon {
 
   /** Starts the daemon and returns when it serves. */
   async start(env: Record<string, string> = {}): Promise<void> {
-    const child = spawn(process.execPath, [main, 'serve', '--config', this.configFile], {
+    const child = spawn(process.execPath, [...nodeFlags, main, 'serve', '--config', this.configFile], {
       stdio: ['ignore', 'inherit', 'pipe'],
-      env: { ...process.env, ...this.options.env, ...env },
+      env: { ...process.env, ...nodeEnvironment, ...this.options.env, ...env },
     });
     this.#child = child;
     children.add(child);
