@@ -1,0 +1,42 @@
+// What is shipped: one bundle, the layer worker and two native files in a folder of their own.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { TestDaemon } from '../harness/daemon.ts';
+import { assertNoLeak, footprint } from '../harness/leak-check.ts';
+import { TestPod, untilExited } from '../harness/pods.ts';
+import { endTestRegistry, pullTestImages } from '../harness/suite.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+
+test('the bundle pulls an image and runs a pod with nothing of the checkout', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-bundle-'));
+  try {
+    execFileSync('npm', ['run', '-s', 'bundle', '--', `--outdir=${folder}`], { cwd: root, stdio: 'pipe' });
+    for (const name of ['addon.node', 'berth-shim']) copyFileSync(join(root, 'native/build', name), join(folder, name));
+    const main = join(folder, 'main.mjs');
+    assert.match(execFileSync(process.execPath, [main, 'version'], { encoding: 'utf8', cwd: '/' }), /^berth \d/);
+    assert.ok(!readFileSync(main, 'utf8').includes('BERTH_CRASH_AT'), 'crash points are compiled out');
+    assert.ok(readdirSync(folder).includes('layer-worker.mjs'));
+    const daemon = new TestDaemon({ main });
+    await daemon.start();
+    try {
+      const before = footprint(daemon);
+      const { busybox } = await pullTestImages(daemon);
+      const pod = await TestPod.run(daemon, 'bundled');
+      const id = await pod.sh('c', busybox, 'echo from the bundle; exit 3');
+      assert.equal((await untilExited(daemon, id)).exitCode, 3);
+      assert.deepEqual(pod.log('c'), [{ stream: 'stdout', text: 'from the bundle' }]);
+      await pod.remove();
+      assertNoLeak(before, footprint(daemon));
+    } finally {
+      await daemon.dispose();
+      await endTestRegistry();
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
