@@ -29,6 +29,8 @@ export type DaemonOptions = {
   /** False: no conflist is written. */
   readonly network?: boolean;
   readonly env?: Record<string, string>;
+  /** Another program than this checkout's src/main.ts: the shipped bundle. */
+  readonly main?: string;
 };
 
 /** Everything of one daemon under test: all its files, its bridge and its cgroups carry its name. */
@@ -124,10 +126,14 @@ export class TestDaemon {
 
   /** Starts the daemon and returns when it serves. */
   async start(env: Record<string, string> = {}): Promise<void> {
-    const child = spawn(process.execPath, [...nodeFlags, main, 'serve', '--config', this.configFile], {
-      stdio: ['ignore', 'inherit', 'pipe'],
-      env: { ...process.env, ...nodeEnvironment, ...this.options.env, ...env },
-    });
+    const child = spawn(
+      process.execPath,
+      [...nodeFlags, this.options.main ?? main, 'serve', '--config', this.configFile],
+      {
+        stdio: ['ignore', 'inherit', 'pipe'],
+        env: { ...process.env, ...nodeEnvironment, ...this.options.env, ...env },
+      },
+    );
     this.#child = child;
     children.add(child);
     child.once('exit', () => children.delete(child));
