@@ -109,6 +109,24 @@ export const messages = {
   forget: { number: 10, fields: { key: 'string' } },
   cancel: { number: 11, fields: { request: 'u32' } },
   shutdown: { number: 12, fields: { force: 'bool' } },
+  // Both are answered by `opened`, which carries descriptors. `openExec` is then answered once more, by `result`, when the
+  // process has ended; or by `result` alone, with what the OCI runtime wrote, when it failed.
+  openExec: {
+    number: 13,
+    fields: {
+      argv: 'strings',
+      env: 'strings',
+      cwd: 'string',
+      pidFile: 'string',
+      startDeadlineMs: 'u32',
+      tty: 'bool',
+      stdin: 'bool',
+      stdout: 'bool',
+      stderr: 'bool',
+    },
+  },
+  // `once`: the write end of standard input moves to the client and is not given to another.
+  attach: { number: 14, fields: { key: 'string', stdin: 'bool', stdout: 'bool', stderr: 'bool', once: 'bool' } },
 
   // Replies, under the request's id
   done: { number: 64, fields: {} },
@@ -136,6 +154,8 @@ export const messages = {
     fields: { key: 'string', ended: 'bool', ...ending, lostBytes: 'u64', lostLines: 'u64' },
   },
   listed: { number: 71, fields: { pausePid: 'u32' } },
+  // One descriptor per true field, in this order. `input` is the write end of standard input, or the terminal's master.
+  opened: { number: 72, fields: { input: 'bool', stdout: 'bool', stderr: 'bool' } },
 
   // Events, to every connection, under request id 0
   exit: { number: 128, fields: { key: 'string', ...ending } },

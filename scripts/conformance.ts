@@ -17,10 +17,11 @@ import { ensureTestImages, startRegistry } from '../test/images/index.ts';
 import { cacheFolder } from '../test/images/paths.ts';
 import { program } from '../test/images/run.ts';
 
-const usage = `usage: conformance.ts [--runtime crun|runc|containerd] [--focus REGEX]... [--endpoint SOCKET] [--benchmark] [--verbose]
+const usage = `usage: conformance.ts [--runtime crun|runc|containerd] [--focus REGEX]... [--endpoint SOCKET] [--websocket] [--benchmark] [--verbose]
   --runtime   Berth's OCI runtime (default crun); containerd: Debian's containerd in Berth's place, to check the images
   --focus     only specs whose name matches; may be repeated
   --endpoint  a runtime that already serves there and can pull the test images
+  --websocket exec, attach and port-forward over WebSocket instead of SPDY
   --benchmark the suite's benchmarks instead of its specs
   --verbose   the suite's own output, and the daemon's log`;
 
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     runtime: { type: 'string', default: 'crun' },
     focus: { type: 'string', multiple: true, default: [] },
     endpoint: { type: 'string', default: '' },
+    websocket: { type: 'boolean', default: false },
     benchmark: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -95,12 +97,21 @@ function ownFootprint(daemon: TestDaemon): Footprint {
 
 async function run(suite: string, socket: string): Promise<Spec[]> {
   const skip = readExpectations(values.runtime).filter(({ kind }) => kind === 'skip');
-  const { focus, benchmark, verbose } = values;
+  const { focus, websocket, benchmark, verbose } = values;
   const stop = new AbortController();
   const inside = process.env.BERTH_CONFORMANCE_INSIDE === '1';
   if (inside) process.stdin.once('end', () => stop.abort(new Error('Told to end'))).resume();
   try {
-    return await runSuite(suite, { socket, handler: '', focus, skip, benchmark, verbose, signal: stop.signal });
+    return await runSuite(suite, {
+      socket,
+      handler: '',
+      focus,
+      skip,
+      websocket,
+      benchmark,
+      verbose,
+      signal: stop.signal,
+    });
   } finally {
     if (inside) process.stdin.destroy();
   }

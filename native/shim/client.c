@@ -7,7 +7,7 @@
 
 #include "shim.h"
 
-enum { MAX_CLIENTS = 64, FIRST_READ = 4096 };
+enum { MAX_CLIENTS = 1024, FIRST_READ = 4096 };
 /* What may wait for a client that does not read; beyond it the connection ends, and the exit files tell the rest. */
 static const size_t max_waiting = (size_t)4 * SHIM_MAX_TO_DAEMON;
 
@@ -15,6 +15,7 @@ struct outgoing {
   struct outgoing *next;
   uint8_t *data;
   size_t size, sent;
+  struct parcel parcel;
 };
 struct client {
   struct source source;
@@ -31,6 +32,17 @@ static uint64_t last_id;
 static size_t open_clients;
 static struct source listener = {.fd = -1};
 
+static void drop_parcel(struct parcel *parcel) {
+  for (size_t i = 0; i < parcel->count; i++) close(parcel->fd[i]);
+  parcel->count = 0;
+}
+
+static void frame_free(struct outgoing *frame) {
+  drop_parcel(&frame->parcel);
+  free(frame->data);
+  free(frame);
+}
+
 static void client_free(struct client *client) {
   for (struct client **at = &clients; *at; at = &(*at)->next) {
     if (*at != client) continue;
@@ -39,8 +51,7 @@ static void client_free(struct client *client) {
   }
   for (struct outgoing *frame; (frame = client->first);) {
     client->first = frame->next;
-    free(frame->data);
-    free(frame);
+    frame_free(frame);
   }
   source_close(&client->source);
   free(client->data);
@@ -48,9 +59,29 @@ static void client_free(struct client *client) {
   open_clients--;
 }
 
+/* Descriptors go with the first byte that the kernel takes. */
+static ssize_t write_frame(int fd, struct outgoing *frame) {
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof frame->parcel.fd)];
+  } control = {0};
+  struct iovec part = {.iov_base = frame->data + frame->sent, .iov_len = frame->size - frame->sent};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  size_t size = frame->parcel.count * sizeof(int);
+  if (size) {
+    control.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(size)};
+    memcpy(CMSG_DATA(&control.header), frame->parcel.fd, size);
+    message.msg_control = &control;
+    message.msg_controllen = CMSG_SPACE(size);
+  }
+  ssize_t wrote = sendmsg(fd, &message, MSG_NOSIGNAL);
+  if (wrote > 0) drop_parcel(&frame->parcel);
+  return wrote;
+}
+
 static void write_waiting(struct client *client) {
   for (struct outgoing *frame; (frame = client->first);) {
-    ssize_t wrote = send(client->source.fd, frame->data + frame->sent, frame->size - frame->sent, MSG_NOSIGNAL);
+    ssize_t wrote = write_frame(client->source.fd, frame);
     if (wrote < 0) {
       if (errno != EAGAIN && errno != EINTR) client->broken = true;
       break;
@@ -59,14 +90,13 @@ static void write_waiting(struct client *client) {
     frame->sent += (size_t)wrote;
     if (frame->sent < frame->size) break;
     client->first = frame->next;
-    free(frame->data);
-    free(frame);
+    frame_free(frame);
   }
   if (!client->first) client->last = &client->first;
   client->source.events = client->first ? POLLIN | POLLOUT : POLLIN;
 }
 
-static void queue_frame(struct client *client, uint8_t *data, size_t size) {
+static void queue_frame(struct client *client, uint8_t *data, size_t size, struct parcel parcel) {
   struct outgoing *frame = client->broken ? NULL : malloc(sizeof *frame);
   if (!frame || client->waiting + size > max_waiting) {
     /* A reply that never comes would be worse than a connection that ends: the client then asks anew. */
@@ -74,9 +104,10 @@ static void queue_frame(struct client *client, uint8_t *data, size_t size) {
     client->broken = true;
     free(frame);
     free(data);
+    drop_parcel(&parcel);
     return;
   }
-  *frame = (struct outgoing){.data = data, .size = size};
+  *frame = (struct outgoing){.data = data, .size = size, .parcel = parcel};
   *client->last = frame;
   client->last = &frame->next;
   client->waiting += size;
@@ -84,7 +115,7 @@ static void queue_frame(struct client *client, uint8_t *data, size_t size) {
   if (client->broken) shutdown(client->source.fd, SHUT_RDWR);
 }
 
-void send_frame(uint64_t id, struct wire_writer *frame) {
+void send_parcel(uint64_t id, struct wire_writer *frame, struct parcel parcel) {
   bool whole = wire_end(frame);
   for (struct client *client = clients; client; client = client->next) {
     if (id != EVERY_CLIENT && client->id != id) continue;
@@ -95,11 +126,14 @@ void send_frame(uint64_t id, struct wire_writer *frame) {
       client->broken = true;
       continue;
     }
-    queue_frame(client, copy, frame->size);
+    queue_frame(client, copy, frame->size, parcel);
     if (id != EVERY_CLIENT) return;
   }
   free(frame->data);
+  drop_parcel(&parcel);
 }
+
+void send_frame(uint64_t client, struct wire_writer *frame) { send_parcel(client, frame, (struct parcel){0}); }
 
 void send_failed(uint64_t client, uint32_t request, enum shim_failure kind, int err, const char *step,
                  const char *about) {

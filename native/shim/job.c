@@ -7,10 +7,10 @@
 #include "shim.h"
 
 enum { MAX_JOBS = 2048, GRACE_MS = 2000, RUNTIME_OUTPUT = 65536, NAME_SIZE = 200 };
-enum kind { RUN, START, EXEC };
+enum kind { RUN, START, EXEC, OPEN };
 
 /* A command in flight. RUN ends with the command; START and EXEC go on with the process that it made, START by
-   handing it to process.c, EXEC by waiting for it here. */
+   handing it to process.c, EXEC by waiting for it here, OPEN too, with its stdio handed to the client. */
 struct job {
   struct job *next;
   uint64_t client;
@@ -23,6 +23,8 @@ struct job {
   uint32_t deadline_ms, drain_ms;
   struct timer deadline, drain;
   struct stream *stream[2];
+  bool wanted[2]; /* OPEN: the client gets this stream */
+  int input;      /* OPEN: the write end of standard input, or -1 */
   struct process *process;
   struct console console;
   char *pid_file;
@@ -44,6 +46,7 @@ static void job_free(struct job *job) {
   if (job->process) process_free(job->process);
   int master = console_take(&job->console);
   close_held(&master);
+  close_held(&job->input);
   close_held(&job->failure);
   if (job->pid_file) unlink(job->pid_file);
   free(job->pid_file);
@@ -136,6 +139,32 @@ static void hand_over(struct job *job, pid_t pid, int master, bool gone, int sta
   if (gone) process_ended(process, status);
 }
 
+/* Nothing was read of the streams: what the process wrote already is still in the pipes. */
+static void hand_out(struct job *job, int master) {
+  struct parcel parcel = {0};
+  bool tty = master >= 0;
+  struct shim_opened opened = {.input = tty || job->input >= 0};
+  if (opened.input) parcel.fd[parcel.count++] = tty ? master : job->input;
+  job->input = -1;
+  for (int i = 0; i < 2; i++) {
+    struct stream *stream = job->stream[i];
+    if (!tty && !job->wanted[i]) { /* a process that nobody listens to does not die of it */
+      stream->dropping = true;
+      stream_release(stream);
+      continue;
+    }
+    job->stream[i] = NULL;
+    int fd = tty || stream_ended(stream) ? -1 : stream_take(stream);
+    if (tty) stream_free(stream);
+    if (fd < 0) continue;
+    *(i ? &opened.stderr : &opened.stdout) = true;
+    parcel.fd[parcel.count++] = fd;
+  }
+  struct wire_writer frame = wire_begin(SHIM_OPENED, job->request);
+  shim_write_opened(&frame, &opened);
+  send_parcel(job->client, &frame, parcel);
+}
+
 /* What the OCI runtime made is our child now, or was and has ended. crun leaves a process between for a moment, which
    outlives the command: then the child comes to us when that one is reaped. */
 static void adopt(struct job *job, pid_t pid) {
@@ -144,14 +173,13 @@ static void adopt(struct job *job, pid_t pid) {
   job->awaited = claim == -ECHILD && tree_child_above(pid) ? pid : 0;
   if (job->awaited) return;
   if (claim < 0) return fail(job, claim, "adopt the process that the OCI runtime named in", job->pid_file);
-  if (job->kind == START) {
-    int master = job->console.name[0] ? console_take(&job->console) : -1;
-    if (job->console.name[0] && master < 0) {
-      if (!claim) tree_kill(pid);
-      return fail(job, EPIPE, "take a terminal from", job->name);
-    }
-    return hand_over(job, pid, master, claim, status);
+  int master = job->console.name[0] ? console_take(&job->console) : -1;
+  if (job->console.name[0] && master < 0) {
+    if (!claim) tree_kill(pid);
+    return fail(job, EPIPE, "take a terminal from", job->name);
   }
+  if (job->kind == START) return hand_over(job, pid, master, claim, status);
+  if (job->kind == OPEN) hand_out(job, master);
   job->started = true;
   if (claim) return end(job, status);
   job->target = pid;
@@ -200,7 +228,7 @@ static struct job *job_new(uint64_t client, uint32_t request, enum kind kind, co
   job->client = client;
   job->request = request;
   job->kind = kind;
-  job->failure = job->console.master = job->console.source.fd = -1;
+  job->failure = job->input = job->console.master = job->console.source.fd = -1;
   job->next = jobs;
   jobs = job;
   running++;
@@ -221,6 +249,7 @@ static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t d
     else {
       job->stream[i]->closed = settle;
       job->stream[i]->owner = job;
+      if (job->kind == OPEN) stream_hold(job->stream[i]);
     }
   }
   if (!failed) {
@@ -277,6 +306,21 @@ void job_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
   job->deadline_ms = want->deadline_ms;
   struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {open_null()}};
   begin(job, &spawn, want->max_output, want->start_deadline_ms);
+}
+
+void job_open_exec(uint64_t client, uint32_t request, const struct shim_open_exec *want) {
+  int err, input[2] = {-1, -1};
+  struct job *job = job_new(client, request, OPEN, want->pid_file);
+  if (!job) return;
+  job->wanted[0] = want->stdout;
+  job->wanted[1] = want->stderr;
+  if (want->tty && (err = console_open(&job->console))) return fail(job, err, "open the console socket of", "an exec");
+  err = want->stdin && !want->tty ? open_pipe(input) : (input[0] = open_null()) < 0 ? input[0] : 0;
+  if (err) return fail(job, err, "open the standard input of", "an exec");
+  job->input = input[1];
+  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {input[0]},
+                        .console = want->tty ? job->console.path : NULL};
+  begin(job, &spawn, RUNTIME_OUTPUT, want->start_deadline_ms);
 }
 
 void job_start(uint64_t client, uint32_t request, const struct shim_start *want) {

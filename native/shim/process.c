@@ -36,6 +36,7 @@ struct process *process_new(const struct shim_start *want, int *err) {
     return NULL;
   }
   process->input = process->log.fd = process->oom.fd = -1;
+  process->tty = want->tty;
   process->next = processes;
   processes = process;
   process->key = strdup(want->key);
@@ -139,6 +140,31 @@ void process_ended(struct process *process, int status) {
   SEND(EVERY_CLIENT, exit, EXIT, 0, .key = process->key, .pid = (uint32_t)process->pid, .code = exit_code(status),
        .signal = exit_signal(status), .oom_killed = process->oom_killed, .at_seconds = (uint64_t)process->at.tv_sec,
        .at_nanos = (uint32_t)process->at.tv_nsec);
+}
+
+static void add(struct parcel *parcel, bool *given, int fd) {
+  *given = fd >= 0;
+  if (*given) parcel->fd[parcel->count++] = fd;
+}
+
+void process_attach(uint64_t client, uint32_t request, const struct shim_attach *want) {
+  struct process *process = process_find(want->key);
+  if (!process || !process->running) {
+    enum shim_failure kind = process ? SHIM_FAILED_NOT_RUNNING : SHIM_FAILED_NOT_FOUND;
+    return send_failed(client, request, kind, process ? ESRCH : ENOENT, "attach to", want->key);
+  }
+  struct parcel parcel = {0};
+  struct shim_opened opened = {0};
+  if (process->tty || want->stdin) add(&parcel, &opened.input, fcntl(process->input, F_DUPFD_CLOEXEC, 3));
+  if (want->once && want->stdin && !process->tty) { /* the client's is the last: the process sees its end */
+    close_held(&process->input);
+    process->input = -1;
+  }
+  if (want->stdout && !stream_ended(process->stream[0])) add(&parcel, &opened.stdout, tap_open(process->stream[0]));
+  if (want->stderr && !stream_ended(process->stream[1])) add(&parcel, &opened.stderr, tap_open(process->stream[1]));
+  struct wire_writer frame = wire_begin(SHIM_OPENED, request);
+  shim_write_opened(&frame, &opened);
+  send_parcel(client, &frame, parcel);
 }
 
 bool processes_reaped(pid_t pid, int status) {

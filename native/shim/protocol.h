@@ -21,6 +21,8 @@ enum shim_message {
   SHIM_FORGET = 10,
   SHIM_CANCEL = 11,
   SHIM_SHUTDOWN = 12,
+  SHIM_OPEN_EXEC = 13,
+  SHIM_ATTACH = 14,
   SHIM_DONE = 64,
   SHIM_FAILED = 65,
   SHIM_WELCOME = 66,
@@ -29,6 +31,7 @@ enum shim_message {
   SHIM_SIGNALLED = 69,
   SHIM_ENTRY = 70,
   SHIM_LISTED = 71,
+  SHIM_OPENED = 72,
   SHIM_EXIT = 128,
   SHIM_PAUSE_EXIT = 129,
 };
@@ -55,6 +58,8 @@ enum shim_failure {
   X(forget, FORGET) \
   X(cancel, CANCEL) \
   X(shutdown, SHUTDOWN) \
+  X(open_exec, OPEN_EXEC) \
+  X(attach, ATTACH) \
   X(failed, FAILED) \
   X(welcome, WELCOME) \
   X(sandboxed, SANDBOXED) \
@@ -62,6 +67,7 @@ enum shim_failure {
   X(signalled, SIGNALLED) \
   X(entry, ENTRY) \
   X(listed, LISTED) \
+  X(opened, OPENED) \
   X(exit, EXIT) \
   X(pause_exit, PAUSE_EXIT)
 
@@ -286,6 +292,64 @@ static inline void shim_write_shutdown(struct wire_writer *to, const struct shim
   wire_write_bool(to, from->force);
 }
 
+struct shim_open_exec {
+  struct wire_strings argv;
+  struct wire_strings env;
+  const char *cwd;
+  const char *pid_file;
+  uint32_t start_deadline_ms;
+  bool tty;
+  bool stdin;
+  bool stdout;
+  bool stderr;
+};
+static inline bool shim_read_open_exec(struct wire_reader *from, struct shim_open_exec *to) {
+  to->argv = wire_read_strings(from);
+  to->env = wire_read_strings(from);
+  to->cwd = wire_read_string(from);
+  to->pid_file = wire_read_string(from);
+  to->start_deadline_ms = wire_read_u32(from);
+  to->tty = wire_read_bool(from);
+  to->stdin = wire_read_bool(from);
+  to->stdout = wire_read_bool(from);
+  to->stderr = wire_read_bool(from);
+  return !from->bad;
+}
+static inline void shim_write_open_exec(struct wire_writer *to, const struct shim_open_exec *from) {
+  wire_write_strings(to, from->argv);
+  wire_write_strings(to, from->env);
+  wire_write_string(to, from->cwd);
+  wire_write_string(to, from->pid_file);
+  wire_write_u32(to, from->start_deadline_ms);
+  wire_write_bool(to, from->tty);
+  wire_write_bool(to, from->stdin);
+  wire_write_bool(to, from->stdout);
+  wire_write_bool(to, from->stderr);
+}
+
+struct shim_attach {
+  const char *key;
+  bool stdin;
+  bool stdout;
+  bool stderr;
+  bool once;
+};
+static inline bool shim_read_attach(struct wire_reader *from, struct shim_attach *to) {
+  to->key = wire_read_string(from);
+  to->stdin = wire_read_bool(from);
+  to->stdout = wire_read_bool(from);
+  to->stderr = wire_read_bool(from);
+  to->once = wire_read_bool(from);
+  return !from->bad;
+}
+static inline void shim_write_attach(struct wire_writer *to, const struct shim_attach *from) {
+  wire_write_string(to, from->key);
+  wire_write_bool(to, from->stdin);
+  wire_write_bool(to, from->stdout);
+  wire_write_bool(to, from->stderr);
+  wire_write_bool(to, from->once);
+}
+
 struct shim_failed {
   uint32_t kind;
   uint32_t error;
@@ -427,6 +491,23 @@ static inline bool shim_read_listed(struct wire_reader *from, struct shim_listed
 }
 static inline void shim_write_listed(struct wire_writer *to, const struct shim_listed *from) {
   wire_write_u32(to, from->pause_pid);
+}
+
+struct shim_opened {
+  bool input;
+  bool stdout;
+  bool stderr;
+};
+static inline bool shim_read_opened(struct wire_reader *from, struct shim_opened *to) {
+  to->input = wire_read_bool(from);
+  to->stdout = wire_read_bool(from);
+  to->stderr = wire_read_bool(from);
+  return !from->bad;
+}
+static inline void shim_write_opened(struct wire_writer *to, const struct shim_opened *from) {
+  wire_write_bool(to, from->input);
+  wire_write_bool(to, from->stdout);
+  wire_write_bool(to, from->stderr);
 }
 
 struct shim_exit {

@@ -87,6 +87,12 @@ static void on_run(uint64_t client, uint32_t request, const struct shim_run *wan
 static void on_start(uint64_t client, uint32_t request, const struct shim_start *want) {
   job_start(client, request, want);
 }
+static void on_open_exec(uint64_t client, uint32_t request, const struct shim_open_exec *want) {
+  job_open_exec(client, request, want);
+}
+static void on_attach(uint64_t client, uint32_t request, const struct shim_attach *want) {
+  process_attach(client, request, want);
+}
 static void on_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
   job_exec(client, request, want);
 }
@@ -109,6 +115,8 @@ void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wir
     ON(run, RUN)
     ON(start, START)
     ON(exec, EXEC)
+    ON(open_exec, OPEN_EXEC)
+    ON(attach, ATTACH)
     ON(signal, SIGNAL)
     ON(reopen_log, REOPEN_LOG)
     ON(forget, FORGET)

@@ -46,7 +46,12 @@ int client_open(int fd);
 int clients_listen(const char *name);
 void clients_close(void);
 bool clients_busy(void); /* some frame is not written yet */
+struct parcel { /* descriptors that go with a frame; they are the frame's from then on */
+  int fd[3];
+  size_t count;
+};
 void send_frame(uint64_t client, struct wire_writer *frame);
+void send_parcel(uint64_t client, struct wire_writer *frame, struct parcel parcel);
 void send_failed(uint64_t client, uint32_t request, enum shim_failure kind, int err, const char *step, const char *about);
 void send_done(uint64_t client, uint32_t request);
 #define SEND(client, message, MESSAGE, request, ...) \
@@ -91,6 +96,13 @@ int log_open(const char *path);
 void log_feed(struct log_file *log, struct log_line *line, const char *name, const char *text, size_t size);
 void log_end_line(struct log_file *log, struct log_line *line, const char *name);
 
+/* tap.c: copies of a stream for those attached to it. */
+struct tap;
+struct stream;
+int tap_open(struct stream *stream); /* the read end, or -errno */
+void taps_feed(struct stream *stream, const char *text, size_t size);
+void taps_end(struct stream *stream, bool at_once); /* not at once: when each has what is waiting for it */
+
 /* stream.c: what a process writes, captured or logged. */
 struct stream {
   struct source source;
@@ -100,10 +112,15 @@ struct stream {
   uint8_t *data;
   size_t size, capacity, limit;
   bool truncated, dropping, wide;
+  struct tap *taps;
+  size_t stalled; /* taps that have to be written to before the stream is read on */
   void (*closed)(void *owner);
   void *owner;
 };
 struct stream *stream_open(int fd, const char *name, size_t limit);
+void stream_hold(struct stream *stream); /* not to be read before it is drained, released or taken */
+void stream_release(struct stream *stream);
+int stream_take(struct stream *stream); /* its descriptor; the stream is gone */
 void stream_drain(struct stream *stream); /* what is there now, and no more than that */
 void stream_to_log(struct stream *stream, struct log_file *log);
 void stream_free(struct stream *stream);
@@ -129,7 +146,7 @@ struct process {
   struct process *next;
   char *key, *oom_file, *exit_file;
   pid_t pid; /* 0 until the OCI runtime made it */
-  bool running, ended, oom_killed;
+  bool running, ended, oom_killed, tty;
   int status, input; /* input: the write end of stdin, or the terminal's master, or -1 */
   struct timespec at;
   struct log_file log;
@@ -141,6 +158,7 @@ struct process *process_new(const struct shim_start *want, int *err);
 struct process *process_find(const char *key);
 void process_started(struct process *process, pid_t pid);
 void process_ended(struct process *process, int status);
+void process_attach(uint64_t client, uint32_t request, const struct shim_attach *want);
 void process_free(struct process *process);
 bool processes_reaped(pid_t pid, int status);
 bool processes_running(void);
@@ -154,6 +172,7 @@ static inline uint32_t exit_signal(int status) { return (uint32_t)(status & 0x7f
 void job_run(uint64_t client, uint32_t request, const struct shim_run *want);
 void job_start(uint64_t client, uint32_t request, const struct shim_start *want);
 void job_exec(uint64_t client, uint32_t request, const struct shim_exec *want);
+void job_open_exec(uint64_t client, uint32_t request, const struct shim_open_exec *want);
 bool job_cancel(uint64_t client, uint32_t request);
 bool jobs_reaped(pid_t pid, int status);
 /* After children were reaped: what they left behind may be ours now. */

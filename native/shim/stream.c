@@ -39,20 +39,23 @@ static void capture(struct stream *stream, size_t size) {
   stream->size += size;
 }
 
-/* Reads at most this many chunks. False once the stream has ended; it is then closed. */
-static bool pull(struct stream *stream, int chunks) {
-  while (chunks-- > 0) {
+/* Reads at most this many chunks, none while a tap is behind if `patient`. False once the stream has ended; it is then
+   closed. */
+static bool pull(struct stream *stream, int chunks, bool patient) {
+  while (chunks-- > 0 && !(patient && stream->stalled)) {
     ssize_t got = read(stream->source.fd, chunk, sizeof chunk);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return true;
     if (got <= 0) { /* EIO is how a terminal's master says that nobody holds the other side */
       if (stream->log) log_end_line(stream->log, &stream->line, stream->name);
+      taps_end(stream, false);
       source_close(&stream->source);
       return false;
     }
     if (got > PAGE && !cooling.at) timer_arm(&cooling, COOL_MS, cool);
     if (stream->log) log_feed(stream->log, &stream->line, stream->name, chunk, (size_t)got);
     else if (!stream->dropping) capture(stream, (size_t)got);
+    if (stream->taps) taps_feed(stream, chunk, (size_t)got);
     /* A busy writer then waits for us less often; refused (the user's limit) it stays as it is. */
     if (got == CHUNK && !stream->wide) {
       stream->wide = true;
@@ -64,7 +67,7 @@ static bool pull(struct stream *stream, int chunks) {
 
 static void stream_ready(struct source *source) {
   struct stream *stream = container_of(source, struct stream, source);
-  if (!pull(stream, CHUNKS_A_TURN) && stream->closed) stream->closed(stream->owner);
+  if (!pull(stream, CHUNKS_A_TURN, true) && stream->closed) stream->closed(stream->owner);
 }
 
 struct stream *stream_open(int fd, const char *name, size_t limit) {
@@ -79,8 +82,18 @@ struct stream *stream_open(int fd, const char *name, size_t limit) {
   return stream;
 }
 
+void stream_hold(struct stream *stream) { stream->source.events = 0; }
+
+void stream_release(struct stream *stream) { stream->source.events = POLLIN; }
+
+int stream_take(struct stream *stream) {
+  int fd = fcntl(stream->source.fd, F_DUPFD_CLOEXEC, 3);
+  stream_free(stream);
+  return fd < 0 ? -errno : fd;
+}
+
 void stream_drain(struct stream *stream) {
-  if (!stream_ended(stream)) pull(stream, DRAIN_CHUNKS);
+  if (!stream_ended(stream)) pull(stream, DRAIN_CHUNKS, false);
 }
 
 void stream_to_log(struct stream *stream, struct log_file *log) {
@@ -98,6 +111,7 @@ void stream_to_log(struct stream *stream, struct log_file *log) {
 void stream_free(struct stream *stream) {
   if (!stream) return;
   if (stream->log) log_end_line(stream->log, &stream->line, stream->name);
+  taps_end(stream, true);
   source_close(&stream->source);
   free(stream->line.text);
   free(stream->data);

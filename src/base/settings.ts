@@ -46,6 +46,10 @@ export const defaults = {
     /** How many networks a pod joins: the first valid conflists by name. */
     maxNetworks: 1,
   },
+  /** Where descriptions of devices are (CDI); a later directory comes before an earlier one. */
+  cdi: { specDirs: ['/etc/cdi', '/var/run/cdi'] },
+  /** Where exec, attach and port-forward are served: an IP address and a port, 0 for any. Kubelet is the way to it. */
+  streaming: { address: '127.0.0.1:0' },
   images: {
     certsDir: '/etc/berth/certs.d',
     maxParallelLayers: 3,

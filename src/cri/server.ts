@@ -5,6 +5,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { AdminService } from '../api/berth/v1/admin.ts';
 import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cri.ts';
 import { Fault, invalidArgument } from '../base/fault.ts';
+import { StreamingServer } from '../streaming/index.ts';
 import { adminHandlers } from './admin-service.ts';
 import { type Call, serve } from './calls.ts';
 import { ContainerEvents, sinceHeader } from './events.ts';
@@ -13,6 +14,7 @@ import { metricsHandlers, metricsStreams } from './metrics-service.ts';
 import { runtimeHandlers } from './runtime-service.ts';
 import { type StatsDeps, statsHandlers, statsStreams } from './stats-service.ts';
 import { imageStreams, listStreams } from './stream-lists.ts';
+import { streamingHandlers } from './streaming-service.ts';
 
 /** As kubelet's own client: the largest request or answer. */
 const maxMessage = 16 * 1024 * 1024;
@@ -36,7 +38,13 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
     ...metricsStreams(deps),
     getContainerEvents: (_: unknown, call: Call) => events.subscribe(call, since(call)),
   };
-  const runtime = { ...runtimeHandlers(deps), ...statsHandlers(deps), ...metricsHandlers(deps) };
+  const streaming = await StreamingServer.open(deps.settings.streaming.address);
+  const runtime = {
+    ...runtimeHandlers(deps),
+    ...statsHandlers(deps),
+    ...metricsHandlers(deps),
+    ...streamingHandlers(deps, streaming),
+  };
   server.addService(RuntimeServiceService, serve(RuntimeServiceService, runtime, runtimeStreams));
   server.addService(ImageServiceService, serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)));
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
@@ -47,7 +55,12 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
     server.bindAsync(`unix://${socket}`, ServerCredentials.createInsecure(), bound);
   });
   chmodSync(socket, 0o660);
-  return { close: (ms) => close(server, ms) };
+  return {
+    close: async (ms) => {
+      await close(server, ms);
+      streaming.close();
+    },
+  };
 }
 
 /** @throws Fault InvalidArgument for a header that is no number. */

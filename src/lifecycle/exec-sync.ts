@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { readFile, unlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { unlink } from 'node:fs/promises';
 import { errorText } from '../base/command.ts';
-import { Fault, failedPrecondition, invalidArgument, notFound } from '../base/fault.ts';
+import { Fault, invalidArgument } from '../base/fault.ts';
 import type { Container } from '../model/container.ts';
-import { type Deps, runPaths } from './deps.ts';
+import type { Deps } from './deps.ts';
+import { type ExecFiles, prepareExec, runningContainer } from './exec-process.ts';
 import { ociRuntimeEnv } from './oci-runtimes.ts';
 
 /** As the peers: what is kept of each stream; the rest is read and dropped. */
@@ -25,12 +24,8 @@ export async function execSync(
   signal: AbortSignal,
 ): Promise<ExecOutput> {
   if (command.length === 0) throw invalidArgument('cmd is empty');
-  const container = deps.containers.find(id);
-  if (!container) throw notFound('container', id);
-  if (container.state.phase !== 'running') {
-    throw failedPrecondition(`Container ${container.id} is ${container.state.phase}, not running`);
-  }
-  const prepared = await prepareExec(deps, container, command);
+  const container = runningContainer(deps, id);
+  const prepared = await prepareExec(deps, container, command, false);
   try {
     return outputOf(await run(deps, container, prepared, timeoutMs, signal), container, command);
   } finally {
@@ -38,19 +33,7 @@ export async function execSync(
   }
 }
 
-type Prepared = { readonly processFile: string; readonly pidFile: string };
-
-/** The container's own process with another command: its user, environment, capabilities, seccomp and directory. */
-async function prepareExec(deps: Deps, { id, podId }: Container, args: readonly string[]): Promise<Prepared> {
-  const paths = runPaths(deps);
-  const template = JSON.parse(await readFile(paths.processFile(podId, id), 'utf8'));
-  const name = join(paths.bundle(podId, id), `exec-${randomBytes(6).toString('hex')}`);
-  const prepared = { processFile: `${name}.json`, pidFile: `${name}.pid` };
-  await writeFile(prepared.processFile, JSON.stringify({ ...template, args, terminal: false }), { mode: 0o600 });
-  return prepared;
-}
-
-async function run(deps: Deps, container: Container, files: Prepared, deadlineMs: number, signal: AbortSignal) {
+async function run(deps: Deps, container: Container, files: ExecFiles, deadlineMs: number, signal: AbortSignal) {
   const runtime = deps.ociRuntimes.get(deps.pods.get(container.podId)?.handler ?? '');
   const shim = await deps.shims.ensure(container.podId);
   const { ociRuntime, execDrain } = deps.settings.timeouts;

@@ -54,8 +54,10 @@ export class OciRuntime {
   }
 
   /** `processFile` holds the whole OCI process: command-line options cover only a part of it, each runtime another. */
-  exec(id: string, pidFile: string, processFile: string): string[] {
-    return [this.path, ...this.#global, 'exec', '--detach', '--pid-file', pidFile, '--process', processFile, id];
+  exec(id: string, pidFile: string, processFile: string, tty = false): string[] {
+    const console = tty ? ['--console-socket', '{console}'] : [];
+    const options = ['--detach', '--pid-file', pidFile, '--process', processFile, ...console];
+    return [this.path, ...this.#global, 'exec', ...options, id];
   }
 
   /** `file` holds an OCI LinuxResources. */

@@ -32,7 +32,8 @@ const processOf = (entry: Message<'entry'>): ShimProcess => ({
 
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-const resultOf = (result: Message<'result'>): RunResult => ({
+/** The wire's record of an ended command. */
+export const resultOf = (result: Message<'result'>): RunResult => ({
   code: result.code,
   signal: result.signal,
   stdout: bufferOf(result.stdout),
@@ -42,7 +43,7 @@ const resultOf = (result: Message<'result'>): RunResult => ({
 });
 
 /** A deadline as the wire has it; InvalidArgument unless it is above 0 (or 0, where that means none). */
-function deadline(ms: number, step: string, none = false): number {
+export function deadline(ms: number, step: string, none = false): number {
   if (!(ms >= (none ? 0 : 1)) || ms > 0x7fffffff) throw invalidArgument(`The deadline of ${step} is ${ms} ms`);
   return Math.ceil(ms);
 }
@@ -137,8 +138,12 @@ async function sandbox(connection: Connection, spec: SandboxSpec): Promise<Messa
   return (await connection.request('sandbox', fields, 'sandboxed', options)).fields;
 }
 
-/** The calls of a shim over a connection; `shutdown` is that of its caller, who knows when the process is gone. */
-export function shimOver(connection: Connection, pid: number, own: Pick<Shim, 'shutdown' | 'close'>): Shim {
+/** The calls of a shim over a connection; `own` is what takes more than this connection. */
+export function shimOver(
+  connection: Connection,
+  pid: number,
+  own: Pick<Shim, 'shutdown' | 'close' | 'openExec' | 'attach'>,
+): Shim {
   const prompt = (step: string) => ({ step, deadlineMs: promptMs });
   return {
     pid,

@@ -53,7 +53,8 @@ const kindOfErrno: Record<string, FaultKind> = {
   ETIMEDOUT: 'DeadlineExceeded',
 };
 
-function faultOf({ kind, error, step }: Message<'failed'>): Fault {
+/** The shim's refusal as the rest of Berth sees it. */
+export function faultOf({ kind, error, step }: Message<'failed'>): Fault {
   const code = errnoName(error);
   const cause = Object.assign(new Error(code), { code, errno: -error });
   return new Fault(kindOfFailure[kind] ?? kindOfErrno[code] ?? 'Internal', `The shim cannot ${step}: ${code}`, {

@@ -2,7 +2,10 @@
 export { readExitFile } from './exit-file.ts';
 export { connectShim, startShim } from './start.ts';
 export type {
+  AttachSpec,
   ExecSpec,
+  OpenExec,
+  OpenExecSpec,
   RunResult,
   RunSpec,
   SandboxSpec,
@@ -11,4 +14,5 @@ export type {
   ShimHandlers,
   ShimProcess,
   StartSpec,
+  Stdio,
 } from './types.ts';

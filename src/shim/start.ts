@@ -11,6 +11,7 @@ import { nativePath } from '../sys/addon.ts';
 import { exitOf, shimOver } from './client.ts';
 import { Connection } from './connection.ts';
 import { processGone } from './gone.ts';
+import { streamCalls } from './streams.ts';
 import type { Shim, ShimHandlers } from './types.ts';
 
 const helloMs = 10_000;
@@ -39,7 +40,7 @@ export async function startShim(podDir: string, handlers: ShimHandlers): Promise
   child.once('exit', () => exited.resolve()); // node:child_process has reaped it by then
   child.unref();
   try {
-    return await greet(child.stdio[3] as Socket, handlers, () => exited.promise);
+    return await greet(podDir, child.stdio[3] as Socket, handlers, () => exited.promise);
   } catch (error) {
     kill(child);
     const said = (await readFile(logPath, 'utf8')).trim().slice(-1000);
@@ -59,7 +60,7 @@ export async function connectShim(podDir: string, handlers: ShimHandlers): Promi
     await using folder = await open(podDir, constants.O_RDONLY | constants.O_DIRECTORY);
     const socket = connect(`/proc/self/fd/${folder.fd}/shim.sock`);
     await connected(socket);
-    return await greet(socket, handlers, processGone);
+    return await greet(podDir, socket, handlers, processGone);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ECONNREFUSED')) return null;
     throw error;
@@ -77,7 +78,12 @@ function connected(socket: Socket): Promise<void> {
 }
 
 /** Says hello, and makes a Shim of the connection. `gone` resolves when the process of this pid is no more. */
-async function greet(socket: Socket, handlers: ShimHandlers, gone: (pid: number) => Promise<void>): Promise<Shim> {
+async function greet(
+  podDir: string,
+  socket: Socket,
+  handlers: ShimHandlers,
+  gone: (pid: number) => Promise<void>,
+): Promise<Shim> {
   let asked = true; // until it is up, its caller learns of a lost connection by the error
   const connection = new Connection(socket, {
     onMessage: (message) => {
@@ -108,7 +114,7 @@ async function greet(socket: Socket, handlers: ShimHandlers, gone: (pid: number)
       }
       await within(shutdownMs, `The end of shim ${pid}`, Promise.all([connection.ended, gone(pid)]));
     };
-    return shimOver(connection, pid, { shutdown, close });
+    return shimOver(connection, pid, { shutdown, close, ...streamCalls(podDir) });
   } catch (error) {
     close();
     throw error;

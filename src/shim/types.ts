@@ -70,6 +70,42 @@ export type ExecSpec = Command & {
   maxOutput: number;
 };
 
+/** The same with streams of its own, which the caller gets. */
+export type OpenExecSpec = Command & {
+  pidFile: string;
+  startDeadlineMs: number;
+  /** A terminal: `{console}` in argv becomes the path of the socket that takes it, and there is one stream only. */
+  tty: boolean;
+  stdin: boolean;
+  /** Not wanted: what it writes is read and dropped. */
+  stdout: boolean;
+  stderr: boolean;
+};
+
+/** Descriptors of ours, in O_NONBLOCK mode or a pipe's; the caller closes them. Null: not wanted, or not there. */
+export type Stdio = {
+  /** The write end of standard input, or the terminal's master. */
+  input: number | null;
+  stdout: number | null;
+  stderr: number | null;
+};
+
+export type OpenExec = {
+  /** Null: the OCI runtime failed, and `ended` has its output. */
+  stdio: Stdio | null;
+  /** Rejects with Unavailable if the shim is lost first. */
+  ended: Promise<RunResult>;
+};
+
+export type AttachSpec = {
+  key: string;
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  /** The write end of standard input moves here: the process sees the end of it when it is closed. */
+  once: boolean;
+};
+
 export type SandboxSpec = {
   network: boolean;
   pid: boolean;
@@ -105,6 +141,10 @@ export interface Shim {
   start(spec: StartSpec): Promise<RunResult & { pid: number }>;
   /** Runs a process by an OCI runtime; `started` false: the OCI runtime itself failed, and this is its output. */
   exec(spec: ExecSpec, signal?: AbortSignal): Promise<RunResult & { started: boolean }>;
+  /** Runs a process by an OCI runtime; resolves when it is running, or the OCI runtime failed. */
+  openExec(spec: OpenExecSpec): Promise<OpenExec>;
+  /** What a tracked process writes from now on, and its input. NotFound; FailedPrecondition once it has ended. */
+  attach(spec: AttachSpec): Promise<Stdio>;
   /** False: it had ended. NotFound if nothing is tracked under this key. `all`: every descendant as well. */
   signal(key: string, signo: number, options?: { all?: boolean }): Promise<boolean>;
   /** Opens the log path anew, losing nothing; FailedPrecondition once the process has ended. */

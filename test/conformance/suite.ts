@@ -13,6 +13,8 @@ export type SuiteOptions = {
   /** Regular expressions on the full names of specs. */
   readonly focus: readonly string[];
   readonly skip: readonly Expectation[];
+  /** Streams over WebSocket instead of SPDY. */
+  readonly websocket: boolean;
   readonly benchmark: boolean;
   readonly verbose: boolean;
   /** Ends the suite early; runSuite then rejects. */
@@ -31,6 +33,7 @@ export async function runSuite(suite: string, options: SuiteOptions): Promise<Sp
     `--image-endpoint=unix://${options.socket}`,
     '--config=/nonexistent',
     ...(options.handler === '' ? [] : [`--runtime-handler=${options.handler}`]),
+    ...(options.websocket ? ['exec', 'attach', 'portforward'].map((call) => `--websocket-${call}`) : []),
     ...(options.benchmark ? benchmarkFlags(folder) : []),
     ...options.focus.map((text) => `--ginkgo.focus=${text}`),
     ...options.skip.map(({ name }) => `--ginkgo.skip=${literally(name)}`),

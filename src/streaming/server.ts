@@ -1,0 +1,168 @@
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { type AddressInfo, isIP } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
+import { Fault, messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
+import type { StreamRequest } from './requests.ts';
+import { commandProtocols, serveSpdyCommand } from './spdy-command.ts';
+import { forwardProtocols, serveSpdyForward } from './spdy-forward.ts';
+import { Tokens } from './tokens.ts';
+import { commandSubprotocols, serveWebSocketCommand } from './websocket-command.ts';
+
+const maxConnections = 8192;
+const maxHeaderSize = 16 * 1024;
+/** A client writes pieces of 32 KiB; a paste is one message. */
+const maxMessage = 4 * 1024 * 1024;
+/** As kubelet's own: a connection on which nothing moved for so long has been forgotten by its client. */
+const idleMs = 4 * 3_600_000;
+const keepAliveMs = 30_000;
+/** SPDY's frames as the messages of a WebSocket. */
+const tunnelPrefix = 'SPDY/3.1+';
+
+/** Serves what one-shot URLs stand for, over SPDY/3.1 and WebSocket. It listens on loopback: kubelet is the way to it. */
+export class StreamingServer {
+  readonly #tokens = new Tokens<StreamRequest>();
+  readonly #http: Server;
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: maxMessage,
+    clientTracking: false,
+  });
+  readonly #connections = new Set<Duplex>();
+  readonly #host: string;
+
+  private constructor(host: string) {
+    this.#host = host;
+    this.#http = createServer({
+      maxHeaderSize,
+      headersTimeout: 10_000,
+      requestTimeout: 10_000,
+      keepAliveTimeout: 1000,
+    });
+    this.#http.maxConnections = maxConnections;
+    this.#http.on('request', (_, response) => {
+      response.writeHead(404, { connection: 'close' }).end('This server only upgrades connections to one-shot URLs\n');
+    });
+    this.#sockets.on('headers', (headers, request) => {
+      headers.push(`Sec-WebSocket-Protocol: ${choice.get(request)}`);
+    });
+    this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
+  /**
+   * @param address `127.0.0.1:0`, `[::1]:10010`: an address of this host and a port, 0 for any.
+   * @throws Fault InvalidArgument for what is no such address; Error with an errno code.
+   */
+  static async open(address: string): Promise<StreamingServer> {
+    const { host, port } = parseAddress(address);
+    const server = new StreamingServer(host);
+    await new Promise<void>((resolve, reject) => {
+      server.#http.once('error', reject);
+      server.#http.listen(port, host, () => resolve());
+    });
+    server.#http.removeAllListeners('error');
+    server.#http.on('error', (error) => log.warn({ reason: error.message }, 'The streaming server has a problem'));
+    return server;
+  }
+
+  /** The URL that does this, once, within a minute. @throws Fault ResourceExhausted */
+  url(request: StreamRequest): string {
+    const { port } = this.#http.address() as AddressInfo;
+    const host = isIP(this.#host) === 6 ? `[${this.#host}]` : this.#host;
+    return `http://${host}:${port}/${request.kind}/${this.#tokens.issue(request)}`;
+  }
+
+  /** Takes no more connections and ends those that are there. */
+  close(): void {
+    this.#http.close();
+    this.#http.closeAllConnections();
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => {}); // 'close' follows
+    const [, kind = '', token = ''] = /^\/(exec|attach|portforward)\/([\w-]{22})(?:\?|$)/.exec(request.url ?? '') ?? [];
+    const wanted = token === '' ? null : this.#tokens.take(token);
+    if (wanted?.kind !== kind) {
+      refuse(socket, '404 Not Found', 'This URL is unknown, used or expired\n');
+      return;
+    }
+    request.socket.setKeepAlive(true, keepAliveMs);
+    request.socket.setNoDelay(true);
+    request.socket.setTimeout(idleMs, () => socket.destroy());
+    this.#connections.add(socket);
+    socket.once('close', () => this.#connections.delete(socket));
+    this.#serve(request, socket, head, wanted).catch((error) => {
+      log.warn({ kind, reason: messageOf(error) }, 'A streaming connection failed');
+      socket.destroy();
+    });
+  }
+
+  async #serve(request: IncomingMessage, socket: Duplex, head: Buffer, wanted: StreamRequest): Promise<void> {
+    const upgrade = request.headers.upgrade?.toLowerCase();
+    if (upgrade === 'websocket') return this.#serveWebSocket(request, socket, head, wanted);
+    if (upgrade !== 'spdy/3.1') return refuse(socket, '400 Bad Request', 'Upgrade to SPDY/3.1 or websocket\n');
+    const known: readonly string[] = wanted.kind === 'portforward' ? forwardProtocols : commandProtocols;
+    const offered = offeredProtocols(request, 'x-stream-protocol-version');
+    const protocol = offered.find((name) => known.includes(name));
+    if (!protocol) {
+      const headers = known.map((name) => `X-Accepted-Stream-Protocol-Versions: ${name}\r\n`).join('');
+      return refuse(
+        socket,
+        '403 Forbidden',
+        `None of these protocols is known: ${offered.join(', ').slice(0, 200)}\n`,
+        headers,
+      );
+    }
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: ${protocol}\r\n\r\n`,
+    );
+    if (head.length > 0) socket.unshift(head);
+    if (wanted.kind === 'portforward') await serveSpdyForward(socket, wanted);
+    else await serveSpdyCommand(socket, wanted, protocol);
+  }
+
+  async #serveWebSocket(request: IncomingMessage, socket: Duplex, head: Buffer, wanted: StreamRequest): Promise<void> {
+    const offered = offeredProtocols(request, 'sec-websocket-protocol');
+    const known: readonly string[] =
+      wanted.kind === 'portforward' ? forwardProtocols.map((name) => tunnelPrefix + name) : commandSubprotocols;
+    const protocol = offered.find((name) => known.includes(name));
+    if (!protocol) return refuse(socket, '400 Bad Request', `Offer one of these subprotocols: ${known.join(', ')}\n`);
+    // `SPDY/3.1+portforward.k8s.io` is not the token that RFC 6455 asks for, so ws would refuse it: it is left out.
+    choice.set(request, protocol);
+    delete request.headers['sec-websocket-protocol'];
+    const { promise, resolve } = Promise.withResolvers<WebSocket>();
+    this.#sockets.handleUpgrade(request, socket, head, resolve);
+    const webSocket = await promise;
+    if (wanted.kind === 'portforward') await serveSpdyForward(createWebSocketStream(webSocket), wanted);
+    else await serveWebSocketCommand(webSocket, wanted, protocol);
+  }
+}
+
+/** The subprotocol that was chosen for this request. */
+const choice = new WeakMap<IncomingMessage, string>();
+
+const offeredProtocols = ({ headers }: IncomingMessage, name: string): string[] =>
+  String(headers[name] ?? '')
+    .split(',')
+    .map((text) => text.trim())
+    .filter((text) => text !== '');
+
+function refuse(socket: Duplex, status: string, text: string, headers = ''): void {
+  const head = `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(text)}\r\n`;
+  socket.end(`${head}${headers}\r\n${text}`, () => socket.destroy());
+}
+
+function parseAddress(address: string): { host: string; port: number } {
+  const [, v6, v4, port = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
+  const host = v6 ?? v4 ?? '';
+  if (isIP(host) === 0 || Number(port) > 65_535) {
+    throw new Fault(
+      'InvalidArgument',
+      `streaming.address = "${address}" must be an IP address and a port: 127.0.0.1:0`,
+    );
+  }
+  return { host, port: Number(port) };
+}
