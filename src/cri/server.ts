@@ -31,21 +31,10 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
     'grpc.max_receive_message_length': maxMessage,
     'grpc.max_send_message_length': maxAnswer,
   });
-  const events = new ContainerEvents(deps);
-  const runtimeStreams = {
-    ...listStreams(deps),
-    ...statsStreams(deps),
-    ...metricsStreams(deps),
-    getContainerEvents: (_: unknown, call: Call) => events.subscribe(call, since(call)),
-  };
   const streaming = await StreamingServer.open(deps.settings.streaming.address);
-  const runtime = {
-    ...runtimeHandlers(deps),
-    ...statsHandlers(deps),
-    ...metricsHandlers(deps),
-    ...streamingHandlers(deps, streaming),
-  };
-  server.addService(RuntimeServiceService, serve(RuntimeServiceService, runtime, runtimeStreams));
+  const calls = runtimeCalls(deps, streaming);
+  const streams = runtimeStreams(deps, new ContainerEvents(deps));
+  server.addService(RuntimeServiceService, serve(RuntimeServiceService, calls, streams));
   server.addService(ImageServiceService, serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)));
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
   mkdirSync(dirname(socket), { recursive: true, mode: 0o711 });
@@ -61,6 +50,27 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
       streaming.close();
     },
   };
+}
+
+const runtimeCalls = (deps: StatsDeps, streaming: StreamingServer) => ({
+  ...runtimeHandlers(deps),
+  ...statsHandlers(deps),
+  ...metricsHandlers(deps),
+  ...streamingHandlers(deps, streaming),
+});
+
+const runtimeStreams = (deps: StatsDeps, events: ContainerEvents) => ({
+  ...listStreams(deps),
+  ...statsStreams(deps),
+  ...metricsStreams(deps),
+  getContainerEvents: (_: unknown, call: Call) => events.subscribe(call, since(call)),
+});
+
+/** The names of the CRI calls that are served, as the generated services spell them. The tables use no dependency. */
+export function servedCalls(): string[] {
+  const none = {} as never;
+  const tables = [runtimeCalls(none, none), runtimeStreams(none, none), imageHandlers(none), imageStreams(none)];
+  return tables.flatMap((table) => Object.keys(table));
 }
 
 /** @throws Fault InvalidArgument for a header that is no number. */
