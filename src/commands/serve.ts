@@ -57,6 +57,7 @@ function makeDirectories(settings: Settings): string {
   const modes = [
     [dataDir, 0o711],
     [stateDir, 0o711],
+    [join(stateDir, 'volumes'), 0o711],
     [runDir, 0o711],
     [join(runDir, 'pods'), 0o711],
     [join(runDir, 'oci'), 0o700],

@@ -63,7 +63,7 @@ function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder).sort();
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return [];
+    if (isErrno(error, 'ENOENT', 'ESRCH')) return []; // ESRCH: a process' own directory
     throw error;
   }
 }

@@ -5,14 +5,20 @@ import type { ContainerConfig } from '../model/config.ts';
 import type { ImageConfig } from '../model/image.ts';
 import { type OciSeccomp, parseSeccompProfile, resolveApparmor, resolveUser, type SpecInput } from '../oci/index.ts';
 import { readFileInRoot } from '../sys/files.ts';
+import { ensureProfile } from './apparmor-profile.ts';
+import { injectDevices } from './cdi-devices.ts';
 import { hostDevices, resolveDevices } from './container-devices.ts';
 
 /** What of SpecInput the caller knows; the rest is gathered from the host and the image's files. */
-export type InputRequest = Omit<SpecInput, 'user' | 'devices' | 'localhostSeccomp' | 'apparmorProfile' | 'rootfs'> & {
+export type InputRequest = Omit<
+  SpecInput,
+  'user' | 'devices' | 'injected' | 'localhostSeccomp' | 'apparmorProfile' | 'rootfs'
+> & {
   /** The mounted root file system, absolute; also what `root.path` of config.json will say. */
   readonly rootfs: string;
   /** False: the handler gives privileged containers no device that they do not ask for. */
   readonly hostDevicesIfPrivileged: boolean;
+  readonly cdiDirs: readonly string[];
 };
 
 const mostUserFileBytes = 16 << 20;
@@ -23,15 +29,19 @@ const mostProfileBytes = 1 << 20;
  * name what could not be had.
  */
 export async function gatherSpecInputs(request: InputRequest): Promise<SpecInput> {
-  const { hostDevicesIfPrivileged, ...known } = request;
+  const { hostDevicesIfPrivileged, cdiDirs, ...known } = request;
   const { security, devices } = request.container;
-  const asked = resolveDevices(devices);
+  const apparmorProfile = resolveApparmor(security, request.host);
+  await ensureProfile(apparmorProfile);
+  const injected = await injectDevices(request.container, cdiDirs);
+  const asked = unique([...resolveDevices(devices), ...(injected?.devices ?? [])]);
   return {
     ...known,
     user: readUser(request.container, request.image, request.rootfs),
     devices: security.privileged && hostDevicesIfPrivileged ? unique([...asked, ...hostDevices()]) : asked,
+    injected,
     localhostSeccomp: await readLocalhostSeccomp(request.container),
-    apparmorProfile: resolveApparmor(security, request.host),
+    apparmorProfile,
   };
 }
 

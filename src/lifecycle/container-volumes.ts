@@ -54,6 +54,11 @@ async function sourceOf(deps: Deps, pod: Pod, container: Container, mount: Mount
   if (uidMappings.length === 0 || gidMappings.length === 0) {
     throw invalidArgument(`Mount ${mount.containerPath}: uidMappings and gidMappings must come together`);
   }
+  if (mount.propagation === 'bidirectional') {
+    throw invalidArgument(
+      `Mount ${mount.containerPath}: mapped owners and bidirectional propagation exclude each other`,
+    );
+  }
   const target = runPaths(deps).volume(pod.id, container.id, name);
   await makeTarget(target, hostPath);
   mapOwners(hostPath, target, { uids: uidMappings, gids: gidMappings });

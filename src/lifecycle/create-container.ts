@@ -7,7 +7,7 @@ import { type Container, containerAfter, containerKey } from '../model/container
 import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
-import { buildSpec, type NamespacePaths, type SpecInput, stopSignal } from '../oci/index.ts';
+import { buildSpec, mountLabel, type NamespacePaths, type SpecInput, stopSignal } from '../oci/index.ts';
 import { makeAnonymousVolumes } from './anonymous-volumes.ts';
 import { gatherSpecInputs } from './container-inputs.ts';
 import { prepareMounts, volumeImages } from './container-volumes.ts';
@@ -15,6 +15,7 @@ import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { containerCgroup } from './pod-cgroups.ts';
 import { makePassable, usesHostIpc, usesHostNetwork } from './pod-files.ts';
+import { relabelMounts } from './relabel.ts';
 import { mountRoot } from './root-mount.ts';
 import { teardownContainer } from './teardown.ts';
 import { podMaps } from './user-namespaces.ts';
@@ -107,6 +108,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const volumes = await makeAnonymousVolumes(deps, pod, id, image, { rootfs, mounts });
   const request = { ...specRequest(deps, pod, image, container), mounts: [...mounts, ...volumes] };
   const input = await gatherSpecInputs(request);
+  await relabelMounts(input.mounts, mountLabel(input));
   const spec = buildSpec(input);
   await writeFile(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   await writeFile(paths.processFile(pod.id, id), JSON.stringify(spec.process), { mode: 0o600 });
@@ -139,6 +141,7 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container) {
       shm: usesHostIpc(pod.config) ? '' : paths.shm(pod.id),
     },
     ociVersion,
+    cdiDirs: deps.settings.cdi.specDirs,
     hostDevicesIfPrivileged: !deps.ociRuntimes.get(pod.handler).settings.privilegedWithoutHostDevices,
   };
 }

@@ -1,9 +1,7 @@
 import { failedPrecondition } from '../base/fault.ts';
 import type { HostFacts } from '../base/host-facts.ts';
 import type { ContainerSecurity } from '../model/config.ts';
-
-/** The profile that Berth loads for RuntimeDefault. */
-export const defaultProfile = 'berth-default';
+import { defaultProfile } from './apparmor-default.ts';
 
 /**
  * The AppArmor profile to run under, or empty for none. Unset means the default where AppArmor is on, as for the peers;
@@ -15,6 +13,6 @@ export function resolveApparmor(security: ContainerSecurity, host: HostFacts): s
     throw failedPrecondition(`AppArmor profile ${JSON.stringify(choice.ref)}: AppArmor is off on this host`);
   }
   if (!host.apparmor || security.privileged) return '';
-  if (choice.type === 'localhost') return choice.ref;
+  if (choice.type === 'localhost') return choice.ref.replace(/^localhost\//, ''); // the deprecated field's form
   return choice.type === 'unconfined' ? 'unconfined' : defaultProfile;
 }

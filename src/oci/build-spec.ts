@@ -23,6 +23,7 @@ export function buildSpec(input: SpecInput): OciSpec {
     root: { path: input.rootfs, readonly: container.security.readonlyRootfs },
     ...(newUts && input.pod.hostname !== '' ? { hostname: input.pod.hostname } : {}),
     mounts: buildMounts(input),
+    ...(Object.keys(input.injected?.hooks ?? {}).length > 0 ? { hooks: input.injected!.hooks } : {}),
     annotations: buildAnnotations(input),
     linux: buildLinux(input, namespaces),
   };

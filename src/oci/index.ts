@@ -1,12 +1,15 @@
 export { capabilityNames } from '../base/capability-names.ts';
 export type { HostFacts } from '../base/host-facts.ts';
 export { resolveApparmor } from './apparmor.ts';
+export { defaultProfile, defaultProfileText } from './apparmor-default.ts';
 export { buildSpec } from './build-spec.ts';
 export { defaultCapabilities } from './capabilities.ts';
+export { type CdiEdits, type CdiNode, type CdiSpec, isCdiName, parseCdiSpec } from './cdi.ts';
 export type { NamespacePaths, ResolvedDevice, ResolvedMount, ResolvedUser, SpecInput } from './input.ts';
 export { cleanPath } from './mounts.ts';
 export { buildResources } from './resources.ts';
 export { parseSeccompProfile } from './seccomp.ts';
+export { mountLabel } from './selinux.ts';
 export { signalFromCri, signalFromName, signalToCri, stopSignal } from './signals.ts';
 export type { OciProcess, OciResources, OciSeccomp, OciSpec } from './spec.ts';
 export { checkSysctls } from './sysctls.ts';

@@ -2,7 +2,7 @@ import type { HostFacts } from '../base/host-facts.ts';
 import type { ContainerConfig, Mount, PodConfig } from '../model/config.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
-import type { OciSeccomp } from './spec.ts';
+import type { OciHooks, OciMount, OciSeccomp } from './spec.ts';
 
 /** Who the container's process is; ids are 0..2^32-2. */
 export type ResolvedUser = {
@@ -65,6 +65,13 @@ export type SpecInput = {
   };
   readonly mounts: readonly ResolvedMount[];
   readonly devices: readonly ResolvedDevice[];
+  /** What CDI devices bring besides their nodes, or null. */
+  readonly injected: {
+    readonly env: readonly string[];
+    readonly mounts: readonly OciMount[];
+    readonly hooks: OciHooks;
+    readonly additionalGids: readonly number[];
+  } | null;
   /** The localhost seccomp profile, read and checked, or null when the request names none. */
   readonly localhostSeccomp: OciSeccomp | null;
   /** A loaded AppArmor profile, or empty. */

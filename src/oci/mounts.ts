@@ -9,7 +9,7 @@ const noExecDevice = ['nosuid', 'noexec', 'nodev'];
  * pod's files, then the request's in its own order. A request's mount replaces a default with the same destination.
  */
 export function buildMounts(input: SpecInput): OciMount[] {
-  const requested = input.mounts.map(requestMount);
+  const requested = [...input.mounts.map(requestMount), ...(input.injected?.mounts ?? [])];
   const covered = new Set(requested.map((mount) => mount.destination));
   const own = [...defaultMounts(input), ...podFiles(input)].filter((mount) => !covered.has(mount.destination));
   return [...own, ...requested].sort((a, b) => depth(a.destination) - depth(b.destination));

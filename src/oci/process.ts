@@ -12,12 +12,13 @@ const longestString = 131072;
 export function buildProcess(input: SpecInput): OciProcess {
   const { container, user, host, apparmorProfile } = input;
   const selinuxLabel = processLabel(input);
+  const groups = [...new Set([...user.additionalGids, ...(input.injected?.additionalGids ?? [])])];
   return {
     terminal: container.tty,
     user: {
       uid: user.uid,
       gid: user.gid,
-      ...(user.additionalGids.length > 0 ? { additionalGids: [...user.additionalGids] } : {}),
+      ...(groups.length > 0 ? { additionalGids: groups } : {}),
     },
     args: commandLine(input),
     env: environment(input),
@@ -44,8 +45,8 @@ function commandLine({ container, image }: SpecInput): string[] {
   return args.map((arg) => passable('Argument', arg));
 }
 
-/** PATH, then the image's, TERM and HOSTNAME, the request's, and HOME if nobody set it. A later value keeps the earlier place. */
-function environment({ container, image, pod, user, host }: SpecInput): string[] {
+/** Of equal names the last value counts, in the place of the first: PATH, the image's, the request's, the devices', HOME. */
+function environment({ container, image, pod, user, host, injected }: SpecInput): string[] {
   const env = new Map([['PATH', defaultPath]]);
   if (container.tty) env.set('TERM', 'xterm');
   for (const entry of image.env) {
@@ -62,6 +63,8 @@ function environment({ container, image, pod, user, host }: SpecInput): string[]
     }
     env.set(key, value);
   }
+  for (const entry of injected?.env ?? [])
+    env.set(entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1));
   if (!env.has('HOME')) env.set('HOME', user.home);
   return [...env].map(([name, value]) => passable('Environment variable', `${name}=${value}`));
 }

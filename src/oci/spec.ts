@@ -65,6 +65,11 @@ export type OciProcess = {
   selinuxLabel?: string;
 };
 
+export type OciHook = { path: string; args?: string[]; env?: string[]; timeout?: number };
+type HookName = 'prestart' | 'createRuntime' | 'createContainer' | 'startContainer' | 'poststart' | 'poststop';
+/** Programs that the OCI runtime runs at these points (config.md, POSIX-platform Hooks). */
+export type OciHooks = { readonly [Name in HookName]?: readonly OciHook[] };
+
 /** What config.json of a bundle holds. */
 export type OciSpec = {
   ociVersion: string;
@@ -72,6 +77,7 @@ export type OciSpec = {
   root: { path: string; readonly: boolean };
   hostname?: string;
   mounts: OciMount[];
+  hooks?: OciHooks;
   annotations: Record<string, string>;
   linux: {
     namespaces: OciNamespace[];

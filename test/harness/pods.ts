@@ -93,7 +93,7 @@ export class TestPod {
   }
 }
 
-const logLine = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) ([PF]) (.*)$/;
+const logLine = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) ([PF]) (.*)$/s;
 
 /** Every line must be of the CRI form; partial lines are joined to the full one that follows in their stream. */
 export function parseLog(text: string): { stream: string; text: string }[] {

@@ -78,7 +78,7 @@ async function runSpec(runtime: string, script: string, changes: Changes = {}): 
     ...each,
     source: each.hostPath,
   }));
-  const input = await gatherSpecInputs({ ...request, mounts, hostDevicesIfPrivileged: true });
+  const input = await gatherSpecInputs({ ...request, mounts, hostDevicesIfPrivileged: true, cdiDirs: [] });
   const bundle = join(folder, id);
   mkdirSync(bundle);
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(buildSpec(input)));

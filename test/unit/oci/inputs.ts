@@ -163,6 +163,7 @@ export function specInput(overrides: Overrides = {}): SpecInput {
     files: { hosts: '/p/hosts', hostname: '/p/hostname', resolvConf: '/p/resolv.conf', shm: '/p/shm' },
     mounts: [],
     devices: [],
+    injected: null,
     localhostSeccomp: null,
     apparmorProfile: '',
     ociVersion: '1.0.2',
