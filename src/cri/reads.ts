@@ -6,14 +6,7 @@ import { containersOf, type Deps, runPaths } from '../lifecycle/deps.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { choice, id, line } from './check.ts';
-import {
-  containerState,
-  encodeContainer,
-  encodeContainerStatus,
-  encodePod,
-  encodePodStatus,
-  nanoseconds,
-} from './encode.ts';
+import { containerState, encodeContainerStatus, encodePodStatus, nanoseconds } from './encode.ts';
 
 const podStates = { 0: 'ready', 1: 'notReady' } as const;
 const knownContainerStates = { 0: 0, 1: 1, 2: 2, 3: 3 } as const;
@@ -28,7 +21,7 @@ export const hasLabels = (
 const isListed = ({ state }: { readonly state: { readonly phase: string } }): boolean => state.phase !== 'creating';
 
 /** Pods that match every part of the filter; ids by prefix. */
-export function listPods(deps: Deps, filter: cri.PodSandboxFilter | undefined): cri.PodSandbox[] {
+export function findPods(deps: Deps, filter: cri.PodSandboxFilter | undefined): Pod[] {
   const wantedId = line('filter.id', filter?.id ?? '');
   const wantedState = filter?.state ? choice('filter.state', podStates, filter.state.state) : null;
   const matches = (pod: Pod) =>
@@ -36,11 +29,11 @@ export function listPods(deps: Deps, filter: cri.PodSandboxFilter | undefined): 
     pod.id.startsWith(wantedId) &&
     (wantedState === null || (pod.state.phase === 'ready') === (wantedState === 'ready')) &&
     hasLabels(pod.config.labels, filter?.labelSelector ?? {});
-  return [...deps.pods.all()].filter(matches).map(encodePod);
+  return [...deps.pods.all()].filter(matches);
 }
 
 /** Containers that match every part of the filter; ids by prefix. */
-export function listContainers(deps: Deps, filter: cri.ContainerFilter | undefined): cri.Container[] {
+export function findContainers(deps: Deps, filter: cri.ContainerFilter | undefined): Container[] {
   const wantedId = line('filter.id', filter?.id ?? '');
   const wantedPod = line('filter.pod_sandbox_id', filter?.podSandboxId ?? '');
   const wantedState = filter?.state ? choice('filter.state', knownContainerStates, filter.state.state) : null;
@@ -50,7 +43,7 @@ export function listContainers(deps: Deps, filter: cri.ContainerFilter | undefin
     container.podId.startsWith(wantedPod) &&
     (wantedState === null || containerState(container) === wantedState) &&
     hasLabels(container.config.labels, filter?.labelSelector ?? {});
-  return [...deps.containers.all()].filter(matches).map(encodeContainer);
+  return [...deps.containers.all()].filter(matches);
 }
 
 /** A pod with the status of each of its containers. @throws Fault NotFound */

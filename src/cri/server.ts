@@ -10,6 +10,7 @@ import { adminHandlers } from './admin-service.ts';
 import { type Call, serve } from './calls.ts';
 import { ContainerEvents, sinceHeader } from './events.ts';
 import { imageHandlers } from './image-service.ts';
+import { takingBytes } from './list-bytes.ts';
 import { metricsHandlers, metricsStreams } from './metrics-service.ts';
 import { runtimeHandlers } from './runtime-service.ts';
 import { type StatsDeps, statsHandlers, statsStreams } from './stats-service.ts';
@@ -34,7 +35,10 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
   const streaming = await StreamingServer.open(deps.settings.streaming.address);
   const calls = runtimeCalls(deps, streaming);
   const streams = runtimeStreams(deps, new ContainerEvents(deps));
-  server.addService(RuntimeServiceService, serve(RuntimeServiceService, calls, streams));
+  server.addService(
+    takingBytes(RuntimeServiceService, ['listPodSandbox', 'listContainers']),
+    serve(RuntimeServiceService, calls, streams),
+  );
   server.addService(ImageServiceService, serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)));
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
   mkdirSync(dirname(socket), { recursive: true, mode: 0o711 });

@@ -1,8 +1,9 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { Streams } from './calls.ts';
+import { encodeContainer, encodePod } from './encode.ts';
 import { imagesMatching } from './image-service.ts';
-import { listContainers, listPods } from './reads.ts';
+import { findContainers, findPods } from './reads.ts';
 
 /** Objects in one message of a streamed list: well below any client's message limit. */
 const batchSize = 256;
@@ -16,10 +17,10 @@ export function* batches<T>(items: readonly T[]): Generator<T[]> {
 export function listStreams(deps: Deps) {
   return {
     streamPodSandboxes: async function* (request: cri.StreamPodSandboxesRequest) {
-      for (const podSandboxes of batches(listPods(deps, request.filter))) yield { podSandboxes };
+      for (const podSandboxes of batches(findPods(deps, request.filter).map(encodePod))) yield { podSandboxes };
     },
     streamContainers: async function* (request: cri.StreamContainersRequest) {
-      for (const containers of batches(listContainers(deps, request.filter))) yield { containers };
+      for (const containers of batches(findContainers(deps, request.filter).map(encodeContainer))) yield { containers };
     },
   } satisfies Streams;
 }
