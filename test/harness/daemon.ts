@@ -10,6 +10,7 @@ import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { nodeEnvironment, nodeFlags } from '../../src/commands/node-flags.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
+import { stopUnit } from '../../src/sys/systemd.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 /** A test that dies must not leave its daemon. */
@@ -17,6 +18,8 @@ const children = new Set<ChildProcess>();
 process.once('exit', () => {
   for (const child of children) child.kill('SIGKILL');
 });
+/** The whole of the tests can run with the other driver, on a host with systemd. */
+const cgroupDriver = process.env.BERTH_TEST_CGROUP_DRIVER ?? 'cgroupfs';
 let serial = 0;
 
 export type DaemonOptions = {
@@ -117,6 +120,7 @@ export class TestDaemon {
       data_dir: this.dataDir,
       run_dir: this.runDir,
       cgroup_parent: `/${this.name}`,
+      cgroup_driver: cgroupDriver,
       default_handler: handler,
       cni: { conf_dir: this.cniDir, bin_dirs: [...pluginDirs, '/usr/lib/cni'], cache_dir: join(this.dir, 'cni/cache') },
       images: { certs_dir: join(this.dir, 'certs.d') },
@@ -202,6 +206,7 @@ export class TestDaemon {
       await this.stop();
     }
     await removeBridge(this.bridge);
+    if (cgroupDriver === 'systemd') await stopUnit(`${this.name}.slice`);
     await removeCgroup(`/${this.name}`);
     rmSync(this.runDir, { recursive: true, force: true });
     rmSync(this.dir, { recursive: true, force: true });
