@@ -7,6 +7,7 @@ import { startRegistry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
 import { type Contestant, startBerth, startPeer } from './contestant.ts';
 import { pullImages, pushPullImages } from './pull-images.ts';
+import { scratchDisk } from './scratch-disk.ts';
 import { printTable, type Row } from './table.ts';
 
 const { values } = parseArgs({
@@ -64,6 +65,8 @@ async function rowsOf(contestants: readonly Contestant[], host: string, name: st
 }
 
 async function main(): Promise<void> {
+  using disk = scratchDisk();
+  process.env.TMPDIR = disk.path; // where both contestants get their directories
   await using registry = await startRegistry(cacheFolder('bench', 'pull-images'));
   await pushPullImages(registry.address);
   await using berth = await startBerth();
