@@ -59,9 +59,22 @@ static int watch_children(struct source *source) {
   return fd < 0 ? -errno : source_open(source, fd, POLLIN, reap);
 }
 
+/* posix_spawn leaves the two signals that glibc keeps for itself ignored, and signal() refuses them: containers would
+   inherit that. */
+static void reset_internal_signals(void) {
+  struct {
+    void *handler;
+    unsigned long flags;
+    void *restorer;
+    uint64_t mask;
+  } standard = {0};
+  for (int signo = 32; signo < 34; signo++) syscall(SYS_rt_sigaction, signo, &standard, NULL, sizeof standard.mask);
+}
+
 static int prepare(const char *folder, struct source *children) {
   static const int ignored[] = {SIGPIPE, SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGXFSZ, SIGUSR1, SIGUSR2};
   struct stat first;
+  reset_internal_signals();
   for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) signal(ignored[i], SIG_IGN);
   umask(077);
   for (int fd = 0; fd < 3; fd++)

@@ -1,13 +1,12 @@
-import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { join } from 'node:path';
 import { protocolVersion } from '../../proto/shim.ts';
 import { within } from '../base/deadline.ts';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { nativePath } from '../sys/addon.ts';
+import { reapKeeper, spawnKeeper } from '../sys/keepers.ts';
 import { exitOf, shimOver } from './client.ts';
 import { Connection } from './connection.ts';
 import { processGone } from './gone.ts';
@@ -25,32 +24,28 @@ export async function startShim(podDir: string, handlers: ShimHandlers): Promise
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW;
   const logPath = join(podDir, 'shim.log');
   await using log = await open(logPath, flags, 0o600);
-  const child = spawn(nativePath('berth-shim'), [podDir], {
-    detached: true, // a session of its own: no signal to the daemon's reaches it
-    cwd: '/',
-    env: {},
-    stdio: ['ignore', 'ignore', log.fd, 'pipe'],
-  });
-  const exited = Promise.withResolvers<void>();
-  let failure = '';
-  child.once('error', (error) => {
-    failure = `: ${error.message}`;
-    exited.resolve();
-  });
-  child.once('exit', () => exited.resolve()); // node:child_process has reaped it by then
-  child.unref();
+  let pid = 0;
   try {
-    return await greet(podDir, child.stdio[3] as Socket, handlers, () => exited.promise);
+    const keeper = spawnKeeper(nativePath('berth-shim'), podDir, log.fd);
+    pid = keeper.pid;
+    return await greet(podDir, new Socket({ fd: keeper.socketFd }), handlers, childGone);
   } catch (error) {
-    kill(child);
+    if (pid > 0) await kill(pid);
     const said = (await readFile(logPath, 'utf8')).trim().slice(-1000);
-    const message = `The shim in ${podDir} did not come up${failure}: ${said || messageOf(error)}`;
+    const message = `The shim in ${podDir} did not come up: ${said || messageOf(error)}`;
     throw new Fault('Unavailable', message, { cause: error });
   }
 }
 
-function kill(child: ChildProcess): void {
-  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+/** Until it is reaped, its pid is no stranger's. */
+async function kill(pid: number): Promise<void> {
+  process.kill(pid, 'SIGKILL');
+  await childGone(pid);
+}
+
+async function childGone(pid: number): Promise<void> {
+  await processGone(pid);
+  reapKeeper(pid);
 }
 
 /** Connects to the shim that an earlier daemon started in `podDir`; null if nobody listens there any more. */
@@ -84,6 +79,7 @@ async function greet(
   handlers: ShimHandlers,
   gone: (pid: number) => Promise<void>,
 ): Promise<Shim> {
+  let pid = 0;
   let asked = true; // until it is up, its caller learns of a lost connection by the error
   const connection = new Connection(socket, {
     onMessage: (message) => {
@@ -91,7 +87,9 @@ async function greet(
       else if (message.name === 'pauseExit') handlers.onPauseExit?.(message.fields.pid);
     },
     onEnd: () => {
-      if (!asked) handlers.onLost();
+      if (asked) return;
+      void gone(pid);
+      handlers.onLost();
     },
   });
   const close = () => {
@@ -102,7 +100,7 @@ async function greet(
     const options = { step: 'hello', deadlineMs: helloMs };
     const { fields } = await connection.request('hello', { version: protocolVersion }, 'welcome', options);
     asked = false;
-    const pid = fields.shimPid;
+    pid = fields.shimPid;
     const shutdown: Shim['shutdown'] = async ({ force = false } = {}) => {
       const before = asked;
       asked = true;

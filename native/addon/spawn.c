@@ -1,0 +1,83 @@
+/* Keepers: programs that outlive the daemon. node:child_process forks, which copies the page tables of a large process;
+   posix_spawn shares them until exec. */
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "files.h"
+
+enum { SOCKET_IN_CHILD = 3 };
+
+static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int log, int socket) {
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  int err = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+  if (!err) err = posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
+  if (!err) err = posix_spawn_file_actions_adddup2(actions, log, 2);
+  if (!err) err = posix_spawn_file_actions_adddup2(actions, socket, SOCKET_IN_CHILD); /* also when it is 3: clears O_CLOEXEC */
+  if (!err) err = posix_spawnattr_setsigmask(attributes, &none);
+  if (!err) err = posix_spawnattr_setsigdefault(attributes, &all);
+  short flags = POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+  return err ? err : posix_spawnattr_setflags(attributes, flags);
+}
+
+/* A session of its own, an empty environment, standard error to `log`, and `socket` as descriptor 3. 0 or an errno. */
+static int spawn_keeper(const char *program, const char *argument, int log, int socket, pid_t *pid) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  int err = posix_spawn_file_actions_init(&actions);
+  if (err) return err;
+  err = posix_spawnattr_init(&attributes);
+  if (!err) {
+    char *const argv[] = {(char *)program, (char *)argument, NULL}, *const environment[] = {NULL};
+    err = prepare(&actions, &attributes, log, socket);
+    if (!err) err = posix_spawn(pid, program, &actions, &attributes, argv, environment);
+    posix_spawnattr_destroy(&attributes);
+  }
+  posix_spawn_file_actions_destroy(&actions);
+  return err;
+}
+
+/* spawnKeeper(program, argument, logFd) -> [pid, our end of its socket] */
+static napi_value spawn_keeper_call(napi_env env, napi_callback_info info) {
+  napi_value arguments[3], result;
+  char program[PATH_MAX], argument[PATH_MAX];
+  int32_t log;
+  int ends[2];
+  pid_t pid = 0;
+  if (!take_arguments(env, info, 3, arguments) || !take_path(env, arguments[0], program) ||
+      !take_path(env, arguments[1], argument))
+    return NULL;
+  if (napi_get_value_int32(env, arguments[2], &log) != napi_ok) return addon_throw_type(env, "logFd must be a number");
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return addon_throw_errno(env, errno, "socketpair", NULL);
+  int err = spawn_keeper(program, argument, log, ends[1], &pid);
+  close(ends[1]);
+  if (err) {
+    close(ends[0]);
+    return addon_throw_errno(env, err, "spawn", program);
+  }
+  if (napi_create_array_with_length(env, 2, &result) != napi_ok) return NULL;
+  napi_set_element(env, result, 0, make_int(env, pid));
+  napi_set_element(env, result, 1, make_int(env, ends[0]));
+  return result;
+}
+
+/* reap(pid): takes the exit status of a child that has ended; one that is not ours, or runs, is left alone. */
+static napi_value reap_call(napi_env env, napi_callback_info info) {
+  napi_value arguments[1];
+  int32_t pid;
+  if (!take_arguments(env, info, 1, arguments)) return NULL;
+  if (napi_get_value_int32(env, arguments[0], &pid) != napi_ok || pid <= 0)
+    return addon_throw_type(env, "pid must be a positive number");
+  waitpid(pid, NULL, WNOHANG);
+  return NULL;
+}
+
+bool register_spawn(napi_env env, napi_value exports) {
+  static const addon_function table[] = {{"spawnKeeper", spawn_keeper_call}, {"reap", reap_call}};
+  return addon_register(env, exports, table, sizeof table / sizeof *table);
+}
