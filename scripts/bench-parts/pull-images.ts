@@ -59,7 +59,9 @@ function smallFiles(material: Material): BuiltImage {
   for (let folder = 0; folder < 400; folder++) {
     members.push(dir(`srv/package-${folder}`));
     for (let at = 0; at < 50; at++) {
-      members.push(file(`srv/package-${folder}/file-${at}.js`, material.take(200 + ((folder * 50 + at) * 977) % 8000)));
+      members.push(
+        file(`srv/package-${folder}/file-${at}.js`, material.take(200 + (((folder * 50 + at) * 977) % 8000))),
+      );
     }
   }
   return image([layer(tar(...members))]);

@@ -3,12 +3,11 @@ import { Worker } from 'node:worker_threads';
 import { Fault, messageOf } from '../base/fault.ts';
 import type { JoinJob } from './layer-join.ts';
 import { type FromWorker, fromPlainError, type ToWorker } from './layer-protocol.ts';
-import type { UnpackJob } from './layer-stream.ts';
+import { messageBytes, type UnpackJob } from './layer-stream.ts';
 import type { LayerNotes } from './layer-writer.ts';
 
 /** Bytes that may be on their way to a worker: enough to keep it busy, too few to fill memory. */
-const window = 4 * 1024 * 1024;
-const messageBytes = 256 * 1024;
+const window = 2 * 1024 * 1024;
 const idleMs = 15_000;
 
 /** Gives a worker its input: called once the worker is free. Must stop when the signal aborts. */
@@ -146,6 +145,8 @@ class WorkerRun {
   readonly #watchdog: NodeJS.Timeout;
   /** Bytes sent that the worker has not taken over. */
   #outstanding = 0;
+  /** Memory that came back from the worker: filled again, so that there is no more of it than the window. */
+  readonly #spare: ArrayBuffer[] = [];
   #feeding = false;
   #failure: Error | null = null;
   #room = Promise.withResolvers<void>();
@@ -173,7 +174,7 @@ class WorkerRun {
     const stop = new AbortController();
     this.#result.promise.catch((error) => stop.abort(error));
     try {
-      for await (const data of inMessages(open(AbortSignal.any([signal, stop.signal])))) {
+      for await (const data of inMessages(open(AbortSignal.any([signal, stop.signal])), this.#spare)) {
         await this.#roomFor(data.length);
         this.#tell({ kind: 'chunk', data }, [data.buffer]);
       }
@@ -217,6 +218,7 @@ class WorkerRun {
     this.#watchdog.refresh();
     if (message.kind === 'taken') {
       this.#outstanding -= message.bytes;
+      if (message.memory) this.#spare.push(message.memory);
       this.#room.resolve();
     } else if (message.kind === 'done') {
       this.#result.resolve(message.notes);
@@ -252,8 +254,12 @@ class WorkerRun {
 }
 
 /** Joins chunks into messages of their own memory: a transferred buffer must not be a slice of something shared. */
-async function* inMessages(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  let message = new Uint8Array(messageBytes);
+async function* inMessages(
+  source: AsyncIterable<Uint8Array>,
+  spare: ArrayBuffer[],
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const fresh = () => new Uint8Array(spare.pop() ?? new ArrayBuffer(messageBytes));
+  let message = fresh();
   let used = 0;
   for await (const chunk of source) {
     for (let at = 0; at < chunk.length; ) {
@@ -263,7 +269,7 @@ async function* inMessages(source: AsyncIterable<Uint8Array>): AsyncGenerator<Ui
       used += take;
       if (used < messageBytes) continue;
       yield message;
-      message = new Uint8Array(messageBytes);
+      message = fresh();
       used = 0;
     }
   }

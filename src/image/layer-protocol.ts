@@ -11,9 +11,9 @@ export type ToWorker =
   | { readonly kind: 'end' }
   | { readonly kind: 'abort' };
 
-/** From a worker: bytes it took over, a sign of life during long work, and how the job ended. */
+/** From a worker: bytes it took over (with their memory, to be filled again), a sign of life during long work, and how the job ended. */
 export type FromWorker =
-  | { readonly kind: 'taken'; readonly bytes: number }
+  | { readonly kind: 'taken'; readonly bytes: number; readonly memory: ArrayBuffer | null }
   | { readonly kind: 'alive' }
   | { readonly kind: 'done'; readonly notes: LayerNotes | null }
   | { readonly kind: 'failed'; readonly error: PlainError };

@@ -27,13 +27,17 @@ export function compressionOf(start: Buffer): Compression {
   return magic === 0xfd2fb528 || (magic & 0xfffffff0) >>> 0 === 0x184d2a50 ? 'zstd' : 'none';
 }
 
-/** Large enough that the thread pool's round trip does not show. */
-const chunkSize = 256 * 1024;
+/** How long the chunks of a blob are, but for its last one. */
+export const messageBytes = 256 * 1024;
+/** Large enough that the thread pool's round trip does not show, and one ahead: it inflates while this thread writes. */
+const chunkSize = 512 * 1024;
+/** A full message more than fills the input: the next one is asked for only when that one was consumed. */
+const decompression = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: messageBytes / 4 };
 
 /** A stream that decompresses, all members and frames of it; null for what is not compressed. */
 export function decompressor(compression: Compression): Transform | null {
-  if (compression === 'gzip') return createGunzip({ chunkSize });
-  if (compression === 'zstd') return createZstdDecompress({ chunkSize });
+  if (compression === 'gzip') return createGunzip(decompression);
+  if (compression === 'zstd') return createZstdDecompress(decompression);
   return null;
 }
 

@@ -3,22 +3,22 @@
 import { parentPort } from 'node:worker_threads';
 import { joinLayer } from './layer-join.ts';
 import { type FromWorker, type ToWorker, toPlainError } from './layer-protocol.ts';
-import { type UnpackJob, unpackLayer } from './layer-stream.ts';
+import { messageBytes, type UnpackJob, unpackLayer } from './layer-stream.ts';
 
 const port = parentPort;
 if (!port) throw new Error('layer-worker runs as a worker thread only');
-const tell = (message: FromWorker) => port.postMessage(message);
+const tell = (message: FromWorker, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
 
 /** A sign of life for every so many bytes unpacked: a small blob may be a large file. */
 const aliveEvery = 32 * 1024 * 1024;
 
 /** The chunks of the job under way, as they arrive. */
 class Inbox implements AsyncIterable<Buffer> {
-  readonly #waiting: Buffer[] = [];
+  readonly #waiting: Uint8Array<ArrayBuffer>[] = [];
   #state: 'open' | 'ended' | 'aborted' = 'open';
   #wake = Promise.withResolvers<void>();
 
-  push(chunk: Buffer): void {
+  push(chunk: Uint8Array<ArrayBuffer>): void {
     this.#waiting.push(chunk);
     this.#wake.resolve();
   }
@@ -33,8 +33,10 @@ class Inbox implements AsyncIterable<Buffer> {
       if (this.#state === 'aborted') throw new Error('The unpacking was called off');
       const chunk = this.#waiting.shift();
       if (chunk) {
-        tell({ kind: 'taken', bytes: chunk.length });
-        yield chunk;
+        const { buffer, byteOffset, byteLength } = chunk;
+        yield Buffer.from(buffer, byteOffset, byteLength);
+        const memory = byteLength === messageBytes ? buffer : null;
+        tell({ kind: 'taken', bytes: byteLength, memory }, memory ? [memory] : []);
       } else if (this.#state === 'ended') {
         return;
       } else {
@@ -73,7 +75,7 @@ port.on('message', (message: ToWorker) => {
       }
       return;
     case 'chunk':
-      inbox.push(Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength));
+      inbox.push(message.data);
       return;
     case 'end':
       inbox.close('ended');
