@@ -89,10 +89,11 @@ async function testInside(): Promise<number> {
   }
 }
 
-/** Mounts, links and rules here are nobody else's; cgroups are the host's, and other programs make some meanwhile. */
+/** Mounts and rules here are nobody else's; cgroups, and links as /sys has them, are the host's, where others make some. */
 function ownFootprint(daemon: TestDaemon): Footprint {
   const found = footprint(daemon);
-  return { ...found, cgroups: found.cgroups!.filter((line) => line.includes(daemon.name)) };
+  const ours = (lines: readonly string[] = []) => lines.filter((line) => line.includes(daemon.name));
+  return { ...found, cgroups: ours(found.cgroups), links: ours(found.links) };
 }
 
 async function run(suite: string, socket: string): Promise<Spec[]> {

@@ -11,7 +11,7 @@ import { Creations } from '../lifecycle/creations.ts';
 import { type Deps, RunPaths } from '../lifecycle/deps.ts';
 import { onExit, podDown } from '../lifecycle/exits.ts';
 import { OciRuntimes } from '../lifecycle/oci-runtimes.ts';
-import { podCgroup } from '../lifecycle/pod-cgroups.ts';
+import { podCgroup, prepareCgroups } from '../lifecycle/pod-cgroups.ts';
 import { onShimLost, recover } from '../lifecycle/recover.ts';
 import { Shims } from '../lifecycle/shims.ts';
 import type { Container } from '../model/container.ts';
@@ -21,7 +21,6 @@ import { Network } from '../network/index.ts';
 import { openSnapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
 import { Stats } from '../stats/index.ts';
-import { createCgroup } from '../sys/cgroups.ts';
 import { gatherHostFacts } from '../sys/host.ts';
 
 /** How long calls in flight may take to end after SIGTERM. */
@@ -67,12 +66,12 @@ function makeDirectories(settings: Settings): string {
     mkdirSync(path, { recursive: true, mode });
     chmodSync(path, mode);
   }
-  if (settings.cgroupDriver === 'cgroupfs') createCgroup(settings.cgroupParent);
   return stateDir;
 }
 
 async function openDeps(settings: Settings): Promise<Deps> {
   const stateDir = makeDirectories(settings);
+  await prepareCgroups({ settings });
   const snapshots = await openSnapshots(join(stateDir, 'snapshots'));
   const { images, timeouts, cni } = settings;
   const paths = new RunPaths(settings.runDir);

@@ -6,12 +6,12 @@ import { newPodId, type PodId } from '../model/ids.ts';
 import { type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
 import { checkSysctls } from '../oci/index.ts';
 import type { Shim } from '../shim/index.ts';
-import { cgroupProcsFiles, createCgroup } from '../sys/cgroups.ts';
+import { cgroupProcsFiles } from '../sys/cgroups.ts';
 import { mapLines } from '../sys/idmap.ts';
 import { mountTmpfs } from '../sys/mounts.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { ownsPodCgroup, pauseCgroup } from './pod-cgroups.ts';
+import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, pauseCgroup, placePause } from './pod-cgroups.ts';
 import {
   giveToPod,
   makePodDirectory,
@@ -38,6 +38,7 @@ export type RunPodRequest = { readonly config: PodConfig; readonly handler: stri
 export function runPod(deps: Deps, request: RunPodRequest, signal: AbortSignal): Promise<PodId> {
   deps.ociRuntimes.get(request.handler);
   checkSysctls(request.config.sysctls, request.config.security.namespaces);
+  checkCgroupParent(deps, request.config);
   const key = podKey(request.config);
   const { namespace, name } = request.config.metadata;
   const existing = () => [...deps.pods.all()].find((pod) => podKey(pod.config) === key)?.id;
@@ -85,7 +86,7 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
 }
 
 async function makeCgroup(deps: Deps, pod: Pod): Promise<void> {
-  createCgroup(pauseCgroup(deps, pod));
+  makePauseCgroup(deps, pod);
 }
 
 async function mountShm(deps: Deps, pod: Pod): Promise<void> {
@@ -108,10 +109,11 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
     hostname: ownNetwork ? podHostname(config) : '',
     netnsPath: ownNetwork ? runPaths(deps).netns(pod.id) : '',
     sysctls: checkSysctls(config.sysctls, config.security.namespaces),
-    cgroupProcs: cgroupProcsFiles(pauseCgroup(deps, pod)),
+    cgroupProcs: deps.settings.cgroupDriver === 'systemd' ? [] : cgroupProcsFiles(pauseCgroup(deps, pod)),
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
     ...(maps && { userMaps: { uids: mapLines(maps.uids), gids: mapLines(maps.gids) } }),
   });
+  await placePause(deps, pod, pausePid);
   return pausePid;
 }
 

@@ -11,7 +11,7 @@ import { removeAnonymousVolumes } from './anonymous-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
 import { ociRuntimeEnv } from './oci-runtimes.ts';
-import { ownsPodCgroup, pauseCgroup, podCgroup } from './pod-cgroups.ts';
+import { pauseCgroup, removePodCgroup } from './pod-cgroups.ts';
 
 /**
  * What a container owns while it has a process: the OCI runtime's state, its cgroup with everything in it, its root
@@ -87,8 +87,8 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
     ['network namespace', () => unmount(paths.netns(id), { detach: true })],
     ['shared memory', () => unmount(paths.shm(id), { detach: true })],
     ['pause cgroup', () => removeCgroup(pauseCgroup(deps, pod))],
+    ['pod cgroup', () => removePodCgroup(deps, pod)],
   ];
-  if (ownsPodCgroup(pod)) steps.push(['pod cgroup', () => removeCgroup(podCgroup(deps, pod))]);
   await runAll(`release pod ${id}`, steps);
   crashPoint('release-pod:released');
   await removeUnmounted(paths.pod(id)); // only now: bundles hold exit files until all is read

@@ -1,0 +1,104 @@
+// The systemd cgroup driver, on a host with systemd as init (scripts/vm-tests boots one): slices, scopes, and their end.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { status as grpc } from '@grpc/grpc-js';
+import { CgroupDriver } from '../../src/api/runtime/v1/cri.ts';
+import { startUnit, stopUnit } from '../../src/sys/systemd.ts';
+import { podConfig, refused, TestPod, untilExited } from '../harness/pods.ts';
+import { ociRuntimes, suite } from '../harness/suite.ts';
+
+const skip =
+  (!existsSync('/run/systemd/private') && 'systemd is not the init of this host') ||
+  (process.env.BERTH_TEST_CGROUP_DRIVER !== 'systemd' && 'the tests run with the cgroupfs driver');
+const units = () =>
+  execFileSync('/usr/bin/systemctl', ['list-units', '--all', '--plain', '--no-legend', '*.scope', '*.slice'], {
+    encoding: 'utf8',
+  })
+    .split('\n')
+    .map((line) => line.split(' ')[0]!);
+const cgroupOf = (pid: number) => /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.[1];
+
+for (const handler of ociRuntimes) {
+  if (skip) {
+    test('the systemd cgroup driver', { skip });
+    break;
+  }
+  suite(`the systemd cgroup driver with ${handler}`, { handler }, (bench) => {
+    const pids = async (pod: TestPod, containerId: string) => {
+      const { info: ofPod } = await bench.daemon.runtime.podSandboxStatus({ podSandboxId: pod.id, verbose: true });
+      const { info } = await bench.daemon.runtime.containerStatus({ containerId, verbose: true });
+      return [JSON.parse(ofPod.info!).pid as number, JSON.parse(info.info!).pid as number] as const;
+    };
+
+    test('pods and containers are scopes in the slice that kubelet names', async () => {
+      const slice = `test${process.pid}-pod1.slice`;
+      await startUnit(slice);
+      const before = units();
+      try {
+        const { linux } = await bench.daemon.runtime.runtimeConfig({});
+        assert.equal(linux?.cgroupDriver, CgroupDriver.SYSTEMD);
+        for (const cgroupParent of [slice, `/test${process.pid}.slice/${slice}`]) {
+          const pod = await TestPod.run(bench.daemon, 'kubelet', { linux: { cgroupParent } });
+          const id = await pod.sh('c', bench.image.busybox, 'sleep 1000', {
+            linux: { resources: { memoryLimitInBytes: 64n << 20n } },
+          });
+          const [pause, container] = await pids(pod, id);
+          const folder = `/test${process.pid}.slice/${slice}`;
+          assert.equal(cgroupOf(pause), `${folder}/berth-${pod.id}.scope`);
+          assert.equal(cgroupOf(container)?.startsWith(`${folder}/berth-${id}.scope`), true, String(cgroupOf(container)));
+          assert.ok(units().includes(`berth-${id}.scope`));
+          assert.equal(
+            readFileSync(`/sys/fs/cgroup${folder}/berth-${id}.scope/memory.max`, 'utf8').trim(),
+            String(64 << 20),
+          );
+          await pod.remove();
+        }
+        assert.deepEqual(
+          units().filter((unit) => !before.includes(unit) && /test|berth/.test(unit)),
+          [],
+        );
+        assert.ok(units().includes(slice), "kubelet's slice is kubelet's");
+      } finally {
+        await stopUnit(slice);
+        await stopUnit(`test${process.pid}.slice`);
+      }
+    });
+
+    test('a pod without a parent has a slice of its own, which goes with it', async () => {
+      const pod = await TestPod.run(bench.daemon, 'own');
+      const id = await pod.sh('c', bench.image.busybox, 'sleep 1000');
+      const [pause, container] = await pids(pod, id);
+      const slice = `${bench.daemon.name}-pod${pod.id}.slice`;
+      assert.equal(cgroupOf(pause), `/${bench.daemon.name}.slice/${slice}/berth-${pod.id}.scope`);
+      assert.ok(cgroupOf(container)?.includes(`/${slice}/berth-${id}.scope`));
+      await pod.remove();
+      assert.deepEqual(
+        units().filter((unit) => unit.includes(pod.id) || unit.includes(id)),
+        [],
+      );
+    });
+
+    test('a container that ends by itself, is killed or runs out of memory leaves no scope', async () => {
+      const pod = await TestPod.run(bench.daemon, 'ends');
+      const limited = { linux: { resources: { memoryLimitInBytes: 32n << 20n } } };
+      const ended = await pod.sh('ended', bench.image.busybox, 'exit 3');
+      assert.equal((await untilExited(bench.daemon, ended)).exitCode, 3);
+      const killed = await pod.sh('killed', bench.image.busybox, 'sleep 1000');
+      await bench.daemon.runtime.stopContainer({ containerId: killed, timeout: 0n });
+      const oom = await pod.sh('oom', bench.image.busybox, 'exec dd if=/dev/zero of=/dev/null bs=200M', limited);
+      assert.equal((await untilExited(bench.daemon, oom)).reason, 'OOMKilled');
+      await pod.remove();
+      assert.deepEqual(
+        units().filter((unit) => [ended, killed, oom].some((id) => unit.includes(id))),
+        [],
+      );
+    });
+
+    test('a cgroup parent of the other driver is refused', async () => {
+      const config = podConfig(bench.daemon, 'path', { linux: { cgroupParent: '/kubepods/pod1' } });
+      await refused(bench.daemon.runtime.runPodSandbox({ config }), grpc.INVALID_ARGUMENT, /is not a slice/);
+    });
+  });
+}
