@@ -47,7 +47,11 @@ for (const handler of ociRuntimes) {
           const [pause, container] = await pids(pod, id);
           const folder = `/test${process.pid}.slice/${slice}`;
           assert.equal(cgroupOf(pause), `${folder}/berth-${pod.id}.scope`);
-          assert.equal(cgroupOf(container)?.startsWith(`${folder}/berth-${id}.scope`), true, String(cgroupOf(container)));
+          assert.equal(
+            cgroupOf(container)?.startsWith(`${folder}/berth-${id}.scope`),
+            true,
+            String(cgroupOf(container)),
+          );
           assert.ok(units().includes(`berth-${id}.scope`));
           assert.equal(
             readFileSync(`/sys/fs/cgroup${folder}/berth-${id}.scope/memory.max`, 'utf8').trim(),
