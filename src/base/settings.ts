@@ -52,7 +52,19 @@ export const defaults = {
   streaming: { address: '127.0.0.1:0' },
   images: {
     certsDir: '/etc/berth/certs.d',
+    /** Layers that are fetched and unpacked at once, over all pulls. */
     maxParallelLayers: 3,
+    /** Parts of one large layer that are fetched at once; 1: every layer over one connection. */
+    connectionsPerLayer: 4,
+    /** What one image may take; above, a pull is ResourceExhausted. Ratio: unpacked bytes for each compressed one. */
+    limits: {
+      maxBytes: 256 * 2 ** 30,
+      maxEntries: 4_000_000,
+      maxRatio: 200,
+      maxLayers: 500,
+      maxManifestBytes: 4 * 2 ** 20,
+      maxConfigBytes: 8 * 2 ** 20,
+    },
     /** References that are never removed by garbage collection. */
     pinned: [] as string[],
   },

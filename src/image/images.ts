@@ -14,9 +14,10 @@ import { chainIds } from './chain.ts';
 import { parseImageRecord } from './image-record.ts';
 import { LayerPool } from './layer-pool.ts';
 import { translateDiskError } from './layer-writer.ts';
-import { type LayerSource, Layers } from './layers.ts';
-import { isLoadLeftover, openSaved } from './load.ts';
-import { type Found, layersFrom, resolve } from './pull.ts';
+import { Layers } from './layers.ts';
+import { isLoadLeftover, openSaved, type SavedImage } from './load.ts';
+import { Progress, type PullStatus } from './progress.ts';
+import { layersFrom, resolve } from './pull.ts';
 import { byDigest, canonical, parseReference, type Reference, tagOf } from './reference.ts';
 import { type FullSettings, type ImageSettings, withDefaults } from './settings.ts';
 import { SharedPulls } from './shared-pulls.ts';
@@ -53,6 +54,7 @@ export class Images {
   readonly #locks = new Locks();
   /** Layers that a pull under way counts on, with the number of such pulls. */
   readonly #leases = new Map<string, number>();
+  readonly #running = new Set<Progress>();
   readonly #usage = new Map<string, Usage>();
   #syncing: Promise<void> | null = null;
   #syncAgain = false;
@@ -82,26 +84,34 @@ export class Images {
     );
   }
 
+  /** The pulls and loads under way. */
+  pulls(): PullStatus[] {
+    return [...this.#running].map((progress) => progress.status());
+  }
+
+  #progress(name: string): Progress & Disposable {
+    const progress = new Progress(name);
+    this.#running.add(progress);
+    return Object.assign(progress, { [Symbol.dispose]: () => void this.#running.delete(progress) });
+  }
+
   async #pull(reference: Reference, auth: RegistryAuth | null, signal: AbortSignal): Promise<Image> {
+    using progress = this.#progress(canonical(reference));
     const { repository, found } = await resolve(reference, auth, this.#settings, signal);
     using _ = repository;
     const tag = reference.digest ? null : tagOf(reference);
     const names = { tags: tag ? [tag] : [], digests: [byDigest(reference, found.target)] };
     // Awaited here: the repository's connections are needed until the last layer is there.
-    return await this.#keep(found, layersFrom(repository, found), names, signal);
+    return await this.#keep({ found, sources: layersFrom(repository, found), names }, progress, signal);
   }
 
   /** Makes the layers exist and records the image; the names are taken from whichever image had them. */
-  async #keep(
-    found: Found,
-    sources: readonly LayerSource[],
-    names: { tags: readonly string[]; digests: readonly string[] },
-    signal: AbortSignal,
-  ): Promise<Image> {
+  async #keep({ found, sources, names }: SavedImage, progress: Progress, signal: AbortSignal): Promise<Image> {
     const layers = chainIds(found.diffIds);
     const lease = this.#lease(layers);
     try {
-      await this.#layers.realize(sources, signal);
+      await this.#layers.realize(sources, progress, signal);
+      progress.phase = 'recording';
       using _ = await this.#locks.hold('records');
       const before = this.#records.get(found.id);
       const image: Image = {
@@ -224,7 +234,8 @@ export class Images {
   async load(file: string, signal: AbortSignal = new AbortController().signal): Promise<Image[]> {
     await using saved = await openSaved(file, this.#settings, signal);
     const images: Image[] = [];
-    for (const { found, sources, names } of saved.images) images.push(await this.#keep(found, sources, names, signal));
+    using progress = this.#progress(file);
+    for (const image of saved.images) images.push(await this.#keep(image, progress, signal));
     return images;
   }
 

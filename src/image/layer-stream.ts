@@ -84,8 +84,10 @@ export async function unpackLayer(
   const inner = createHash('sha256');
   using writer = new LayerWriter(job.path, job.limits);
   const reader = new TarReader(writer);
+  const ratio = new RatioGuard(job.limits.maxRatio);
   const consume = async (chunks: AsyncIterable<Buffer>) => {
     for await (const chunk of chunks) {
+      if (stream) ratio.unpacked(chunk.length);
       inner.update(chunk);
       reader.push(chunk);
       onBytes(chunk.length);
@@ -94,7 +96,10 @@ export async function unpackLayer(
   try {
     if (stream)
       await pipeline(
-        tap(all, (chunk) => outer?.update(chunk)),
+        tap(all, (chunk) => {
+          outer?.update(chunk);
+          ratio.fetched(chunk.length);
+        }),
         stream,
         consume,
       );
@@ -110,6 +115,33 @@ export async function unpackLayer(
     return writer.finish();
   } catch (error) {
     throw translateDiskError(error);
+  }
+}
+
+/** Below this a bomb does no harm, and a layer of zeros is no bomb. */
+const ratioFrom = 2 ** 30;
+
+/** Stops a blob that unpacks to far more than real layers do. */
+class RatioGuard {
+  readonly #most: number;
+  #in = 0;
+  #out = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  fetched(bytes: number): void {
+    this.#in += bytes;
+  }
+
+  unpacked(bytes: number): void {
+    this.#out += bytes;
+    if (this.#out < ratioFrom || this.#out <= this.#in * this.#most) return;
+    throw new Fault(
+      'ResourceExhausted',
+      `The layer unpacks to more than ${this.#most} times its size (images.limits.max_ratio)`,
+    );
   }
 }
 

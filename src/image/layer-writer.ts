@@ -5,9 +5,11 @@ import type { Entry, TarSink } from './tar.ts';
 import { badArchive } from './tar-header.ts';
 
 export type LayerLimits = {
-  /** Bytes of file content a layer may unpack to; holes do not count. */
+  /** Bytes of file content to unpack; holes do not count. */
   readonly maxBytes: number;
   readonly maxEntries: number;
+  /** Unpacked bytes for each compressed one, once there are enough of them to tell (layer-stream). */
+  readonly maxRatio: number;
 };
 
 /** What a layer says about the layers below it: to be settled when they are there. All paths are clean, latin1. */

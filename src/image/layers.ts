@@ -1,3 +1,4 @@
+import { Fault } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { unlessAborted } from '../base/shared-runs.ts';
 import type { Digest } from '../model/ids.ts';
@@ -5,12 +6,15 @@ import type { Snapshots } from '../snapshot/index.ts';
 import { chainIds } from './chain.ts';
 import type { ChunkSource, LayerPool } from './layer-pool.ts';
 import type { LayerLimits, LayerNotes } from './layer-writer.ts';
+import type { Progress } from './progress.ts';
 
 /** A layer that somebody can provide. */
 export type LayerSource = {
   /** Of the blob as it comes, or null if nobody stated it. */
   readonly digest: Digest | null;
   readonly diffId: Digest;
+  /** Bytes of the blob, as its manifest says; 0 if nobody did. */
+  readonly size: number;
   readonly open: ChunkSource;
 };
 
@@ -32,13 +36,16 @@ export class Layers {
    * Makes all layers of an image exist, several at once, and returns when they do. When one fails the others are called
    * off, and every stage is gone before this rejects with the first failure.
    */
-  async realize(sources: readonly LayerSource[], signal: AbortSignal): Promise<void> {
+  async realize(sources: readonly LayerSource[], progress: Progress, signal: AbortSignal): Promise<void> {
     const keys = chainIds(sources.map(({ diffId }) => diffId));
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
     const runs: Promise<void>[] = [];
+    const budget = new Budget(this.#limits);
+    for (const [i, { size }] of sources.entries()) if (!this.#snapshots.get(keys[i]!)) progress.expect(size);
     for (const [i, source] of sources.entries()) {
-      const run = this.#realizeOne(source, keys[i]!, keys[i - 1] ?? null, runs[i - 1], either);
+      const place = { key: keys[i]!, parent: keys[i - 1] ?? null, below: runs[i - 1] };
+      const run = this.#realizeOne(source, place, { budget, progress, signal: either });
       run.catch((error) => stop.abort(error));
       runs.push(run);
     }
@@ -48,25 +55,24 @@ export class Layers {
   }
 
   async #realizeOne(
-    source: LayerSource,
-    key: Digest,
-    parent: Digest | null,
-    below: Promise<void> | undefined,
-    signal: AbortSignal,
+    { digest, diffId, open }: LayerSource,
+    { key, parent, below }: { key: Digest; parent: Digest | null; below: Promise<void> | undefined },
+    { budget, progress, signal }: { budget: Budget; progress: Progress; signal: AbortSignal },
   ): Promise<void> {
     if (this.#snapshots.get(key)) return;
     using _ = await this.#hold(key, signal);
-    if (this.#snapshots.get(key)) return;
+    if (this.#snapshots.get(key)) return progress.done(0); // another pull was faster
     await using stage = await this.#snapshots.stage();
-    const { digest, diffId, open } = source;
-    const job = { path: stage.path, digest, diffId, limits: this.#limits };
-    const notes = await this.#pool.unpack(job, open, signal);
+    const job = { path: stage.path, digest, diffId, limits: budget.left() };
+    const notes = await this.#pool.unpack(job, progress.counted(open), signal);
+    budget.spend(notes);
     await below;
     signal.throwIfAborted();
     const visible = notes.hidesAll ? null : parent;
     const lowers = visible === null ? [] : this.#snapshots.lowerPaths(visible);
     if (needsJoin(notes, lowers)) await this.#pool.join({ path: stage.path, lowers, notes }, signal);
     await stage.commit(key, visible, notes.bytes);
+    progress.done(notes.bytes);
   }
 
   async #hold(key: string, signal: AbortSignal): Promise<Disposable> {
@@ -77,6 +83,32 @@ export class Layers {
       hold.then((late) => late[Symbol.dispose]());
       throw error;
     }
+  }
+}
+
+/** What an image may still unpack to. Layers under way at the same time each get what is left, and are added up after. */
+class Budget {
+  readonly #limits: LayerLimits;
+  #bytes = 0;
+  #entries = 0;
+
+  constructor(limits: LayerLimits) {
+    this.#limits = limits;
+  }
+
+  left(): LayerLimits {
+    const { maxBytes, maxEntries } = this.#limits;
+    return { ...this.#limits, maxBytes: maxBytes - this.#bytes, maxEntries: maxEntries - this.#entries };
+  }
+
+  /** @throws Fault ResourceExhausted */
+  spend({ bytes, entries }: LayerNotes): void {
+    this.#bytes += bytes;
+    this.#entries += entries;
+    const { maxBytes, maxEntries } = this.left();
+    if (maxBytes >= 0 && maxEntries >= 0) return;
+    const most = `${this.#limits.maxBytes} bytes or ${this.#limits.maxEntries} entries`;
+    throw new Fault('ResourceExhausted', `The image unpacks to more than ${most} (images.limits)`);
   }
 }
 

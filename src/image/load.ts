@@ -134,6 +134,7 @@ async function dockerImage(archive: Archive, item: DockerItem, settings: FullSet
   const sources = item.layers.map((name, i) => ({
     digest: null,
     diffId: diffIds[i]!,
+    size: 0,
     open: (signal: AbortSignal) => archive.stream(name, signal),
   }));
   return { found, sources, names: { tags: fullTags(item.tags), digests: [] } };
@@ -175,6 +176,7 @@ async function ociImages(
     const sources = found.layers.map((layer, i) => ({
       digest: layer.digest,
       diffId: found.diffIds[i]!,
+      size: layer.size,
       open: (signal: AbortSignal) => archive.stream(blobName(layer.digest), signal),
     }));
     const digests = tags.map((tag) => byDigest(parseReference(tag), found.target));

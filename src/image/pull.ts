@@ -33,6 +33,10 @@ export async function describe(documents: Documents, target: string, settings: F
   const { platform, limits } = settings;
   const fetched = await documents.manifest(target, limits.maxManifestBytes);
   const { manifest, size } = await imageManifest(documents, fetched, settings);
+  if (manifest.layers.length > limits.maxLayers) {
+    const count = manifest.layers.length;
+    throw new Fault('ResourceExhausted', `The image ${target} has ${count} layers, the limit is ${limits.maxLayers}`);
+  }
   const data = await documents.smallBlob(manifest.config, limits.maxConfigBytes);
   const { config, diffIds } = parseConfig(data);
   if (diffIds.length !== manifest.layers.length) {
@@ -71,6 +75,7 @@ export const layersFrom = (repository: Repository, found: Found): LayerSource[] 
   found.layers.map((descriptor, i) => ({
     digest: descriptor.digest,
     diffId: found.diffIds[i]!,
+    size: descriptor.size,
     open: (signal) => repository.blob(descriptor, signal),
   }));
 
@@ -81,8 +86,9 @@ export async function resolve(
   settings: FullSettings,
   signal: AbortSignal,
 ): Promise<{ repository: Repository; found: Found }> {
-  const { certsDir, progressTimeoutMs } = settings;
-  const repository = await Repository.open(reference, auth, { certsDir, progressTimeoutMs, signal });
+  const { certsDir, progressTimeoutMs, connectionsPerLayer } = settings;
+  const options = { certsDir, progressTimeoutMs, connectionsPerLayer, signal };
+  const repository = await Repository.open(reference, auth, options);
   try {
     return { repository, found: await describe(repository, targetOf(reference), settings) };
   } catch (error) {

@@ -8,12 +8,16 @@ import { HttpClient, type Response } from './http.ts';
 import { expectDigest } from './layer-stream.ts';
 import { acceptManifest, type Descriptor } from './manifest.ts';
 import type { Reference } from './reference.ts';
+import { inLanes, type Range, segmentedFrom, segmentsOf } from './segments.ts';
 
 const maxAttempts = 4;
 const maxRetryAfterMs = 30_000;
 const maxLoggedBody = 4096;
 
 export type Fetched = { readonly data: Buffer; readonly digest: Digest; readonly contentType: string };
+
+/** Answered to a request for a part: the place sends whole blobs only. */
+class WholeOnly extends Error {}
 
 type Place = { readonly endpoint: Endpoint; readonly authorizer: Authorizer };
 
@@ -26,18 +30,27 @@ export class Repository implements Disposable {
   readonly #reference: Reference;
   readonly #places: readonly Place[];
   readonly #signal: AbortSignal;
+  /** Parts of one blob that are fetched at once. */
+  readonly #lanes: number;
+  #givesParts = true;
 
-  private constructor(http: HttpClient, reference: Reference, places: readonly Place[], signal: AbortSignal) {
+  private constructor(
+    http: HttpClient,
+    reference: Reference,
+    places: readonly Place[],
+    { signal, connectionsPerLayer }: { signal: AbortSignal; connectionsPerLayer: number },
+  ) {
     this.#http = http;
     this.#reference = reference;
     this.#places = places;
     this.#signal = signal;
+    this.#lanes = connectionsPerLayer;
   }
 
   static async open(
     reference: Reference,
     auth: RegistryAuth | null,
-    options: { certsDir: string; progressTimeoutMs: number; signal: AbortSignal },
+    options: { certsDir: string; progressTimeoutMs: number; connectionsPerLayer: number; signal: AbortSignal },
   ): Promise<Repository> {
     const http = new HttpClient(options.progressTimeoutMs);
     const credentials = credentialsFor(reference.domain, auth);
@@ -46,7 +59,7 @@ export class Repository implements Disposable {
       endpoint,
       authorizer: new Authorizer(http, endpoint, credentials, reference.path),
     }));
-    return new Repository(http, reference, places, options.signal);
+    return new Repository(http, reference, places, options);
   }
 
   [Symbol.dispose](): void {
@@ -78,25 +91,45 @@ export class Repository implements Disposable {
 
   /**
    * A large blob's bytes, as many as its descriptor says; the caller verifies the digest. A broken transfer goes on where
-   * it broke, also at another place.
+   * it broke, also at another place. Where the registry gives parts of blobs, several are fetched at once.
    */
   async *blob({ digest, size }: Descriptor, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const lanes = this.#lanes;
+    if (size < segmentedFrom || lanes < 2 || !this.#givesParts) {
+      yield* this.#bytes(digest, { from: 0, to: size }, size, signal);
+      return;
+    }
+    let yielded = 0;
+    try {
+      const part = (range: Range, either: AbortSignal) => this.#bytes(digest, range, size, either);
+      for await (const chunk of inLanes(segmentsOf(size), lanes, part, signal)) {
+        yielded += chunk.length;
+        yield chunk;
+      }
+    } catch (error) {
+      if (!(error instanceof WholeOnly)) throw error;
+      this.#givesParts = false;
+      yield* this.#bytes(digest, { from: yielded, to: size }, size, signal);
+    }
+  }
+
+  /** A range of a blob of `size` bytes. @throws WholeOnly if it is a part, and a place answers with the whole. */
+  async *#bytes(digest: Digest, { from, to }: Range, size: number, signal: AbortSignal): AsyncGenerator<Buffer> {
     const failures: string[] = [];
-    let offset = 0;
+    let offset = from;
     let kind: FaultKind = 'Unavailable';
     for (const place of this.#able('pull')) {
       for (let attempt = 0; attempt < maxAttempts; attempt++) {
         const before = offset;
         try {
-          const range: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
-          const response = await this.#get(place, `blobs/${digest}`, range, signal);
-          for await (const chunk of this.#rest(response, digest, offset, size, signal)) {
+          for await (const chunk of this.#rest(place, digest, { from: offset, to }, size, signal)) {
             offset += chunk.length;
             yield chunk;
           }
           return;
         } catch (error) {
           if (signal.aborted) throw signal.reason;
+          if (error instanceof WholeOnly) throw error;
           failures.push(`${place.endpoint.base.host}: ${messageOf(error)}`);
           kind = error instanceof Fault ? error.kind : 'Unavailable';
           if (kind !== 'Unavailable') break;
@@ -109,29 +142,30 @@ export class Repository implements Disposable {
     throw new Fault(kind, `Cannot fetch blob ${digest}: ${failures.slice(-5).join('; ')}`);
   }
 
-  /** The bytes of the blob from `offset` on, from a response that may begin earlier. */
-  async *#rest(
-    response: Response,
-    digest: string,
-    offset: number,
-    size: number,
-    signal: AbortSignal,
-  ): AsyncGenerator<Buffer> {
-    const from = response.status === 206 ? contentRangeStart(response) : 0;
-    if (from > offset) {
+  /** The bytes of a range as one place sends them; its response may begin earlier. */
+  async *#rest(place: Place, digest: string, want: Range, size: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const isPart = want.to < size;
+    const range: Record<string, string> =
+      isPart || want.from > 0 ? { range: `bytes=${want.from}-${isPart ? want.to - 1 : ''}` } : {};
+    const response = await this.#get(place, `blobs/${digest}`, range, signal);
+    const { host } = response.url;
+    const begin = response.status === 206 ? contentRangeStart(response) : 0;
+    if (response.status === 200 && isPart) {
       response.body.destroy();
-      throw new Fault('FailedPrecondition', `${response.url.host} sent bytes from ${from} on, asked for ${offset}`);
+      throw new WholeOnly();
     }
-    let at = from;
+    if (begin > want.from) {
+      response.body.destroy();
+      throw new Fault('FailedPrecondition', `${host} sent bytes from ${begin} on, asked for ${want.from}`);
+    }
+    let at = begin;
     for await (const chunk of this.#http.chunks(response, signal)) {
-      const useful = chunk.subarray(Math.min(Math.max(offset - at, 0), chunk.length));
+      const useful = chunk.subarray(Math.min(Math.max(want.from - at, 0), chunk.length));
       at += chunk.length;
-      if (at > size)
-        throw new Fault('DataLoss', `${response.url.host} sent more than the ${size} bytes of blob ${digest}`);
+      if (at > want.to) throw new Fault('DataLoss', `${host} sent more than the ${size} bytes of blob ${digest}`);
       if (useful.length > 0) yield useful;
     }
-    if (at < size)
-      throw new Fault('Unavailable', `${response.url.host} sent ${at} of the ${size} bytes of blob ${digest}`);
+    if (at < want.to) throw new Fault('Unavailable', `${host} sent ${at} of the ${size} bytes of blob ${digest}`);
   }
 
   #able(capability: Capability): Place[] {

@@ -9,6 +9,8 @@ export type ImageSettings = {
   readonly platform?: Platform;
   /** Layers that are fetched and unpacked at once, over all pulls: as many worker threads. */
   readonly maxParallelLayers?: number;
+  /** Parts of one large layer that are fetched at once; 1: every layer over one connection. */
+  readonly connectionsPerLayer?: number;
   /** A whole pull, in milliseconds. */
   readonly pullTimeoutMs?: number;
   /** The longest time without a byte fetched or written, in milliseconds. */
@@ -16,7 +18,9 @@ export type ImageSettings = {
   readonly limits?: Partial<Limits>;
 };
 
+/** Of one image, over all its layers. */
 export type Limits = LayerLimits & {
+  readonly maxLayers: number;
   readonly maxManifestBytes: number;
   readonly maxConfigBytes: number;
 };
@@ -24,6 +28,8 @@ export type Limits = LayerLimits & {
 const defaultLimits: Limits = {
   maxBytes: 256 * 2 ** 30,
   maxEntries: 4_000_000,
+  maxRatio: 200,
+  maxLayers: 500,
   maxManifestBytes: 4 * 2 ** 20,
   maxConfigBytes: 8 * 2 ** 20,
 };
@@ -31,6 +37,7 @@ const defaultLimits: Limits = {
 /** The settings with every default filled in. */
 export const withDefaults = (settings: ImageSettings) => ({
   maxParallelLayers: 3,
+  connectionsPerLayer: 4,
   pullTimeoutMs: 60 * 60_000,
   progressTimeoutMs: 60_000,
   ...settings,

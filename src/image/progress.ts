@@ -1,0 +1,86 @@
+import type { ChunkSource } from './layer-pool.ts';
+
+export type PullPhase = 'resolving' | 'fetching' | 'recording';
+
+/** How far a pull is. Bytes are compressed ones, as they come; layers that were there before are not counted. */
+export type PullStatus = {
+  readonly reference: string;
+  readonly phase: PullPhase;
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number;
+  readonly layers: number;
+  readonly layersDone: number;
+  readonly bytesTotal: number;
+  readonly bytesFetched: number;
+  readonly bytesUnpacked: number;
+  /** Bytes a second, over the last seconds. */
+  readonly rate: number;
+};
+
+const sampleMs = 1000;
+const maxSamples = 6;
+
+/** Counts what a pull does. */
+export class Progress {
+  readonly #reference: string;
+  readonly #startedAt = Date.now();
+  phase: PullPhase = 'resolving';
+  #layers = 0;
+  #layersDone = 0;
+  #total = 0;
+  #fetched = 0;
+  #unpacked = 0;
+  /** Bytes fetched by a time, one sample a second. */
+  readonly #samples: { at: number; bytes: number }[] = [{ at: performance.now(), bytes: 0 }];
+
+  constructor(reference: string) {
+    this.#reference = reference;
+  }
+
+  /** A layer of so many bytes is to be fetched. */
+  expect(bytes: number): void {
+    this.phase = 'fetching';
+    this.#layers++;
+    this.#total += bytes;
+  }
+
+  done(unpacked: number): void {
+    this.#layersDone++;
+    this.#unpacked += unpacked;
+  }
+
+  /** The source, counted as it is read. */
+  counted(open: ChunkSource): ChunkSource {
+    const fetched = (bytes: number) => this.#count(bytes);
+    return async function* (signal) {
+      for await (const chunk of open(signal)) {
+        fetched(chunk.length);
+        yield chunk;
+      }
+    };
+  }
+
+  #count(bytes: number): void {
+    this.#fetched += bytes;
+    const now = performance.now();
+    if (now - this.#samples.at(-1)!.at < sampleMs) return;
+    this.#samples.push({ at: now, bytes: this.#fetched });
+    if (this.#samples.length > maxSamples) this.#samples.shift();
+  }
+
+  status(): PullStatus {
+    const { at, bytes } = this.#samples[0]!;
+    const seconds = (performance.now() - at) / 1000;
+    return {
+      reference: this.#reference,
+      phase: this.phase,
+      startedAt: this.#startedAt,
+      layers: this.#layers,
+      layersDone: this.#layersDone,
+      bytesTotal: this.#total,
+      bytesFetched: this.#fetched,
+      bytesUnpacked: this.#unpacked,
+      rate: seconds > 0 ? Math.round((this.#fetched - bytes) / seconds) : 0,
+    };
+  }
+}
