@@ -20,3 +20,11 @@ export async function runAll(what: string, steps: readonly Step[]): Promise<void
     throw new AggregateError(errors, `Cannot ${what}: ${errors.map((e) => e.message).join('; ')}`);
   }
 }
+
+/**
+ * As Promise.all, but rejects only once all have settled: an undo that follows must not race with what still runs.
+ */
+export async function allOf<const T extends readonly Promise<unknown>[]>(work: T) {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}

@@ -3,7 +3,7 @@ import { invalidArgument } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import type { ContainerId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
-import { createCgroup, removeCgroup } from '../sys/cgroups.ts';
+import { createCgroup, joinCgroup, removeCgroup } from '../sys/cgroups.ts';
 import { startScope, startUnit, stopUnit } from '../sys/systemd.ts';
 
 type Owner = { readonly settings: Pick<Settings, 'cgroupDriver' | 'cgroupParent'> };
@@ -59,9 +59,9 @@ export function makePauseCgroup(owner: Owner, pod: PodLike): void {
   if (!bySystemd(owner)) createCgroup(pauseCgroup(owner, pod));
 }
 
-/** With the systemd driver: the scope of the pause process, which until now was in its shim's cgroup. */
+/** Moves the pause process, which until now was in its shim's cgroup, to its own: with the systemd driver, a scope. */
 export async function placePause(owner: Owner, pod: PodLike, pausePid: number): Promise<void> {
-  if (!bySystemd(owner)) return;
+  if (!bySystemd(owner)) return joinCgroup(pauseCgroup(owner, pod), pausePid);
   const { namespace, name } = pod.config.metadata;
   await startScope(
     `${prefix}-${pod.id}.scope`,

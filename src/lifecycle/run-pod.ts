@@ -1,17 +1,17 @@
 import { mkdir } from 'node:fs/promises';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { allOf } from '../base/run-all.ts';
 import type { PodConfig } from '../model/config.ts';
 import { newPodId, type PodId } from '../model/ids.ts';
 import { type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
 import { checkSysctls } from '../oci/index.ts';
 import type { Shim } from '../shim/index.ts';
-import { cgroupProcsFiles } from '../sys/cgroups.ts';
 import { mapLines } from '../sys/idmap.ts';
 import { mountTmpfs } from '../sys/mounts.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, pauseCgroup, placePause } from './pod-cgroups.ts';
+import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, placePause } from './pod-cgroups.ts';
 import {
   giveToPod,
   makePodDirectory,
@@ -67,18 +67,17 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
 async function bringUp(deps: Deps, pod: Pod): Promise<void> {
   await makePodDirectory(deps, pod);
   crashPoint('run-pod:directory');
-  const ready = [
+  const [shim] = await allOf([
     deps.shims.start(pod.id),
     writePodFiles(deps, pod),
     makeCgroup(deps, pod),
     mountShm(deps, pod),
-  ] as const;
-  await Promise.allSettled(ready); // what still runs would race with the teardown
-  const [shim] = await Promise.all(ready);
+  ]);
   crashPoint('run-pod:shim');
   const pausePid = await startPause(deps, pod, shim);
   crashPoint('run-pod:pause');
-  const network = usesHostNetwork(pod.config) ? null : await attach(deps, pod, shim);
+  // Kernel: on v1 a move between cgroups waits for an RCU grace period, milliseconds in which plugins can work.
+  const [network] = await allOf([attach(deps, pod, shim), placePause(deps, pod, pausePid)]);
   crashPoint('run-pod:network');
   await writeHosts(deps, pod, network?.ips ?? []);
   await deps.pods.put(podAfter(pod, { type: 'up', pausePid, network }));
@@ -109,15 +108,15 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
     hostname: ownNetwork ? podHostname(config) : '',
     netnsPath: ownNetwork ? runPaths(deps).netns(pod.id) : '',
     sysctls: checkSysctls(config.sysctls, config.security.namespaces),
-    cgroupProcs: deps.settings.cgroupDriver === 'systemd' ? [] : cgroupProcsFiles(pauseCgroup(deps, pod)),
+    cgroupProcs: [],
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
     ...(maps && { userMaps: { uids: mapLines(maps.uids), gids: mapLines(maps.gids) } }),
   });
-  await placePause(deps, pod, pausePid);
   return pausePid;
 }
 
-function attach(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork> {
+async function attach(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
+  if (usesHostNetwork(pod.config)) return null;
   return deps.network.up((command) => shim.run(command), {
     podId: pod.id,
     config: pod.config,

@@ -9,6 +9,7 @@ import {
   statfsSync,
   writeFileSync,
 } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno } from '../base/fault.ts';
@@ -90,6 +91,11 @@ export function createCgroup(path: string, options: CgroupOptions = {}): void {
       if (hierarchy.controllers.includes('cpuset') && hierarchy.version === 1) copyCpuset(folder);
     });
   });
+}
+
+/** Moves a process into the cgroup, in every hierarchy; on a thread, for the first move may wait for the kernel. */
+export async function joinCgroup(path: string, pid: number, options: CgroupOptions = {}): Promise<void> {
+  for (const file of cgroupProcsFiles(path, options)) await writeFile(file, String(pid));
 }
 
 function makeBelow(root: string, folder: string, settle: (folder: string) => void): void {
