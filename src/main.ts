@@ -2,7 +2,10 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from './base/fault.ts';
 import { loadSettings, toToml } from './base/settings.ts';
+import { explainReference } from './commands/explain.ts';
+import { collectGarbage } from './commands/gc.ts';
 import { loadImages } from './commands/load.ts';
+import { showPulls } from './commands/pulls.ts';
 import { serveForEver } from './commands/serve.ts';
 import { berthVersion } from './cri/runtime-service.ts';
 
@@ -10,6 +13,9 @@ const usage = `berth: a CRI container runtime for Kubernetes nodes
 
   berth serve               run the daemon
   berth load FILE           make the images of an OCI layout or docker-archive file available
+  berth pulls               pulls under way: phase, bytes, rate
+  berth explain REF         the hosts that a pull of REF would ask, in order, and what each is shown
+  berth gc [--dry-run]      remove layers that nothing needs, or say which those are
   berth config              print the configuration in force, as TOML
   berth version             print the version
 
@@ -22,13 +28,20 @@ async function main(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { config: { type: 'string', default: '/etc/berth/config.toml' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      config: { type: 'string', default: '/etc/berth/config.toml' },
+      'dry-run': { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h' },
+    },
   });
   const [command = '', ...rest] = positionals;
   const settings = () => loadSettings(values.config);
   const commands: Record<string, () => unknown> = {
     serve: () => serveForEver(settings()),
     load: () => loadImages(settings().socket, rest),
+    pulls: () => showPulls(settings().socket),
+    explain: () => explainReference(settings().images.certsDir, rest),
+    gc: () => collectGarbage(settings().socket, values['dry-run'] ?? false),
     config: () => process.stdout.write(`${toToml(settings())}\n`),
     version: () => process.stdout.write(`berth ${berthVersion}\n`),
   };

@@ -3,6 +3,7 @@ import { invalidArgument } from '../base/fault.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { Handlers } from './calls.ts';
 import { optionalPath } from './check.ts';
+import { nanoseconds } from './encode.ts';
 
 /** What the berth command asks beyond CRI. */
 export function adminHandlers(deps: Deps) {
@@ -12,6 +13,20 @@ export function adminHandlers(deps: Deps) {
       if (path === '') throw invalidArgument('path is empty');
       const images = await deps.images.load(path);
       return { images: images.map(({ id, tags }) => ({ id, tags: [...tags] })) };
+    },
+    listPulls: (): admin.ListPullsResponse => ({
+      pulls: deps.images.pulls().map((pull) => ({
+        ...pull,
+        startedAt: nanoseconds(pull.startedAt),
+        bytesTotal: BigInt(pull.bytesTotal),
+        bytesFetched: BigInt(pull.bytesFetched),
+        bytesUnpacked: BigInt(pull.bytesUnpacked),
+        rate: BigInt(pull.rate),
+      })),
+    }),
+    collectGarbage: async ({ dryRun }: admin.CollectGarbageRequest): Promise<admin.CollectGarbageResponse> => {
+      const layers = await deps.images.gc({ dryRun });
+      return { layers: layers.map(({ key, bytes }) => ({ key, bytes: BigInt(bytes) })) };
     },
   } satisfies Handlers;
 }

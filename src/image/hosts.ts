@@ -11,6 +11,8 @@ export type Endpoint = {
   readonly base: URL;
   /** True for the registry that the reference names: credentials are for it, and for it alone. */
   readonly isOwner: boolean;
+  /** The file that says so, or null: by the registry's name alone. */
+  readonly source: string | null;
   readonly capabilities: ReadonlySet<Capability>;
   readonly headers: Readonly<Record<string, string | string[]>>;
   readonly dialTimeoutMs: number;
@@ -53,9 +55,10 @@ export async function endpointsFor(domain: string, certsDir: string): Promise<En
     const text = await readOptional(join(folder, 'hosts.toml'));
     if (text !== null) return parseHosts(text, folder, domain);
     const certificates = await looseCertificates(folder);
-    if (certificates) return [await endpoint(ownAddress(domain), certificates, folder, true)];
+    if (certificates)
+      return [await endpoint(ownAddress(domain), certificates, { folder, source: folder, isOwner: true })];
   }
-  return [await endpoint(ownAddress(domain), {}, certsDir, true)];
+  return [await endpoint(ownAddress(domain), {}, { folder: certsDir, source: null, isOwner: true })];
 }
 
 type Table = Record<string, unknown>;
@@ -70,18 +73,20 @@ async function parseHosts(text: string, folder: string, domain: string): Promise
     const result: Endpoint[] = [];
     for (const [address, options] of mirrors) {
       if (!isTable(options)) throw new Error(`host.${JSON.stringify(address)} is not a table`);
-      result.push(await endpoint(address, options, folder, false));
+      result.push(await endpoint(address, options, { folder, source: file, isOwner: false }));
     }
     const server = typeof table.server === 'string' && table.server !== '' ? table.server : ownAddress(domain);
     // The server's own options stand at the top of the file.
-    result.push(await endpoint(server, table, folder, true));
+    result.push(await endpoint(server, table, { folder, source: file, isOwner: true }));
     return result;
   } catch (error) {
     throw new Fault('InvalidArgument', `Cannot use ${file}: ${messageOf(error)}`, { cause: error });
   }
 }
 
-async function endpoint(address: string, options: Table, folder: string, isOwner: boolean): Promise<Endpoint> {
+type Origin = { readonly folder: string; readonly source: string | null; readonly isOwner: boolean };
+
+async function endpoint(address: string, options: Table, { folder, source, isOwner }: Origin): Promise<Endpoint> {
   const base = new URL(/^[a-z]+:\/\//.test(address) ? address : withScheme(address));
   if (base.protocol !== 'http:' && base.protocol !== 'https:') throw new Error(`${address} is neither http nor https`);
   if (base.username || base.password) throw new Error(`credentials do not belong in ${base.host}'s address`);
@@ -91,6 +96,7 @@ async function endpoint(address: string, options: Table, folder: string, isOwner
   return {
     base,
     isOwner,
+    source,
     capabilities: new Set(capabilitiesOf(options.capabilities)),
     headers: headersOf(options.header),
     dialTimeoutMs: options.dial_timeout === undefined ? defaultDialMs : duration(options.dial_timeout),

@@ -22,6 +22,7 @@ import { byDigest, canonical, parseReference, type Reference, tagOf } from './re
 import { type FullSettings, type ImageSettings, withDefaults } from './settings.ts';
 import { SharedPulls } from './shared-pulls.ts';
 
+export type GcOptions = { readonly usedParents?: Iterable<string>; readonly dryRun?: boolean };
 export type PullRequest = { readonly reference: string; readonly auth: RegistryAuth | null };
 
 /** Opens the images of `settings.dataDir`. A record whose layers are not all there is dropped: it can be pulled again. */
@@ -129,7 +130,7 @@ export class Images {
       return image;
     } catch (error) {
       lease[Symbol.dispose]();
-      await this.#removeUnused(layers.toReversed(), new Set());
+      await this.#remove(layers.toReversed());
       throw translateDiskError(error);
     } finally {
       lease[Symbol.dispose]();
@@ -186,43 +187,55 @@ export class Images {
     await this.#sweep([]);
   }
 
-  /** Removes every layer that no image, no pull under way, no active snapshot and none of `usedParents` needs. */
-  async gc(usedParents: Iterable<string> = []): Promise<void> {
+  /**
+   * Removes every layer that no image, no pull under way, no active snapshot and none of `usedParents` needs; or with
+   * `dryRun` only says which those are, and what they take on disk.
+   */
+  async gc({ usedParents = [], dryRun = false }: GcOptions = {}): Promise<{ key: string; bytes: number }[]> {
     using _ = await this.#locks.hold('records');
-    await this.#sweep(usedParents);
+    const found = await Promise.all(
+      this.#unneeded(usedParents).map(async (key) => ({ key, bytes: (await this.#measure(key)).bytes })),
+    );
+    if (!dryRun) await this.#sweep(usedParents);
+    return found;
   }
 
   async #sweep(usedParents: Iterable<string>): Promise<void> {
+    await this.#remove(this.#unneeded(usedParents));
+  }
+
+  /** Committed snapshots that nothing needs; what stands on others comes first. */
+  #unneeded(usedParents: Iterable<string>): string[] {
     const all = this.#snapshots.list();
     const committed = all.filter(({ kind }) => kind === 'committed');
-    const keys = new Set(committed.map(({ key }) => key));
     const parents = new Map(committed.map(({ key, parent }) => [key, parent]));
     const used = new Set<string>();
     const active = all.filter(({ kind }) => kind === 'active').map(({ parent }) => parent ?? '');
     for (let key of [...usedParents, ...active]) {
-      for (; keys.has(key) && !used.has(key); key = parents.get(key) ?? '') used.add(key);
+      for (; parents.has(key) && !used.has(key); key = parents.get(key) ?? '') used.add(key);
     }
-    // What stands on others goes first.
     const depth = (key: string): number => {
       let steps = 0;
       for (let at: string | null = key; at !== null && steps < 1000; at = parents.get(at) ?? null) steps++;
       return steps;
     };
-    await this.#removeUnused(
-      [...keys].sort((a, b) => depth(b) - depth(a)),
-      used,
-    );
+    const needed = this.#neededByImages();
+    return [...parents.keys()].filter((key) => !used.has(key) && !needed(key)).sort((a, b) => depth(b) - depth(a));
+  }
+
+  /** Whether an image or a pull under way needs a layer. */
+  #neededByImages(): (key: string) => boolean {
+    const ofImages = new Set([...this.#records.all()].flatMap(({ layers }) => layers as readonly string[]));
+    return (key) => ofImages.has(key) || this.#leases.has(key);
   }
 
   /** Removes those of `keys` (top first) that nothing needs. */
-  async #removeUnused(keys: readonly string[], used: ReadonlySet<string>): Promise<void> {
-    const ofImages = new Set([...this.#records.all()].flatMap(({ layers }) => layers as readonly string[]));
-    const needed = (key: string) => ofImages.has(key) || used.has(key) || this.#leases.has(key);
+  async #remove(keys: readonly string[]): Promise<void> {
+    const needed = this.#neededByImages();
     for (const key of keys) {
-      if (needed(key)) continue;
       try {
         await this.#snapshots.remove(key, () => needed(key));
-        this.#usage.delete(key);
+        if (!this.#snapshots.get(key)) this.#usage.delete(key);
       } catch (error) {
         // A container, or a layer of another image, stands on it: gc comes back for it.
         if (!isFault(error, 'FailedPrecondition')) throw error;

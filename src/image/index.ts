@@ -1,5 +1,5 @@
 export type { RegistryAuth } from './auth.ts';
-export { type Endpoint, endpointsFor } from './hosts.ts';
+export { type Endpoint, endpointsFor, isLoopback } from './hosts.ts';
 export { type Images, openImages, type PullRequest } from './images.ts';
 export type { PullStatus } from './progress.ts';
 export { canonical, parseReference, type Reference } from './reference.ts';

@@ -123,7 +123,14 @@ test('a mounted image stays; layers of a container stay until it is gone, and go
   await store.snapshots.prepare('container', pulled.layers.at(-1)!);
   await store.images.remove(pulled.id, notUsed);
   await store.snapshots.remove('container');
-  await store.images.gc([pulled.layers[0]!]);
+  const dry = await store.images.gc({ usedParents: [pulled.layers[0]!], dryRun: true });
+  assert.deepEqual(
+    dry.map(({ key }) => key),
+    [pulled.layers[1]!],
+  );
+  assert.ok(dry[0]!.bytes >= 8192);
+  assert.equal(keys(store), 2);
+  await store.images.gc({ usedParents: [pulled.layers[0]!] });
   assert.equal(keys(store), 1);
   await store.images.gc();
   assert.deepEqual(store.leftovers(), []);

@@ -39,6 +39,60 @@ export interface LoadedImage {
   tags: string[];
 }
 
+export interface SaveImageRequest {
+  /** A reference, or an id. */
+  image: string;
+  /** Absolute path on the daemon's host; must not exist. */
+  path: string;
+}
+
+export interface SaveImageResponse {
+  /** What loading the file gives. */
+  id: string;
+  bytes: bigint;
+}
+
+export interface ListPullsRequest {
+}
+
+export interface ListPullsResponse {
+  pulls: RunningPull[];
+}
+
+export interface RunningPull {
+  /** The reference, or the file that is loaded. */
+  reference: string;
+  /** resolving, fetching, recording */
+  phase: string;
+  /** Nanoseconds since the epoch. */
+  startedAt: bigint;
+  /** Of the layers that are not there yet. */
+  layers: number;
+  layersDone: number;
+  /** Compressed bytes. */
+  bytesTotal: bigint;
+  bytesFetched: bigint;
+  bytesUnpacked: bigint;
+  /** Bytes a second, over the last seconds. */
+  rate: bigint;
+}
+
+export interface CollectGarbageRequest {
+  /** True: nothing is removed. */
+  dryRun: boolean;
+}
+
+export interface CollectGarbageResponse {
+  layers: UnneededLayer[];
+}
+
+export interface UnneededLayer {
+  /** Its chain id. */
+  key: string;
+  /** What it takes on disk. */
+  bytes: bigint;
+}
+
 function createBaseLoadImagesRequest(): LoadImagesRequest {
   return { path: "" };
 }
@@ -216,6 +270,603 @@ export const LoadedImage: MessageFns<LoadedImage> = {
   },
 };
 
+function createBaseSaveImageRequest(): SaveImageRequest {
+  return { image: "", path: "" };
+}
+
+export const SaveImageRequest: MessageFns<SaveImageRequest> = {
+  encode(message: SaveImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.image !== "") {
+      writer.uint32(10).string(message.image);
+    }
+    if (message.path !== "") {
+      writer.uint32(18).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SaveImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSaveImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SaveImageRequest>): SaveImageRequest {
+    return SaveImageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SaveImageRequest>): SaveImageRequest {
+    const message = createBaseSaveImageRequest();
+    message.image = object.image ?? "";
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseSaveImageResponse(): SaveImageResponse {
+  return { id: "", bytes: 0n };
+}
+
+export const SaveImageResponse: MessageFns<SaveImageResponse> = {
+  encode(message: SaveImageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asIntN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type int64 too large");
+      }
+      writer.uint32(16).int64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SaveImageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSaveImageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SaveImageResponse>): SaveImageResponse {
+    return SaveImageResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SaveImageResponse>): SaveImageResponse {
+    const message = createBaseSaveImageResponse();
+    message.id = object.id ?? "";
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    return message;
+  },
+};
+
+function createBaseListPullsRequest(): ListPullsRequest {
+  return {};
+}
+
+export const ListPullsRequest: MessageFns<ListPullsRequest> = {
+  encode(_: ListPullsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPullsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPullsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListPullsRequest>): ListPullsRequest {
+    return ListPullsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListPullsRequest>): ListPullsRequest {
+    const message = createBaseListPullsRequest();
+    return message;
+  },
+};
+
+function createBaseListPullsResponse(): ListPullsResponse {
+  return { pulls: [] };
+}
+
+export const ListPullsResponse: MessageFns<ListPullsResponse> = {
+  encode(message: ListPullsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.pulls) {
+      RunningPull.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPullsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPullsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pulls.push(RunningPull.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListPullsResponse>): ListPullsResponse {
+    return ListPullsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListPullsResponse>): ListPullsResponse {
+    const message = createBaseListPullsResponse();
+    message.pulls = object.pulls?.map((e) => RunningPull.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRunningPull(): RunningPull {
+  return {
+    reference: "",
+    phase: "",
+    startedAt: 0n,
+    layers: 0,
+    layersDone: 0,
+    bytesTotal: 0n,
+    bytesFetched: 0n,
+    bytesUnpacked: 0n,
+    rate: 0n,
+  };
+}
+
+export const RunningPull: MessageFns<RunningPull> = {
+  encode(message: RunningPull, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reference !== "") {
+      writer.uint32(10).string(message.reference);
+    }
+    if (message.phase !== "") {
+      writer.uint32(18).string(message.phase);
+    }
+    if (message.startedAt !== 0n) {
+      if (BigInt.asIntN(64, message.startedAt) !== message.startedAt) {
+        throw new globalThis.Error("value provided for field message.startedAt of type int64 too large");
+      }
+      writer.uint32(24).int64(message.startedAt);
+    }
+    if (message.layers !== 0) {
+      writer.uint32(32).int32(message.layers);
+    }
+    if (message.layersDone !== 0) {
+      writer.uint32(40).int32(message.layersDone);
+    }
+    if (message.bytesTotal !== 0n) {
+      if (BigInt.asIntN(64, message.bytesTotal) !== message.bytesTotal) {
+        throw new globalThis.Error("value provided for field message.bytesTotal of type int64 too large");
+      }
+      writer.uint32(48).int64(message.bytesTotal);
+    }
+    if (message.bytesFetched !== 0n) {
+      if (BigInt.asIntN(64, message.bytesFetched) !== message.bytesFetched) {
+        throw new globalThis.Error("value provided for field message.bytesFetched of type int64 too large");
+      }
+      writer.uint32(56).int64(message.bytesFetched);
+    }
+    if (message.bytesUnpacked !== 0n) {
+      if (BigInt.asIntN(64, message.bytesUnpacked) !== message.bytesUnpacked) {
+        throw new globalThis.Error("value provided for field message.bytesUnpacked of type int64 too large");
+      }
+      writer.uint32(64).int64(message.bytesUnpacked);
+    }
+    if (message.rate !== 0n) {
+      if (BigInt.asIntN(64, message.rate) !== message.rate) {
+        throw new globalThis.Error("value provided for field message.rate of type int64 too large");
+      }
+      writer.uint32(72).int64(message.rate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunningPull {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunningPull();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reference = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.phase = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.startedAt = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.layers = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.layersDone = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.bytesTotal = reader.int64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.bytesFetched = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.bytesUnpacked = reader.int64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.rate = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RunningPull>): RunningPull {
+    return RunningPull.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RunningPull>): RunningPull {
+    const message = createBaseRunningPull();
+    message.reference = object.reference ?? "";
+    message.phase = object.phase ?? "";
+    message.startedAt = (object.startedAt !== undefined && object.startedAt !== null) ? BigInt(object.startedAt) : 0n;
+    message.layers = object.layers ?? 0;
+    message.layersDone = object.layersDone ?? 0;
+    message.bytesTotal = (object.bytesTotal !== undefined && object.bytesTotal !== null)
+      ? BigInt(object.bytesTotal)
+      : 0n;
+    message.bytesFetched = (object.bytesFetched !== undefined && object.bytesFetched !== null)
+      ? BigInt(object.bytesFetched)
+      : 0n;
+    message.bytesUnpacked = (object.bytesUnpacked !== undefined && object.bytesUnpacked !== null)
+      ? BigInt(object.bytesUnpacked)
+      : 0n;
+    message.rate = (object.rate !== undefined && object.rate !== null) ? BigInt(object.rate) : 0n;
+    return message;
+  },
+};
+
+function createBaseCollectGarbageRequest(): CollectGarbageRequest {
+  return { dryRun: false };
+}
+
+export const CollectGarbageRequest: MessageFns<CollectGarbageRequest> = {
+  encode(message: CollectGarbageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dryRun !== false) {
+      writer.uint32(8).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CollectGarbageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCollectGarbageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CollectGarbageRequest>): CollectGarbageRequest {
+    return CollectGarbageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CollectGarbageRequest>): CollectGarbageRequest {
+    const message = createBaseCollectGarbageRequest();
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseCollectGarbageResponse(): CollectGarbageResponse {
+  return { layers: [] };
+}
+
+export const CollectGarbageResponse: MessageFns<CollectGarbageResponse> = {
+  encode(message: CollectGarbageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.layers) {
+      UnneededLayer.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CollectGarbageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCollectGarbageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.layers.push(UnneededLayer.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CollectGarbageResponse>): CollectGarbageResponse {
+    return CollectGarbageResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CollectGarbageResponse>): CollectGarbageResponse {
+    const message = createBaseCollectGarbageResponse();
+    message.layers = object.layers?.map((e) => UnneededLayer.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUnneededLayer(): UnneededLayer {
+  return { key: "", bytes: 0n };
+}
+
+export const UnneededLayer: MessageFns<UnneededLayer> = {
+  encode(message: UnneededLayer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asIntN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type int64 too large");
+      }
+      writer.uint32(16).int64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnneededLayer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnneededLayer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnneededLayer>): UnneededLayer {
+    return UnneededLayer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnneededLayer>): UnneededLayer {
+    const message = createBaseUnneededLayer();
+    message.key = object.key ?? "";
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    return message;
+  },
+};
+
 export type AdminService = typeof AdminService;
 export const AdminService = {
   /** Makes the images of an OCI layout or docker-archive file available, as a pull would. */
@@ -228,11 +879,49 @@ export const AdminService = {
     responseSerialize: (value: LoadImagesResponse): Buffer => Buffer.from(LoadImagesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): LoadImagesResponse => LoadImagesResponse.decode(value),
   },
+  /** Writes an image as an OCI layout in a tar, which docker-archive readers understand too. */
+  saveImage: {
+    path: "/berth.v1.Admin/SaveImage" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SaveImageRequest): Buffer => Buffer.from(SaveImageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SaveImageRequest => SaveImageRequest.decode(value),
+    responseSerialize: (value: SaveImageResponse): Buffer => Buffer.from(SaveImageResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SaveImageResponse => SaveImageResponse.decode(value),
+  },
+  /** Pulls and loads under way. */
+  listPulls: {
+    path: "/berth.v1.Admin/ListPulls" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListPullsRequest): Buffer => Buffer.from(ListPullsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListPullsRequest => ListPullsRequest.decode(value),
+    responseSerialize: (value: ListPullsResponse): Buffer => Buffer.from(ListPullsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListPullsResponse => ListPullsResponse.decode(value),
+  },
+  /** Removes layers that nothing needs. */
+  collectGarbage: {
+    path: "/berth.v1.Admin/CollectGarbage" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CollectGarbageRequest): Buffer =>
+      Buffer.from(CollectGarbageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CollectGarbageRequest => CollectGarbageRequest.decode(value),
+    responseSerialize: (value: CollectGarbageResponse): Buffer =>
+      Buffer.from(CollectGarbageResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CollectGarbageResponse => CollectGarbageResponse.decode(value),
+  },
 } as const;
 
 export interface AdminServer extends UntypedServiceImplementation {
   /** Makes the images of an OCI layout or docker-archive file available, as a pull would. */
   loadImages: handleUnaryCall<LoadImagesRequest, LoadImagesResponse>;
+  /** Writes an image as an OCI layout in a tar, which docker-archive readers understand too. */
+  saveImage: handleUnaryCall<SaveImageRequest, SaveImageResponse>;
+  /** Pulls and loads under way. */
+  listPulls: handleUnaryCall<ListPullsRequest, ListPullsResponse>;
+  /** Removes layers that nothing needs. */
+  collectGarbage: handleUnaryCall<CollectGarbageRequest, CollectGarbageResponse>;
 }
 
 export interface AdminClient extends Client {
@@ -251,6 +940,54 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: LoadImagesResponse) => void,
+  ): ClientUnaryCall;
+  /** Writes an image as an OCI layout in a tar, which docker-archive readers understand too. */
+  saveImage(
+    request: SaveImageRequest,
+    callback: (error: ServiceError | null, response: SaveImageResponse) => void,
+  ): ClientUnaryCall;
+  saveImage(
+    request: SaveImageRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SaveImageResponse) => void,
+  ): ClientUnaryCall;
+  saveImage(
+    request: SaveImageRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SaveImageResponse) => void,
+  ): ClientUnaryCall;
+  /** Pulls and loads under way. */
+  listPulls(
+    request: ListPullsRequest,
+    callback: (error: ServiceError | null, response: ListPullsResponse) => void,
+  ): ClientUnaryCall;
+  listPulls(
+    request: ListPullsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListPullsResponse) => void,
+  ): ClientUnaryCall;
+  listPulls(
+    request: ListPullsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListPullsResponse) => void,
+  ): ClientUnaryCall;
+  /** Removes layers that nothing needs. */
+  collectGarbage(
+    request: CollectGarbageRequest,
+    callback: (error: ServiceError | null, response: CollectGarbageResponse) => void,
+  ): ClientUnaryCall;
+  collectGarbage(
+    request: CollectGarbageRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CollectGarbageResponse) => void,
+  ): ClientUnaryCall;
+  collectGarbage(
+    request: CollectGarbageRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CollectGarbageResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -1,0 +1,66 @@
+import { Fault } from '../base/fault.ts';
+import { canonical, type Endpoint, endpointsFor, isLoopback, parseReference } from '../image/index.ts';
+
+/** `berth explain REF`: the hosts that a pull would ask, in order, and what each would be shown. Asks none of them. */
+export async function explainReference(certsDir: string, references: readonly string[]): Promise<void> {
+  const [text, ...more] = references;
+  if (text === undefined || more.length > 0) throw new Fault('InvalidArgument', 'explain takes exactly one reference');
+  const reference = parseReference(text);
+  const endpoints = await endpointsFor(reference.domain, certsDir);
+  const name = canonical(reference);
+  const parts = endpoints.map((endpoint, index) => explainEndpoint(endpoint, index, reference.domain, process.env));
+  process.stdout.write(`${name}\n${parts.join('')}`);
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Exported for its test. */
+export function explainEndpoint(endpoint: Endpoint, index: number, domain: string, env: Environment): string {
+  const { base, capabilities, source } = endpoint;
+  const facts = {
+    'named by': source ?? `the registry's name: there is no hosts.toml for ${domain}`,
+    'asked for': askedFor(capabilities),
+    credentials: credentials(endpoint, domain),
+    connection: connection(endpoint),
+    ...(Object.keys(endpoint.headers).length > 0
+      ? { headers: `${Object.keys(endpoint.headers).join(', ')} (values are not shown)` }
+      : {}),
+    proxy: proxy(base, env),
+  };
+  const lines = Object.entries(facts).map(([key, value]) => `     ${`${key}:`.padEnd(13)}${value}\n`);
+  return `  ${index + 1}. ${base.href}\n${lines.join('')}`;
+}
+
+function askedFor(capabilities: Endpoint['capabilities']): string {
+  const resolve = capabilities.has('resolve');
+  const pull = capabilities.has('pull');
+  if (resolve && pull) return 'what a tag means, manifests and layers';
+  if (pull) return 'manifests and layers by digest; not what a tag means (no "resolve" capability)';
+  return resolve ? 'what a tag means; not layers (no "pull" capability)' : 'nothing: it has neither capability';
+}
+
+function credentials({ isOwner, base }: Endpoint, domain: string): string {
+  if (!isOwner) return `none: a pull's credentials are for ${domain} alone, and this is a mirror`;
+  const where = base.protocol === 'https:' ? 'its token service, if that is https' : 'its token service';
+  return `those of the pull request, if it has any for ${domain}; also shown to ${where}; else anonymous`;
+}
+
+function connection({ base, tls, dialTimeoutMs }: Endpoint): string {
+  const dial = `${dialTimeoutMs / 1000} s to connect`;
+  if (base.protocol === 'http:') {
+    return `plain http, ${isLoopback(base.hostname) ? 'on this host' : 'because hosts.toml says so'}; ${dial}`;
+  }
+  const verified = tls.skipVerify
+    ? 'certificate NOT verified (skip_verify)'
+    : `verified by ${tls.ca.length > 0 ? `${tls.ca.length} CA file(s)` : "the system's CAs"}`;
+  return `https, ${verified}${tls.client.length > 0 ? ', with a client certificate' : ''}; ${dial}`;
+}
+
+function proxy({ protocol, hostname }: URL, env: Environment): string {
+  if (isLoopback(hostname)) return 'none: it is on this host';
+  const name = protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const value = env[name.toLowerCase()] || env[name];
+  const except = env.no_proxy || env.NO_PROXY;
+  if (!value) return `none: ${name} is not set here`;
+  return `${value.replace(/\/\/[^@/]*@/, '//***@')}${except ? `, unless NO_PROXY (${except}) has it` : ''}`;
+}
