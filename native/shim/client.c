@@ -239,7 +239,7 @@ int clients_listen(const char *name) {
   }
   unlink(name);
   mode_t before = umask(0177);
-  int failed = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0 ? -errno : 0;
+  int failed = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, MAX_CLIENTS) < 0 ? -errno : 0;
   umask(before);
   if (!failed) failed = source_open(&listener, fd, POLLIN, accept_client);
   if (failed) close(fd);

@@ -11,13 +11,18 @@ const goEnv = { GOFLAGS: '-buildvcs=false', GOTOOLCHAIN: 'local', GOPATH: join(c
 const platform = `linux-${({ x64: 'amd64', arm64: 'arm64' } as Record<string, string>)[process.arch] ?? process.arch}`;
 
 /** The compiled suites, built again only when the sources here change. The first build takes one to two minutes. */
-export async function ensureSuite(): Promise<string> {
+export const ensureSuite = (): Promise<string> => build(['test', '-c'], '.', 'main_test.go');
+
+/** A client of streaming URLs, made of kubectl's own library. */
+export const ensureStreamClient = (): Promise<string> => build(['build'], './streamclient', 'streamclient/main.go');
+
+async function build(command: readonly string[], folder: string, source: string): Promise<string> {
   const hash = createHash('sha256');
-  for (const name of ['go.mod', 'go.sum', 'main_test.go']) hash.update(readFileSync(join(here, name)));
+  for (const name of ['go.mod', 'go.sum', source]) hash.update(readFileSync(join(here, name)));
   const target = join(cacheFolder('conformance'), hash.digest('hex').slice(0, 16));
   if (existsSync(target)) return target;
   const go = await ensureGo();
-  await runGo(go, ['test', '-c', '-mod=readonly', '-o', `${target}.tmp`, '.'], here);
+  await runGo(go, [...command, '-mod=readonly', '-o', `${target}.tmp`, folder], here);
   renameSync(`${target}.tmp`, target);
   return target;
 }
