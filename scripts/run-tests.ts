@@ -23,14 +23,14 @@ const nodeTest = (name: string, files: readonly string[]): Part => ({
   counts: true,
 });
 
-const rooted = ['test/node/**/*.test.ts', 'test/crash/**/*.test.ts']
+const rooted = ['test/node/**/*.test.ts', 'test/hostile/**/*.test.ts', 'test/crash/**/*.test.ts']
   .flatMap((glob) => globSync(glob, { cwd: root }))
   .sort();
 const everything: Part[] = [
   { name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true },
   nodeTest('node tests', rooted),
   ...(existsSync(`${root}/scripts/conformance.ts`)
-    ? ['crun', 'runc'].slice(0, values.slow ? 2 : 1).map((runtime) => ({
+    ? ['crun', 'runc'].map((runtime) => ({
         name: `critest with ${runtime}`,
         argv: [node, 'scripts/conformance.ts', '--runtime', runtime],
         counts: true,
