@@ -50,9 +50,13 @@ export class Store implements AsyncDisposable {
   async mount(nameOrId: string): Promise<string> {
     const image = this.images.find(nameOrId);
     if (!image) throw new Error(`no image ${nameOrId}`);
-    while (isMountPoint(this.target)) unmount(this.target);
+    this.unmount();
     await this.snapshots.mountReadOnly(image.layers.at(-1)!, this.target);
     return this.target;
+  }
+
+  unmount(): void {
+    while (isMountPoint(this.target)) unmount(this.target);
   }
 
   /** Everything the store holds: snapshots, stages, records, temporary files. */

@@ -1,0 +1,99 @@
+// Layers unpacked by Berth and by umoci, beside a tripwire that neither may touch.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Fault } from '../../src/base/fault.ts';
+import { removeTree } from '../../src/sys/files.ts';
+import { image, layer, writeLayout } from '../registry/images.ts';
+import { Store } from '../registry/store.ts';
+import { describeTree, type Facts } from '../registry/tree.ts';
+
+export type Outcome = {
+  /** What Berth makes of it, or the message with which it refuses. */
+  readonly ours: Facts | string;
+  readonly theirs: Facts | string;
+  /** True: something outside the root changed. */
+  readonly escaped: boolean;
+  /** What a refused image left in the store. */
+  readonly leftovers: readonly string[];
+};
+
+/** A store, and a directory outside that hostile layers try to reach. */
+export class LayerBench implements AsyncDisposable {
+  readonly #work = mkdtempSync(join(tmpdir(), 'berth-hostile-'));
+  readonly outside = join(this.#work, 'outside');
+  readonly #store: Store;
+  #serial = 0;
+
+  private constructor(store: Store) {
+    this.#store = store;
+  }
+
+  static async open(): Promise<LayerBench> {
+    return new LayerBench(await Store.open({ maxParallelLayers: 1 }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#store[Symbol.asyncDispose]();
+    await removeTree(this.#work);
+  }
+
+  /** The same layers, by both. @throws what is neither a tree nor a Fault. */
+  async unpack(layers: readonly Buffer[]): Promise<Outcome> {
+    const tripwire = this.#setTripwire();
+    const scratch = join(this.#work, `case-${this.#serial++}`);
+    const layout = join(scratch, 'layout');
+    writeLayout(layout, { app: image(layers.map((content) => layer(content, 'none'))) });
+    const ours = await this.#ours(layout);
+    const escaped = JSON.stringify(describeTree(this.outside)) !== tripwire;
+    const leftovers = this.#store.leftovers();
+    const theirs = umoci(layout, join(scratch, 'bundle'));
+    await removeTree(scratch);
+    return { ours, theirs, escaped, leftovers };
+  }
+
+  async #ours(layout: string): Promise<Facts | string> {
+    try {
+      const [loaded] = await this.#store.images.load(layout);
+      const tree = describeTree(await this.#store.mount(loaded!.id));
+      this.#store.unmount();
+      await this.#store.images.remove(loaded!.id, () => false);
+      return tree;
+    } catch (error) {
+      if (error instanceof Fault && error.kind !== 'Internal') return error.message;
+      throw error;
+    }
+  }
+
+  #setTripwire(): string {
+    rmSync(this.outside, { recursive: true, force: true });
+    mkdirSync(join(this.outside, 'directory'), { recursive: true });
+    writeFileSync(join(this.outside, 'tripwire'), 'untouched');
+    writeFileSync(join(this.outside, 'directory/inside'), 'untouched');
+    return JSON.stringify(describeTree(this.outside));
+  }
+}
+
+function umoci(layout: string, bundle: string): Facts | string {
+  try {
+    execFileSync('/usr/bin/umoci', ['unpack', '--image', `${layout}:app`, bundle], { stdio: 'pipe' });
+    return describeTree(join(bundle, 'rootfs'));
+  } catch (error) {
+    return `umoci: ${(error as { stderr?: Buffer }).stderr?.toString().trim().split('\n').at(-1) ?? error}`;
+  }
+}
+
+/** The names that differ, and how. The root's time is nobody's to say: no layer describes it. */
+export function differences(ours: Facts, theirs: Facts): string[] {
+  const shown = (facts: Facts, name: string): string => {
+    const { mtime, same, ...rest } = facts[name] ?? {};
+    // Of two names, one hidden by an upper layer, overlayfs still counts both.
+    const linked = Object.entries(facts).filter(([, other]) => same !== undefined && other.same === same).length > 1;
+    return JSON.stringify({ ...rest, ...(name === '' ? {} : { mtime }), ...(linked ? { same } : {}) });
+  };
+  const names = new Set([...Object.keys(ours), ...Object.keys(theirs)]);
+  return [...names]
+    .filter((name) => shown(ours, name) !== shown(theirs, name))
+    .map((name) => `${name || '/'}: ours ${shown(ours, name)}, umoci ${shown(theirs, name)}`);
+}
