@@ -77,7 +77,8 @@ function exchange(call: MethodCall): Promise<Answer> {
   socket.on('data', answersTo(socket, call, resolve, reject));
   // EXTERNAL: who we are, as the kernel tells it too (D-Bus specification, "Authentication Protocol").
   const uid = Buffer.from(String(process.getuid?.() ?? 0)).toString('hex');
-  socket.write(`\0AUTH EXTERNAL ${uid}\r\n`);
+  // BEGIN comes along: systemd does not look again at a call that it read together with BEGIN.
+  socket.write(`\0AUTH EXTERNAL ${uid}\r\nBEGIN\r\n`);
   return promise.finally(() => {
     clearTimeout(timer);
     socket.destroy();
@@ -104,7 +105,6 @@ function answersTo(socket: Socket, call: MethodCall, done: (answer: Answer) => v
         if (!data.toString('latin1', 0, 3).startsWith('OK ')) throw new Error('systemd does not accept who we are');
         data = data.subarray(end + 2);
         greeted = true;
-        socket.write('BEGIN\r\n');
         socket.write(encodeCall(serial, call));
       }
       for (let answer = decodeAnswer(data); answer; answer = decodeAnswer(data)) {

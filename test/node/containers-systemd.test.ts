@@ -54,7 +54,7 @@ for (const handler of ociRuntimes) {
           );
           assert.ok(units().includes(`berth-${id}.scope`));
           assert.equal(
-            readFileSync(`/sys/fs/cgroup${folder}/berth-${id}.scope/memory.max`, 'utf8').trim(),
+            readFileSync(`/sys/fs/cgroup${cgroupOf(container)}/memory.max`, 'utf8').trim(),
             String(64 << 20),
           );
           await pod.remove();

@@ -1,0 +1,57 @@
+// A machine that has what a test host lacks: cgroup v2 alone, systemd as PID 1, AppArmor, an older kernel. QEMU emulates
+// it, so that it needs no virtualization: a boot takes a minute, and work is some ten times slower than on the host.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { cacheFolder } from '../images/paths.ts';
+import { program } from '../images/run.ts';
+import { ensureMachine } from './disk.ts';
+
+const checkout = resolve(import.meta.dirname, '../..');
+
+/**
+ * Boots the machine, runs a bash script there as root in this checkout (which it may write to) and resolves to the
+ * script's exit code. Nothing else of the machine stays. Throws if it ended without one.
+ */
+export async function runInMachine(
+  script: string,
+  { onLine, timeoutMs }: { onLine: (line: string) => void; timeoutMs: number },
+): Promise<number> {
+  const machine = await ensureMachine();
+  const work = mkdtempSync(join(cacheFolder('work'), 'machine-'));
+  const command = join(work, 'command');
+  writeFileSync(command, script);
+  const child = spawn(program('qemu-system-x86_64', 'qemu-system-x86'), qemuArguments(machine, command), {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL',
+  });
+  let code: number | null = null;
+  createInterface({ input: child.stdout }).on('line', (raw) => {
+    const line = raw.replace(/\r$/, '');
+    const [, exit] = /^machine: exit (\d+)$/.exec(line) ?? [];
+    if (exit === undefined) onLine(line);
+    else code = Number(exit);
+  });
+  await once(child, 'close');
+  const log = existsSync(`${command}.console`) ? readFileSync(`${command}.console`, 'utf8') : '';
+  rmSync(work, { recursive: true });
+  if (code === null) throw new Error(`The machine ended before its script did; its console:\n${log.slice(-3000)}`);
+  return code;
+}
+
+function qemuArguments(machine: string, command: string): string[] {
+  const kernel = `root=/dev/vda rw console=ttyS0 quiet mitigations=off apparmor=1 test-run=${command.slice(checkout.length + 1)}`;
+  return [
+    ...['-accel', 'tcg,thread=single', '-cpu', 'max', '-smp', '2', '-m', '3072'],
+    ...['-nodefaults', '-display', 'none', '-no-reboot', '-serial', `file:${command}.console`],
+    ...['-kernel', join(machine, 'vmlinuz'), '-initrd', join(machine, 'initrd.img'), '-append', kernel],
+    // Changes go to a file without a name, and with the machine.
+    ...['-drive', `file=${join(machine, 'disk')},format=raw,if=virtio,snapshot=on,cache=unsafe`],
+    ...['-virtfs', `local,path=${checkout},mount_tag=checkout,security_model=none`],
+    ...['-device', 'virtio-serial', '-chardev', 'stdio,id=out,signal=off', '-device', 'virtconsole,chardev=out'],
+    ...['-device', 'virtio-rng-pci'],
+  ];
+}
