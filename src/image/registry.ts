@@ -85,6 +85,9 @@ export class Repository implements Disposable {
       const response = await this.#get(place, `blobs/${digest}`, {});
       const data = await this.#http.read(response, size, this.#signal);
       expectDigest('Blob', digest, `sha256:${createHash('sha256').update(data).digest('hex')}`);
+      if (data.length !== size) {
+        throw new Fault('DataLoss', `Blob ${digest} has ${data.length} bytes, its manifest says ${size}`);
+      }
       return data;
     });
   }
