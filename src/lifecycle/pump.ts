@@ -9,6 +9,7 @@ export type Pump = { readonly source: Readable; readonly sink: Writable; readonl
 export function pump(source: Readable, sink: Writable): Pump {
   const stop = () => source.destroy();
   sink.once('close', stop);
+  if (sink.destroyed) stop();
   source.pipe(sink, { end: false });
   const done = finished(source, { writable: false })
     .catch(() => {}) // destroyed: the client left, or the time for it was over

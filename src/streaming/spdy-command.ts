@@ -64,6 +64,7 @@ async function run(
     left,
   };
   const outcome = await outcomeOf(request.run(io));
+  get('stdin')?.unpipe().resume(); // what nobody took would keep the end of the connection from being seen
   await Promise.all([get('stdout'), get('stderr')].map((stream) => stream && ended(stream, '')));
   await ended(get('error')!, textFor(protocol, outcome));
 }

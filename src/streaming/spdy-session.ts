@@ -11,6 +11,10 @@ const countEvery = 64 * 1024;
 /** What may wait for a peer that asks for answers (PING, refusals) and reads none. */
 const maxAnswers = 1024 * 1024;
 const maxChunk = 1 << 20;
+/** A peer that leaves while we do not read is only noticed by writing to it. */
+const pingMs = 10_000;
+/** Ours are even. */
+const pingId = 2;
 
 /** A stream that the peer opened; to end it is to send FIN, to destroy it RST_STREAM. */
 export type SpdyStream = {
@@ -32,7 +36,7 @@ export class SpdySession {
   readonly #replies = new HeaderWriter();
   readonly #streams = new Map<number, Duplex>();
   #lastStream = 0;
-  #paused = false;
+  #paused: NodeJS.Timeout | null = null;
   #uncounted = 0;
   /** Resolves when the transport is closed, by whomever. */
   readonly closed: Promise<void>;
@@ -44,6 +48,7 @@ export class SpdySession {
     this.closed = promise;
     transport.on('error', () => {}); // 'close' follows
     transport.once('close', () => {
+      clearInterval(this.#paused ?? undefined);
       for (const stream of this.#streams.values()) stream.destroy();
       resolve();
     });
@@ -148,14 +153,15 @@ export class SpdySession {
 
   #pause(): void {
     this.#uncounted = 0;
-    if (this.#unread() <= maxUnread) return;
-    this.#paused = true;
+    if (this.#paused || this.#unread() <= maxUnread) return;
+    this.#paused = setInterval(() => this.#answer(control(frameTypes.ping, pingId)), pingMs);
     this.#transport.pause();
   }
 
   #resume(): void {
     if (!this.#paused || this.#unread() > maxUnread / 2) return;
-    this.#paused = false;
+    clearInterval(this.#paused);
+    this.#paused = null;
     this.#transport.resume();
   }
 

@@ -13,6 +13,8 @@ const channels = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 2
 const maxUnread = 256 * 1024;
 /** Within this time the client answers our close. */
 const closeMs = 60_000;
+/** A client that leaves while we do not read is only noticed by writing to it. */
+const pingMs = 10_000;
 
 /** Runs what the request stands for over the channels of a WebSocket; returns when the connection is over. */
 export async function serveWebSocketCommand(
@@ -26,7 +28,11 @@ export async function serveWebSocketCommand(
   socket.on('error', () => {}); // 'close' follows
   const stdin = new Readable({ read: () => socket.resume(), highWaterMark: maxUnread });
   stdin.on('error', () => {});
-  closed.then(() => stdin.destroy());
+  const pings = setInterval(() => socket.isPaused && socket.ping(), pingMs);
+  closed.then(() => {
+    clearInterval(pings);
+    stdin.destroy();
+  });
   const sizes = new Sizes();
   const canEnd = protocol === 'v5.channel.k8s.io';
   socket.on('message', (data: RawData) => receive(socket, data as Buffer, stdin, sizes, canEnd));

@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { constants } from 'node:os';
 import { getSystemErrorMessage, getSystemErrorName } from 'node:util';
 import { loadAddon } from './addon.ts';
 import { Descriptor, writeAll } from './streams.ts';
@@ -12,6 +13,8 @@ type Addon = {
 };
 
 const addon = loadAddon<Addon>();
+/** A loopback answers at once, unless a packet filter drops what it is asked. */
+const connectMs = 10_000;
 
 /**
  * Connects to a port on the loopback address of a network namespace: 127.0.0.1, and ::1 where nobody listens there.
@@ -32,8 +35,10 @@ export async function connectLoopback(namespace: string, port: number): Promise<
 
 async function connect(namespace: string, family: 4 | 6, port: number): Promise<Socket> {
   const socket = new Descriptor(addon.connectLoopback(namespace, family, port));
+  const late = setTimeout(() => socket.close(), connectMs);
   await socket.writable();
-  const error = addon.socketError(socket.fd);
+  clearTimeout(late);
+  const error = socket.closed ? constants.errno.ETIMEDOUT : addon.socketError(socket.fd);
   if (error === 0) return new Socket({ fd: socket.release(), allowHalfOpen: true, readable: true, writable: true });
   socket.close();
   const code = getSystemErrorName(-error);

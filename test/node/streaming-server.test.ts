@@ -150,6 +150,36 @@ suite('the streaming server', {}, (bench) => {
     await pod.remove();
   });
 
+  test('input that a command left unread does not keep its connection', async () => {
+    const { pod, containerId } = await running(bench, 'unread');
+    const { runtime } = bench.daemon;
+    const onceMore = async () => {
+      const { url } = await runtime.exec({ containerId, cmd: ['/bin/true'], stdin: true, stdout: true });
+      const client = await openCommand(url, ['stdin', 'stdout']);
+      void client.stdin.write(Buffer.alloc(8 << 20));
+      assert.equal((await finish(client)).status.code, 0);
+    };
+    await onceMore();
+    const before = descriptorsOf(bench.daemon.pid);
+    for (let i = 0; i < 10; i++) await onceMore();
+    await until('the descriptors', async () => descriptorsOf(bench.daemon.pid) <= before);
+    await pod.remove();
+  });
+
+  test('a client that leaves while its input waits is noticed', async () => {
+    const { pod, containerId } = await running(bench, 'silent');
+    const { runtime } = bench.daemon;
+    const before = descriptorsOf(bench.daemon.pid);
+    const { url } = await runtime.exec({ containerId, cmd: ['/bin/sleep', '1000'], stdin: true, stdout: true });
+    const client = await openCommand(url, ['stdin', 'stdout']);
+    void client.stdin.write(Buffer.alloc(15 << 20));
+    await standstill(client.client);
+    client.client.close();
+    // What is left is the channel on which the shim tells how the command ends.
+    await until('the descriptors', async () => descriptorsOf(bench.daemon.pid) <= before + 1, 60_000);
+    await pod.remove();
+  });
+
   test('requests are checked', async () => {
     const { pod, containerId } = await running(bench, 'requests');
     const { runtime } = bench.daemon;
