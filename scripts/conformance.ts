@@ -10,19 +10,21 @@ import { ensureSuite } from '../test/conformance/go.ts';
 import { writeMirrors } from '../test/conformance/mirrors.ts';
 import { startContainerd } from '../test/conformance/peer.ts';
 import { judge, readExpectations, type Spec } from '../test/conformance/report.ts';
-import { runSuite } from '../test/conformance/suite.ts';
+import { runShards } from '../test/conformance/suite.ts';
 import { TestDaemon } from '../test/harness/daemon.ts';
 import { assertNoLeak, type Footprint, footprint } from '../test/harness/leak-check.ts';
 import { ensureTestImages, startRegistry } from '../test/images/index.ts';
 import { cacheFolder } from '../test/images/paths.ts';
 import { program } from '../test/images/run.ts';
 
-const usage = `usage: conformance.ts [--runtime crun|runc|containerd] [--focus REGEX]... [--endpoint SOCKET] [--websocket] [--benchmark] [--verbose]
+const usage = `usage: conformance.ts [--runtime crun|runc|containerd] [--focus REGEX]... [--endpoint SOCKET] [--websocket] [--benchmark] [--verbose] [--seed N] [--shards N]
   --runtime   Berth's OCI runtime (default crun); containerd: Debian's containerd in Berth's place, to check the images
   --focus     only specs whose name matches; may be repeated
   --endpoint  a runtime that already serves there and can pull the test images
   --websocket exec, attach and port-forward over WebSocket instead of SPDY
   --benchmark the suite's benchmarks instead of its specs
+  --seed      above 0: the specs in the random order that it stands for
+  --shards    processes of the suite that run at once, each with a part of the specs (default 1)
   --verbose   the suite's own output, and the daemon's log`;
 
 const { values } = parseArgs({
@@ -33,6 +35,8 @@ const { values } = parseArgs({
     websocket: { type: 'boolean', default: false },
     benchmark: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
+    seed: { type: 'string', default: '0' },
+    shards: { type: 'string', default: '1' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -103,16 +107,8 @@ async function run(suite: string, socket: string): Promise<Spec[]> {
   const inside = process.env.BERTH_CONFORMANCE_INSIDE === '1';
   if (inside) process.stdin.once('end', () => stop.abort(new Error('Told to end'))).resume();
   try {
-    return await runSuite(suite, {
-      socket,
-      handler: '',
-      focus,
-      skip,
-      websocket,
-      benchmark,
-      verbose,
-      signal: stop.signal,
-    });
+    const options = { socket, handler: '', focus, skip, websocket, benchmark, verbose, signal: stop.signal };
+    return await runShards(suite, { ...options, seed: Number(values.seed) }, Number(values.shards));
   } finally {
     if (inside) process.stdin.destroy();
   }

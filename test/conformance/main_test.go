@@ -21,8 +21,6 @@ func init() {
 func TestConformance(t *testing.T) {
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	suite, reporter := ginkgo.GinkgoConfiguration()
-	// The order is part of what a failure depends on: keep it the same from run to run.
-	suite.RandomizeAllSpecs = false
 	if *benchmark {
 		suite.FocusStrings = append(suite.FocusStrings, "benchmark")
 	} else {

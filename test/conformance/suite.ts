@@ -17,6 +17,8 @@ export type SuiteOptions = {
   readonly websocket: boolean;
   readonly benchmark: boolean;
   readonly verbose: boolean;
+  /** Above 0: the specs run in the random order that this number stands for. */
+  readonly seed: number;
   /** Ends the suite early; runSuite then rejects. */
   readonly signal: AbortSignal;
 };
@@ -24,10 +26,28 @@ export type SuiteOptions = {
 const deadlineMs = 45 * 60_000;
 const literally = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
+/** Runs the specs in so many processes at once, each with its share of them. */
+export async function runShards(suite: string, options: SuiteOptions, shards: number): Promise<Spec[]> {
+  if (shards === 1) return runSuite(suite, options);
+  const planned = await runSuite(suite, options, ['--ginkgo.dry-run']);
+  const names = planned.filter(({ state }) => state === 'passed').map(({ name }) => name);
+  const shares = Array.from({ length: shards }, (_, shard) => names.filter((_name, at) => at % shards === shard));
+  const runs = shares.map((share) =>
+    runSuite(suite, { ...options, focus: share.map((name) => ` ${literally(name)}$`) }),
+  );
+  // What a process leaves to another is in its report as skipped: what happened to a spec anywhere else counts.
+  const specs = (await Promise.all(runs))
+    .flat()
+    .sort((a, b) => Number(a.state !== 'skipped') - Number(b.state !== 'skipped'));
+  return [...new Map(specs.map((spec) => [spec.name, spec])).values()];
+}
+
+let serial = 0;
+
 /** Runs the compiled suite to its end and reads its report. Throws if it left none. */
-export async function runSuite(suite: string, options: SuiteOptions): Promise<Spec[]> {
+export async function runSuite(suite: string, options: SuiteOptions, more: readonly string[] = []): Promise<Spec[]> {
   const folder = cacheFolder('conformance');
-  const report = join(folder, `report-${process.pid}.json`);
+  const report = join(folder, `report-${process.pid}-${serial++}.json`);
   const args = [
     `--runtime-endpoint=unix://${options.socket}`,
     `--image-endpoint=unix://${options.socket}`,
@@ -37,6 +57,8 @@ export async function runSuite(suite: string, options: SuiteOptions): Promise<Sp
     ...(options.benchmark ? benchmarkFlags(folder) : []),
     ...options.focus.map((text) => `--ginkgo.focus=${text}`),
     ...options.skip.map(({ name }) => `--ginkgo.skip=${literally(name)}`),
+    ...(options.seed > 0 ? ['--ginkgo.randomize-all', `--ginkgo.seed=${options.seed}`] : []),
+    ...more,
     '--ginkgo.no-color',
     '--ginkgo.timeout=40m',
     `--ginkgo.json-report=${report}`,
