@@ -28,6 +28,8 @@ export async function runInMachine(
     timeout: timeoutMs,
     killSignal: 'SIGKILL',
   });
+  const stop = () => child.kill('SIGKILL');
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop); // it must not outlive us
   let code: number | null = null;
   createInterface({ input: child.stdout }).on('line', (raw) => {
     const line = raw.replace(/\r$/, '');
