@@ -1,7 +1,7 @@
 // Runs every check and every test, one part after the other, and adds up: the last line is "N passed, N failed".
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, globSync } from 'node:fs';
+import { globSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
@@ -26,16 +26,18 @@ const nodeTest = (name: string, files: readonly string[]): Part => ({
 const rooted = ['test/node/**/*.test.ts', 'test/hostile/**/*.test.ts', 'test/crash/**/*.test.ts']
   .flatMap((glob) => globSync(glob, { cwd: root }))
   .sort();
+const seed = 1 + (Date.now() % 1_000_000);
+const critest = (runtime: string, options: readonly string[]): Part => ({
+  name: `critest with ${runtime} ${options.join(' ')}`,
+  argv: [node, 'scripts/conformance.ts', '--runtime', runtime, ...options],
+  counts: true,
+});
 const everything: Part[] = [
   { name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true },
   nodeTest('node tests', rooted),
-  ...(existsSync(`${root}/scripts/conformance.ts`)
-    ? ['crun', 'runc'].map((runtime) => ({
-        name: `critest with ${runtime}`,
-        argv: [node, 'scripts/conformance.ts', '--runtime', runtime],
-        counts: true,
-      }))
-    : []),
+  // In random order and two at once; the driver prints the seed, which gives the same order again.
+  ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
+  critest('crun', ['--websocket', '--focus', 'Streaming']),
 ];
 
 /** The lines in which node:test and the conformance driver say how many passed and failed. */
