@@ -6,6 +6,7 @@ import { explainReference } from './commands/explain.ts';
 import { collectGarbage } from './commands/gc.ts';
 import { loadImages } from './commands/load.ts';
 import { showPulls } from './commands/pulls.ts';
+import { saveImageTo } from './commands/save.ts';
 import { serveForEver } from './commands/serve.ts';
 import { berthVersion } from './cri/runtime-service.ts';
 
@@ -13,6 +14,7 @@ const usage = `berth: a CRI container runtime for Kubernetes nodes
 
   berth serve               run the daemon
   berth load FILE           make the images of an OCI layout or docker-archive file available
+  berth save IMAGE FILE     write an image to a file: an OCI layout in a tar, which docker load reads too
   berth pulls               pulls under way: phase, bytes, rate
   berth explain REF         the hosts that a pull of REF would ask, in order, and what each is shown
   berth gc [--dry-run]      remove layers that nothing needs, or say which those are
@@ -39,6 +41,7 @@ async function main(args: string[]): Promise<number> {
   const commands: Record<string, () => unknown> = {
     serve: () => serveForEver(settings()),
     load: () => loadImages(settings().socket, rest),
+    save: () => saveImageTo(settings().socket, rest),
     pulls: () => showPulls(settings().socket),
     explain: () => explainReference(settings().images.certsDir, rest),
     gc: () => collectGarbage(settings().socket, values['dry-run'] ?? false),

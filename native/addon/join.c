@@ -53,6 +53,42 @@ static napi_value tree_readlink(napi_env env, napi_callback_info info) {
   return napi_create_string_latin1(env, target, (size_t)length, &result) == napi_ok ? result : NULL;
 }
 
+/* Appends one record as unpack.c reads them: name, NUL, value length (4 bytes, little-endian), value. */
+static int pack_xattr(const char *path, const char *name, uint8_t *packed, size_t *used) {
+  size_t head = strlen(name) + 1 + sizeof(uint32_t);
+  if (XATTRS_MAX - *used < head) return -E2BIG;
+  ssize_t size = lgetxattr(path, name, packed + *used + head, XATTRS_MAX - *used - head);
+  if (size < 0) return errno == ERANGE ? -E2BIG : -errno;
+  uint32_t length = (uint32_t)size;
+  memcpy(packed + *used, name, strlen(name) + 1);
+  memcpy(packed + *used + strlen(name) + 1, &length, sizeof length);
+  *used += head + (size_t)size;
+  return 0;
+}
+
+/* treeXattrs(tree, path): all of them, packed, or -errno; the last component is not followed. */
+static napi_value tree_xattrs(napi_env env, napi_callback_info info) {
+  napi_value args[2], result;
+  char path[PATH_MAX], at[PATH_MAX + 32], names[65536];
+  tree *t;
+  const char *base;
+  if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
+    return NULL;
+  int parent = find_parent(t, path, &base);
+  if (parent < 0) return make_int(env, parent);
+  snprintf(at, sizeof at, "/proc/self/fd/%d/%s", parent, base);
+  ssize_t length = llistxattr(at, names, sizeof names);
+  if (length < 0 && errno != ENOTSUP) return make_int(env, -errno);
+  cleanup_free uint8_t *packed = length > 0 ? malloc(XATTRS_MAX) : NULL;
+  if (length > 0 && !packed) return make_int(env, -ENOMEM);
+  size_t used = 0;
+  for (const char *name = names; length > 0 && name < names + length; name += strlen(name) + 1) {
+    int err = pack_xattr(at, name, packed, &used);
+    if (err < 0) return make_int(env, err);
+  }
+  return napi_create_buffer_copy(env, used, packed, NULL, &result) == napi_ok ? result : NULL;
+}
+
 /* Opens the same kind of thing, not followed, for reading. */
 static int open_plain(tree *t, char *path, int flags) {
   const char *base;
@@ -130,7 +166,8 @@ static napi_value tree_rename(napi_env env, napi_callback_info info) {
 
 bool register_join(napi_env env, napi_value exports) {
   static const addon_function table[] = {
-      {"treeKind", tree_kind},         {"treeReadlink", tree_readlink}, {"treeCopyAttributes", tree_copy_attributes},
+      {"treeKind", tree_kind},         {"treeReadlink", tree_readlink}, {"treeXattrs", tree_xattrs},
+      {"treeCopyAttributes", tree_copy_attributes},
       {"treeCopyFile", tree_copy_file}, {"treeRename", tree_rename},
   };
   return addon_register(env, exports, table, sizeof table / sizeof *table);

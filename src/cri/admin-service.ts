@@ -1,8 +1,8 @@
 import type * as admin from '../api/berth/v1/admin.ts';
 import { invalidArgument } from '../base/fault.ts';
 import type { Deps } from '../lifecycle/deps.ts';
-import type { Handlers } from './calls.ts';
-import { optionalPath } from './check.ts';
+import type { Call, Handlers } from './calls.ts';
+import { line, optionalPath } from './check.ts';
 import { nanoseconds } from './encode.ts';
 
 /** What the berth command asks beyond CRI. */
@@ -13,6 +13,12 @@ export function adminHandlers(deps: Deps) {
       if (path === '') throw invalidArgument('path is empty');
       const images = await deps.images.load(path);
       return { images: images.map(({ id, tags }) => ({ id, tags: [...tags] })) };
+    },
+    saveImage: async (request: admin.SaveImageRequest, { signal }: Call): Promise<admin.SaveImageResponse> => {
+      const path = optionalPath('path', request.path);
+      if (path === '') throw invalidArgument('path is empty');
+      const { id, bytes } = await deps.images.save(line('image', request.image), path, signal);
+      return { id, bytes: BigInt(bytes) };
     },
     listPulls: (): admin.ListPullsResponse => ({
       pulls: deps.images.pulls().map((pull) => ({

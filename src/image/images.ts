@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { failedPrecondition, isFault, messageOf } from '../base/fault.ts';
+import { failedPrecondition, isFault, messageOf, notFound } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import type { ImageId } from '../model/ids.ts';
@@ -19,6 +19,7 @@ import { isLoadLeftover, openSaved, type SavedImage } from './load.ts';
 import { Progress, type PullStatus } from './progress.ts';
 import { layersFrom, resolve } from './pull.ts';
 import { byDigest, canonical, parseReference, type Reference, tagOf } from './reference.ts';
+import { type SavedFile, saveImage } from './save.ts';
 import { type FullSettings, type ImageSettings, withDefaults } from './settings.ts';
 import { SharedPulls } from './shared-pulls.ts';
 
@@ -250,6 +251,17 @@ export class Images {
     using progress = this.#progress(file);
     for (const image of saved.images) images.push(await this.#keep(image, progress, signal));
     return images;
+  }
+
+  /**
+   * Writes an image to a new file; see saveImage. Its layers stay until that is done.
+   * @throws Fault NotFound
+   */
+  async save(nameOrId: string, path: string, signal: AbortSignal): Promise<SavedFile> {
+    const image = this.find(nameOrId);
+    if (!image) throw notFound('image', nameOrId);
+    using _ = this.#lease(image.layers);
+    return await saveImage(image, this.#snapshots, path, signal);
   }
 
   /** Where images are, and what they take there: every layer once, as `du` counts. */

@@ -37,6 +37,7 @@ type Addon = {
   treeSetTimes(tree: Handle, path: string, seconds: number, nanoseconds: number): number;
   treeKind(tree: Handle, path: string): number;
   treeReadlink(tree: Handle, path: string): string | number;
+  treeXattrs(tree: Handle, path: string): Buffer | number;
   treeCopyAttributes(from: Handle, path: string, to: Handle, toPath: string): number;
   treeCopyFile(from: Handle, path: string, to: Handle, toPath: string): number;
   treeRename(tree: Handle, from: string, to: string): number;
@@ -134,6 +135,13 @@ export class Tree implements Disposable {
     return result;
   }
 
+  /** Every extended attribute by name (latin1). */
+  xattrs(path: string): Map<string, Buffer> {
+    const result = addon.treeXattrs(this.#handle, path);
+    if (typeof result === 'number') throw errnoError(result, 'getxattr', path);
+    return unpackXattrs(result);
+  }
+
   /** Gives the directory `path` what the same path has in `from`. */
   copyAttributes(from: Tree, path: string): void {
     check(addon.treeCopyAttributes(from.#handle, path, this.#handle, path), 'copy attributes', path);
@@ -166,4 +174,17 @@ export function packXattrs(xattrs: Iterable<readonly [string, Buffer]>): Buffer 
     parts.push(head, value);
   }
   return parts.length === 0 ? undefined : Buffer.concat(parts);
+}
+
+/** What packXattrs packed. */
+function unpackXattrs(packed: Buffer): Map<string, Buffer> {
+  const result = new Map<string, Buffer>();
+  for (let at = 0; at < packed.length; ) {
+    const end = packed.indexOf(0, at);
+    const from = end + 5;
+    const length = packed.readUInt32LE(end + 1);
+    result.set(packed.toString('latin1', at, end), packed.subarray(from, from + length));
+    at = from + length;
+  }
+  return result;
 }

@@ -86,14 +86,21 @@ function umoci(layout: string, bundle: string): Facts | string {
 
 /** The names that differ, and how. The root's time is nobody's to say: no layer describes it. */
 export function differences(ours: Facts, theirs: Facts): string[] {
-  const shown = (facts: Facts, name: string): string => {
-    const { mtime, same, ...rest } = facts[name] ?? {};
-    // Of two names, one hidden by an upper layer, overlayfs still counts both.
-    const linked = Object.entries(facts).filter(([, other]) => same !== undefined && other.same === same).length > 1;
-    return JSON.stringify({ ...rest, ...(name === '' ? {} : { mtime }), ...(linked ? { same } : {}) });
-  };
-  const names = new Set([...Object.keys(ours), ...Object.keys(theirs)]);
+  const [mine, others] = [comparable(ours), comparable(theirs)];
+  const names = new Set([...mine.keys(), ...others.keys()]);
   return [...names]
-    .filter((name) => shown(ours, name) !== shown(theirs, name))
-    .map((name) => `${name || '/'}: ours ${shown(ours, name)}, umoci ${shown(theirs, name)}`);
+    .filter((name) => mine.get(name) !== others.get(name))
+    .map((name) => `${name || '/'}: ours ${mine.get(name)}, umoci ${others.get(name)}`);
+}
+
+function comparable(facts: Facts): Map<string, string> {
+  const named = new Map<unknown, number>();
+  for (const { same } of Object.values(facts)) if (same !== undefined) named.set(same, (named.get(same) ?? 0) + 1);
+  return new Map(
+    Object.entries(facts).map(([name, { mtime, same, ...rest }]) => {
+      // Of two names, one hidden by an upper layer, overlayfs still counts both.
+      const linked = (named.get(same) ?? 0) > 1 ? { same } : {};
+      return [name, JSON.stringify({ ...rest, ...(name === '' ? {} : { mtime }), ...linked })];
+    }),
+  );
 }
