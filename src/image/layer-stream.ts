@@ -168,5 +168,11 @@ function translateStreamError(error: unknown, job: UnpackJob): unknown {
       cause: error,
     });
   }
+  // A file capability that is none, or an attribute longer than the kernel's: setxattr(2) says so.
+  if (isErrno(error, 'EINVAL', 'ERANGE', 'E2BIG')) {
+    return new Fault('InvalidArgument', `Layer ${name} has an entry the kernel refuses: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
   return translateDiskError(error);
 }

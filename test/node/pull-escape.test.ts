@@ -162,6 +162,16 @@ for (const { name, content, message } of [
     message: /name this host cannot hold/,
   },
   {
+    name: 'has a file capability that is none',
+    content: tar(file('a', '', { pax: { 'SCHILY.xattr.security.capability': 'nonsense' } })),
+    message: /entry the kernel refuses: EINVAL/,
+  },
+  {
+    name: 'has an attribute longer than the kernel takes',
+    content: tar(file('a', '', { pax: { 'SCHILY.xattr.user.long': 'x'.repeat(70_000) } })),
+    message: /entry the kernel refuses: E2BIG/,
+  },
+  {
     name: 'has a component longer than a name',
     content: tar(file('a', '', { pax: { path: 'x'.repeat(300) } })),
     message: /name this host cannot hold/,
