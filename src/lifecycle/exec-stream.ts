@@ -21,18 +21,22 @@ export type ExecCommand = { readonly args: readonly string[]; readonly tty: bool
 export async function execStream(deps: Deps, id: string, command: ExecCommand, io: ProcessIo): Promise<number> {
   if (command.args.length === 0) throw invalidArgument('cmd is empty');
   const container = runningContainer(deps, id);
-  const { stdio, ended } = await open(deps, container, command, io);
+  const { stdio, ended, abandon } = await open(deps, container, command, io);
   ended.catch(() => {}); // it is awaited below, after the streams are joined
   if (!stdio) throw failure(await ended, container, command);
   const { pumps, hangUp } = command.tty ? joinTerminal(stdio, io) : joinPipes(stdio, io);
-  io.left.addEventListener('abort', hangUp, { once: true });
-  if (io.left.aborted) hangUp();
+  const leave = () => {
+    hangUp();
+    abandon();
+  };
+  io.left.addEventListener('abort', leave, { once: true });
+  if (io.left.aborted) leave();
   try {
     const { code } = await ended;
     await drain(pumps, deps.settings.timeouts.execDrain * 1000);
     return code;
   } finally {
-    io.left.removeEventListener('abort', hangUp);
+    io.left.removeEventListener('abort', leave);
     hangUp();
   }
 }

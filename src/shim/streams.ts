@@ -75,9 +75,10 @@ async function openExec(podDir: string, spec: OpenExecSpec): Promise<OpenExec> {
     const reply = await within(spec.startDeadlineMs + marginMs, `The shim's ${step}`, channel.next(step));
     if (reply.name === 'result') {
       channel.close();
-      return { stdio: null, ended: Promise.resolve(resultOf(reply.fields)) };
+      return { stdio: null, ended: Promise.resolve(resultOf(reply.fields)), abandon: () => {} };
     }
-    return { stdio: channel.take(openedOf(reply, step)), ended: result(channel, step) };
+    const stdio = channel.take(openedOf(reply, step));
+    return { stdio, ended: result(channel, step), abandon: () => channel.close() };
   } catch (error) {
     channel.close();
     throw error;

@@ -93,8 +93,10 @@ export type Stdio = {
 export type OpenExec = {
   /** Null: the OCI runtime failed, and `ended` has its output. */
   stdio: Stdio | null;
-  /** Rejects with Unavailable if the shim is lost first. */
+  /** Rejects with Unavailable if the shim is lost first, or nobody waits any more. */
   ended: Promise<RunResult>;
+  /** Nobody waits for the end: what the shim kept for that is freed. The process goes on. */
+  abandon(): void;
 };
 
 export type AttachSpec = {

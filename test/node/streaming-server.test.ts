@@ -89,7 +89,7 @@ suite('the streaming server', {}, (bench) => {
       return Buffer.concat([head, block]);
     };
     const pieces = [
-      randomBytes(100_000),
+      Buffer.concat([Buffer.from([0x80, 0x63]), randomBytes(100_000)]),
       Buffer.alloc(100_000, 0xff),
       Buffer.from([0x80, 2, 0, 1, 0, 0, 0, 0]), // SPDY/2
       Buffer.from([0x80, 3, 0, 1, 0, 0xff, 0xff, 0xff]), // a control frame of 16 MiB
@@ -191,7 +191,6 @@ suite('the streaming server', {}, (bench) => {
     await refused(runtime.exec({ containerId, cmd: [], stdout: true }), invalid, /cmd is empty/);
     await refused(runtime.attach({ containerId: unknown, stdout: true }), grpc.NOT_FOUND);
     await refused(runtime.attach({ containerId, stdout: true, stderr: true, tty: true }), invalid);
-    await refused(runtime.attach({ containerId, stdout: true, tty: true }), invalid, /tty = true/);
     await refused(runtime.attach({ containerId }), invalid, /None of/);
     await refused(runtime.portForward({ podSandboxId: unknown, port: [80] }), grpc.NOT_FOUND);
     for (const port of [0, -1, 65_536])

@@ -168,8 +168,11 @@ for (const handler of ociRuntimes) {
           return exitCode === 0;
         });
       }
-      await until('the descriptors of the daemon', async () => descriptorsOf(bench.daemon.pid) <= daemonBefore);
       await until('the descriptors of the shim', async () => descriptorsOf(shimPid(bench)) <= shimBefore);
+      const silent = await exec(bench, id, 'echo ready; sleep 1000', { stdout: true }); // it outlives its client
+      await untilText(silent, 'ready');
+      silent.client.close();
+      await until('the descriptors of the daemon', async () => descriptorsOf(bench.daemon.pid) <= daemonBefore);
       await pod.remove();
     });
 
@@ -258,9 +261,12 @@ for (const handler of ociRuntimes) {
       const id = await pod.start('c', bench.image.busybox, { command: ['/bin/sh'], stdin: true, tty: true });
       const talk = async (word: string, columns: number) => {
         const client = await attachTo(bench, id, { stdin: true, stdout: true, tty: true });
+        const plain = await attachTo(bench, id); // a client that knows of no terminal sees the same
+        const seen = untilText(plain, `33 ${columns}`);
         await client.resize.write(`{"Width":${columns},"Height":33}`);
         await client.stdin.write(`echo ${word}-$((40+2)); stty size\n`);
-        await untilText(client, `33 ${columns}`);
+        await Promise.all([untilText(client, `33 ${columns}`), seen]);
+        plain.client.close();
         client.client.close();
       };
       await talk('before', 77);
