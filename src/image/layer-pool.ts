@@ -25,6 +25,8 @@ export class LayerPool implements AsyncDisposable {
   readonly #free: Slot[] = [];
   readonly #queue: ((slot: Slot) => void)[] = [];
   readonly #slots = new Set<Slot>();
+  /** Memory of chunks that came back from workers, to be filled again: at most a window for each. */
+  readonly #spare: ArrayBuffer[] = [];
 
   constructor(size: number, progressMs: number) {
     this.#size = Math.max(1, size);
@@ -35,7 +37,7 @@ export class LayerPool implements AsyncDisposable {
   async unpack(job: UnpackJob, open: ChunkSource, signal: AbortSignal): Promise<LayerNotes> {
     const slot = await this.#acquire(signal);
     try {
-      const notes = await new WorkerRun(slot.worker, this.#progressMs).unpack(job, open, signal);
+      const notes = await new WorkerRun(slot.worker, this.#progressMs, this.#spare).unpack(job, open, signal);
       this.#release(slot);
       return notes;
     } catch (error) {
@@ -48,7 +50,7 @@ export class LayerPool implements AsyncDisposable {
   async join(job: JoinJob, signal: AbortSignal): Promise<void> {
     const slot = await this.#acquire(signal);
     try {
-      await new WorkerRun(slot.worker, this.#progressMs).join(job);
+      await new WorkerRun(slot.worker, this.#progressMs, this.#spare).join(job);
       this.#release(slot);
     } catch (error) {
       this.#afterFailure(slot, error);
@@ -89,7 +91,7 @@ export class LayerPool implements AsyncDisposable {
   #start(): Slot {
     const worker = new Worker(workerFile(), {
       name: 'berth-layer',
-      resourceLimits: { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 16 },
+      resourceLimits: { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 3 },
     });
     worker.setMaxListeners(0);
     worker.on('error', () => {}); // the run under way hears it too
@@ -127,6 +129,7 @@ export class LayerPool implements AsyncDisposable {
     const at = this.#free.indexOf(slot);
     if (at >= 0) this.#free.splice(at, 1);
     if (this.#slots.delete(slot)) this.#serveQueue();
+    if (this.#slots.size === 0) this.#spare.length = 0;
   }
 
   #serveQueue(): void {
@@ -145,14 +148,14 @@ class WorkerRun {
   readonly #watchdog: NodeJS.Timeout;
   /** Bytes sent that the worker has not taken over. */
   #outstanding = 0;
-  /** Memory that came back from the worker: filled again, so that there is no more of it than the window. */
-  readonly #spare: ArrayBuffer[] = [];
+  readonly #spare: ArrayBuffer[];
   #feeding = false;
   #failure: Error | null = null;
   #room = Promise.withResolvers<void>();
 
-  constructor(worker: Worker, progressMs: number) {
+  constructor(worker: Worker, progressMs: number, spare: ArrayBuffer[]) {
     this.#worker = worker;
+    this.#spare = spare;
     this.#result.promise.catch(() => {});
     this.#watchdog = setTimeout(() => {
       if (this.#outstanding <= 0 && this.#feeding) {
@@ -273,7 +276,9 @@ async function* inMessages(
       used = 0;
     }
   }
-  if (used > 0) yield message.subarray(0, used);
+  const last = message.slice(0, used);
+  spare.push(message.buffer);
+  if (used > 0) yield last;
 }
 
 /** Beside this file in a checkout; beside or below the bundle when shipped. */

@@ -30,14 +30,17 @@ export function compressionOf(start: Buffer): Compression {
 /** How long the chunks of a blob are, but for its last one. */
 export const messageBytes = 256 * 1024;
 /** Large enough that the thread pool's round trip does not show, and one ahead: it inflates while this thread writes. */
-const chunkSize = 512 * 1024;
-/** A full message more than fills the input: the next one is asked for only when that one was consumed. */
-const decompression = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: messageBytes / 4 };
+const outputBytes = 512 * 1024;
+/** For a blob that is a single message: images of many small layers need no more. */
+const smallOutputBytes = 64 * 1024;
 
 /** A stream that decompresses, all members and frames of it; null for what is not compressed. */
-export function decompressor(compression: Compression): Transform | null {
-  if (compression === 'gzip') return createGunzip(decompression);
-  if (compression === 'zstd') return createZstdDecompress(decompression);
+export function decompressor(compression: Compression, isSmall = false): Transform | null {
+  const chunkSize = isSmall ? smallOutputBytes : outputBytes;
+  // A full message more than fills the input: the next one is asked for only when that one was consumed.
+  const options = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: messageBytes / 4 };
+  if (compression === 'gzip') return createGunzip(options);
+  if (compression === 'zstd') return createZstdDecompress(options);
   return null;
 }
 
@@ -79,7 +82,7 @@ export async function unpackLayer(
   onBytes: (bytes: number) => void = () => {},
 ): Promise<LayerNotes> {
   const { start, all } = await peek(source, 4);
-  const stream = decompressor(compressionOf(start));
+  const stream = decompressor(compressionOf(start), start.length < messageBytes);
   const outer = stream ? createHash('sha256') : null;
   const inner = createHash('sha256');
   using writer = new LayerWriter(job.path, job.limits);
@@ -91,6 +94,7 @@ export async function unpackLayer(
       inner.update(chunk);
       reader.push(chunk);
       onBytes(chunk.length);
+      if (stream) letGo(chunk);
     }
   };
   try {
@@ -143,6 +147,15 @@ class RatioGuard {
       `The layer unpacks to more than ${this.#most} times its size (images.limits.max_ratio)`,
     );
   }
+}
+
+/**
+ * Frees the memory of a large output that is used up: to the collector it is a small object, and it would let hundreds of
+ * them wait. zlib takes a new one when it has filled one to its end, so nobody writes here any more.
+ */
+function letGo({ buffer, byteOffset, byteLength }: Buffer): void {
+  if (buffer.byteLength !== outputBytes || byteOffset + byteLength < outputBytes) return;
+  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
 async function* tap(source: AsyncIterable<Buffer>, see: (chunk: Buffer) => void): AsyncGenerator<Buffer> {

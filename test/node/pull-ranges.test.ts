@@ -64,7 +64,7 @@ test('parts that break are asked for again from where they broke', async () => {
     await proxy.forward(incoming, outgoing, (body) => body.subarray(0, 1_000_000));
     return true;
   });
-  assert.ok(ranges.includes('bytes=1000000-4194303'), ranges.join(' '));
+  assert.ok(ranges.includes('bytes=1000000-2097151'), ranges.join(' '));
 });
 
 test('parts that are refused in the middle fail the pull, and nothing is left', async () => {
