@@ -16,7 +16,7 @@ const userModes: Record<number, UserNamespace['mode']> = { 0: 'pod', 2: 'node' }
 /** Kernel: uid_t is 32 bits and its last value means "none". */
 const maxId = 2 ** 32 - 2;
 
-export const supplementalGroupsPolicies = { 0: 'merge', 1: 'strict' } as const;
+const supplementalGroupsPolicies = { 0: 'merge', 1: 'strict' } as const;
 
 export function idMappings(field: string, mappings: readonly cri.IDMapping[]): IdMapping[] {
   for (const { hostId, containerId, length } of mappings) {
@@ -120,3 +120,22 @@ export function resources(field: string, given: cri.LinuxContainerResources | un
 /** Texts of a list, each a C string. */
 export const texts = (field: string, values: readonly string[]): string[] =>
   values.map((value, index) => text(`${field}[${index}]`, value, 128 * 1024)); // kernel: MAX_ARG_STRLEN
+
+type SecurityContext = cri.LinuxSandboxSecurityContext | cri.LinuxContainerSecurityContext;
+
+/** What pods and containers say of their security in the same words. */
+export const commonSecurity = (field: string, context: SecurityContext | undefined) => ({
+  namespaces: namespaces(`${field}.namespace_options`, context?.namespaceOptions),
+  selinux: selinux(`${field}.selinux_options`, context?.selinuxOptions),
+  runAsUser: optionalId(`${field}.run_as_user`, context?.runAsUser),
+  runAsGroup: optionalId(`${field}.run_as_group`, context?.runAsGroup),
+  readonlyRootfs: context?.readonlyRootfs ?? false,
+  supplementalGroups: (context?.supplementalGroups ?? []).map((gid) => userId(`${field}.supplemental_groups`, gid)),
+  supplementalGroupsPolicy: choice(
+    `${field}.supplemental_groups_policy`,
+    supplementalGroupsPolicies,
+    context?.supplementalGroupsPolicy ?? 0,
+  ),
+  privileged: context?.privileged ?? false,
+  seccomp: securityProfile(`${field}.seccomp`, context?.seccomp, context?.seccompProfilePath ?? ''),
+});

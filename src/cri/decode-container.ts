@@ -3,17 +3,7 @@ import { invalidArgument } from '../base/fault.ts';
 import type { ContainerConfig, ContainerSecurity, Device, Mount } from '../model/config.ts';
 import { signalFromCri } from '../model/signals.ts';
 import { choice, line, optionalPath, required, requiredName, stringMap, text } from './check.ts';
-import {
-  idMappings,
-  namespaces,
-  optionalId,
-  resources,
-  securityProfile,
-  selinux,
-  supplementalGroupsPolicies,
-  texts,
-  userId,
-} from './decode-common.ts';
+import { commonSecurity, idMappings, resources, securityProfile, texts } from './decode-common.ts';
 
 const propagations = { 0: 'private', 1: 'hostToContainer', 2: 'bidirectional' } as const;
 
@@ -113,28 +103,16 @@ function containerSecurity(context: cri.LinuxContainerSecurityContext | undefine
   const paths = (key: string, values: readonly string[] | undefined) =>
     (values ?? []).map((value) => optionalPath(`${field}.${key}`, value)).filter((value) => value !== '');
   return {
+    ...commonSecurity(field, context),
     capabilities: {
       add: texts(`${field}.capabilities.add_capabilities`, addCapabilities),
       drop: texts(`${field}.capabilities.drop_capabilities`, dropCapabilities),
       addAmbient: texts(`${field}.capabilities.add_ambient_capabilities`, addAmbientCapabilities),
     },
-    privileged: context?.privileged ?? false,
-    namespaces: namespaces(`${field}.namespace_options`, context?.namespaceOptions),
-    selinux: selinux(`${field}.selinux_options`, context?.selinuxOptions),
-    runAsUser: optionalId(`${field}.run_as_user`, context?.runAsUser),
-    runAsGroup: optionalId(`${field}.run_as_group`, context?.runAsGroup),
     runAsUsername: line(`${field}.run_as_username`, context?.runAsUsername ?? ''),
-    readonlyRootfs: context?.readonlyRootfs ?? false,
-    supplementalGroups: (context?.supplementalGroups ?? []).map((gid) => userId(`${field}.supplemental_groups`, gid)),
-    supplementalGroupsPolicy: choice(
-      `${field}.supplemental_groups_policy`,
-      supplementalGroupsPolicies,
-      context?.supplementalGroupsPolicy ?? 0,
-    ),
     noNewPrivs: context?.noNewPrivs ?? false,
     maskedPaths: paths('masked_paths', context?.maskedPaths),
     readonlyPaths: paths('readonly_paths', context?.readonlyPaths),
-    seccomp: securityProfile(`${field}.seccomp`, context?.seccomp, context?.seccompProfilePath ?? ''),
     apparmor: securityProfile(`${field}.apparmor`, context?.apparmor, context?.apparmorProfile ?? ''),
   };
 }

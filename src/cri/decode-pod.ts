@@ -2,15 +2,7 @@ import type * as cri from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
 import type { PodConfig, PodSecurity, PortMapping } from '../model/config.ts';
 import { choice, line, name, optionalPath, required, requiredName, stringMap } from './check.ts';
-import {
-  namespaces,
-  optionalId,
-  resources,
-  securityProfile,
-  selinux,
-  supplementalGroupsPolicies,
-  userId,
-} from './decode-common.ts';
+import { commonSecurity, resources, securityProfile } from './decode-common.ts';
 
 const protocols = { 0: 'tcp', 1: 'udp', 2: 'sctp' } as const;
 const maxPort = 65535;
@@ -87,19 +79,7 @@ function sysctls(given: Readonly<Record<string, string>>): Record<string, string
 function podSecurity(context: cri.LinuxSandboxSecurityContext | undefined): PodSecurity {
   const field = 'config.linux.security_context';
   return {
-    namespaces: namespaces(`${field}.namespace_options`, context?.namespaceOptions),
-    selinux: selinux(`${field}.selinux_options`, context?.selinuxOptions),
-    runAsUser: optionalId(`${field}.run_as_user`, context?.runAsUser),
-    runAsGroup: optionalId(`${field}.run_as_group`, context?.runAsGroup),
-    readonlyRootfs: context?.readonlyRootfs ?? false,
-    supplementalGroups: (context?.supplementalGroups ?? []).map((gid) => userId(`${field}.supplemental_groups`, gid)),
-    supplementalGroupsPolicy: choice(
-      `${field}.supplemental_groups_policy`,
-      supplementalGroupsPolicies,
-      context?.supplementalGroupsPolicy ?? 0,
-    ),
-    privileged: context?.privileged ?? false,
-    seccomp: securityProfile(`${field}.seccomp`, context?.seccomp, context?.seccompProfilePath ?? ''),
+    ...commonSecurity(field, context),
     apparmor: securityProfile(`${field}.apparmor`, context?.apparmor, ''),
   };
 }
