@@ -90,11 +90,12 @@ struct shim_sandbox {
   const char *hostname;
   const char *netns_path;
   struct wire_strings sysctls;
-  struct wire_strings cgroup_procs;
+  struct wire_strings cgroup_tasks;
   bool adjust_oom;
   int32_t oom_score_adj;
   const char *uid_map;
   const char *gid_map;
+  const char *cgroup_folder;
 };
 static inline bool shim_read_sandbox(struct wire_reader *from, struct shim_sandbox *to) {
   to->network = wire_read_bool(from);
@@ -104,11 +105,12 @@ static inline bool shim_read_sandbox(struct wire_reader *from, struct shim_sandb
   to->hostname = wire_read_string(from);
   to->netns_path = wire_read_string(from);
   to->sysctls = wire_read_strings(from);
-  to->cgroup_procs = wire_read_strings(from);
+  to->cgroup_tasks = wire_read_strings(from);
   to->adjust_oom = wire_read_bool(from);
   to->oom_score_adj = wire_read_i32(from);
   to->uid_map = wire_read_string(from);
   to->gid_map = wire_read_string(from);
+  to->cgroup_folder = wire_read_string(from);
   return !from->bad;
 }
 static inline void shim_write_sandbox(struct wire_writer *to, const struct shim_sandbox *from) {
@@ -119,11 +121,12 @@ static inline void shim_write_sandbox(struct wire_writer *to, const struct shim_
   wire_write_string(to, from->hostname);
   wire_write_string(to, from->netns_path);
   wire_write_strings(to, from->sysctls);
-  wire_write_strings(to, from->cgroup_procs);
+  wire_write_strings(to, from->cgroup_tasks);
   wire_write_bool(to, from->adjust_oom);
   wire_write_i32(to, from->oom_score_adj);
   wire_write_string(to, from->uid_map);
   wire_write_string(to, from->gid_map);
+  wire_write_string(to, from->cgroup_folder);
 }
 
 struct shim_run {

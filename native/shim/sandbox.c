@@ -55,6 +55,16 @@ static int write_sysctl(const char *setting) {
   return write_file(path, 0, value + 1, strlen(value + 1));
 }
 
+/* Kernel: a thread that moves itself by a v1 tasks file does so at once; whoever moves a process, by cgroup.procs or from
+   outside, waits for an RCU grace period first, many milliseconds (cgroup_procs_write_start). */
+static void enter_cgroups(const struct shim_sandbox *want, struct verdict *verdict) {
+  const char *tasks = want->cgroup_tasks.first;
+  for (uint32_t i = 0; i < want->cgroup_tasks.count && !verdict->err; i++, tasks = wire_next(tasks)) {
+    verdict->err = write_file(tasks, 0, "0", 1);
+    if (verdict->err) join(verdict->step, "move the pause process to the cgroup ", tasks);
+  }
+}
+
 /* Everything that has to happen inside the new namespaces. */
 static void set_up(const struct shim_sandbox *want, struct verdict *verdict) {
 #define STEP(call, ...) \
@@ -85,8 +95,9 @@ static _Noreturn void hold(const struct shim_sandbox *want, int go, int report) 
   struct verdict verdict = {0};
   sigset_t ends;
   char byte;
+  enter_cgroups(want, &verdict);
   if (read(go, &byte, 1) != 1) _exit(1);
-  set_up(want, &verdict);
+  if (!verdict.err) set_up(want, &verdict);
   prctl(PR_SET_NAME, "berth-pause");
   prctl(PR_SET_PDEATHSIG, SIGKILL); /* after the change of user, which clears it */
   sigemptyset(&ends);
@@ -101,12 +112,18 @@ static _Noreturn void hold(const struct shim_sandbox *want, int go, int report) 
   _exit(0);
 }
 
-static pid_t clone_holder(const struct shim_sandbox *want) {
+/* On v2 it is born in its cgroup, which waits for nothing either. */
+static pid_t clone_holder(const struct shim_sandbox *want, struct verdict *said) {
+  bool placed = *want->cgroup_folder != 0;
+  cleanup_fd int cgroup = placed ? open(want->cgroup_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
+  join(said->step, "make the sandbox's namespaces", placed ? " in the cgroup " : "", want->cgroup_folder);
+  if (placed && cgroup < 0) return -errno;
   uint64_t flags = (want->network ? CLONE_NEWNET : 0) | (want->pid ? CLONE_NEWPID : 0) |
                    (want->ipc ? CLONE_NEWIPC : 0) | (want->uts ? CLONE_NEWUTS : 0);
   /* The kernel makes the user namespace first, and it owns the others. */
   if (*want->uid_map) flags |= CLONE_NEWUSER;
-  struct clone_args args = {.flags = flags, .exit_signal = SIGCHLD};
+  if (placed) flags |= CLONE_INTO_CGROUP;
+  struct clone_args args = {.flags = flags, .exit_signal = SIGCHLD, .cgroup = placed ? (uint64_t)cgroup : 0};
   pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
   return pid < 0 ? -errno : pid;
 }
@@ -155,9 +172,6 @@ static int guide(const struct shim_sandbox *want, pid_t pid, int go, int report,
     STEP(write_own(pid, "uid_map", want->uid_map), "map the user ids of the namespace")
     STEP(write_own(pid, "gid_map", want->gid_map), "map the group ids of the namespace")
   }
-  const char *procs = want->cgroup_procs.first, *text = decimal(digits, (uint64_t)pid, 1);
-  for (uint32_t i = 0; i < want->cgroup_procs.count; i++, procs = wire_next(procs))
-    STEP(write_file(procs, 0, text, strlen(text)), "move the pause process to the cgroup ", procs)
   if (want->adjust_oom) {
     int64_t score = want->oom_score_adj;
     join(number, score < 0 ? "-" : "", decimal(digits, (uint64_t)(score < 0 ? -score : score), 1));
@@ -186,14 +200,14 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
     send_failed(client, request, SHIM_FAILED_EXISTS, EEXIST, "make the sandbox: it exists", "");
     return;
   }
-  pid_t pid = open_pipe(go) || open_pipe(report) ? -errno : clone_holder(want);
+  pid_t pid = open_pipe(go) || open_pipe(report) ? -errno : clone_holder(want, &said);
   if (pid == 0) {
     close(go[1]);
     hold(want, go[0], report[1]);
   }
   if (pid < 0) {
     said.err = pid;
-    join(said.step, "make the sandbox's namespaces");
+    if (!*said.step) join(said.step, "open pipes for the sandbox");
   } else {
     close_held(&report[1]);
     report[1] = -1; /* so that its death ends the wait */

@@ -13,7 +13,7 @@ import { gatherSpecInputs } from './container-inputs.ts';
 import { prepareMounts, volumeImages } from './container-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { containerCgroup } from './pod-cgroups.ts';
+import { containerCgroup, expectMoves } from './pod-cgroups.ts';
 import { makePassable, usesHostIpc, usesHostNetwork } from './pod-files.ts';
 import { relabelMounts } from './relabel.ts';
 import { mountRoot } from './root-mount.ts';
@@ -57,6 +57,7 @@ async function make(deps: Deps, podId: PodId, config: ContainerConfig): Promise<
   }
   const image = deps.images.find(config.image.image);
   if (!image) throw notFound('image', config.image.image);
+  expectMoves(deps, pod); // its process will be moved by the time it starts
   const id = newContainerId();
   using _container = await deps.locks.hold(id);
   const container = newRecord(deps, pod, image, config, id);

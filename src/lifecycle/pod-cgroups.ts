@@ -3,7 +3,7 @@ import { invalidArgument } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import type { ContainerId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
-import { createCgroup, joinCgroup, removeCgroup } from '../sys/cgroups.ts';
+import { cgroupEntrance, createCgroup, readyToMove, removeCgroup } from '../sys/cgroups.ts';
 import { startScope, startUnit, stopUnit } from '../sys/systemd.ts';
 
 type Owner = { readonly settings: Pick<Settings, 'cgroupDriver' | 'cgroupParent'> };
@@ -54,14 +54,18 @@ export async function prepareCgroups(owner: Owner): Promise<void> {
   else createCgroup(owner.settings.cgroupParent);
 }
 
-/** Makes what the pause process moves into before it is there; a scope is made with it (placePause). */
+/** Makes what the pause process enters before it is there; a scope is made with it (placePause). */
 export function makePauseCgroup(owner: Owner, pod: PodLike): void {
   if (!bySystemd(owner)) createCgroup(pauseCgroup(owner, pod));
 }
 
-/** Moves the pause process, which until now was in its shim's cgroup, to its own: with the systemd driver, a scope. */
+/** How the pause process enters what was made for it. */
+export const pauseEntrance = (owner: Owner, pod: PodLike): { tasks: string[]; folder: string } =>
+  bySystemd(owner) ? { tasks: [], folder: '' } : cgroupEntrance(pauseCgroup(owner, pod));
+
+/** With the systemd driver: moves the pause process, which until now was in its shim's cgroup, to a scope. */
 export async function placePause(owner: Owner, pod: PodLike, pausePid: number): Promise<void> {
-  if (!bySystemd(owner)) return joinCgroup(pauseCgroup(owner, pod), pausePid);
+  if (!bySystemd(owner)) return;
   const { namespace, name } = pod.config.metadata;
   await startScope(
     `${prefix}-${pod.id}.scope`,
@@ -69,6 +73,11 @@ export async function placePause(owner: Owner, pod: PodLike, pausePid: number): 
     pausePid,
     `Namespaces of pod ${namespace}/${name}`,
   );
+}
+
+/** What runs the pod's next process will find the kernel ready to move it; nothing comes of it but speed. */
+export function expectMoves(owner: Owner, pod: Pod): void {
+  if (pod.state.phase === 'ready') void readyToMove(pauseCgroup(owner, pod), pod.state.pausePid);
 }
 
 /** Removes the pod's cgroup; idempotent. A slice goes only by systemd's hand. */

@@ -11,7 +11,7 @@ import { mapLines } from '../sys/idmap.ts';
 import { mountTmpfs } from '../sys/mounts.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, placePause } from './pod-cgroups.ts';
+import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, pauseEntrance, placePause } from './pod-cgroups.ts';
 import {
   giveToPod,
   makePodDirectory,
@@ -76,7 +76,6 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
   crashPoint('run-pod:shim');
   const pausePid = await startPause(deps, pod, shim);
   crashPoint('run-pod:pause');
-  // Kernel: on v1 a move between cgroups waits for an RCU grace period, milliseconds in which plugins can work.
   const [network] = await allOf([attach(deps, pod, shim), placePause(deps, pod, pausePid)]);
   crashPoint('run-pod:network');
   await writeHosts(deps, pod, network?.ips ?? []);
@@ -100,6 +99,7 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
   const { config } = pod;
   const maps = podMaps(config);
   const ownNetwork = !usesHostNetwork(config);
+  const cgroup = pauseEntrance(deps, pod);
   const { pausePid } = await shim.sandbox({
     network: ownNetwork,
     ipc: !usesHostIpc(config),
@@ -108,7 +108,8 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
     hostname: ownNetwork ? podHostname(config) : '',
     netnsPath: ownNetwork ? runPaths(deps).netns(pod.id) : '',
     sysctls: checkSysctls(config.sysctls, config.security.namespaces),
-    cgroupProcs: [],
+    cgroupTasks: cgroup.tasks,
+    cgroupFolder: cgroup.folder,
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
     ...(maps && { userMaps: { uids: mapLines(maps.uids), gids: mapLines(maps.gids) } }),
   });

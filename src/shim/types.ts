@@ -119,8 +119,10 @@ export type SandboxSpec = {
   netnsPath: string;
   /** `name=value`, written inside the namespaces. */
   sysctls: readonly string[];
-  /** The cgroup.procs files of the pod's cgroup, one per hierarchy. */
-  cgroupProcs: readonly string[];
+  /** Of the pause process's cgroup: its `tasks` file in each v1 hierarchy. */
+  cgroupTasks: readonly string[];
+  /** Its folder in the v2 hierarchy; empty: it is born in the shim's. */
+  cgroupFolder: string;
   /** Null: inherited. One that is not permitted is left as it was. */
   oomScoreAdj: number | null;
   /** Lines of uid_map and gid_map (user_namespaces(7)); with them the sandbox has a user namespace of its own. */

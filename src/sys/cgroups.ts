@@ -61,9 +61,15 @@ function sliceParents(slice: string): string[] {
   return names.map((_, index) => `${names.slice(0, index + 1).join('-')}.slice`);
 }
 
-/** The file that takes pids, in every hierarchy. */
-export const cgroupProcsFiles = (path: string, options: CgroupOptions = {}): string[] =>
-  cgroupFolders(path, options).map((folder) => join(folder, 'cgroup.procs'));
+/** How a process gets into a cgroup by itself: it writes to v1's `tasks` files, and is born in v2's folder (or empty). */
+export function cgroupEntrance(path: string, options: CgroupOptions = {}): { tasks: string[]; folder: string } {
+  const folders = cgroupFolders(path, options);
+  const version = treeOf(options).hierarchies.map((hierarchy) => hierarchy.version);
+  return {
+    tasks: folders.filter((_, index) => version[index] === 1).map((folder) => join(folder, 'tasks')),
+    folder: folders.find((_, index) => version[index] === 2) ?? '',
+  };
+}
 
 /** The directory of `path` that holds a controller's files, or null where the host lacks the controller. */
 export function controllerFolder(path: string, controller: string, options: CgroupOptions = {}): string | null {
@@ -93,9 +99,17 @@ export function createCgroup(path: string, options: CgroupOptions = {}): void {
   });
 }
 
-/** Moves a process into the cgroup, in every hierarchy; on a thread, for the first move may wait for the kernel. */
-export async function joinCgroup(path: string, pid: number, options: CgroupOptions = {}): Promise<void> {
-  for (const file of cgroupProcsFiles(path, options)) await writeFile(file, String(pid));
+/**
+ * Has the kernel ready to move processes between cgroups for some milliseconds. The first move after a pause waits for an
+ * RCU grace period, whatever moves (cgroup_threadgroup_rwsem): here `pid`, which is in `path` already, to where it is.
+ */
+export async function readyToMove(path: string, pid: number, options: CgroupOptions = {}): Promise<void> {
+  const [folder = ''] = cgroupFolders(path, options);
+  try {
+    await writeFile(join(folder, 'cgroup.procs'), String(pid));
+  } catch {
+    // Its end is noticed elsewhere; without this, the next move takes its time.
+  }
 }
 
 function makeBelow(root: string, folder: string, settle: (folder: string) => void): void {

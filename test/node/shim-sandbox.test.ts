@@ -24,7 +24,8 @@ const sandboxOf = (pod: TestPod, more: Partial<SandboxSpec> = {}): SandboxSpec =
   hostname: 'web-0',
   netnsPath: join(pod.dir, 'netns'),
   sysctls: [],
-  cgroupProcs: [],
+  cgroupTasks: [],
+  cgroupFolder: '',
   oomScoreAdj: null,
   ...more,
 });
@@ -112,12 +113,14 @@ test('a user namespace owns the others', async (t) => {
 test('the pause process is in the given cgroups, and lowers its OOM score as far as it may', async (t) => {
   const name = `shim-test-${process.pid}`;
   const folders = ['memory', 'pids'].map((controller) => `/sys/fs/cgroup/${controller}/${name}`);
-  for (const folder of folders) mkdirSync(folder);
-  t.after(() => folders.forEach((folder) => void rmdirSync(folder)));
+  const cgroupFolder = `/sys/fs/cgroup/unified/${name}`;
+  for (const folder of [...folders, cgroupFolder]) mkdirSync(folder);
+  t.after(() => [...folders, cgroupFolder].forEach((folder) => void rmdirSync(folder)));
   const pod = await startPod(t);
-  const cgroupProcs = folders.map((folder) => join(folder, 'cgroup.procs'));
-  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { cgroupProcs, oomScoreAdj: 500 }));
-  for (const file of cgroupProcs) assert.equal(readFileSync(file, 'utf8'), `${pausePid}\n`);
+  const cgroupTasks = folders.map((folder) => join(folder, 'tasks'));
+  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { cgroupTasks, cgroupFolder, oomScoreAdj: 500 }));
+  for (const folder of [...folders, cgroupFolder])
+    assert.equal(readFileSync(join(folder, 'cgroup.procs'), 'utf8'), `${pausePid}\n`);
   assert.equal(readFileSync(`/proc/${pausePid}/oom_score_adj`, 'utf8'), '500\n');
   await pod.shim.stopSandbox();
   const own = readFileSync(`/proc/${pod.shim.pid}/oom_score_adj`, 'utf8');
@@ -135,7 +138,9 @@ test('a sandbox that fails names the step and leaves nothing', async (t) => {
     { more: { sysctls: ['/kernel/hostname=x'] }, text: /sysctl .*EINVAL/ },
     { more: { sysctls: ['no-value'] }, text: /sysctl no-value: EINVAL/ },
     { more: { hostname: 'x'.repeat(65) }, text: /set the hostname x+: EINVAL/ },
-    { more: { cgroupProcs: ['/no/such/cgroup.procs'] }, text: /cgroup \/no\/such\/cgroup\.procs: ENOENT/ },
+    { more: { cgroupTasks: ['/no/such/tasks'] }, text: /cgroup \/no\/such\/tasks: ENOENT/ },
+    { more: { cgroupFolder: '/no/such' }, text: /cgroup \/no\/such: ENOENT/ },
+    { more: { cgroupFolder: '/tmp' }, text: /cgroup \/tmp: EBADF/ },
     { more: { netnsPath: '/no/such/netns' }, text: /network namespace on \/no\/such\/netns: ENOENT/ },
     { more: { userMaps: { uids: 'x', gids: 'y' } }, text: /user ids of the namespace: EINVAL/ },
   ];

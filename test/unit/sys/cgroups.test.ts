@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import test, { after } from 'node:test';
 import {
   type CgroupTree,
+  cgroupEntrance,
   cgroupFolders,
-  cgroupProcsFiles,
   controllerFolder,
   createCgroup,
   oomCountFile,
@@ -39,10 +39,9 @@ const places: [path: string, below: string][] = [
 for (const [path, below] of places) {
   test(`where ${path} is`, () => {
     assert.deepEqual(cgroupFolders(path, { tree: v2 }), [join(folder, 'unified', below)]);
-    assert.deepEqual(
-      cgroupProcsFiles(path, { tree: v1 }),
-      ['memory', 'cpuset'].map((name) => join(folder, name, below, 'cgroup.procs')),
-    );
+    assert.deepEqual(cgroupEntrance(path, { tree: v2 }), { tasks: [], folder: join(folder, 'unified', below) });
+    const tasks = ['memory', 'cpuset'].map((name) => join(folder, name, below, 'tasks'));
+    assert.deepEqual(cgroupEntrance(path, { tree: v1 }), { tasks, folder: '' });
   });
 }
 
