@@ -39,6 +39,9 @@ const ending = {
   atNanos: 'u32',
 } as const;
 
+/** Microseconds of CLOCK_MONOTONIC. */
+const spanning = { begunUs: 'u64', endedUs: 'u64' } as const;
+
 export const messages = {
   // Requests
   hello: { number: 1, fields: { version: 'u32' } },
@@ -133,7 +136,7 @@ export const messages = {
   done: { number: 64, fields: {} },
   failed: { number: 65, fields: { kind: 'u32', error: 'u32', step: 'string' } },
   welcome: { number: 66, fields: { version: 'u32', shimPid: 'u32', pausePid: 'u32' } },
-  sandboxed: { number: 67, fields: { pausePid: 'u32', oomClamped: 'bool' } },
+  sandboxed: { number: 67, fields: { pausePid: 'u32', oomClamped: 'bool', ...spanning } },
   result: {
     number: 68,
     fields: {
@@ -146,6 +149,7 @@ export const messages = {
       stderrTruncated: 'bool',
       stdout: 'bytes',
       stderr: 'bytes',
+      ...spanning, // of the command
     },
   },
   signalled: { number: 69, fields: { delivered: 'bool' } },

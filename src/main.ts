@@ -8,6 +8,7 @@ import { loadImages } from './commands/load.ts';
 import { showPulls } from './commands/pulls.ts';
 import { saveImageTo } from './commands/save.ts';
 import { serveForEver } from './commands/serve.ts';
+import { tracePod } from './commands/trace.ts';
 import { berthVersion } from './cri/runtime-service.ts';
 
 const usage = `berth: a CRI container runtime for Kubernetes nodes
@@ -17,6 +18,7 @@ const usage = `berth: a CRI container runtime for Kubernetes nodes
   berth save IMAGE FILE     write an image to a file: an OCI layout in a tar, which docker load reads too
   berth pulls               pulls under way: phase, bytes, rate
   berth explain REF         the hosts that a pull of REF would ask, in order, and what each is shown
+  berth trace POD           where the time of the pod's latest calls went, step by step; --svg FILE: as a picture
   berth gc [--dry-run]      remove layers that nothing needs, or say which those are
   berth config              print the configuration in force, as TOML
   berth version             print the version
@@ -33,6 +35,7 @@ async function main(args: string[]): Promise<number> {
     options: {
       config: { type: 'string', default: '/etc/berth/config.toml' },
       'dry-run': { type: 'boolean', default: false },
+      svg: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
     },
   });
@@ -44,6 +47,7 @@ async function main(args: string[]): Promise<number> {
     save: () => saveImageTo(settings().socket, rest),
     pulls: () => showPulls(settings().socket),
     explain: () => explainReference(settings().images.certsDir, rest),
+    trace: () => tracePod(settings().socket, rest, values.svg),
     gc: () => collectGarbage(settings().socket, values['dry-run'] ?? false),
     config: () => process.stdout.write(`${toToml(settings())}\n`),
     version: () => process.stdout.write(`berth ${berthVersion}\n`),

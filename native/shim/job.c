@@ -21,6 +21,7 @@ struct job {
   int failure, status;
   bool started, timed_out, stopped, ended;
   uint32_t deadline_ms, drain_ms;
+  uint64_t begun_us, ended_us; /* of the command */
   struct timer deadline, drain;
   struct stream *stream[2];
   bool wanted[2]; /* OPEN: the client gets this stream */
@@ -67,7 +68,7 @@ static void finish(struct job *job, pid_t pid) {
   SEND(job->client, result, RESULT, job->request, .pid = (uint32_t)pid, .started = job->started,
        .code = exit_code(job->status), .signal = exit_signal(job->status), .timed_out = job->timed_out,
        .stdout_truncated = out && out->truncated, .stderr_truncated = err && err->truncated,
-       .stdout = captured(out), .stderr = captured(err));
+       .stdout = captured(out), .stderr = captured(err), .begun_us = job->begun_us, .ended_us = job->ended_us);
   job_free(job);
 }
 
@@ -189,6 +190,7 @@ static void adopt(struct job *job, pid_t pid) {
 
 static void command_ended(struct job *job, int status) {
   int err = 0;
+  job->ended_us = now_us();
   if (read(job->failure, &err, sizeof err) == sizeof err) return fail(job, err, "run", job->name);
   if (job->kind == RUN || status != 0 || job->stopped) return end(job, status);
   pid_t pid = read_pid(job->pid_file);
@@ -253,6 +255,7 @@ static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t d
     }
   }
   if (!failed) {
+    job->begun_us = now_us();
     pid_t pid = spawn_command(spawn, &job->failure);
     if (pid < 0) failed = pid;
     else job->command = pid;

@@ -36,11 +36,13 @@ void source_close(struct source *source) {
   source->fd = -1;
 }
 
-uint64_t now_ms(void) {
+uint64_t now_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+  return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
+
+uint64_t now_ms(void) { return now_us() / 1000; }
 
 void timer_stop(struct timer *timer) {
   if (!timer->at) return;

@@ -390,15 +390,21 @@ static inline void shim_write_welcome(struct wire_writer *to, const struct shim_
 struct shim_sandboxed {
   uint32_t pause_pid;
   bool oom_clamped;
+  uint64_t begun_us;
+  uint64_t ended_us;
 };
 static inline bool shim_read_sandboxed(struct wire_reader *from, struct shim_sandboxed *to) {
   to->pause_pid = wire_read_u32(from);
   to->oom_clamped = wire_read_bool(from);
+  to->begun_us = wire_read_u64(from);
+  to->ended_us = wire_read_u64(from);
   return !from->bad;
 }
 static inline void shim_write_sandboxed(struct wire_writer *to, const struct shim_sandboxed *from) {
   wire_write_u32(to, from->pause_pid);
   wire_write_bool(to, from->oom_clamped);
+  wire_write_u64(to, from->begun_us);
+  wire_write_u64(to, from->ended_us);
 }
 
 struct shim_result {
@@ -411,6 +417,8 @@ struct shim_result {
   bool stderr_truncated;
   struct wire_bytes stdout;
   struct wire_bytes stderr;
+  uint64_t begun_us;
+  uint64_t ended_us;
 };
 static inline bool shim_read_result(struct wire_reader *from, struct shim_result *to) {
   to->pid = wire_read_u32(from);
@@ -422,6 +430,8 @@ static inline bool shim_read_result(struct wire_reader *from, struct shim_result
   to->stderr_truncated = wire_read_bool(from);
   to->stdout = wire_read_bytes(from);
   to->stderr = wire_read_bytes(from);
+  to->begun_us = wire_read_u64(from);
+  to->ended_us = wire_read_u64(from);
   return !from->bad;
 }
 static inline void shim_write_result(struct wire_writer *to, const struct shim_result *from) {
@@ -434,6 +444,8 @@ static inline void shim_write_result(struct wire_writer *to, const struct shim_r
   wire_write_bool(to, from->stderr_truncated);
   wire_write_bytes(to, from->stdout);
   wire_write_bytes(to, from->stderr);
+  wire_write_u64(to, from->begun_us);
+  wire_write_u64(to, from->ended_us);
 }
 
 struct shim_signalled {

@@ -196,6 +196,7 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
   int go[2] = {-1, -1}, report[2] = {-1, -1};
   struct verdict said = {0};
   bool clamped = false;
+  uint64_t begun = now_us();
   if (holder.pid || holder.pin) {
     send_failed(client, request, SHIM_FAILED_EXISTS, EEXIST, "make the sandbox: it exists", "");
     return;
@@ -228,7 +229,8 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
     return;
   }
   holder.pid = pid;
-  SEND(client, sandboxed, SANDBOXED, request, .pause_pid = (uint32_t)pid, .oom_clamped = clamped);
+  SEND(client, sandboxed, SANDBOXED, request, .pause_pid = (uint32_t)pid, .oom_clamped = clamped,
+       .begun_us = begun, .ended_us = now_us());
 }
 
 static void answer_stop(uint64_t client, uint32_t request) {

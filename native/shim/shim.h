@@ -39,6 +39,7 @@ void source_close(struct source *source);
 void timer_arm(struct timer *timer, uint64_t delay_ms, void (*fire)(struct timer *));
 void timer_stop(struct timer *timer);
 uint64_t now_ms(void);
+uint64_t now_us(void);
 int loop_turn(void);
 
 /* client.c: connections. A client id stays valid, and answers nothing, after its connection went away. */

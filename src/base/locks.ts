@@ -1,3 +1,5 @@
+import { step } from './trace.ts';
+
 /**
  * Mutual exclusion by key, in order of arrival. A caller that needs a pod and one of its containers takes the
  * pod first; nothing ever holds two keys of the same level.
@@ -11,7 +13,7 @@ export class Locks {
     const { promise, resolve } = Promise.withResolvers<void>();
     const tail = earlier ? earlier.then(() => promise) : promise;
     this.#tails.set(key, tail);
-    await earlier;
+    if (earlier) await step('wait: lock', () => earlier);
     return {
       [Symbol.dispose]: () => {
         resolve();

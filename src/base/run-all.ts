@@ -1,4 +1,5 @@
 import { messageOf } from './fault.ts';
+import { step } from './trace.ts';
 
 /** A named part of a larger undo; its name appears in the error when it fails. */
 export type Step = readonly [name: string, run: () => unknown];
@@ -11,7 +12,7 @@ export async function runAll(what: string, steps: readonly Step[]): Promise<void
   const errors: Error[] = [];
   for (const [name, run] of steps) {
     try {
-      await run();
+      await step(`undo: ${name}`, run);
     } catch (error) {
       errors.push(new Error(`${name}: ${messageOf(error)}`, { cause: error }));
     }

@@ -5,6 +5,7 @@ import { messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
+import { Traces } from '../base/trace.ts';
 import { listen } from '../cri/server.ts';
 import { openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
@@ -102,6 +103,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
     podCreations: new Creations(),
     containerCreations: new Creations(),
     stopping: new Set(),
+    traces: new Traces(),
   };
   return deps;
 }

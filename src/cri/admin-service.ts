@@ -1,5 +1,6 @@
 import type * as admin from '../api/berth/v1/admin.ts';
-import { invalidArgument } from '../base/fault.ts';
+import { invalidArgument, notFound } from '../base/fault.ts';
+import type { TracedCall } from '../base/trace.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { Call, Handlers } from './calls.ts';
 import { line, optionalPath } from './check.ts';
@@ -34,5 +35,22 @@ export function adminHandlers(deps: Deps) {
       const layers = await deps.images.gc({ dryRun });
       return { layers: layers.map(({ key, bytes }) => ({ key, bytes: BigInt(bytes) })) };
     },
+    tracePod: ({ podId }: admin.TracePodRequest): admin.TracePodResponse => {
+      const [found, ...more] = podId === '' ? [] : deps.traces.of(podId);
+      if (!found) throw notFound('trace of pod', podId);
+      if (more.length > 0) throw invalidArgument(`pod_id ${podId} is the begin of several: give more of it`);
+      return { podId: found.pod, calls: found.calls.map(encodeTrace) };
+    },
   } satisfies Handlers;
 }
+
+const encodeTrace = ({ call, object, at, begin, end, failed, spans }: TracedCall): admin.TracedCall => ({
+  call,
+  object,
+  startedAt: nanoseconds(at),
+  durationMs: end - begin,
+  failed,
+  steps: spans
+    .map((span) => ({ name: span.name, beginMs: span.begin - begin, endMs: span.end - begin }))
+    .toSorted((a, b) => a.beginMs - b.beginMs || b.endMs - a.endMs),
+});

@@ -7,6 +7,7 @@ import type {
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { Fault } from '../base/fault.ts';
+import type { Traces } from '../base/trace.ts';
 import { statusOf } from './status.ts';
 
 /** What a handler knows of its call. `signal` aborts with Cancelled when the client goes or its deadline passes. */
@@ -26,14 +27,25 @@ export type Streams = Readonly<Record<string, Stream<any, any>>>;
 /** The shape of a generated service definition that is needed here. */
 type Service = Readonly<Record<string, { readonly path: string; readonly responseStream: boolean }>>;
 
+/** The calls whose time is looked at step by step. */
+const tracedCalls = new Set([
+  ...['RunPodSandbox', 'StopPodSandbox', 'RemovePodSandbox', 'CreateContainer', 'StartContainer', 'StopContainer'],
+  ...['RemoveContainer', 'ExecSync'],
+]);
+
 /** Every call of `service`: those in `handlers` and `streams`, and UNIMPLEMENTED for the rest. */
-export function serve(service: Service, handlers: Handlers, streams: Streams = {}): UntypedServiceImplementation {
+export function serve(
+  service: Service,
+  handlers: Handlers,
+  streams: Streams = {},
+  traces?: Traces,
+): UntypedServiceImplementation {
   for (const name of [...Object.keys(handlers), ...Object.keys(streams)]) {
     if (!service[name]) throw new Error(`${name} is not a call of this service`);
   }
   const calls = Object.entries(service).map(([name, { path, responseStream }]) => {
     const method = path.slice(path.lastIndexOf('/') + 1);
-    return [name, responseStream ? streaming(method, streams[name]) : unary(method, handlers[name])];
+    return [name, responseStream ? streaming(method, streams[name]) : unary(method, traces, handlers[name])];
   });
   return Object.fromEntries(calls);
 }
@@ -44,11 +56,17 @@ function leaving(call: { on(event: 'cancelled', listener: () => void): unknown }
   return left.signal;
 }
 
-function unary(method: string, handler: Handler<unknown, unknown> = () => unimplemented(method)) {
+function unary(
+  method: string,
+  traces: Traces | undefined,
+  handler: Handler<unknown, unknown> = () => unimplemented(method),
+) {
+  const tracing = tracedCalls.has(method) ? traces : undefined;
   return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
     const signal = leaving(call, method);
     try {
-      callback(null, await handler(call.request, { signal, metadata: call.metadata }));
+      const work = () => handler(call.request, { signal, metadata: call.metadata });
+      callback(null, await (tracing ? tracing.call(method, work) : work()));
     } catch (error) {
       callback(statusOf(error, method));
     }

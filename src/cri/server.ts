@@ -37,7 +37,7 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
   const streams = runtimeStreams(deps, new ContainerEvents(deps));
   server.addService(
     takingBytes(RuntimeServiceService, ['listPodSandbox', 'listContainers']),
-    serve(RuntimeServiceService, calls, streams),
+    serve(RuntimeServiceService, calls, streams, deps.traces),
   );
   server.addService(ImageServiceService, serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)));
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));

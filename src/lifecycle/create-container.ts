@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { failedPrecondition, messageOf, notFound } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { step, traced } from '../base/trace.ts';
 import type { ContainerConfig } from '../model/config.ts';
 import { type Container, containerAfter, containerKey } from '../model/container.ts';
 import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
@@ -60,6 +61,7 @@ async function make(deps: Deps, podId: PodId, config: ContainerConfig): Promise<
   expectMoves(deps, pod); // its process will be moved by the time it starts
   const id = newContainerId();
   using _container = await deps.locks.hold(id);
+  traced(podId, id);
   const container = newRecord(deps, pod, image, config, id);
   await deps.containers.put(container);
   crashPoint('create-container:record');
@@ -99,20 +101,26 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const paths = runPaths(deps);
   const rootfs = paths.rootfs(pod.id, id);
   const bundle = paths.bundle(pod.id, id);
-  for (const folder of [dirname(bundle), bundle, rootfs]) await makePassable(folder);
-  await deps.snapshots.prepare(id, image.layers.at(-1) ?? null);
+  await step('file: bundle', async () => {
+    for (const folder of [dirname(bundle), bundle, rootfs]) await makePassable(folder);
+  });
+  await step('snapshot: writable layer', () => deps.snapshots.prepare(id, image.layers.at(-1) ?? null));
   crashPoint('create-container:snapshot');
-  await mountRoot(deps, pod, id);
+  await step('mount: root', () => mountRoot(deps, pod, id));
   crashPoint('create-container:mounted');
-  const mounts = await prepareMounts(deps, pod, container);
+  const mounts = await step('mount: volumes', () => prepareMounts(deps, pod, container));
   crashPoint('create-container:volumes');
-  const volumes = await makeAnonymousVolumes(deps, pod, id, image, { rootfs, mounts });
+  const volumes = await step('file: anonymous volumes', () =>
+    makeAnonymousVolumes(deps, pod, id, image, { rootfs, mounts }),
+  );
   const request = { ...specRequest(deps, pod, image, container), mounts: [...mounts, ...volumes] };
-  const input = await gatherSpecInputs(request);
-  await relabelMounts(input.mounts, mountLabel(input));
-  const spec = buildSpec(input);
-  await writeFile(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
-  await writeFile(paths.processFile(pod.id, id), JSON.stringify(spec.process), { mode: 0o600 });
+  const input = await step('spec: look at the host and the image', () => gatherSpecInputs(request));
+  await step('mount: labels', () => relabelMounts(input.mounts, mountLabel(input)));
+  const spec = step('spec: build', () => buildSpec(input));
+  await step('file: config.json, process.json', async () => {
+    await writeFile(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+    await writeFile(paths.processFile(pod.id, id), JSON.stringify(spec.process), { mode: 0o600 });
+  });
   if (container.logPath) await mkdir(join(container.logPath, '..'), { recursive: true, mode: 0o755 });
   crashPoint('create-container:bundle');
   const { uid, gid, additionalGids } = input.user;

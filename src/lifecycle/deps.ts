@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { HostFacts } from '../base/host-facts.ts';
 import type { Locks } from '../base/locks.ts';
 import type { Settings } from '../base/settings.ts';
+import type { Traces } from '../base/trace.ts';
 import type { Images } from '../image/index.ts';
 import type { Container } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
@@ -30,6 +31,7 @@ export type Deps = {
   readonly containerCreations: Creations<ContainerId>;
   /** Containers with a StopContainer under way: its signal was sent. */
   readonly stopping: Set<ContainerId>;
+  readonly traces: Traces;
 };
 
 /** Where the files of a pod and of its containers are. All of it is gone after a reboot. */

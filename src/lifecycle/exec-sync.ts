@@ -1,6 +1,7 @@
 import { unlink } from 'node:fs/promises';
 import { errorText } from '../base/command.ts';
 import { Fault, invalidArgument } from '../base/fault.ts';
+import { step, traced } from '../base/trace.ts';
 import type { Container } from '../model/container.ts';
 import type { Deps } from './deps.ts';
 import { type ExecFiles, prepareExec, runningContainer } from './exec-process.ts';
@@ -25,7 +26,8 @@ export async function execSync(
 ): Promise<ExecOutput> {
   if (command.length === 0) throw invalidArgument('cmd is empty');
   const container = runningContainer(deps, id);
-  const prepared = await prepareExec(deps, container, command, false);
+  traced(container.podId, container.id);
+  const prepared = await step('file: process', () => prepareExec(deps, container, command, false));
   try {
     return outputOf(await run(deps, container, prepared, timeoutMs, signal), container, command);
   } finally {

@@ -1,3 +1,4 @@
+import { traced } from '../base/trace.ts';
 import type { Deps } from './deps.ts';
 import { stopContainer } from './stop-container.ts';
 import { teardownContainer } from './teardown.ts';
@@ -6,6 +7,7 @@ import { teardownContainer } from './teardown.ts';
 export async function removeContainer(deps: Deps, id: string): Promise<void> {
   const found = deps.containers.find(id);
   if (!found) return;
+  traced(found.podId, found.id);
   await stopContainer(deps, found.id, 0);
   using _ = await deps.locks.hold(found.id);
   const container = deps.containers.get(found.id);

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
+import { step, traced } from '../base/trace.ts';
 import type { PodConfig } from '../model/config.ts';
 import { newPodId, type PodId } from '../model/ids.ts';
 import { type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
@@ -50,6 +51,7 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
   if (podMaps(config)) checkUserNamespace(config, runtime.name, await runtime.features());
   const id = newPodId();
   const pod: Pod = { id, config, handler, createdAt: Date.now(), bootId: deps.bootId, state: { phase: 'creating' } };
+  traced(id, id);
   await deps.pods.put(pod);
   crashPoint('run-pod:record');
   try {
@@ -65,26 +67,36 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
 }
 
 async function bringUp(deps: Deps, pod: Pod): Promise<void> {
-  await makePodDirectory(deps, pod);
+  await step('file: pod directory', () => makePodDirectory(deps, pod));
   crashPoint('run-pod:directory');
-  const [shim] = await allOf([
-    deps.shims.start(pod.id),
-    writePodFiles(deps, pod),
-    makeCgroup(deps, pod),
-    mountShm(deps, pod),
+  // What only containers need is made while the way to the network, the longest, is gone.
+  const [{ pausePid, network }] = await allOf([
+    isolate(deps, pod),
+    step('file: hostname, resolv.conf', () => writePodFiles(deps, pod)),
+    step('mount: /dev/shm', () => mountShm(deps, pod)),
   ]);
-  crashPoint('run-pod:shim');
-  const pausePid = await startPause(deps, pod, shim);
-  crashPoint('run-pod:pause');
-  const [network] = await allOf([attach(deps, pod, shim), placePause(deps, pod, pausePid)]);
   crashPoint('run-pod:network');
-  await writeHosts(deps, pod, network?.ips ?? []);
+  await step('file: hosts', () => writeHosts(deps, pod, network?.ips ?? []));
   await deps.pods.put(podAfter(pod, { type: 'up', pausePid, network }));
   crashPoint('run-pod:ready');
 }
 
+/** Shim, namespaces, network. */
+async function isolate(deps: Deps, pod: Pod): Promise<{ pausePid: number; network: PodNetwork | null }> {
+  const [shim] = await allOf([deps.shims.start(pod.id), makeCgroup(deps, pod)]);
+  crashPoint('run-pod:shim');
+  const pausePid = await startPause(deps, pod, shim);
+  crashPoint('run-pod:pause');
+  const [network] = await allOf([
+    attach(deps, pod, shim),
+    step('cgroup: place', () => placePause(deps, pod, pausePid)),
+  ]);
+  return { pausePid, network };
+}
+
+/** While the shim comes up. */
 async function makeCgroup(deps: Deps, pod: Pod): Promise<void> {
-  makePauseCgroup(deps, pod);
+  step('cgroup: make', () => makePauseCgroup(deps, pod));
 }
 
 async function mountShm(deps: Deps, pod: Pod): Promise<void> {

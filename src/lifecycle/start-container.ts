@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Fault, failedPrecondition, notFound } from '../base/fault.ts';
+import { traced } from '../base/trace.ts';
 import { type Container, containerAfter } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { oomCountFile } from '../sys/cgroups.ts';
@@ -20,6 +21,7 @@ const startErrorCode = 128;
 export async function startContainer(deps: Deps, id: string): Promise<void> {
   const found = deps.containers.find(id);
   if (!found) throw notFound('container', id);
+  traced(found.podId, found.id);
   using _ = await deps.locks.hold(found.id);
   const container = deps.containers.get(found.id);
   if (!container) throw notFound('container', id);

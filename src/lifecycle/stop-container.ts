@@ -1,4 +1,5 @@
 import { Fault } from '../base/fault.ts';
+import { step, traced } from '../base/trace.ts';
 import type { Container } from '../model/container.ts';
 import type { Deps } from './deps.ts';
 import { applyExit, endsWithin, unseenExit } from './exits.ts';
@@ -15,6 +16,7 @@ const longest = 2 ** 31 - 1;
 export async function stopContainer(deps: Deps, id: string, timeoutMs: number, signal?: AbortSignal): Promise<void> {
   const container = deps.containers.find(id);
   if (container?.state.phase !== 'running') return;
+  traced(container.podId, container.id);
   if (timeoutMs > 0 && (await endsGracefully(deps, container, Math.min(timeoutMs, longest), signal))) return;
   await killContainer(deps, container, signal);
 }
@@ -25,7 +27,7 @@ async function endsGracefully(deps: Deps, container: Container, ms: number, sign
   deps.stopping.add(id);
   try {
     await (await deps.shims.find(podId))?.signal(id, stopSignal);
-    return await endsWithin(deps, container, ms, signal);
+    return await step('wait: its end', () => endsWithin(deps, container, ms, signal));
   } finally {
     deps.stopping.delete(id);
   }
@@ -38,7 +40,7 @@ export async function killContainer(deps: Deps, container: Container, signal?: A
   if (!shim) return applyExit(deps, id, unseenExit('its shim is gone'));
   await shim.signal(id, SIGKILL, { all: true });
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
-  if (await endsWithin(deps, container, deadlineMs, signal)) return;
+  if (await step('wait: its end', () => endsWithin(deps, container, deadlineMs, signal))) return;
   throw new Fault(
     'DeadlineExceeded',
     `Container ${id} lives ${deadlineMs / 1000} s after SIGKILL: a process of it is stuck in the kernel`,

@@ -1,4 +1,5 @@
 import { runAll, type Step } from '../base/run-all.ts';
+import { traced } from '../base/trace.ts';
 import type { Pod } from '../model/pod.ts';
 import { containersOf, type Deps } from './deps.ts';
 import { stopContainer } from './stop-container.ts';
@@ -11,6 +12,7 @@ const graceMs = 0;
 export async function stopPod(deps: Deps, id: string): Promise<void> {
   const found = deps.pods.find(id);
   if (!found) return;
+  traced(found.id, found.id);
   using _ = await deps.locks.hold(found.id);
   const pod = deps.pods.get(found.id);
   if (pod) await stop(deps, pod);
@@ -36,6 +38,7 @@ async function stopContainers(deps: Deps, pod: Pod): Promise<void> {
 export async function removePod(deps: Deps, id: string): Promise<void> {
   const found = deps.pods.find(id);
   if (!found) return;
+  traced(found.id, found.id);
   using _ = await deps.locks.hold(found.id);
   const pod = deps.pods.get(found.id);
   if (!pod) return;

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { Fault } from '../base/fault.ts';
 import { runAll, type Step } from '../base/run-all.ts';
+import { step } from '../base/trace.ts';
 import { type Container, containerAfter } from '../model/container.ts';
 import type { PodId } from '../model/ids.ts';
 import { type Pod, podAfter } from '../model/pod.ts';
@@ -91,7 +92,7 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
   ];
   await runAll(`release pod ${id}`, steps);
   crashPoint('release-pod:released');
-  await removeUnmounted(paths.pod(id)); // only now: bundles hold exit files until all is read
+  await step('file: remove the pod directory', () => removeUnmounted(paths.pod(id))); // only now: bundles hold exit files until all is read
 }
 
 /** One step a container of the pod, each under the container's lock: its exit may be being recorded just now. */

@@ -1,6 +1,8 @@
+import { basename } from 'node:path';
 import type { Message } from '../../proto/shim.ts';
 import { maxCapture } from '../../proto/shim.ts';
 import { invalidArgument } from '../base/fault.ts';
+import { stepElsewhere } from '../base/trace.ts';
 import type { Connection } from './connection.ts';
 import { millis } from './exit-file.ts';
 import type { ExecSpec, RunResult, RunSpec, SandboxSpec, Shim, ShimExit, ShimProcess, StartSpec } from './types.ts';
@@ -78,6 +80,19 @@ async function command<Name extends 'run' | 'exec'>(
   }
 }
 
+/** `crun run`, `bridge ADD`: the program, and what it was told to do. */
+function commandName(argv: readonly string[], env: readonly string[]): string {
+  const verb =
+    env.find((entry) => entry.startsWith('CNI_COMMAND='))?.slice('CNI_COMMAND='.length) ??
+    argv.find((word) => /^(run|exec|delete|kill|update)$/.test(word));
+  return [basename(argv[0] ?? ''), ...(verb === undefined ? [] : [verb])].join(' ');
+}
+
+/** The time that the shim measured, from fork to reaping: what is beside it is the way here and back. */
+function keepTime({ argv, env }: Pick<RunSpec, 'argv' | 'env'>, { begunUs, endedUs }: Message<'result'>): void {
+  stepElsewhere(`process: ${commandName(argv, env)}`, begunUs, endedUs);
+}
+
 async function run(connection: Connection, spec: RunSpec, signal?: AbortSignal): Promise<RunResult> {
   const step = `run of ${spec.argv[0]}`;
   const fields = {
@@ -90,7 +105,9 @@ async function run(connection: Connection, spec: RunSpec, signal?: AbortSignal):
     maxOutput: Math.min(spec.maxOutput ?? runOutput, maxCapture),
   };
   const deadlineMs = spec.deadlineMs + drainMs + marginMs;
-  return resultOf(await command(connection, 'run', fields, { step, deadlineMs }, signal));
+  const result = await command(connection, 'run', fields, { step, deadlineMs }, signal);
+  keepTime(spec, result);
+  return resultOf(result);
 }
 
 async function start(connection: Connection, spec: StartSpec): Promise<RunResult & { pid: number }> {
@@ -100,6 +117,7 @@ async function start(connection: Connection, spec: StartSpec): Promise<RunResult
     step,
     deadlineMs: spec.deadlineMs + drainMs + marginMs,
   });
+  keepTime(spec, result);
   return { ...resultOf(result), pid: result.pid };
 }
 
@@ -122,6 +140,7 @@ async function exec(
   const own = spec.deadlineMs === 0 ? Infinity : spec.deadlineMs;
   const deadlineMs = spec.startDeadlineMs + own + spec.drainMs + marginMs;
   const result = await command(connection, 'exec', fields, { step, deadlineMs }, signal);
+  keepTime(spec, result);
   return { ...resultOf(result), started: result.started };
 }
 
@@ -135,7 +154,9 @@ async function sandbox(connection: Connection, spec: SandboxSpec): Promise<Messa
     gidMap: userMaps?.gids ?? '',
   };
   const options = { step: 'making of the sandbox', deadlineMs: sandboxMs };
-  return (await connection.request('sandbox', fields, 'sandboxed', options)).fields;
+  const { fields: sandboxed } = await connection.request('sandbox', fields, 'sandboxed', options);
+  stepElsewhere('process: pause, with its namespaces', sandboxed.begunUs, sandboxed.endedUs);
+  return sandboxed;
 }
 
 /** The calls of a shim over a connection; `own` is what takes more than this connection. */

@@ -4,6 +4,7 @@ import { failureKinds } from '../../proto/shim.ts';
 import { within } from '../base/deadline.ts';
 import type { FaultKind } from '../base/fault.ts';
 import { Fault } from '../base/fault.ts';
+import { step as timed } from '../base/trace.ts';
 import type { Decoded } from './codec.ts';
 import { decode, encode, FrameReader } from './codec.ts';
 import { errnoName } from './errno.ts';
@@ -87,7 +88,16 @@ export class Connection {
    * Sends a request and gives its reply, and the `entry` messages before it. Rejects with the shim's Fault, with
    * DeadlineExceeded naming the step, or with Unavailable when the connection ends first.
    */
-  async request<Name extends MessageName, Reply extends MessageName>(
+  request<Name extends MessageName, Reply extends MessageName>(
+    name: Name,
+    fields: Message<Name>,
+    reply: Reply,
+    options: RequestOptions,
+  ): Promise<{ fields: Message<Reply>; entries: readonly Message<'entry'>[] }> {
+    return timed(`shim: ${options.step}`, () => this.#exchange(name, fields, reply, options));
+  }
+
+  async #exchange<Name extends MessageName, Reply extends MessageName>(
     name: Name,
     fields: Message<Name>,
     reply: Reply,

@@ -1,10 +1,11 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { connect, Socket } from 'node:net';
 import { join } from 'node:path';
 import { protocolVersion } from '../../proto/shim.ts';
 import { within } from '../base/deadline.ts';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { step } from '../base/trace.ts';
 import { nativePath } from '../sys/addon.ts';
 import { reapKeeper, spawnKeeper } from '../sys/keepers.ts';
 import { exitOf, shimOver } from './client.ts';
@@ -23,10 +24,10 @@ const shutdownMs = 10_000;
 export async function startShim(podDir: string, handlers: ShimHandlers): Promise<Shim> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW;
   const logPath = join(podDir, 'shim.log');
-  await using log = await open(logPath, flags, 0o600);
+  const log = openSync(logPath, flags, 0o600); // not a turn of the loop later: it comes up while its pod is prepared
   let pid = 0;
   try {
-    const keeper = spawnKeeper(nativePath('berth-shim'), podDir, log.fd);
+    const keeper = step('shim: spawn', () => spawnKeeper(nativePath('berth-shim'), podDir, log));
     pid = keeper.pid;
     return await greet(podDir, new Socket({ fd: keeper.socketFd }), handlers, childGone);
   } catch (error) {
@@ -34,6 +35,8 @@ export async function startShim(podDir: string, handlers: ShimHandlers): Promise
     const said = (await readFile(logPath, 'utf8')).trim().slice(-1000);
     const message = `The shim in ${podDir} did not come up: ${said || messageOf(error)}`;
     throw new Fault('Unavailable', message, { cause: error });
+  } finally {
+    closeSync(log);
   }
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { isTemporary, replaceFile } from '../base/replace-file.ts';
+import { step } from '../base/trace.ts';
 
 export type RecordsOptions<T> = {
   /** What one record is, for messages: `pod`. */
@@ -21,12 +22,14 @@ export type Listener<T> = (after: T | undefined, before: T | undefined) => void;
  * A file that does not parse moves to `<root>/quarantine/`; it never stops the daemon.
  */
 export class Records<Key extends string, T extends { readonly id: Key }> {
+  readonly #what: string;
   readonly #directory: string;
   readonly #sync: boolean;
   readonly #map: Map<Key, T>;
   readonly #listeners = new Set<Listener<T>>();
 
-  private constructor(directory: string, sync: boolean, map: Map<Key, T>) {
+  private constructor(what: string, directory: string, sync: boolean, map: Map<Key, T>) {
+    this.#what = what;
     this.#directory = directory;
     this.#sync = sync;
     this.#map = map;
@@ -53,7 +56,7 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
         await quarantine(root, path, options.what, error);
       }
     }
-    return new Records(directory, options.sync ?? false, map);
+    return new Records(options.what, directory, options.sync ?? false, map);
   }
 
   get size(): number {
@@ -82,7 +85,8 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
   }
 
   async put(record: T): Promise<void> {
-    await replaceFile(join(this.#directory, fileName(record.id)), JSON.stringify(record), { sync: this.#sync });
+    const path = join(this.#directory, fileName(record.id));
+    await step(`record: ${this.#what}`, () => replaceFile(path, JSON.stringify(record), { sync: this.#sync }));
     const before = this.#map.get(record.id);
     this.#map.set(record.id, record);
     this.#tell(record, before);

@@ -97,7 +97,11 @@ export const samples: readonly Sample[] = [
   { name: 'done', request: 0xffffffff, fields: {} },
   { name: 'failed', request: 14, fields: { kind: 1, error: 28, step: 'write' } },
   { name: 'welcome', request: 15, fields: { version: 1, shimPid: 77, pausePid: 78 } },
-  { name: 'sandboxed', request: 16, fields: { pausePid: 79, oomClamped: true } },
+  {
+    name: 'sandboxed',
+    request: 16,
+    fields: { pausePid: 79, oomClamped: true, begunUs: 5_000_001, endedUs: 5_000_900 },
+  },
   {
     name: 'result',
     request: 17,
@@ -111,6 +115,8 @@ export const samples: readonly Sample[] = [
       stderrTruncated: true,
       stdout: Buffer.from('out\0put'),
       stderr: Buffer.alloc(0),
+      begunUs: 6_000_001,
+      endedUs: 6_000_900,
     },
   },
   { name: 'signalled', request: 18, fields: { delivered: false } },

@@ -93,6 +93,37 @@ export interface UnneededLayer {
   bytes: bigint;
 }
 
+export interface TracePodRequest {
+  /** Its id, or how that begins; also of a pod that was removed. */
+  podId: string;
+}
+
+export interface TracePodResponse {
+  podId: string;
+  /** In order. */
+  calls: TracedCall[];
+}
+
+export interface TracedCall {
+  /** RunPodSandbox */
+  call: string;
+  /** The pod or the container. */
+  object: string;
+  /** Nanoseconds since the epoch. */
+  startedAt: bigint;
+  durationMs: number;
+  failed: boolean;
+  steps: TracedStep[];
+}
+
+export interface TracedStep {
+  /** Its kind, a colon, and what it was. */
+  name: string;
+  /** From the begin of the call. */
+  beginMs: number;
+  endMs: number;
+}
+
 function createBaseLoadImagesRequest(): LoadImagesRequest {
   return { path: "" };
 }
@@ -867,6 +898,325 @@ export const UnneededLayer: MessageFns<UnneededLayer> = {
   },
 };
 
+function createBaseTracePodRequest(): TracePodRequest {
+  return { podId: "" };
+}
+
+export const TracePodRequest: MessageFns<TracePodRequest> = {
+  encode(message: TracePodRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.podId !== "") {
+      writer.uint32(10).string(message.podId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TracePodRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTracePodRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.podId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TracePodRequest>): TracePodRequest {
+    return TracePodRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TracePodRequest>): TracePodRequest {
+    const message = createBaseTracePodRequest();
+    message.podId = object.podId ?? "";
+    return message;
+  },
+};
+
+function createBaseTracePodResponse(): TracePodResponse {
+  return { podId: "", calls: [] };
+}
+
+export const TracePodResponse: MessageFns<TracePodResponse> = {
+  encode(message: TracePodResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.podId !== "") {
+      writer.uint32(10).string(message.podId);
+    }
+    for (const v of message.calls) {
+      TracedCall.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TracePodResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTracePodResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.podId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.calls.push(TracedCall.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TracePodResponse>): TracePodResponse {
+    return TracePodResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TracePodResponse>): TracePodResponse {
+    const message = createBaseTracePodResponse();
+    message.podId = object.podId ?? "";
+    message.calls = object.calls?.map((e) => TracedCall.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTracedCall(): TracedCall {
+  return { call: "", object: "", startedAt: 0n, durationMs: 0, failed: false, steps: [] };
+}
+
+export const TracedCall: MessageFns<TracedCall> = {
+  encode(message: TracedCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.call !== "") {
+      writer.uint32(10).string(message.call);
+    }
+    if (message.object !== "") {
+      writer.uint32(18).string(message.object);
+    }
+    if (message.startedAt !== 0n) {
+      if (BigInt.asIntN(64, message.startedAt) !== message.startedAt) {
+        throw new globalThis.Error("value provided for field message.startedAt of type int64 too large");
+      }
+      writer.uint32(24).int64(message.startedAt);
+    }
+    if (message.durationMs !== 0) {
+      writer.uint32(33).double(message.durationMs);
+    }
+    if (message.failed !== false) {
+      writer.uint32(40).bool(message.failed);
+    }
+    for (const v of message.steps) {
+      TracedStep.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TracedCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTracedCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.call = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.object = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.startedAt = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.durationMs = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.failed = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.steps.push(TracedStep.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TracedCall>): TracedCall {
+    return TracedCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TracedCall>): TracedCall {
+    const message = createBaseTracedCall();
+    message.call = object.call ?? "";
+    message.object = object.object ?? "";
+    message.startedAt = (object.startedAt !== undefined && object.startedAt !== null) ? BigInt(object.startedAt) : 0n;
+    message.durationMs = object.durationMs ?? 0;
+    message.failed = object.failed ?? false;
+    message.steps = object.steps?.map((e) => TracedStep.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTracedStep(): TracedStep {
+  return { name: "", beginMs: 0, endMs: 0 };
+}
+
+export const TracedStep: MessageFns<TracedStep> = {
+  encode(message: TracedStep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.beginMs !== 0) {
+      writer.uint32(17).double(message.beginMs);
+    }
+    if (message.endMs !== 0) {
+      writer.uint32(25).double(message.endMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TracedStep {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTracedStep();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.beginMs = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.endMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TracedStep>): TracedStep {
+    return TracedStep.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TracedStep>): TracedStep {
+    const message = createBaseTracedStep();
+    message.name = object.name ?? "";
+    message.beginMs = object.beginMs ?? 0;
+    message.endMs = object.endMs ?? 0;
+    return message;
+  },
+};
+
 export type AdminService = typeof AdminService;
 export const AdminService = {
   /** Makes the images of an OCI layout or docker-archive file available, as a pull would. */
@@ -911,6 +1261,16 @@ export const AdminService = {
       Buffer.from(CollectGarbageResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CollectGarbageResponse => CollectGarbageResponse.decode(value),
   },
+  /** Where the time of the latest calls for a pod went, since the daemon started. */
+  tracePod: {
+    path: "/berth.v1.Admin/TracePod" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TracePodRequest): Buffer => Buffer.from(TracePodRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TracePodRequest => TracePodRequest.decode(value),
+    responseSerialize: (value: TracePodResponse): Buffer => Buffer.from(TracePodResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TracePodResponse => TracePodResponse.decode(value),
+  },
 } as const;
 
 export interface AdminServer extends UntypedServiceImplementation {
@@ -922,6 +1282,8 @@ export interface AdminServer extends UntypedServiceImplementation {
   listPulls: handleUnaryCall<ListPullsRequest, ListPullsResponse>;
   /** Removes layers that nothing needs. */
   collectGarbage: handleUnaryCall<CollectGarbageRequest, CollectGarbageResponse>;
+  /** Where the time of the latest calls for a pod went, since the daemon started. */
+  tracePod: handleUnaryCall<TracePodRequest, TracePodResponse>;
 }
 
 export interface AdminClient extends Client {
@@ -988,6 +1350,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CollectGarbageResponse) => void,
+  ): ClientUnaryCall;
+  /** Where the time of the latest calls for a pod went, since the daemon started. */
+  tracePod(
+    request: TracePodRequest,
+    callback: (error: ServiceError | null, response: TracePodResponse) => void,
+  ): ClientUnaryCall;
+  tracePod(
+    request: TracePodRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TracePodResponse) => void,
+  ): ClientUnaryCall;
+  tracePod(
+    request: TracePodRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TracePodResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -1,0 +1,109 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** One piece of a call's work; times in milliseconds of `performance.now()`. */
+export type Span = { readonly name: string; readonly begin: number; readonly end: number };
+
+/** One call for a pod or for what is in it, from its request to its answer. */
+export type TracedCall = {
+  readonly call: string;
+  /** The pod or the container. */
+  readonly object: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly begin: number;
+  readonly end: number;
+  readonly failed: boolean;
+  readonly spans: readonly Span[];
+};
+
+/** `ended`: what was begun meanwhile, as a connection's listeners, goes on in its context and is not its work. */
+type Current = { pod: string; object: string; ended: boolean; readonly spans: Span[] };
+
+/** Bounds of what is kept: about 5 kB a pod. */
+const maxSpans = 100;
+const maxCalls = 40;
+const maxPods = 512;
+
+const current = new AsyncLocalStorage<Current>();
+/** What performance.now() lags behind CLOCK_MONOTONIC, which other processes read too, ms. */
+const origin = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
+/** Where the time of the latest calls went, by pod: of the pods that were last touched, removed ones too. */
+export class Traces {
+  readonly #pods = new Map<string, TracedCall[]>();
+
+  /** Runs a call; what `traced` and `step` say meanwhile is kept with it, unless it turns out to be for no pod. */
+  async call<T>(call: string, work: () => T | Promise<T>): Promise<T> {
+    const own: Current = { pod: '', object: '', ended: false, spans: [] };
+    const begin = performance.now();
+    let failed = true;
+    try {
+      const result = await current.run(own, work);
+      failed = false;
+      return result;
+    } finally {
+      const end = performance.now();
+      const { object, spans } = own;
+      own.ended = true;
+      if (own.pod !== '')
+        this.#keep(own.pod, { call, object, at: Date.now() - (end - begin), begin, end, failed, spans });
+    }
+  }
+
+  /** The calls of the pods whose id starts so, in order. */
+  of(prefix: string): { readonly pod: string; readonly calls: readonly TracedCall[] }[] {
+    return [...this.#pods].filter(([pod]) => pod.startsWith(prefix)).map(([pod, calls]) => ({ pod, calls }));
+  }
+
+  #keep(pod: string, call: TracedCall): void {
+    const calls = this.#pods.get(pod) ?? [];
+    this.#pods.delete(pod); // so that it comes last
+    this.#pods.set(pod, calls);
+    calls.push(call);
+    if (calls.length > maxCalls) calls.splice(leastTelling(calls), 1);
+    const [first] = this.#pods.keys();
+    if (this.#pods.size > maxPods && first !== undefined) this.#pods.delete(first);
+  }
+}
+
+/** Probes come again and again: the oldest of them goes before the calls that made the pod. */
+function leastTelling(calls: readonly TracedCall[]): number {
+  const exec = calls.findIndex(({ call }) => call === 'ExecSync');
+  return exec >= 0 ? exec : 1;
+}
+
+/** Says which pod, and which object of it, the call under way is for; who says it first is right. */
+export function traced(pod: string, object: string): void {
+  const call = current.getStore();
+  if (call?.pod === '') Object.assign(call, { pod, object });
+}
+
+/** Where steps are kept, if the call still goes on and has room. */
+function openSpans(): Span[] | undefined {
+  const call = current.getStore();
+  return call && !call.ended && call.spans.length < maxSpans ? call.spans : undefined;
+}
+
+/** Runs a piece of a call's work and keeps when. Names begin with its kind: `record: ...`, `mount: ...`. */
+export function step<T>(name: string, work: () => T): T {
+  const spans = openSpans();
+  if (!spans) return work();
+  const begin = performance.now();
+  const end = () => void spans.push({ name, begin, end: performance.now() });
+  let result: T;
+  try {
+    result = work();
+  } catch (error) {
+    end();
+    throw error;
+  }
+  if (result instanceof Promise) result.then(end, end);
+  else end();
+  return result;
+}
+
+/** Keeps a piece of work that another process did; microseconds of CLOCK_MONOTONIC, 0 where it does not say. */
+export function stepElsewhere(name: string, beginUs: number, endUs: number): void {
+  if (beginUs === 0) return;
+  openSpans()?.push({ name, begin: beginUs / 1000 - origin, end: endUs / 1000 - origin });
+}
