@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { failedPrecondition, isFault, messageOf, notFound } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
-import type { ImageId } from '../model/ids.ts';
+import { digestAlgorithms, type ImageId, isDigest } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
@@ -148,9 +148,12 @@ export class Images {
   /** By reference, by digest, by id, or by the start of an id (three digits or more) if it means one image only. */
   find(nameOrId: string): Image | undefined {
     if (nameOrId === '') return undefined;
-    const hex = /^(?:sha256:)?([0-9a-f]{3,64})$/.exec(nameOrId)?.[1];
-    if (hex?.length === 64) return this.#records.get(`sha256:${hex}` as ImageId);
-    return this.#findByName(nameOrId) ?? (hex ? this.#records.find(`sha256:${hex}`) : undefined);
+    const [, algorithm, hex] = /^(?:(sha256|sha512):)?([0-9a-f]{3,128})$/.exec(nameOrId) ?? [];
+    const ids = hex ? (algorithm ? [algorithm] : digestAlgorithms).map((name) => `${name}:${hex}`) : [];
+    const whole = ids.find(isDigest);
+    if (whole) return this.#records.get(whole as string as ImageId);
+    const [found, ...more] = ids.map((id) => this.#records.find(id)).filter((image) => image !== undefined);
+    return this.#findByName(nameOrId) ?? (more.length === 0 ? found : undefined);
   }
 
   #findByName(text: string): Image | undefined {

@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
 import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { algorithmOf, type Digest } from '../model/ids.ts';
+import { Digester } from './digest.ts';
 import { type LayerLimits, type LayerNotes, LayerWriter, translateDiskError } from './layer-writer.ts';
 import { TarReader } from './tar.ts';
 
@@ -10,9 +11,9 @@ export type UnpackJob = {
   /** The empty directory that becomes the layer's tree. */
   readonly path: string;
   /** Digest of the blob as fetched, or null where nobody stated one (a saved archive). */
-  readonly digest: string | null;
+  readonly digest: Digest | null;
   /** Digest of the blob once decompressed, from the image's config. */
-  readonly diffId: string;
+  readonly diffId: Digest;
   readonly limits: LayerLimits;
 };
 
@@ -83,8 +84,8 @@ export async function unpackLayer(
 ): Promise<LayerNotes> {
   const { start, all } = await peek(source, 4);
   const stream = decompressor(compressionOf(start), start.length < messageBytes);
-  const outer = stream ? createHash('sha256') : null;
-  const inner = createHash('sha256');
+  const inner = new Digester(algorithmOf(job.diffId));
+  const outer = outerDigester(job, stream !== null);
   using writer = new LayerWriter(job.path, job.limits);
   const reader = new TarReader(writer);
   const ratio = new RatioGuard(job.limits.maxRatio);
@@ -92,6 +93,7 @@ export async function unpackLayer(
     for await (const chunk of chunks) {
       if (stream) ratio.unpacked(chunk.length);
       inner.update(chunk);
+      if (!stream) outer?.update(chunk);
       reader.push(chunk);
       onBytes(chunk.length);
       if (stream) letGo(chunk);
@@ -111,8 +113,8 @@ export async function unpackLayer(
   } catch (error) {
     throw translateStreamError(error, job);
   }
-  const diffId = `sha256:${inner.digest('hex')}`;
-  expectDigest('Layer', job.digest, outer ? `sha256:${outer.digest('hex')}` : diffId);
+  const diffId = inner.digest();
+  expectDigest('Layer', job.digest, outer?.digest() ?? diffId);
   expectDigest('Unpacked layer', job.diffId, diffId);
   reader.finish();
   try {
@@ -120,6 +122,12 @@ export async function unpackLayer(
   } catch (error) {
     throw translateDiskError(error);
   }
+}
+
+/** What verifies the blob as it comes, or null where nothing is stated of it or the diffID's digester computes the same. */
+function outerDigester({ digest, diffId }: UnpackJob, isCompressed: boolean): Digester | null {
+  if (digest === null || (!isCompressed && algorithmOf(digest) === algorithmOf(diffId))) return null;
+  return new Digester(algorithmOf(digest));
 }
 
 /** Below this a bomb does no harm, and a layer of zeros is no bomb. */

@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { open, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Fault, invalidArgument } from '../base/fault.ts';
-import { type Digest, type ImageId, parseDigest } from '../model/ids.ts';
+import { type ImageId, parseDigest } from '../model/ids.ts';
 import { type Archive, directoryArchive, tarArchive } from './archive.ts';
+import { digestOf } from './digest.ts';
 import { compressionOf, decompressor, expectDigest } from './layer-stream.ts';
 import { cleanPath } from './layer-writer.ts';
 import type { LayerSource } from './layers.ts';
@@ -111,7 +111,6 @@ async function dockerManifest(archive: Archive): Promise<DockerItem[]> {
   });
 }
 
-const digestOf = (data: Buffer): Digest => `sha256:${createHash('sha256').update(data).digest('hex')}` as Digest;
 const fullTags = (tags: readonly string[]): string[] =>
   tags.map((tag) => tagOf(parseReference(tag))).filter((tag) => tag !== null);
 
@@ -140,18 +139,19 @@ async function dockerImage(archive: Archive, item: DockerItem, settings: FullSet
   return { found, sources, names: { tags: fullTags(item.tags), digests: [] } };
 }
 
-const blobName = (digest: string): string => `blobs/sha256/${parseDigest(digest).slice('sha256:'.length)}`;
+const blobName = (digest: string): string => `blobs/${parseDigest(digest).replace(':', '/')}`;
 
 /** The blobs of a layout, verified as they are read. */
 const layoutDocuments = (archive: Archive): Documents => ({
   manifest: async (target, limit) => {
-    const data = await archive.read(blobName(target), limit);
-    expectDigest('Manifest', target, digestOf(data));
-    return { data, digest: parseDigest(target), contentType: '' };
+    const digest = parseDigest(target);
+    const data = await archive.read(blobName(digest), limit);
+    expectDigest('Manifest', digest, digestOf(data, digest));
+    return { data, digest, contentType: '' };
   },
   smallBlob: async ({ digest }, limit) => {
     const data = await archive.read(blobName(digest), limit);
-    expectDigest('Blob', digest, digestOf(data));
+    expectDigest('Blob', digest, digestOf(data, digest));
     return data;
   },
 });

@@ -37,7 +37,7 @@ export function parseReference(text: string): Reference {
   const name = hasTag ? named.slice(0, colon) : named;
   const tag = hasTag ? named.slice(colon + 1) : '';
   if (hasTag && !tagPattern.test(tag)) throw wrong(`the tag ${JSON.stringify(tag.slice(0, 200))} is not one`);
-  if (!hasTag && /^[0-9a-f]{64}$/.test(name)) throw wrong('it is an image id');
+  if (!hasTag && /^(?:[0-9a-f]{64}|[0-9a-f]{128})$/.test(name)) throw wrong('it is an image id');
   const { domain, path } = splitDomain(name);
   if (!domainPattern.test(domain)) throw wrong(`${JSON.stringify(domain)} is not a registry's name`);
   if (path === '' || domain.length + path.length > maxNameLength) throw wrong('the name is empty or too long');

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
-import type { Digest } from '../model/ids.ts';
+import { type Digest, parseDigest } from '../model/ids.ts';
 import { Authorizer, credentialsFor, type RegistryAuth } from './auth.ts';
+import { digestOf } from './digest.ts';
 import { type Capability, type Endpoint, endpointsFor } from './hosts.ts';
 import { HttpClient, type Response } from './http.ts';
 import { expectDigest } from './layer-stream.ts';
@@ -68,12 +68,12 @@ export class Repository implements Disposable {
 
   /** A manifest by tag or digest, verified if it is a digest. */
   async manifest(target: string, limit: number): Promise<Fetched> {
-    const isDigest = target.startsWith('sha256:');
-    return this.#anywhere(isDigest ? 'pull' : 'resolve', `manifest ${target}`, async (place) => {
+    const expected = target.includes(':') ? parseDigest(target) : null; // a tag has no colon
+    return this.#anywhere(expected ? 'pull' : 'resolve', `manifest ${target}`, async (place) => {
       const response = await this.#get(place, `manifests/${target}`, { accept: acceptManifest });
       const data = await this.#http.read(response, limit, this.#signal);
-      const digest = `sha256:${createHash('sha256').update(data).digest('hex')}` as Digest;
-      expectDigest('Manifest', isDigest ? target : null, digest);
+      const digest = digestOf(data, expected);
+      expectDigest('Manifest', expected, digest);
       return { data, digest, contentType: response.headers['content-type'] ?? '' };
     });
   }
@@ -84,7 +84,7 @@ export class Repository implements Disposable {
     return this.#anywhere('pull', `blob ${digest}`, async (place) => {
       const response = await this.#get(place, `blobs/${digest}`, {});
       const data = await this.#http.read(response, size, this.#signal);
-      expectDigest('Blob', digest, `sha256:${createHash('sha256').update(data).digest('hex')}`);
+      expectDigest('Blob', digest, digestOf(data, digest));
       if (data.length !== size) {
         throw new Fault('DataLoss', `Blob ${digest} has ${data.length} bytes, its manifest says ${size}`);
       }

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, isErrno } from '../base/fault.ts';
 import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
+import { Digester, digestOf } from './digest.ts';
 import { packLayer } from './layer-pack.ts';
 import { translateDiskError } from './layer-writer.ts';
 import { endOfArchive, memberHeader, paddingAfter } from './tar-write.ts';
@@ -79,9 +79,8 @@ const nameOf = ({ digest }: Blob): string => join('blobs/sha256', digest.slice('
 
 function inMemory(value: unknown): Blob {
   const data = Buffer.from(JSON.stringify(value));
-  const digest = `sha256:${createHash('sha256').update(data).digest('hex')}`;
   return {
-    digest,
+    digest: digestOf(data),
     size: data.length,
     open: async function* () {
       yield data;
@@ -91,13 +90,13 @@ function inMemory(value: unknown): Blob {
 
 /** A name stands before the content in a tar, and a blob's name is its digest: layers are packed twice instead of kept. */
 async function measured(openIt: () => AsyncIterable<Buffer>): Promise<Blob> {
-  const hash = createHash('sha256');
+  const digester = new Digester('sha256');
   let size = 0;
   for await (const chunk of openIt()) {
-    hash.update(chunk);
+    digester.update(chunk);
     size += chunk.length;
   }
-  return { digest: `sha256:${hash.digest('hex')}`, size, open: openIt };
+  return { digest: digester.digest(), size, open: openIt };
 }
 
 function configOf({ config }: Image, layers: readonly Blob[]): object {
@@ -131,12 +130,12 @@ class ArchiveFile {
 
   async add(path: string, { digest, size, open: openIt }: Blob): Promise<void> {
     await this.#write(memberHeader({ type: '0', path, mode: 0o644, uid: 0, gid: 0, size, mtimeNs: 0n }));
-    const hash = createHash('sha256');
+    const digester = new Digester('sha256');
     for await (const chunk of openIt()) {
-      hash.update(chunk);
+      digester.update(chunk);
       await this.#write(chunk);
     }
-    if (`sha256:${hash.digest('hex')}` !== digest) throw new Error(`${path} changed while it was written`);
+    if (digester.digest() !== digest) throw new Error(`${path} changed while it was written`);
     await this.#write(paddingAfter(size));
   }
 

@@ -15,8 +15,9 @@ import { choosePlatform, hostPlatform, parseConfig, parseManifest } from '../../
 import { canonical, parseReference } from '../../src/image/reference.ts';
 import { retryAfterMs } from '../../src/image/registry.ts';
 import { TarReader } from '../../src/image/tar.ts';
+import { parseDigest } from '../../src/model/ids.ts';
 import { removeTree } from '../../src/sys/files.ts';
-import { image, layer, ociIndex, ociManifest, sha256 } from '../registry/images.ts';
+import { digestWith, image, layer, ociIndex, ociManifest } from '../registry/images.ts';
 import { dir, file, hardlink, symlink, tar } from '../registry/tar.ts';
 import { describeTree } from '../registry/tree.ts';
 
@@ -34,6 +35,9 @@ function randomFrom(seed: number): (below: number) => number {
   };
 }
 type Random = ReturnType<typeof randomFrom>;
+
+const algorithms = ['sha256', 'sha512'] as const;
+const pick = <T>(random: Random, from: readonly T[]): T => from[random(from.length)]!;
 
 let work = '';
 before(() => {
@@ -161,6 +165,8 @@ test('layers: a tree inside its root or a Fault, however they are packed and dam
     const data = pack();
     const path = join(work, `layer-${serial++}`);
     mkdirSync(path);
+    const diffId = parseDigest(digestWith(pick(random, algorithms), content));
+    const digest = random(2) === 0 ? null : parseDigest(digestWith(pick(random, algorithms), data));
     const limits = { maxBytes: 10_000_000, maxEntries: 10_000, maxRatio: 200 };
     async function* chunks() {
       for (let at = 0; at < data.length; ) {
@@ -170,7 +176,7 @@ test('layers: a tree inside its root or a Fault, however they are packed and dam
       }
     }
     try {
-      await unpackLayer(chunks(), { path, digest: null, diffId: sha256(content), limits });
+      await unpackLayer(chunks(), { path, digest, diffId, limits });
     } finally {
       await removeTree(path);
     }
@@ -186,6 +192,7 @@ const pieces = [
   ':',
   '@',
   'sha256:',
+  'sha512:',
   'f'.repeat(64),
   '.',
   '_',
@@ -265,6 +272,8 @@ const values = [
   '-1',
   '1e400',
   '"sha256:../x"',
+  `"sha512:${'0f'.repeat(64)}"`,
+  '"sha512:/x"',
   '"\\u0000"',
   'true',
   '{"__proto__":1}',
@@ -297,7 +306,7 @@ test('manifests, configs and records: typed values or a Fault', async () => {
     const descriptors =
       manifest?.kind === 'manifest' ? [manifest.config, ...manifest.layers] : (manifest?.manifests ?? []);
     for (const { digest, size } of descriptors) {
-      assert.match(digest, /^sha256:[0-9a-f]{64}$/);
+      assert.match(digest, /^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/);
       assert.ok(Number.isSafeInteger(size) && size >= 0);
     }
     if (manifest?.kind === 'index') attempt(() => choosePlatform(manifest, hostPlatform()));

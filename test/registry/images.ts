@@ -14,10 +14,13 @@ export type BuiltImage = {
   readonly platform: { os: string; architecture: string; variant?: string };
 };
 
-export const sha256 = (data: Buffer | string): string => `sha256:${createHash('sha256').update(data).digest('hex')}`;
-export const blob = (data: Buffer | string): Blob => {
+export type Algorithm = 'sha256' | 'sha512';
+export const digestWith = (algorithm: Algorithm, data: Buffer | string): string =>
+  `${algorithm}:${createHash(algorithm).update(data).digest('hex')}`;
+export const sha256 = (data: Buffer | string): string => digestWith('sha256', data);
+export const blob = (data: Buffer | string, algorithm: Algorithm = 'sha256'): Blob => {
   const bytes = Buffer.from(data as string);
-  return { digest: sha256(bytes), data: bytes };
+  return { digest: digestWith(algorithm, bytes), data: bytes };
 };
 
 export const ociManifest = 'application/vnd.oci.image.manifest.v1+json';
@@ -31,11 +34,15 @@ const compress = {
   none: (data: Buffer) => data,
 };
 
-export function layer(tar: Buffer, compression: keyof typeof compress = 'gzip'): BuiltLayer {
+export function layer(
+  tar: Buffer,
+  compression: keyof typeof compress = 'gzip',
+  by: { blob?: Algorithm; diffId?: Algorithm } = {},
+): BuiltLayer {
   const suffix = compression === 'none' ? '' : `+${compression}`;
   return {
-    blob: blob(compress[compression](tar)),
-    diffId: sha256(tar),
+    blob: blob(compress[compression](tar), by.blob),
+    diffId: digestWith(by.diffId ?? 'sha256', tar),
     mediaType: `application/vnd.oci.image.layer.v1.tar${suffix}`,
   };
 }
@@ -45,6 +52,8 @@ export type ImageOptions = {
   architecture?: string;
   variant?: string;
   config?: Record<string, unknown>;
+  /** What config and manifest are named by. */
+  algorithm?: Algorithm;
   /** Goes over the finished documents. */
   editConfig?: (config: Record<string, unknown>) => void;
   editManifest?: (manifest: Record<string, unknown>) => void;
@@ -62,7 +71,7 @@ export function image(layers: readonly BuiltLayer[], options: ImageOptions = {})
     rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
   };
   options.editConfig?.(configJson);
-  const config = blob(JSON.stringify(configJson));
+  const config = blob(JSON.stringify(configJson), options.algorithm);
   const descriptor = (item: Blob, mediaType: string) => ({ mediaType, digest: item.digest, size: item.data.length });
   const mediaType = options.docker ? dockerManifest : ociManifest;
   const layerType = (own: string) => (options.docker ? 'application/vnd.docker.image.rootfs.diff.tar.gzip' : own);
@@ -76,7 +85,7 @@ export function image(layers: readonly BuiltLayer[], options: ImageOptions = {})
     layers: layers.map((item) => descriptor(item.blob, layerType(item.mediaType))),
   };
   options.editManifest?.(manifestJson);
-  return { layers, config, manifest: blob(JSON.stringify(manifestJson)), mediaType, platform };
+  return { layers, config, manifest: blob(JSON.stringify(manifestJson), options.algorithm), mediaType, platform };
 }
 
 export function index(images: readonly BuiltImage[], mediaType = ociIndex, extra: readonly object[] = []): Blob {
@@ -132,8 +141,8 @@ export async function pushImage(to: Push, tag: string, built: BuiltImage): Promi
 
 /** Writes an OCI layout with these images, named by the annotation that skopeo and umoci read. */
 export function writeLayout(directory: string, images: Readonly<Record<string, BuiltImage>>): void {
-  mkdirSync(join(directory, 'blobs/sha256'), { recursive: true });
-  const put = ({ digest, data }: Blob) => writeFileSync(join(directory, 'blobs/sha256', digest.slice(7)), data);
+  for (const algorithm of ['sha256', 'sha512']) mkdirSync(join(directory, 'blobs', algorithm), { recursive: true });
+  const put = ({ digest, data }: Blob) => writeFileSync(join(directory, 'blobs', digest.replace(':', '/')), data);
   const manifests = Object.entries(images).map(([name, built]) => {
     for (const item of [...built.layers.map(({ blob: data }) => data), built.config, built.manifest]) put(item);
     const annotations = { 'org.opencontainers.image.ref.name': name };
