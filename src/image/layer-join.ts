@@ -3,7 +3,7 @@ import { check, Tree } from '../sys/tree.ts';
 import { Below, implyParents, isDirectory, parentOf } from './layer-below.ts';
 import { followLowerLinks } from './layer-relocate.ts';
 import type { LayerNotes } from './layer-writer.ts';
-import { badArchive } from './tar-header.ts';
+import { badLink } from './tar-header.ts';
 
 export type JoinJob = {
   /** The unpacked layer. */
@@ -57,10 +57,12 @@ function linkToLower(
 ): void {
   if (own.kind(name) !== 'none') return; // a later member has this name
   times.keep(name);
-  if (own.kind(existing) === 'none') {
+  const kind = own.kind(existing);
+  if (isDirectory(kind)) throw badLink(name, existing, 'a directory');
+  if (kind === 'none') {
     const found = below.find(existing);
     if (found.kind !== 'file' || !found.tree) {
-      throw badArchive(`${JSON.stringify(name)} is a link to ${JSON.stringify(existing)}, which no layer has`);
+      throw badLink(name, existing, isDirectory(found.kind) ? 'a directory' : 'which no layer has');
     }
     implyParents(own, existing, implied);
     times.keep(existing);

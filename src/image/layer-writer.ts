@@ -1,8 +1,9 @@
 import { ftruncateSync, writeSync } from 'node:fs';
 import { Fault, isErrno } from '../base/fault.ts';
 import { type Attributes, check, nodeTypes, packXattrs, refusal, Tree } from '../sys/tree.ts';
+import { isDirectory } from './layer-below.ts';
 import type { Entry, TarSink } from './tar.ts';
-import { badArchive } from './tar-header.ts';
+import { badArchive, badLink } from './tar-header.ts';
 
 export type LayerLimits = {
   /** Bytes of file content to unpack; holes do not count. */
@@ -167,17 +168,16 @@ export class LayerWriter implements TarSink, Disposable {
 
   #link(path: string, existing: string): void {
     if (path === existing) return; // a link to itself changes nothing
-    const result = this.#attempt(
-      path,
-      () => this.#tree.link(existing, path),
-      undefined,
-      () => {
-        if (this.#whiteouts.has(existing) || this.#tree.kind(existing) !== 'none') return false;
-        this.#links.push([path, existing]);
-        return true;
-      },
-    );
-    if (result < 0) throw badArchive(`cannot link ${JSON.stringify(path)} to ${JSON.stringify(existing)}`);
+    const link = () => {
+      const result = this.#tree.link(existing, path);
+      if (result < 0 && isDirectory(this.#tree.kind(existing))) throw badLink(path, existing, 'a directory');
+      return result;
+    };
+    this.#attempt(path, link, undefined, () => {
+      if (this.#whiteouts.has(existing) || this.#tree.kind(existing) !== 'none') return false;
+      this.#links.push([path, existing]);
+      return true;
+    });
   }
 
   /** `.wh.name` removes a name of the layers below, `.wh..wh..opq` all names of its directory. */

@@ -3,6 +3,10 @@ import { Fault } from '../base/fault.ts';
 /** An archive that says something it cannot mean; the blob is what it claims to be, so a retry does not help. */
 export const badArchive = (message: string): Fault => new Fault('InvalidArgument', `Archive: ${message}`);
 
+/** A hard link at `name` that cannot be; `why` says what its other end is. */
+export const badLink = (name: string, existing: string, why: string): Fault =>
+  badArchive(`${JSON.stringify(name)} is a link to ${JSON.stringify(existing)}, ${why}`);
+
 export const blockSize = 512;
 
 /** One header block as it stands. Names are latin1 strings: one character, one byte. */

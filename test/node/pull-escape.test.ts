@@ -182,6 +182,13 @@ for (const { name, content, message } of [
     message: /longer than 1048576/,
   },
   { name: 'uses a file as a directory', content: tar(file('a', 'x'), file('a/b', 'y')), message: /it is a file/ },
+  { name: 'links to a directory', content: tar(dir('d'), hardlink('a', 'd')), message: /link to "d", a directory/ },
+  {
+    name: 'links to a directory that comes later',
+    content: tar(hardlink('a', 'd'), dir('d'), file('d/.wh..wh..opq')),
+    message: /link to "d", a directory/,
+  },
+  { name: 'links to its root', content: tar(hardlink('a', '.')), message: /link to "", a directory/ },
   { name: 'links to nothing', content: tar(hardlink('a', 'none')), message: /which no layer has/ },
   { name: 'removes the parent', content: tar(file('d/.wh...')), message: /removes nothing/ },
   { name: 'replaces its root by a file', content: tar(file('.', 'x')), message: /root is not a directory/ },
