@@ -12,7 +12,7 @@ const allowed: Record<string, readonly string[]> = {
   model: ['base'],
   api: [],
   sys: ['base'],
-  state: ['model', 'base'],
+  state: ['model', 'base', 'sys'],
   snapshot: ['model', 'base', 'sys'],
   image: ['state', 'snapshot', 'model', 'base', 'sys'],
   network: ['model', 'base', 'sys'],

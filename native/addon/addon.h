@@ -27,5 +27,6 @@ bool register_idmap(napi_env env, napi_value exports);
 bool register_copy(napi_env env, napi_value exports);
 bool register_label(napi_env env, napi_value exports);
 bool register_spawn(napi_env env, napi_value exports);
+bool register_write(napi_env env, napi_value exports);
 
 #endif

@@ -1,7 +1,8 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { failedPrecondition, messageOf, notFound } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { allOf } from '../base/run-all.ts';
 import { step, traced } from '../base/trace.ts';
 import type { ContainerConfig } from '../model/config.ts';
 import { type Container, containerAfter, containerKey } from '../model/container.ts';
@@ -9,6 +10,7 @@ import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
 import { buildSpec, mountLabel, type NamespacePaths, type SpecInput, stopSignal } from '../oci/index.ts';
+import { writeNewFile } from '../sys/write-file.ts';
 import { makeAnonymousVolumes } from './anonymous-volumes.ts';
 import { gatherSpecInputs } from './container-inputs.ts';
 import { prepareMounts, volumeImages } from './container-volumes.ts';
@@ -117,10 +119,12 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const input = await step('spec: look at the host and the image', () => gatherSpecInputs(request));
   await step('mount: labels', () => relabelMounts(input.mounts, mountLabel(input)));
   const spec = step('spec: build', () => buildSpec(input));
-  await step('file: config.json, process.json', async () => {
-    await writeFile(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
-    await writeFile(paths.processFile(pod.id, id), JSON.stringify(spec.process), { mode: 0o600 });
-  });
+  await step('file: config.json, process.json', () =>
+    allOf([
+      writeNewFile(join(bundle, 'config.json'), JSON.stringify(spec)),
+      writeNewFile(paths.processFile(pod.id, id), JSON.stringify(spec.process)),
+    ]),
+  );
   if (container.logPath) await mkdir(join(container.logPath, '..'), { recursive: true, mode: 0o755 });
   crashPoint('create-container:bundle');
   const { uid, gid, additionalGids } = input.user;

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedPrecondition, notFound } from '../base/fault.ts';
 import type { Container } from '../model/container.ts';
+import { writeNewFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
 
 /** The files of one process to be run in a container; whoever prepared them removes `processFile`. */
@@ -30,7 +31,7 @@ export async function prepareExec(
   const name = join(paths.bundle(podId, id), `exec-${randomBytes(6).toString('hex')}`);
   const files = { processFile: `${name}.json`, pidFile: `${name}.pid` };
   const env = terminal ? withTerm(template.env ?? []) : template.env;
-  await writeFile(files.processFile, JSON.stringify({ ...template, args, env, terminal }), { mode: 0o600 });
+  await writeNewFile(files.processFile, JSON.stringify({ ...template, args, env, terminal }));
   return files;
 }
 

@@ -1,9 +1,10 @@
-import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chown, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { invalidArgument, isErrno } from '../base/fault.ts';
 import type { PodConfig } from '../model/config.ts';
 import type { Pod } from '../model/pod.ts';
 import { hostId } from '../sys/idmap.ts';
+import { makeDirectory, writeNewFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { podMaps } from './user-namespaces.ts';
 
@@ -19,11 +20,8 @@ export async function makePodDirectory(deps: Deps, pod: Pod): Promise<void> {
   await makePassable(runPaths(deps).pod(pod.id));
 }
 
-/** A directory that the root of a user namespace can go through; chmod, as the daemon's umask takes that away. */
-export async function makePassable(path: string): Promise<void> {
-  await mkdir(path, { recursive: true });
-  await chmod(path, 0o711);
-}
+/** A directory that the root of a user namespace can go through; its parent exists. */
+export const makePassable = (path: string): Promise<void> => makeDirectory(path, 0o711);
 
 /** Makes a file of the pod's its root's own, where that is not the host's. */
 export async function giveToPod({ config }: Pod, path: string): Promise<void> {
@@ -43,8 +41,7 @@ export async function writePodFiles(deps: Deps, pod: Pod): Promise<void> {
 /** Every user of a container may read it, whatever the daemon's umask is. */
 async function writePodFile(deps: Deps, pod: Pod, name: string, text: string): Promise<void> {
   const path = runPaths(deps).file(pod.id, name);
-  await writeFile(path, text);
-  await chmod(path, 0o644);
+  await writeNewFile(path, text, 0o644);
   await giveToPod(pod, path);
 }
 

@@ -2,10 +2,10 @@ import { readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText } from '../base/command.ts';
 import { Fault, failedPrecondition, messageOf, notFound } from '../base/fault.ts';
-import { replaceFile } from '../base/replace-file.ts';
 import type { Resources } from '../model/config.ts';
 import type { Container } from '../model/container.ts';
 import { buildResources } from '../oci/index.ts';
+import { replaceFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { ociRuntimeEnv } from './oci-runtimes.ts';
 

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
-import { replaceFile } from '../base/replace-file.ts';
+import { replaceFile } from '../sys/write-file.ts';
 import type { CapabilityArgs } from './capabilities.ts';
 
 /** What libcni keeps of one attachment, in its file format, so that tools and other runtimes can read it. */

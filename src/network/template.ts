@@ -2,7 +2,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { BlockList } from 'node:net';
 import { join } from 'node:path';
 import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
-import { replaceFile } from '../base/replace-file.ts';
+import { replaceFile } from '../sys/write-file.ts';
 import { parseNetworkList } from './conflist.ts';
 
 /** The file that a template becomes; its name sorts before what administrators usually write. */

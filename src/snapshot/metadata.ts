@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
-import { isTemporary, replaceFile } from '../base/replace-file.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import { isTemporary, replaceFile } from '../sys/write-file.ts';
 
 export type Metadata = Snapshot & {
   /** The boot whose page cache may hold its files, or null once they are known to be on disk. */

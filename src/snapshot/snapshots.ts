@@ -3,9 +3,11 @@ import { join, relative } from 'node:path';
 import { Fault, failedPrecondition, invalidArgument, isErrno, notFound } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
+import { allOf } from '../base/run-all.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { copyDirectoryAttributes, diskUsage, removeTree, syncFilesystem, type Usage } from '../sys/files.ts';
 import { bindMount, mountOverlay } from '../sys/mounts.ts';
+import { makeDirectory } from '../sys/write-file.ts';
 import { bootId, isLeftover, type Metadata, readMetadata, writeMetadata } from './metadata.ts';
 
 /** A fresh directory to unpack a layer into; gone at the end of its scope unless it was committed. */
@@ -143,12 +145,14 @@ export class Snapshots {
     const folder = this.#temporary('stage');
     const metadata: Metadata = { key, kind: 'active', parent, boot: null, size: 0 };
     try {
-      await mkdir(join(folder, 'work'), { recursive: true, mode: 0o700 });
-      await mkdir(join(folder, 'fs'), { mode: 0o755 });
-      await chmod(join(folder, 'fs'), 0o755);
+      await makeDirectory(folder, 0o700);
+      await allOf([
+        makeDirectory(join(folder, 'work'), 0o700),
+        makeDirectory(join(folder, 'fs'), 0o755),
+        writeMetadata(folder, metadata),
+      ]);
       // The root of an overlay is the upper directory itself: it must look like the image's root.
       if (parent !== null) copyDirectoryAttributes(this.treePath(parent), join(folder, 'fs'));
-      await writeMetadata(folder, metadata);
       await rename(folder, this.#folder(key));
     } catch (error) {
       await removeTree(folder);

@@ -2,8 +2,8 @@ import { mkdir, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
-import { isTemporary, replaceFile } from '../base/replace-file.ts';
 import { step } from '../base/trace.ts';
+import { isTemporary, replaceFile } from '../sys/write-file.ts';
 
 export type RecordsOptions<T> = {
   /** What one record is, for messages: `pod`. */
