@@ -4,6 +4,7 @@ import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import { writeMirrors } from '../../test/conformance/mirrors.ts';
 import { startContainerd } from '../../test/conformance/peer.ts';
+import { makeBundle } from '../../test/harness/bundle.ts';
 import { TestDaemon } from '../../test/harness/daemon.ts';
 import type { Registry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
@@ -38,9 +39,9 @@ function processes(): Process[] {
     });
 }
 
-/** Berth over this checkout, its files and network its own. */
+/** Berth as it is shipped, made of this checkout; its files and network are its own. */
 export async function startBerth(): Promise<Contestant> {
-  const daemon = new TestDaemon({});
+  const daemon = new TestDaemon({ main: makeBundle(cacheFolder('bench', 'bundle')) });
   await daemon.start();
   return {
     name: 'Berth',

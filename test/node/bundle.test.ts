@@ -1,23 +1,20 @@
 // What is shipped: one bundle, the layer worker and two native files in a folder of their own.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { makeBundle } from '../harness/bundle.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { assertNoLeak, footprint } from '../harness/leak-check.ts';
 import { TestPod, untilExited } from '../harness/pods.ts';
 import { endTestRegistry, pullTestImages } from '../harness/suite.ts';
 
-const root = resolve(import.meta.dirname, '../..');
-
 test('the bundle pulls an image and runs a pod with nothing of the checkout', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'berth-bundle-'));
   try {
-    execFileSync('npm', ['run', '-s', 'bundle', '--', `--outdir=${folder}`], { cwd: root, stdio: 'pipe' });
-    for (const name of ['addon.node', 'berth-shim']) copyFileSync(join(root, 'native/build', name), join(folder, name));
-    const main = join(folder, 'main.mjs');
+    const main = makeBundle(folder);
     assert.match(execFileSync(process.execPath, [main, 'version'], { encoding: 'utf8', cwd: '/' }), /^berth \d/);
     assert.ok(!readFileSync(main, 'utf8').includes('BERTH_CRASH_AT'), 'crash points are compiled out');
     assert.ok(readdirSync(folder).includes('layer-worker.mjs'));
