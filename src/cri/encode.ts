@@ -120,7 +120,13 @@ const encodeMount = (mount: Mount): cri.Mount => ({
   gidMappings: [...mount.gidMappings],
   recursiveReadOnly: mount.recursiveReadOnly,
   image: mount.image
-    ? { image: mount.image, annotations: {}, userSpecifiedImage: '', runtimeHandler: '', imageRef: '' }
+    ? {
+        image: mount.image,
+        annotations: {},
+        userSpecifiedImage: '',
+        runtimeHandler: '',
+        imageRef: mount.imageRef ?? '',
+      }
     : undefined,
   imageSubPath: mount.imageSubPath,
 });

@@ -191,6 +191,12 @@ export class Images {
     await this.#sweep([]);
   }
 
+  /** Removes every layer that nothing needs any more. */
+  async collect(): Promise<void> {
+    using _ = await this.#locks.hold('records');
+    await this.#sweep([]);
+  }
+
   /**
    * Removes every layer that no image, no pull under way, no active snapshot and none of `usedParents` needs; or with
    * `dryRun` only says which those are, and what they take on disk.

@@ -7,7 +7,8 @@ import type { ImageId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
 import type { ResolvedMount } from '../oci/index.ts';
-import { bindMount, unmount } from '../sys/mounts.ts';
+import { hostId, type IdMaps } from '../sys/idmap.ts';
+import { bindMount, mount as mountAnything, mountFlags, unmount } from '../sys/mounts.ts';
 import { openInRoot } from '../sys/places.ts';
 import { resolveMounts } from './container-mounts.ts';
 import { type Deps, runPaths } from './deps.ts';
@@ -32,7 +33,7 @@ export async function prepareMounts(deps: Deps, pod: Pod, container: Container):
   const ready: ResolvedMount[] = [];
   for (const [index, mount] of resolved.entries()) {
     const source = await sourceOf(deps, pod, container, mount, String(index));
-    ready.push({ ...mount, source });
+    ready.push({ ...mount, source, ...(mount.image === '' ? {} : { imageRef: imageReference(deps, mount.image) }) });
   }
   return ready;
 }
@@ -45,6 +46,12 @@ function imageOf(deps: Deps, name: string): Image {
   const image = deps.images.find(name);
   if (!image) throw notFound('image', name);
   return image;
+}
+
+/** Its name might move to another image later: kubelet wants to know which one was mounted (KEP-5365). */
+function imageReference(deps: Deps, name: string): string {
+  const { id, digests } = imageOf(deps, name);
+  return digests[0] ?? id;
 }
 
 async function sourceOf(deps: Deps, pod: Pod, container: Container, mount: Mount, name: string): Promise<string> {
@@ -80,20 +87,27 @@ async function mountImage(
   { image: reference, imageSubPath }: Mount,
   name: string,
 ): Promise<string> {
-  const image = imageOf(deps, reference);
-  const top = image.layers.at(-1);
-  if (top === undefined) throw failedPrecondition(`Image ${reference} has no layer: there is nothing to mount of it`);
+  const top = imageOf(deps, reference).layers.at(-1);
   const whole = runPaths(deps).volume(pod.id, container.id, name);
   await makePassable(join(whole, '..'));
   await makePassable(whole);
   const maps = podMaps(pod.config);
-  if (!maps) await deps.snapshots.mountReadOnly(top, whole);
+  if (top === undefined) mountNothing(whole, maps);
+  else if (!maps) await deps.snapshots.mountReadOnly(top, whole);
   else {
     await withMappedLayers(deps, pod, container.id, maps, (through) =>
       deps.snapshots.mountReadOnly(top, whole, through),
     );
   }
   return imageSubPath === '' ? whole : mountPart(whole, imageSubPath, reference);
+}
+
+/** The tree of an image without layers: one empty directory, which belongs to the pod's root. */
+function mountNothing(target: string, maps: IdMaps | null): void {
+  const { readonly, nosuid, nodev } = mountFlags;
+  const uid = maps ? hostId(maps.uids, 0) : 0;
+  const gid = maps ? hostId(maps.gids, 0) : 0;
+  mountAnything('tmpfs', target, 'tmpfs', readonly | nosuid | nodev, `mode=755,nr_inodes=1,uid=${uid},gid=${gid}`);
 }
 
 async function mountPart(whole: string, subPath: string, reference: string): Promise<string> {

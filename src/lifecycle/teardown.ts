@@ -51,6 +51,11 @@ async function deleteOciState(deps: Deps, { id, podId }: Container): Promise<voi
   await rm(`${runtime.root}/${id}`, { recursive: true, force: true });
 }
 
+/** The container's layers may have been all that held those of its image: RemoveImage has left them then. */
+async function collectLayers(deps: Deps, { imageId }: Container): Promise<void> {
+  if (!deps.images.find(imageId)) await deps.images.collect();
+}
+
 /** Everything of a container, its record last. Its process, if any, is killed. */
 export async function teardownContainer(deps: Deps, container: Container): Promise<void> {
   const { id, podId } = container;
@@ -60,6 +65,7 @@ export async function teardownContainer(deps: Deps, container: Container): Promi
     ['process', () => releaseContainer(deps, container)],
     ['shim entry', async () => (await deps.shims.find(podId))?.forget(id)],
     ['writable layer', () => deps.snapshots.remove(id)],
+    ['layers of an image that was removed', () => collectLayers(deps, container)],
     ['anonymous volumes', () => removeAnonymousVolumes(deps, id)],
     ['bundle', () => removeUnmounted(runPaths(deps).bundle(podId, id))],
   ]);

@@ -1,0 +1,153 @@
+// What containers and images are to each other: images named by sha512, images without layers, images that go first.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { status as grpc } from '@grpc/grpc-js';
+import { ContainerState, NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
+import type { TestDaemon } from '../harness/daemon.ts';
+import { refused, TestPod } from '../harness/pods.ts';
+import { ociRuntimes, suite } from '../harness/suite.ts';
+import { busyboxLayer } from '../images/roots.ts';
+import { type BuiltImage, image, layer, writeLayout } from '../registry/images.ts';
+import { file, tar } from '../registry/tar.ts';
+import { loadImage, outputIn } from './containers-support.ts';
+
+const map = [{ containerId: 0, hostId: 300_000, length: 65_536 }];
+const inNamespace = {
+  linux: {
+    securityContext: {
+      namespaceOptions: {
+        pid: NamespaceMode.CONTAINER,
+        usernsOptions: { mode: NamespaceMode.POD, uids: map, gids: map },
+      },
+    },
+  },
+};
+
+async function load(daemon: TestDaemon, name: string, built: BuiltImage): Promise<string> {
+  const reference = `localhost/${name}:1`;
+  const path = mkdtempSync(join(daemon.dir, `${name}-`));
+  writeLayout(path, { [reference]: built });
+  await daemon.admin.loadImages({ path });
+  return reference;
+}
+
+/** The layers on the disk. */
+const layersOf = (daemon: TestDaemon): string[] =>
+  readdirSync(join(daemon.dataDir, 'v1/snapshots')).filter((name) => /^sha(256|512)-/.test(name));
+
+for (const handler of ociRuntimes) {
+  suite(`images and containers with ${handler}`, { handler }, (bench) => {
+    test('an image by sha512 is a root and a volume, with a user namespace too', async () => {
+      const by = { blob: 'sha512', diffId: 'sha512' } as const;
+      const base = layer(gunzipSync((await busyboxLayer()).bytes), 'gzip', by);
+      const built = image([base, layer(tar(file('note', 'by sha512\n')), 'gzip', by)], { algorithm: 'sha512' });
+      const single = image([layer(tar(file('alone', 'one layer\n')), 'none', by)], { algorithm: 'sha512' });
+      const [root, volume, small] = [
+        await load(bench.daemon, 'root', built),
+        await load(bench.daemon, 'volume', built),
+        await load(bench.daemon, 'small', single),
+      ];
+      assert.ok(layersOf(bench.daemon).includes(base.diffId.replace(':', '-')));
+      const at = (containerPath: string, reference: string) => ({ containerPath, image: { image: reference } });
+      const mounts = [at('/volume', volume), at('/small', small)];
+      for (const [name, options] of Object.entries({ plain: {}, mapped: inNamespace })) {
+        const pod = await TestPod.run(bench.daemon, name, options);
+        const script = 'cat /note /volume/note /small/alone; echo x >/written && cat /written';
+        const lines = await outputIn(pod, root, script, { ...options, mounts });
+        assert.deepEqual(lines, ['by sha512', 'by sha512', 'one layer', 'x']);
+        const { containers } = await bench.daemon.runtime.listContainers({});
+        assert.deepEqual(
+          containers.map(({ imageId }) => imageId),
+          [built.config.digest],
+        );
+        await pod.remove();
+      }
+      for (const reference of [root, small]) await bench.daemon.images.removeImage({ image: { image: reference } });
+      assert.ok(!layersOf(bench.daemon).some((name) => name.startsWith('sha512-')));
+    });
+
+    test('an image without layers: an empty volume, and a root whose program is missing', async () => {
+      const empty = await load(bench.daemon, 'empty', image([]));
+      for (const [name, options] of Object.entries({ plain: {}, mapped: inNamespace })) {
+        const pod = await TestPod.run(bench.daemon, name, options);
+        const mounts = [{ containerPath: '/nothing', image: { image: empty } }];
+        const script = 'ls -A /nothing; stat -c "%a %u:%g" /nothing; touch /nothing/x 2>&1; true';
+        const lines = await outputIn(pod, bench.image.busybox, script, { ...options, mounts });
+        assert.equal(lines[0], '755 0:0');
+        assert.match(lines.slice(1).join('\n'), /^touch: .*Read-only file system$/);
+        const part = pod.create('part', bench.image.busybox, { mounts: [{ ...mounts[0]!, imageSubPath: 'x' }] });
+        await refused(part, grpc.FAILED_PRECONDITION, /does not exist in it/);
+        const containerId = await pod.create('c', empty, options);
+        const start = bench.daemon.runtime.startContainer({ containerId });
+        await refused(start, grpc.INTERNAL, /\/bin\/sh.*[nN]o such file/);
+        const { status } = await bench.daemon.runtime.containerStatus({ containerId });
+        assert.deepEqual([status?.state, status?.exitCode], [ContainerState.CONTAINER_EXITED, 128]);
+        assert.equal(status?.reason, 'StartError');
+        await pod.remove();
+      }
+      await bench.daemon.images.removeImage({ image: { image: empty } });
+    });
+
+    test('an image that is removed while a container runs goes with the container', async () => {
+      const { runtime, images } = bench.daemon;
+      for (const way of ['container', 'pod'] as const) {
+        const before = layersOf(bench.daemon);
+        const reference = await loadImage(bench, `going-${handler}-${way}`, [{ name: 'own', data: `of ${way}\n` }]);
+        const pod = await TestPod.run(bench.daemon, way);
+        const containerId = await pod.sh('c', reference, 'exec sleep 1000');
+        const other = await pod.sh('d', reference, 'exec sleep 1000');
+        await images.removeImage({ image: { image: reference } });
+        const { image: gone } = await images.imageStatus({ image: { image: reference } });
+        assert.equal(gone, undefined);
+        const own = layersOf(bench.daemon).filter((name) => !before.includes(name));
+        assert.ok(own.length >= 1);
+        for (const id of [containerId, other]) {
+          const { stdout } = await runtime.execSync({ containerId: id, cmd: ['cat', '/own'], timeout: 10n });
+          assert.equal(Buffer.from(stdout).toString(), `of ${way}\n`);
+        }
+        await runtime.removeContainer({ containerId: other });
+        assert.deepEqual(layersOf(bench.daemon).sort(), [...before, ...own].sort(), 'another container stands on them');
+        if (way === 'container') await runtime.removeContainer({ containerId });
+        else await runtime.removePodSandbox({ podSandboxId: pod.id });
+        assert.deepEqual(layersOf(bench.daemon).sort(), before.sort());
+        if (way === 'container') await pod.remove();
+      }
+    });
+
+    test('ContainerStatus says which image a volume is of, whatever its name means later', async () => {
+      const { runtime, images } = bench.daemon;
+      const first = image([layer(tar(file('a', 'first')))]);
+      const second = image([layer(tar(file('a', 'second')))]);
+      const reference = await load(bench.daemon, 'volume', first);
+      const pod = await TestPod.run(bench.daemon, 'status');
+      const mounts = [
+        { containerPath: '/host', hostPath: bench.daemon.logDir, readonly: true },
+        { containerPath: '/by-name', image: { image: reference }, imageSubPath: 'a' },
+        { containerPath: '/by-id', image: { image: first.config.digest } },
+      ];
+      const containerId = await pod.create('c', bench.image.busybox, { mounts });
+      await load(bench.daemon, 'volume', second);
+      const { image: now } = await images.imageStatus({ image: { image: reference } });
+      assert.equal(now?.id, second.config.digest);
+      const { status } = await runtime.containerStatus({ containerId });
+      const imageRef = `localhost/volume@${first.manifest.digest}`;
+      assert.deepEqual(
+        status?.mounts.map(({ containerPath, image: spec, imageSubPath }) => [
+          containerPath,
+          spec && [spec.image, spec.imageRef],
+          imageSubPath,
+        ]),
+        [
+          ['/host', undefined, ''],
+          ['/by-name', [reference, imageRef], 'a'],
+          ['/by-id', [first.config.digest, imageRef], ''],
+        ],
+      );
+      await pod.remove();
+      for (const { config } of [first, second]) await images.removeImage({ image: { image: config.digest } });
+    });
+  });
+}
