@@ -21,10 +21,12 @@ import { nodeEnvironment, nodeFlags } from '../src/commands/node-flags.ts';
 import { connectTo, type Rpc } from '../src/commands/rpc.ts';
 import { removeCgroup } from '../src/sys/cgroups.ts';
 import { runHere } from '../src/sys/spawn.ts';
+import { makeBundle } from './bundle.ts';
 import { demoImage, demoName } from './up-parts/demo-image.ts';
 import { hasPortmapChains, removePortmapChains, sysctlsBefore, sysctlsRestore } from './up-parts/host-state.ts';
 
-const main = resolve(import.meta.dirname, '../src/main.ts');
+const folder = resolve(import.meta.dirname, '../dist');
+const main = join(folder, 'main.mjs');
 const { values } = parseArgs({
   options: { config: { type: 'string', default: '/etc/berth/config.toml' }, down: { type: 'boolean', default: false } },
 });
@@ -57,6 +59,7 @@ async function up(): Promise<void> {
   if (existsSync(madeFile)) throw new Error('Berth is up already; remove it with: scripts/up --down');
   const state = join(settings.dataDir, 'v1');
   if (existsSync(state)) throw new Error(`${state} exists: this host runs Berth without this script; leave it alone`);
+  await step('the program: bundled into dist/', async () => makeBundle(folder));
   const made = await step('network configuration', prepareHost);
   const client = await step('berth serve: started and serving', () => startDaemon(made));
   try {

@@ -4,10 +4,10 @@ import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import { writeMirrors } from '../../test/conformance/mirrors.ts';
 import { startContainerd } from '../../test/conformance/peer.ts';
-import { makeBundle } from '../../test/harness/bundle.ts';
 import { TestDaemon } from '../../test/harness/daemon.ts';
 import type { Registry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
+import { makeBundle } from '../bundle.ts';
 
 /** A CRI runtime under the clock. */
 export type Contestant = AsyncDisposable & {

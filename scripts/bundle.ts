@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
-const root = resolve(import.meta.dirname, '../..');
+const root = resolve(import.meta.dirname, '..');
 
 /** Makes in `folder` what is shipped: the bundle, the layer worker and two native files. Returns the main program. */
 export function makeBundle(folder: string): string {
