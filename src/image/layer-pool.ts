@@ -173,6 +173,20 @@ class WorkerRun {
   async unpack(job: UnpackJob, open: ChunkSource, signal: AbortSignal): Promise<LayerNotes> {
     using _ = this.#scope();
     this.#tell({ kind: 'unpack', job });
+    // The source hears of it too, but may have given everything already.
+    const leave = () => this.#tell({ kind: 'abort' });
+    signal.addEventListener('abort', leave, { once: true });
+    try {
+      return await this.#feed(open, signal);
+    } catch (error) {
+      if (signal.aborted && !(error instanceof WorkerLost || error instanceof WorkerStuck)) throw signal.reason;
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  async #feed(open: ChunkSource, signal: AbortSignal): Promise<LayerNotes> {
     this.#feeding = true;
     const stop = new AbortController();
     this.#result.promise.catch((error) => stop.abort(error));

@@ -28,9 +28,14 @@ class Inbox implements AsyncIterable<Buffer> {
     this.#wake.resolve();
   }
 
+  /** Also while there is no need of more: one chunk may become thousands of files. */
+  throwIfAborted(): void {
+    if (this.#state === 'aborted') throw new Error('The unpacking was called off');
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     for (;;) {
-      if (this.#state === 'aborted') throw new Error('The unpacking was called off');
+      this.throwIfAborted();
       const chunk = this.#waiting.shift();
       if (chunk) {
         const { buffer, byteOffset, byteLength } = chunk;
@@ -51,7 +56,9 @@ let inbox = new Inbox();
 
 async function unpack(job: UnpackJob): Promise<void> {
   let sinceAlive = 0;
-  const notes = await unpackLayer(inbox, job, (bytes) => {
+  const source = inbox;
+  const notes = await unpackLayer(source, job, (bytes) => {
+    source.throwIfAborted();
     sinceAlive += bytes;
     if (sinceAlive < aliveEvery) return;
     sinceAlive = 0;
