@@ -42,28 +42,67 @@ static int spawn_keeper(const char *program, const char *argument, int log, int 
   return err;
 }
 
-/* spawnKeeper(program, argument, logFd) -> [pid, our end of its socket] */
-static napi_value spawn_keeper_call(napi_env env, napi_callback_info info) {
-  napi_value arguments[3], result;
+typedef struct {
+  int err, log, ours;
+  pid_t pid;
+  napi_deferred deferred;
+  napi_async_work work;
   char program[PATH_MAX], argument[PATH_MAX];
-  int32_t log;
+} job;
+
+/* posix_spawn holds its thread up until the child's exec: not the event loop's. */
+static void run_job(napi_env env, void *data) {
+  (void)env;
+  job *j = data;
   int ends[2];
-  pid_t pid = 0;
-  if (!take_arguments(env, info, 3, arguments) || !take_path(env, arguments[0], program) ||
-      !take_path(env, arguments[1], argument))
-    return NULL;
-  if (napi_get_value_int32(env, arguments[2], &log) != napi_ok) return addon_throw_type(env, "logFd must be a number");
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return addon_throw_errno(env, errno, "socketpair", NULL);
-  int err = spawn_keeper(program, argument, log, ends[1], &pid);
-  close(ends[1]);
-  if (err) {
-    close(ends[0]);
-    return addon_throw_errno(env, err, "spawn", program);
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+    j->err = errno;
+    return;
   }
-  if (napi_create_array_with_length(env, 2, &result) != napi_ok) return NULL;
-  napi_set_element(env, result, 0, make_int(env, pid));
-  napi_set_element(env, result, 1, make_int(env, ends[0]));
-  return result;
+  j->err = spawn_keeper(j->program, j->argument, j->log, ends[1], &j->pid);
+  close(ends[1]);
+  if (j->err) close(ends[0]);
+  else j->ours = ends[0];
+}
+
+static void end_job(napi_env env, napi_status status, void *data) {
+  job *j = data;
+  napi_value value = NULL;
+  if (status != napi_ok && j->err == 0) j->err = ECANCELED;
+  if (j->err) {
+    addon_throw_errno(env, j->err, "spawn", j->program);
+    napi_get_and_clear_last_exception(env, &value);
+    napi_reject_deferred(env, j->deferred, value);
+  } else if (napi_create_array_with_length(env, 2, &value) == napi_ok) {
+    napi_set_element(env, value, 0, make_int(env, j->pid));
+    napi_set_element(env, value, 1, make_int(env, j->ours));
+    napi_resolve_deferred(env, j->deferred, value);
+  }
+  napi_delete_async_work(env, j->work);
+  free(j);
+}
+
+/* spawnKeeper(program, argument, logFd): a promise of [pid, our end of its socket]. */
+static napi_value spawn_keeper_call(napi_env env, napi_callback_info info) {
+  napi_value args[3], promise, name;
+  job *j = calloc(1, sizeof *j);
+  if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
+  if (!take_arguments(env, info, 3, args) || !take_path(env, args[0], j->program) ||
+      !take_path(env, args[1], j->argument)) {
+    free(j);
+    return NULL;
+  }
+  if (napi_get_value_int32(env, args[2], &j->log) != napi_ok) {
+    free(j);
+    return addon_throw_type(env, "logFd must be a number");
+  }
+  if (napi_create_string_utf8(env, "berth:spawn", NAPI_AUTO_LENGTH, &name) == napi_ok &&
+      napi_create_promise(env, &j->deferred, &promise) == napi_ok &&
+      napi_create_async_work(env, NULL, name, run_job, end_job, j, &j->work) == napi_ok &&
+      napi_queue_async_work(env, j->work) == napi_ok)
+    return promise;
+  free(j);
+  return addon_throw_errno(env, ENOMEM, "queue a spawn", NULL);
 }
 
 /* reap(pid): takes the exit status of a child that has ended; one that is not ours, or runs, is left alone. */

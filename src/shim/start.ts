@@ -27,7 +27,7 @@ export async function startShim(podDir: string, handlers: ShimHandlers): Promise
   const log = openSync(logPath, flags, 0o600); // not a turn of the loop later: it comes up while its pod is prepared
   let pid = 0;
   try {
-    const keeper = step('shim: spawn', () => spawnKeeper(nativePath('berth-shim'), podDir, log));
+    const keeper = await step('shim: spawn', () => spawnKeeper(nativePath('berth-shim'), podDir, log));
     pid = keeper.pid;
     return await greet(podDir, new Socket({ fd: keeper.socketFd }), handlers, childGone);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { loadAddon } from './addon.ts';
 
 type KeeperAddon = {
-  spawnKeeper(program: string, argument: string, logFd: number): [pid: number, socketFd: number];
+  spawnKeeper(program: string, argument: string, logFd: number): Promise<[pid: number, socketFd: number]>;
   reap(pid: number): void;
 };
 
@@ -9,10 +9,14 @@ const addon = loadAddon<KeeperAddon>();
 
 /**
  * Starts a program that outlives this one: a session of its own, no environment, `/` of ours as its directory, standard
- * error to `logFd`, and a socket as its descriptor 3 whose other end is returned. Throws the errno of socketpair or exec.
+ * error to `logFd`, and a socket as its descriptor 3 whose other end is returned. Rejects with the errno of socketpair or exec.
  */
-export function spawnKeeper(program: string, argument: string, logFd: number): { pid: number; socketFd: number } {
-  const [pid, socketFd] = addon.spawnKeeper(program, argument, logFd);
+export async function spawnKeeper(
+  program: string,
+  argument: string,
+  logFd: number,
+): Promise<{ pid: number; socketFd: number }> {
+  const [pid, socketFd] = await addon.spawnKeeper(program, argument, logFd);
   return { pid, socketFd };
 }
 
