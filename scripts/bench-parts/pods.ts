@@ -1,13 +1,24 @@
 // Pods, containers, exec, lists, memory, logs: every row of the speed table, Berth and its peer in turn.
-import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
 import { startTestRegistry } from '../../test/images/index.ts';
 import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
 import { printTable, type Row } from './table.ts';
+import {
+  busybox,
+  clock,
+  containerIn,
+  eightAtOnce,
+  type Options,
+  type PodUp,
+  podConfig,
+  podDown,
+  podUp,
+  removeLogs,
+} from './workload.ts';
 
 const { values } = parseArgs({
   options: {
@@ -21,76 +32,11 @@ const rounds = Number(values.rounds || (values.short ? 2 : 10));
 const crowd = values.short ? 6 : 60;
 
 const registry = await startTestRegistry();
-const image = `${registry.address}/e2e-test-images/busybox:1.29-2`;
-const logs = join('/tmp', `berth-bench-${process.pid}`);
-let serial = 0;
-
-type Options = { readonly hostNetwork: boolean; readonly handler: string };
-
-function podConfig({ hostNetwork }: Options) {
-  const { NODE, POD, CONTAINER } = NamespaceMode;
-  const name = `bench-${serial++}`;
-  const logDirectory = join(logs, name);
-  mkdirSync(logDirectory, { recursive: true });
-  const securityContext = { namespaceOptions: { network: hostNetwork ? NODE : POD, pid: CONTAINER } };
-  return {
-    metadata: { name, uid: name, namespace: 'bench', attempt: 0 },
-    hostname: hostNetwork ? '' : 'bench', // the peer refuses one without a namespace for it
-    logDirectory,
-    linux: { securityContext },
-  };
-}
-
-async function clock<T>(work: () => Promise<T>): Promise<[ms: number, result: T]> {
-  const begin = performance.now();
-  const result = await work();
-  return [performance.now() - begin, result];
-}
-
-async function containerIn(
-  who: Contestant,
-  podSandboxId: string,
-  config: ReturnType<typeof podConfig>,
-  command: string[],
-  logPath = 'c.log',
-) {
-  const container = {
-    metadata: { name: 'c', attempt: 0 },
-    image: { image },
-    command,
-    logPath,
-    linux: { securityContext: { namespaceOptions: config.linux.securityContext.namespaceOptions } },
-  };
-  const { containerId } = await who.runtime.createContainer({ podSandboxId, config: container, sandboxConfig: config });
-  await who.runtime.startContainer({ containerId });
-  return containerId;
-}
-
-const sleeper = ['/bin/sleep', '10000'];
-
-async function podUp(who: Contestant, options: Options) {
-  const config = podConfig(options);
-  const [run, { podSandboxId }] = await clock(() =>
-    who.runtime.runPodSandbox({ config, runtimeHandler: options.handler }),
-  );
-  const [container, containerId] = await clock(() => containerIn(who, podSandboxId, config, sleeper));
-  return { run, container, up: run + container, podSandboxId, containerId };
-}
-
-async function podDown(
-  who: Contestant,
-  { podSandboxId, containerId }: { podSandboxId: string; containerId: string },
-): Promise<void> {
-  await who.runtime.stopContainer({ containerId, timeout: 0n });
-  await who.runtime.removeContainer({ containerId });
-  await who.runtime.stopPodSandbox({ podSandboxId });
-  await who.runtime.removePodSandbox({ podSandboxId });
-}
-
+const image = busybox(registry);
 type Life = { run: number; container: number; up: number; down: number };
 
 async function life(who: Contestant, options: Options): Promise<Life> {
-  const pod = await podUp(who, options);
+  const pod = await podUp(who, image, options);
   const [down] = await clock(() => podDown(who, pod));
   return { ...pod, down };
 }
@@ -179,7 +125,7 @@ async function lifeRows(contestants: readonly Contestant[]): Promise<Row[]> {
 }
 
 async function execRows(contestants: readonly Contestant[], floor: readonly number[]): Promise<Row[]> {
-  const pods = await Promise.all(contestants.map((who) => podUp(who, { hostNetwork: true, handler: 'crun' })));
+  const pods = await Promise.all(contestants.map((who) => podUp(who, image, { hostNetwork: true, handler: 'crun' })));
   const exec = (who: Contestant) => {
     const { containerId } = pods[contestants.indexOf(who)]!;
     return who.runtime.execSync({ containerId, cmd: ['/bin/true'], timeout: 10n });
@@ -198,23 +144,14 @@ async function execRows(contestants: readonly Contestant[], floor: readonly numb
   ];
 }
 
-/** `count` pieces of work, never more than eight in flight. */
-async function eightAtOnce(count: number, work: (index: number) => Promise<unknown>): Promise<void> {
-  let next = 0;
-  const worker = async () => {
-    while (next < count) await work(next++);
-  };
-  await Promise.all(Array.from({ length: 8 }, worker));
-}
-
 async function throughputRow(contestants: readonly Contestant[]): Promise<Row> {
   const count = values.short ? 8 : 24;
   const figures = await inTurn(
     contestants,
     async (who) => {
-      const pods: Awaited<ReturnType<typeof podUp>>[] = [];
+      const pods: PodUp[] = [];
       const [ms] = await clock(() =>
-        eightAtOnce(count, async () => pods.push(await podUp(who, { hostNetwork: false, handler: 'crun' }))),
+        eightAtOnce(count, async () => pods.push(await podUp(who, image, { hostNetwork: false, handler: 'crun' }))),
       );
       await eightAtOnce(count, (index) => podDown(who, pods[index]!));
       return (count / ms) * 1000;
@@ -226,10 +163,10 @@ async function throughputRow(contestants: readonly Contestant[]): Promise<Row> {
 
 /** With many pods there: lists, stats, memory, and a restart. */
 async function crowdRows(contestants: readonly Contestant[]): Promise<Row[]> {
-  const pods = new Map<Contestant, Awaited<ReturnType<typeof podUp>>[]>();
+  const pods = new Map<Contestant, PodUp[]>();
   for (const who of contestants) {
-    const own: Awaited<ReturnType<typeof podUp>>[] = [];
-    await eightAtOnce(crowd, async () => own.push(await podUp(who, { hostNetwork: true, handler: 'crun' })));
+    const own: PodUp[] = [];
+    await eightAtOnce(crowd, async () => own.push(await podUp(who, image, { hostNetwork: true, handler: 'crun' })));
     pods.set(who, own);
   }
   const list = await inTurn(
@@ -272,7 +209,7 @@ async function logRow(contestants: readonly Contestant[]): Promise<Row> {
       const config = podConfig({ hostNetwork: true, handler: 'crun' });
       const { podSandboxId } = await who.runtime.runPodSandbox({ config, runtimeHandler: 'crun' });
       const begin = performance.now();
-      const containerId = await containerIn(who, podSandboxId, config, command);
+      const containerId = await containerIn(who, image, { podSandboxId, config }, command);
       for (;;) {
         const { status } = await who.runtime.containerStatus({ containerId });
         if (status?.state === 2) break;
@@ -315,7 +252,7 @@ async function main(): Promise<void> {
 try {
   await main();
 } finally {
-  rmSync(logs, { recursive: true, force: true });
+  removeLogs();
   await registry[Symbol.asyncDispose]();
 }
 process.exit(0);

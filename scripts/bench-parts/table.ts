@@ -29,6 +29,25 @@ export function printTable(columns: readonly string[], rows: readonly Row[]): vo
       own.length && other.length ? `${(median(own) / median(other)).toFixed(2)} x` : '-';
     return [`${what}, ${unit}`, ...figures.map(spread), spread(floor), ratio(peer), ratio(floor), target];
   });
+  printLines(header, body);
+}
+
+/** The same at growing sizes of one node, and how each compares with the first size. */
+export function printGrowth(sizes: readonly string[], rows: readonly Row[]): void {
+  const [first = '', ...others] = sizes;
+  const header = ['what', ...sizes, ...others.map((size) => `${size} / ${first}`), 'target'];
+  const body = rows.map(({ what, unit, figures, target }) => {
+    const [base = [], ...grown] = figures;
+    const ratios = grown.map((values) =>
+      base.length && values.length ? `${(median(values) / median(base)).toFixed(2)} x` : '-',
+    );
+    return [`${what}, ${unit}`, ...figures.map(spread), ...ratios, target];
+  });
+  printLines(header, body);
+}
+
+/** A table as Markdown has them. */
+export function printLines(header: readonly string[], body: readonly (readonly string[])[]): void {
   const all = [header, ...body];
   const widths = header.map((_, column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
   for (const [index, line] of all.entries()) {
