@@ -1,40 +1,13 @@
 /* Copies a tree with its owners, modes, attributes and times, off the caller's thread. */
-#include <dirent.h>
 #include <sys/sendfile.h>
 
 #include "unpack.h"
-
-static void close_directory(DIR **dir) {
-  int saved = errno;
-  if (*dir) closedir(*dir);
-  errno = saved;
-}
-#define cleanup_dir __attribute__((cleanup(close_directory)))
-
-typedef struct folder {
-  struct folder *next;
-  char path[];
-} folder;
+#include "work.h"
 
 typedef struct {
   int from, to; /* the roots */
   folder *todo, *done;
 } copy;
-
-static bool is_dot(const char *name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
-
-static int push(copy *c, const char *path, const char *name) {
-  size_t before = strlen(path), size = strlen(name) + 1;
-  if (before + 1 + size > PATH_MAX) return -ENAMETOOLONG;
-  folder *item = malloc(sizeof *item + before + 1 + size);
-  if (!item) return -ENOMEM;
-  memcpy(item->path, path, before);
-  item->path[before] = '/';
-  memcpy(item->path + before + 1, name, size);
-  item->next = c->todo;
-  c->todo = item;
-  return 0;
-}
 
 static int copy_file(int in_folder, int out_folder, const char *name) {
   cleanup_fd int in = openat(in_folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -68,7 +41,7 @@ static int copy_entry(copy *c, const char *path, int in, int out, const char *na
   struct stat st;
   if (fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return -errno;
   if (S_ISREG(st.st_mode)) return copy_file(in, out, name);
-  if (S_ISDIR(st.st_mode)) return mkdirat(out, name, 0700) < 0 ? -errno : push(c, path, name);
+  if (S_ISDIR(st.st_mode)) return mkdirat(out, name, 0700) < 0 ? -errno : folder_push(&c->todo, path, name);
   int err = S_ISLNK(st.st_mode) ? copy_link(in, out, name) : copy_node(out, name, &st);
   if (err < 0 || S_ISSOCK(st.st_mode)) return err;
   if (fchownat(out, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0) return -errno;
@@ -117,17 +90,13 @@ static int copy_tree(const char *from, const char *to) {
   cleanup_fd int out = open(to, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (out < 0) return -errno;
   copy c = {.from = in, .to = out};
-  int err = push(&c, ".", ".");
-  while (c.todo) {
-    folder *item = c.todo;
-    c.todo = item->next;
+  int err = folder_push(&c.todo, ".", ".");
+  for (folder *item; (item = folder_pop(&c.todo));) {
     if (err == 0) err = copy_folder(&c, item->path);
     item->next = c.done;
     c.done = item;
   }
-  while (c.done) {
-    folder *item = c.done;
-    c.done = item->next;
+  for (folder *item; (item = folder_pop(&c.done));) {
     if (err == 0) err = finish_folder(&c, item->path);
     free(item);
   }
@@ -135,50 +104,21 @@ static int copy_tree(const char *from, const char *to) {
 }
 
 typedef struct {
-  int err;
-  napi_deferred deferred;
-  napi_async_work work;
+  addon_work work;
   char from[PATH_MAX], to[PATH_MAX];
 } job;
 
-static void run_job(napi_env env, void *data) {
-  (void)env;
-  job *j = data;
-  j->err = copy_tree(j->from, j->to);
-}
-
-static void end_job(napi_env env, napi_status status, void *data) {
-  job *j = data;
-  napi_value value = NULL;
-  if (status != napi_ok && j->err == 0) j->err = -ECANCELED;
-  if (j->err < 0) {
-    addon_throw_errno(env, -j->err, "copy a tree to", j->to);
-    napi_get_and_clear_last_exception(env, &value);
-    napi_reject_deferred(env, j->deferred, value);
-  } else {
-    napi_get_undefined(env, &value);
-    napi_resolve_deferred(env, j->deferred, value);
-  }
-  napi_delete_async_work(env, j->work);
-  free(j);
-}
+static int run_copy(addon_work *work) { return copy_tree(((job *)work)->from, ((job *)work)->to); }
 
 /* copyTree(from, to): what is in one directory into another that is empty, and its attributes; a promise. */
 static napi_value start_copy(napi_env env, napi_callback_info info) {
-  napi_value args[2], promise, name;
+  napi_value args[2];
   job *j = calloc(1, sizeof *j);
   if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
-  if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], j->from) || !take_path(env, args[1], j->to)) {
-    free(j);
-    return NULL;
-  }
-  if (napi_create_string_utf8(env, "berth:copy", NAPI_AUTO_LENGTH, &name) == napi_ok &&
-      napi_create_promise(env, &j->deferred, &promise) == napi_ok &&
-      napi_create_async_work(env, NULL, name, run_job, end_job, j, &j->work) == napi_ok &&
-      napi_queue_async_work(env, j->work) == napi_ok)
-    return promise;
-  free(j);
-  return addon_throw_errno(env, ENOMEM, "queue a copy", NULL);
+  j->work = (addon_work){.run = run_copy, .what = "copy a tree to", .path = j->to};
+  if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], j->from) || !take_path(env, args[1], j->to))
+    return addon_drop(&j->work);
+  return addon_start(env, &j->work);
 }
 
 bool register_copy(napi_env env, napi_value exports) {

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "files.h"
+#include "work.h"
 
 enum { SOCKET_IN_CHILD = 3 };
 
@@ -43,66 +43,47 @@ static int spawn_keeper(const char *program, const char *argument, int log, int 
 }
 
 typedef struct {
-  int err, log, ours;
+  addon_work work;
+  int log, ours;
   pid_t pid;
-  napi_deferred deferred;
-  napi_async_work work;
   char program[PATH_MAX], argument[PATH_MAX];
 } job;
 
 /* posix_spawn holds its thread up until the child's exec: not the event loop's. */
-static void run_job(napi_env env, void *data) {
-  (void)env;
-  job *j = data;
+static int run_spawn(addon_work *work) {
+  job *j = (job *)work;
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
-    j->err = errno;
-    return;
-  }
-  j->err = spawn_keeper(j->program, j->argument, j->log, ends[1], &j->pid);
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return -errno;
+  int err = spawn_keeper(j->program, j->argument, j->log, ends[1], &j->pid);
   close(ends[1]);
-  if (j->err) close(ends[0]);
-  else j->ours = ends[0];
+  if (err) close(ends[0]);
+  j->ours = ends[0];
+  return -err;
 }
 
-static void end_job(napi_env env, napi_status status, void *data) {
-  job *j = data;
-  napi_value value = NULL;
-  if (status != napi_ok && j->err == 0) j->err = ECANCELED;
-  if (j->err) {
-    addon_throw_errno(env, j->err, "spawn", j->program);
-    napi_get_and_clear_last_exception(env, &value);
-    napi_reject_deferred(env, j->deferred, value);
-  } else if (napi_create_array_with_length(env, 2, &value) == napi_ok) {
-    napi_set_element(env, value, 0, make_int(env, j->pid));
-    napi_set_element(env, value, 1, make_int(env, j->ours));
-    napi_resolve_deferred(env, j->deferred, value);
-  }
-  napi_delete_async_work(env, j->work);
-  free(j);
+static napi_value spawned(napi_env env, addon_work *work) {
+  const job *j = (job *)work;
+  napi_value pair = NULL;
+  napi_create_array_with_length(env, 2, &pair);
+  napi_set_element(env, pair, 0, make_int(env, j->pid));
+  napi_set_element(env, pair, 1, make_int(env, j->ours));
+  return pair;
 }
 
 /* spawnKeeper(program, argument, logFd): a promise of [pid, our end of its socket]. */
 static napi_value spawn_keeper_call(napi_env env, napi_callback_info info) {
-  napi_value args[3], promise, name;
+  napi_value args[3];
   job *j = calloc(1, sizeof *j);
   if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
+  j->work = (addon_work){.run = run_spawn, .result = spawned, .what = "spawn", .path = j->program};
   if (!take_arguments(env, info, 3, args) || !take_path(env, args[0], j->program) ||
-      !take_path(env, args[1], j->argument)) {
-    free(j);
-    return NULL;
-  }
+      !take_path(env, args[1], j->argument))
+    return addon_drop(&j->work);
   if (napi_get_value_int32(env, args[2], &j->log) != napi_ok) {
-    free(j);
+    addon_drop(&j->work);
     return addon_throw_type(env, "logFd must be a number");
   }
-  if (napi_create_string_utf8(env, "berth:spawn", NAPI_AUTO_LENGTH, &name) == napi_ok &&
-      napi_create_promise(env, &j->deferred, &promise) == napi_ok &&
-      napi_create_async_work(env, NULL, name, run_job, end_job, j, &j->work) == napi_ok &&
-      napi_queue_async_work(env, j->work) == napi_ok)
-    return promise;
-  free(j);
-  return addon_throw_errno(env, ENOMEM, "queue a spawn", NULL);
+  return addon_start(env, &j->work);
 }
 
 /* reap(pid): takes the exit status of a child that has ended; one that is not ours, or runs, is left alone. */

@@ -1,18 +1,8 @@
 /* Whole trees, off the caller's thread: remove one, measure one, write a filesystem back. */
-#include <dirent.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 
-#include "files.h"
-
-static bool is_dot(const char *name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
-
-static void close_directory(DIR **dir) {
-  int saved = errno;
-  if (*dir) closedir(*dir);
-  errno = saved;
-}
-#define cleanup_dir __attribute__((cleanup(close_directory)))
+#include "work.h"
 
 static DIR *open_directory(int parent, const char *name) {
   int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -123,15 +113,10 @@ static int key_add(key_set *set, file_key key) {
   return 1;
 }
 
-typedef struct name_list {
-  struct name_list *next;
-  char path[];
-} name_list;
-
 typedef struct {
   uint64_t bytes, inodes;
   key_set links;
-  name_list *todo;
+  folder *todo;
 } measure;
 
 static int count(measure *m, const struct stat *st) {
@@ -147,8 +132,7 @@ static int count(measure *m, const struct stat *st) {
 /* Counts one directory's entries. What vanishes meanwhile is not counted: the tree may be in use. */
 static int count_directory(measure *m, int root, const char *path) {
   cleanup_fd int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  /* ENAMETOOLONG: a container nested deeper than a path can say; the rest of it is not counted. */
-  if (fd < 0) return errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG ? 0 : -errno;
+  if (fd < 0) return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
   cleanup_dir DIR *dir = open_directory(fd, ".");
   if (!dir) return -errno;
   struct dirent *entry;
@@ -162,12 +146,8 @@ static int count_directory(measure *m, int root, const char *path) {
     int err = count(m, &st);
     if (err < 0) return err;
     if (!S_ISDIR(st.st_mode)) continue;
-    size_t room = strlen(path) + strlen(entry->d_name) + 2;
-    name_list *item = malloc(sizeof *item + room);
-    if (!item) return -ENOMEM;
-    snprintf(item->path, room, "%s/%s", path, entry->d_name);
-    item->next = m->todo;
-    m->todo = item;
+    /* ENAMETOOLONG: a container nested deeper than a path can say; the rest of it is not counted. */
+    if ((err = folder_push(&m->todo, path, entry->d_name)) < 0 && err != -ENAMETOOLONG) return err;
   }
   return -errno;
 }
@@ -178,9 +158,7 @@ static int measure_tree(measure *m, const char *path) {
   if (root < 0 || fstat(root, &st) < 0) return -errno;
   int err = count(m, &st);
   if (err == 0) err = count_directory(m, root, ".");
-  while (m->todo) {
-    name_list *item = m->todo;
-    m->todo = item->next;
+  for (folder *item; (item = folder_pop(&m->todo));) {
     if (err == 0) err = count_directory(m, root, item->path);
     free(item);
   }
@@ -188,70 +166,49 @@ static int measure_tree(measure *m, const char *path) {
   return err;
 }
 
-typedef enum { job_remove, job_measure, job_sync } job_kind;
-
 typedef struct {
-  job_kind kind;
-  int err;
+  addon_work work;
   measure result;
-  napi_deferred deferred;
-  napi_async_work work;
   char path[PATH_MAX];
 } job;
 
-static void run_job(napi_env env, void *data) {
-  (void)env;
-  job *j = data;
-  if (j->kind == job_remove) {
-    j->err = remove_tree(AT_FDCWD, j->path);
-  } else if (j->kind == job_measure) {
-    j->err = measure_tree(&j->result, j->path);
-  } else {
-    cleanup_fd int fd = open(j->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    j->err = fd < 0 || syncfs(fd) < 0 ? -errno : 0;
-  }
+static int run_remove(addon_work *work) { return remove_tree(AT_FDCWD, work->path); }
+
+static int run_measure(addon_work *work) { return measure_tree(&((job *)work)->result, work->path); }
+
+static int run_sync(addon_work *work) {
+  cleanup_fd int fd = open(work->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return fd < 0 || syncfs(fd) < 0 ? -errno : 0;
 }
 
-static void end_job(napi_env env, napi_status status, void *data) {
-  static const char *const names[] = {"remove", "measure", "syncfs"};
-  job *j = data;
+static napi_value measured(napi_env env, addon_work *work) {
+  const measure *found = &((job *)work)->result;
   napi_value value = NULL;
-  if (status != napi_ok && j->err == 0) j->err = -ECANCELED;
-  if (j->err < 0) {
-    addon_throw_errno(env, -j->err, names[j->kind], j->path);
-    napi_get_and_clear_last_exception(env, &value);
-    napi_reject_deferred(env, j->deferred, value);
-  } else {
-    napi_create_object(env, &value);
-    napi_set_named_property(env, value, "bytes", make_number(env, (double)j->result.bytes));
-    napi_set_named_property(env, value, "inodes", make_number(env, (double)j->result.inodes));
-    napi_resolve_deferred(env, j->deferred, value);
-  }
-  napi_delete_async_work(env, j->work);
-  free(j);
+  napi_create_object(env, &value);
+  napi_set_named_property(env, value, "bytes", make_number(env, (double)found->bytes));
+  napi_set_named_property(env, value, "inodes", make_number(env, (double)found->inodes));
+  return value;
 }
 
-static napi_value start_job(napi_env env, napi_callback_info info, job_kind kind) {
-  napi_value args[1], promise, name;
-  char path[PATH_MAX];
-  if (!take_arguments(env, info, 1, args) || !take_path(env, args[0], path)) return NULL;
+static napi_value start(napi_env env, napi_callback_info info, addon_work how) {
+  napi_value args[1];
   job *j = calloc(1, sizeof *j);
-  if (!j) return addon_throw_errno(env, ENOMEM, "allocate", path);
-  j->kind = kind;
-  memcpy(j->path, path, sizeof path);
-  if (napi_create_string_utf8(env, "berth:tree", NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      napi_create_promise(env, &j->deferred, &promise) != napi_ok ||
-      napi_create_async_work(env, NULL, name, run_job, end_job, j, &j->work) != napi_ok ||
-      napi_queue_async_work(env, j->work) != napi_ok) {
-    free(j);
-    return addon_throw_errno(env, ENOMEM, "queue", path);
-  }
-  return promise;
+  if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
+  j->work = how;
+  j->work.path = j->path;
+  if (!take_arguments(env, info, 1, args) || !take_path(env, args[0], j->path)) return addon_drop(&j->work);
+  return addon_start(env, &j->work);
 }
 
-static napi_value remove_path(napi_env env, napi_callback_info info) { return start_job(env, info, job_remove); }
-static napi_value disk_usage(napi_env env, napi_callback_info info) { return start_job(env, info, job_measure); }
-static napi_value sync_filesystem(napi_env env, napi_callback_info info) { return start_job(env, info, job_sync); }
+static napi_value remove_path(napi_env env, napi_callback_info info) {
+  return start(env, info, (addon_work){.run = run_remove, .what = "remove"});
+}
+static napi_value disk_usage(napi_env env, napi_callback_info info) {
+  return start(env, info, (addon_work){.run = run_measure, .result = measured, .what = "measure"});
+}
+static napi_value sync_filesystem(napi_env env, napi_callback_info info) {
+  return start(env, info, (addon_work){.run = run_sync, .what = "syncfs"});
+}
 
 bool register_walk(napi_env env, napi_value exports) {
   static const addon_function table[] = {

@@ -2,14 +2,12 @@
    event loop for each of open, write, close and rename. */
 #include <stdio.h>
 
-#include "files.h"
+#include "work.h"
 
 typedef struct {
-  int err;
-  napi_deferred deferred;
-  napi_async_work work;
+  addon_work work;
   mode_t mode;
-  bool directory, sync;
+  bool sync;
   size_t size;
   char *data;
   char path[PATH_MAX], temporary[PATH_MAX]; /* temporary empty: the file itself is written */
@@ -26,7 +24,8 @@ static int write_all(int fd, const char *data, size_t size) {
   return 0;
 }
 
-static int write_file(const job *j) {
+static int write_file(addon_work *work) {
+  const job *j = (job *)work;
   bool replace = *j->temporary != 0;
   const char *path = replace ? j->temporary : j->path;
   int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | (replace ? O_EXCL : O_TRUNC);
@@ -40,48 +39,22 @@ static int write_file(const job *j) {
   return err;
 }
 
-static int make_directory(const job *j) {
+static int make_directory(addon_work *work) {
+  const job *j = (job *)work;
   if (mkdir(j->path, j->mode) < 0 && errno != EEXIST) return -errno;
   return chmod(j->path, j->mode) < 0 ? -errno : 0;
 }
 
-static void run_job(napi_env env, void *data) {
-  (void)env;
-  job *j = data;
-  j->err = j->directory ? make_directory(j) : write_file(j);
+static void free_job(addon_work *work) {
+  free(((job *)work)->data);
+  free(work);
 }
 
-static void free_job(job *j) {
-  free(j->data);
-  free(j);
-}
-
-static void end_job(napi_env env, napi_status status, void *data) {
-  job *j = data;
-  napi_value value = NULL;
-  if (status != napi_ok && j->err == 0) j->err = -ECANCELED;
-  if (j->err < 0) {
-    addon_throw_errno(env, -j->err, j->directory ? "mkdir" : "write", j->path);
-    napi_get_and_clear_last_exception(env, &value);
-    napi_reject_deferred(env, j->deferred, value);
-  } else {
-    napi_get_undefined(env, &value);
-    napi_resolve_deferred(env, j->deferred, value);
-  }
-  napi_delete_async_work(env, j->work);
-  free_job(j);
-}
-
-/* Takes the job, whatever comes of it. */
-static napi_value start(napi_env env, job *j) {
-  napi_value promise, name;
-  if (napi_create_string_utf8(env, "berth:write", NAPI_AUTO_LENGTH, &name) == napi_ok &&
-      napi_create_promise(env, &j->deferred, &promise) == napi_ok &&
-      napi_create_async_work(env, NULL, name, run_job, end_job, j, &j->work) == napi_ok &&
-      napi_queue_async_work(env, j->work) == napi_ok)
-    return promise;
-  free_job(j);
-  return addon_throw_errno(env, ENOMEM, "queue a write", NULL);
+static job *new_job(napi_env env, const char *what, int (*run)(addon_work *)) {
+  job *j = calloc(1, sizeof *j);
+  if (!j) addon_throw_errno(env, ENOMEM, "allocate", NULL);
+  else j->work = (addon_work){.run = run, .release = free_job, .what = what, .path = j->path};
+  return j;
 }
 
 static bool take_mode(napi_env env, napi_value value, mode_t *mode) {
@@ -113,28 +86,23 @@ static bool take_data(napi_env env, napi_value value, job *j) {
 /* writeFile(path, temporary, data, mode, sync): a promise. With a temporary name, path is replaced in one step. */
 static napi_value write_call(napi_env env, napi_callback_info info) {
   napi_value args[5];
-  job *j = calloc(1, sizeof *j);
-  if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
+  job *j = new_job(env, "write", write_file);
+  if (!j) return NULL;
   if (!take_arguments(env, info, 5, args) || !take_path(env, args[0], j->path) ||
       !take_path(env, args[1], j->temporary) || !take_data(env, args[2], j) || !take_mode(env, args[3], &j->mode) ||
-      napi_get_value_bool(env, args[4], &j->sync) != napi_ok) {
-    free_job(j);
-    return NULL;
-  }
-  return start(env, j);
+      napi_get_value_bool(env, args[4], &j->sync) != napi_ok)
+    return addon_drop(&j->work);
+  return addon_start(env, &j->work);
 }
 
 /* makeDirectory(path, mode): a promise; one that exists gets the mode. */
 static napi_value directory_call(napi_env env, napi_callback_info info) {
   napi_value args[2];
-  job *j = calloc(1, sizeof *j);
-  if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
-  j->directory = true;
-  if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], j->path) || !take_mode(env, args[1], &j->mode)) {
-    free_job(j);
-    return NULL;
-  }
-  return start(env, j);
+  job *j = new_job(env, "mkdir", make_directory);
+  if (!j) return NULL;
+  if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], j->path) || !take_mode(env, args[1], &j->mode))
+    return addon_drop(&j->work);
+  return addon_start(env, &j->work);
 }
 
 bool register_write(napi_env env, napi_value exports) {

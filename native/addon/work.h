@@ -1,0 +1,51 @@
+/* What the addon's files share that work off the caller's thread, and that visit trees. */
+#ifndef BERTH_WORK_H
+#define BERTH_WORK_H
+#include <dirent.h>
+
+#include "files.h"
+
+/* One piece of work, the first member of what it needs. `path` appears in its error, after `what`. */
+typedef struct addon_work {
+  int (*run)(struct addon_work *work);                          /* on another thread; 0 or -errno */
+  napi_value (*result)(napi_env env, struct addon_work *work);  /* what the promise resolves to; NULL: undefined */
+  void (*release)(struct addon_work *work);                     /* NULL: free */
+  const char *what, *path;
+  int err;
+  napi_deferred deferred;
+  napi_async_work handle;
+} addon_work;
+
+/* Frees a piece of work that is not started. Returns NULL: the exception is pending. */
+napi_value addon_drop(addon_work *work);
+
+/* A promise. Takes the work, whatever comes of it. */
+napi_value addon_start(napi_env env, addon_work *work);
+
+/* Directories yet to be visited, by their paths below a root. */
+typedef struct folder {
+  struct folder *next;
+  char path[];
+} folder;
+
+/* Adds `path`/`name`; 0, -ENOMEM or -ENAMETOOLONG. */
+int folder_push(folder **list, const char *path, const char *name);
+
+static inline folder *folder_pop(folder **list) {
+  folder *item = *list;
+  if (item) *list = item->next;
+  return item;
+}
+
+static inline bool is_dot(const char *name) {
+  return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0));
+}
+
+static inline void close_directory(DIR **dir) {
+  int saved = errno;
+  if (*dir) closedir(*dir);
+  errno = saved;
+}
+#define cleanup_dir __attribute__((cleanup(close_directory)))
+
+#endif
