@@ -1,5 +1,5 @@
 import type * as admin from '../api/berth/v1/admin.ts';
-import { invalidArgument, notFound } from '../base/fault.ts';
+import { Fault, invalidArgument } from '../base/fault.ts';
 import type { TracedCall } from '../base/trace.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { Call, Handlers } from './calls.ts';
@@ -36,8 +36,8 @@ export function adminHandlers(deps: Deps) {
       return { layers: layers.map(({ key, bytes }) => ({ key, bytes: BigInt(bytes) })) };
     },
     tracePod: ({ podId }: admin.TracePodRequest): admin.TracePodResponse => {
-      const [found, ...more] = podId === '' ? [] : deps.traces.of(podId);
-      if (!found) throw notFound('trace of pod', podId);
+      const [found, ...more] = deps.traces.of(line('pod_id', podId));
+      if (!found) throw new Fault('NotFound', `No trace of a pod ${podId}: they are kept since the daemon started`);
       if (more.length > 0) throw invalidArgument(`pod_id ${podId} is the begin of several: give more of it`);
       return { podId: found.pod, calls: found.calls.map(encodeTrace) };
     },
