@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
@@ -39,9 +39,16 @@ function processes(): Process[] {
     });
 }
 
+/** What is shipped, made of this checkout; of this run alone, as another one would write over its programs. */
+export function bundle(): string {
+  const folder = cacheFolder('bench', `bundle-${process.pid}`);
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return makeBundle(folder);
+}
+
 /** Berth as it is shipped, made of this checkout; its files and network are its own. */
 export async function startBerth(): Promise<Contestant> {
-  const daemon = new TestDaemon({ main: makeBundle(cacheFolder('bench', 'bundle')) });
+  const daemon = new TestDaemon({ main: bundle() });
   await daemon.start();
   return {
     name: 'Berth',

@@ -4,18 +4,19 @@ import { TestDaemon } from '../../test/harness/daemon.ts';
 import { assertNoLeak, footprint } from '../../test/harness/leak-check.ts';
 import { grown, Inspector, inspectable, lifecycles, type Size } from '../../test/harness/lifecycles.ts';
 import { endTestRegistry, pullTestImages } from '../../test/harness/suite.ts';
-import { cacheFolder } from '../../test/images/paths.ts';
-import { makeBundle } from '../bundle.ts';
-import { pss } from './contestant.ts';
+import { bundle, pss } from './contestant.ts';
 import { printLines } from './table.ts';
 
 const { values } = parseArgs({ options: { pods: { type: 'string', default: '2000' } } });
 const total = Number(values.pods);
 if (!Number.isInteger(total) || total < 10) throw new Error(`--pods ${values.pods}: give a number of at least 10`);
 
-const daemon = new TestDaemon({ main: makeBundle(cacheFolder('bench', 'bundle')), env: inspectable });
+const daemon = new TestDaemon({ main: bundle(), env: inspectable });
 
 async function main(): Promise<void> {
+  await using end = new AsyncDisposableStack(); // says both errors where the clean-up fails too
+  end.defer(endTestRegistry);
+  end.defer(() => daemon.dispose());
   await daemon.start();
   const image = (await pullTestImages(daemon)).busybox;
   using inspector = await Inspector.open(daemon);
@@ -43,10 +44,5 @@ async function main(): Promise<void> {
   console.log('files, mounts, namespaces, links, rules, cgroups, processes: as before');
 }
 
-try {
-  await main();
-} finally {
-  await daemon.dispose();
-  await endTestRegistry();
-}
+await main();
 process.exit(0);
