@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
@@ -22,7 +22,7 @@ import { Network } from '../network/index.ts';
 import { openSnapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
 import { Stats } from '../stats/index.ts';
-import { gatherHostFacts } from '../sys/host.ts';
+import { bootId, gatherHostFacts } from '../sys/host.ts';
 
 /** How long calls in flight may take to end after SIGTERM. */
 const graceMs = 4000;
@@ -80,7 +80,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
     work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
   const deps: Deps = {
     settings,
-    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    bootId: bootId(),
     host: gatherHostFacts(),
     pods: await Records.open<PodId, Pod>(stateDir, { what: 'pod', parse: parseRecord<Pod> }),
     containers: await Records.open<ContainerId, Container>(stateDir, {

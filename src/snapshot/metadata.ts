@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
@@ -13,9 +12,6 @@ export type Metadata = Snapshot & {
 };
 
 const fileName = 'snapshot.json';
-
-/** The running kernel's boot id: page cache written under another one may be lost. */
-export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 
 /** Writes the metadata beside the tree in `directory`, in one step. */
 export const writeMetadata = (directory: string, metadata: Metadata): Promise<void> =>

@@ -6,9 +6,10 @@ import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { copyDirectoryAttributes, diskUsage, removeTree, syncFilesystem, type Usage } from '../sys/files.ts';
+import { bootId } from '../sys/host.ts';
 import { bindMount, mountOverlay } from '../sys/mounts.ts';
 import { makeDirectory } from '../sys/write-file.ts';
-import { bootId, isLeftover, type Metadata, readMetadata, writeMetadata } from './metadata.ts';
+import { isLeftover, type Metadata, readMetadata, writeMetadata } from './metadata.ts';
 
 /** A fresh directory to unpack a layer into; gone at the end of its scope unless it was committed. */
 export interface Stage extends AsyncDisposable {

@@ -6,6 +6,9 @@ import { isErrno } from '../base/fault.ts';
 import type { HostFacts } from '../base/host-facts.ts';
 import { type CgroupTree, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
 
+/** The running kernel's boot id: mounts, processes and page cache of another one are gone. */
+export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+
 /** Reads what this host and this process may do, once at start. Throws if no cgroup hierarchy is mounted. */
 export function gatherHostFacts(): HostFacts {
   const tree = readCgroupTree();
