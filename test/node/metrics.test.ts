@@ -1,10 +1,10 @@
 // The metrics as kubelet passes them on: rendered as it does, read by a Prometheus parser, compared with the kernel's files.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { openStream } from '../../src/commands/rpc.ts';
+import { cgroupFile } from '../harness/cgroups.ts';
 import { hostNetwork, TestPod, until } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
 
@@ -67,10 +67,9 @@ suite('metrics', {}, (bench) => {
       assert.ok(found, name);
       return found.value;
     };
-    const file = (name: string) =>
-      Number(readFileSync(`/sys/fs/cgroup/memory/${daemon.name}/${pod.id}/${id}/${name}`, 'utf8'));
+    const memory = Number(await cgroupFile(daemon, id, 'memory/memory.usage_in_bytes', 'memory.current'));
     const usage = value('container_memory_usage_bytes');
-    assert.ok(Math.abs(usage - file('memory.usage_in_bytes')) <= usage * 0.02);
+    assert.ok(Math.abs(usage - memory) <= usage * 0.02);
     assert.ok(value('container_memory_cache') >= 40 << 20);
     assert.equal(value('container_spec_memory_limit_bytes'), 64 << 20);
     assert.deepEqual(

@@ -10,6 +10,7 @@ import { buildSpec, type OciSeccomp, type SpecInput } from '../../src/oci/index.
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { gatherHostFacts } from '../../src/sys/host.ts';
 import { bindMount, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
+import { ensureProbe } from '../harness/oci-probe.ts';
 import { ensureBusybox } from '../images/busybox.ts';
 import { program, run } from '../images/run.ts';
 import { hostNamespaces, mount, podNamespaces, specInput } from '../unit/oci/inputs.ts';
@@ -36,17 +37,7 @@ before(async () => {
     writeFileSync(join(rootfs, 'etc', name), ''); // a user namespace's root cannot make it here
   }
   mkdirSync(join(folder, 'shm'));
-  const probe = join(import.meta.dirname, 'oci-probe.c');
-  await run(program('cc', 'build-essential'), [
-    '-O1',
-    '-static',
-    '-no-pie',
-    '-Wall',
-    '-Werror',
-    '-o',
-    join(rootfs, 'bin/probe'),
-    probe,
-  ]);
+  cpSync(await ensureProbe(), join(rootfs, 'bin/probe'));
 });
 
 after(async () => {

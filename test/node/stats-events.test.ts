@@ -1,18 +1,22 @@
 // Figures against the kernel's own files, and events against what was done.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { status as grpc, Metadata } from '@grpc/grpc-js';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { openStream } from '../../src/commands/rpc.ts';
+import { cgroupFile, cgroupV2, weightOf } from '../harness/cgroups.ts';
+import type { TestDaemon } from '../harness/daemon.ts';
 import { hostNetwork, refused, TestPod, until } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 
 const { CONTAINER_CREATED_EVENT, CONTAINER_STARTED_EVENT, CONTAINER_STOPPED_EVENT, CONTAINER_DELETED_EVENT } =
   cri.ContainerEventType;
 
-/** The first of these files that this host has. */
-const number = (...paths: string[]): number => Number(readFileSync(paths.find((path) => existsSync(path))!, 'utf8'));
+/** In nanoseconds, as the kernel says it now. */
+async function cpuTime(daemon: TestDaemon, id: string): Promise<number> {
+  const text = await cgroupFile(daemon, id, 'cpuacct/cpuacct.usage', 'cpu.stat');
+  return cgroupV2 ? Number(/^usage_usec (\d+)$/m.exec(text)![1]) * 1000 : Number(text);
+}
 
 const within = (actual: number, expected: number, share: number, what: string) =>
   assert.ok(
@@ -25,14 +29,15 @@ suite('stats', {}, (bench) => {
     'dd if=/dev/zero of=/dev/shm/block bs=1M count=50 2>/dev/null; dd if=/dev/zero of=/layer bs=1M count=3 2>/dev/null; echo ready; i=0; while true; do i=$((i+1)); done';
 
   test('ContainerStats agree with the cgroup files and the layer', async () => {
-    const { runtime, name } = bench.daemon;
+    const { runtime } = bench.daemon;
     const pod = await TestPod.run(bench.daemon, 'stats');
     const containerId = await pod.sh('c', bench.image.busybox, busy, { labels: { a: 'b' } });
     await until('its memory', async () => pod.log('c').length > 0);
-    const below = `${name}/${pod.id}/${containerId}`;
     const { stats } = await runtime.containerStats({ containerId });
-    const cpu = number(`/sys/fs/cgroup/cpuacct/${below}/cpuacct.usage`);
-    const memory = number(`/sys/fs/cgroup/memory/${below}/memory.usage_in_bytes`);
+    const cpu = await cpuTime(bench.daemon, containerId);
+    const memory = Number(
+      await cgroupFile(bench.daemon, containerId, 'memory/memory.usage_in_bytes', 'memory.current'),
+    );
     assert.deepEqual([stats?.attributes?.id, stats?.attributes?.labels], [containerId, { a: 'b' }]);
     within(Number(stats?.memory?.usageBytes?.value), memory, 0.02, 'memory');
     assert.ok(Number(stats?.memory?.workingSetBytes?.value) >= 50 << 20, 'shared memory counts');
@@ -232,14 +237,15 @@ suite('events', {}, (bench) => {
 
 for (const handler of ociRuntimes) {
   suite(`resource updates with ${handler}`, { handler }, (bench) => {
-    const limits = (daemon: { name: string }, pod: TestPod, id: string) => {
-      const below = `${daemon.name}/${pod.id}/${id}`;
+    const limits = async (id: string) => {
+      const quota = await cgroupFile(bench.daemon, id, 'cpu/cpu.cfs_quota_us', 'cpu.max');
       return [
-        number(`/sys/fs/cgroup/cpu/${below}/cpu.shares`),
-        number(`/sys/fs/cgroup/cpu/${below}/cpu.cfs_quota_us`),
-        number(`/sys/fs/cgroup/memory/${below}/memory.limit_in_bytes`),
+        Number(await cgroupFile(bench.daemon, id, 'cpu/cpu.shares', 'cpu.weight')),
+        Number(quota.split(' ')[0]),
+        Number(await cgroupFile(bench.daemon, id, 'memory/memory.limit_in_bytes', 'memory.max')),
       ];
     };
+    const shares = (value: number) => (cgroupV2 ? weightOf(value) : value);
 
     test('a running container gets the new limits, keeps the others, and shows them', async () => {
       const { daemon } = bench;
@@ -249,12 +255,12 @@ for (const handler of ociRuntimes) {
         resources: { cpuShares: 200n, cpuQuota: 20_000n, cpuPeriod: 100_000n, memoryLimitInBytes: 64n << 20n },
       };
       const containerId = await pod.sh('c', bench.image.busybox, 'sleep 1000', { linux });
-      assert.deepEqual(limits(daemon, pod, containerId), [200, 20_000, 64 << 20]);
+      assert.deepEqual(await limits(containerId), [shares(200), 20_000, 64 << 20]);
       await runtime.updateContainerResources({
         containerId,
         linux: { cpuShares: 512n, memoryLimitInBytes: 128n << 20n },
       });
-      assert.deepEqual(limits(daemon, pod, containerId), [512, 20_000, 128 << 20]);
+      assert.deepEqual(await limits(containerId), [shares(512), 20_000, 128 << 20]);
       const { status } = await runtime.containerStatus({ containerId });
       assert.equal(status?.resources?.linux?.cpuShares, 512n);
       assert.equal(status?.resources?.linux?.cpuQuota, 20_000n);
@@ -264,7 +270,7 @@ for (const handler of ociRuntimes) {
         grpc.INTERNAL,
         /limits of container/,
       );
-      assert.deepEqual(limits(daemon, pod, containerId), [512, 20_000, 128 << 20]);
+      assert.deepEqual(await limits(containerId), [shares(512), 20_000, 128 << 20]);
       await pod.remove();
     });
 
@@ -278,7 +284,7 @@ for (const handler of ociRuntimes) {
         linux: { cpuShares: 300n, cpuQuota: 30_000n, cpuPeriod: 100_000n, memoryLimitInBytes: 32n << 20n },
       });
       await runtime.startContainer({ containerId });
-      assert.deepEqual(limits(daemon, pod, containerId), [300, 30_000, 32 << 20]);
+      assert.deepEqual(await limits(containerId), [shares(300), 30_000, 32 << 20]);
       await runtime.stopContainer({ containerId, timeout: 0n });
       await refused(
         runtime.updateContainerResources({ containerId, linux: { cpuShares: 5n } }),
