@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { check, Tree } from '../sys/tree.ts';
 import { Below, implyParents, isDirectory, parentOf } from './layer-below.ts';
+import { translateLayerError } from './layer-errors.ts';
 import { followLowerLinks } from './layer-relocate.ts';
 import type { LayerNotes } from './layer-writer.ts';
 import { badLink } from './tar-header.ts';
@@ -8,6 +9,8 @@ import { badLink } from './tar-header.ts';
 export type JoinJob = {
   /** The unpacked layer. */
   readonly path: string;
+  /** What errors call it: its digest. */
+  readonly name: string;
   /** Trees of the layers below it, top first. */
   readonly lowers: readonly string[];
   readonly notes: LayerNotes;
@@ -17,8 +20,17 @@ export type JoinJob = {
  * Settles what a layer, unpacked by itself, left open about those below it: directories that it implies look as they
  * do below, hard links to lower files get a copy, and whiteouts of nothing go (in a directory that is not merged,
  * overlayfs would list them).
+ * @throws Fault InvalidArgument, ResourceExhausted.
  */
-export function joinLayer({ path, lowers, notes }: JoinJob): void {
+export function joinLayer(job: JoinJob): void {
+  try {
+    settle(job);
+  } catch (error) {
+    throw translateLayerError(error, job.name);
+  }
+}
+
+function settle({ path, lowers, notes }: JoinJob): void {
   using stack = new DisposableStack();
   const own = stack.use(new Tree(path));
   const below = new Below(lowers.map((lower) => stack.use(new Tree(lower))));
@@ -59,6 +71,7 @@ function linkToLower(
   times.keep(name);
   const kind = own.kind(existing);
   if (isDirectory(kind)) throw badLink(name, existing, 'a directory');
+  if (kind === 'whiteout') throw badLink(name, existing, 'which the layer removes');
   if (kind === 'none') {
     const found = below.find(existing);
     if (found.kind !== 'file' || !found.tree) {

@@ -1,10 +1,11 @@
 import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
-import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { Fault, messageOf } from '../base/fault.ts';
 import { algorithmOf, type Digest } from '../model/ids.ts';
 import { Digester } from './digest.ts';
-import { type LayerLimits, type LayerNotes, LayerWriter, translateDiskError } from './layer-writer.ts';
+import { translateLayerError } from './layer-errors.ts';
+import { type LayerLimits, type LayerNotes, LayerWriter } from './layer-writer.ts';
 import { TarReader } from './tar.ts';
 
 export type UnpackJob = {
@@ -120,7 +121,7 @@ export async function unpackLayer(
   try {
     return writer.finish();
   } catch (error) {
-    throw translateDiskError(error);
+    throw translateLayerError(error, job.digest ?? job.diffId);
   }
 }
 
@@ -184,16 +185,5 @@ function translateStreamError(error: unknown, job: UnpackJob): unknown {
   if (error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code))) {
     return new Fault('DataLoss', `Layer ${name} does not decompress: ${messageOf(error)}`, { cause: error });
   }
-  if (isErrno(error, 'ENAMETOOLONG', 'ELOOP')) {
-    return new Fault('InvalidArgument', `Layer ${name} has a name this host cannot hold: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-  // A file capability that is none, or an attribute longer than the kernel's: setxattr(2) says so.
-  if (isErrno(error, 'EINVAL', 'ERANGE', 'E2BIG')) {
-    return new Fault('InvalidArgument', `Layer ${name} has an entry the kernel refuses: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-  return translateDiskError(error);
+  return translateLayerError(error, name);
 }

@@ -1,5 +1,5 @@
 import { ftruncateSync, writeSync } from 'node:fs';
-import { Fault, isErrno } from '../base/fault.ts';
+import { Fault } from '../base/fault.ts';
 import { type Attributes, check, nodeTypes, packXattrs, refusal, Tree } from '../sys/tree.ts';
 import { isDirectory } from './layer-below.ts';
 import type { Entry, TarSink } from './tar.ts';
@@ -169,12 +169,13 @@ export class LayerWriter implements TarSink, Disposable {
   #link(path: string, existing: string): void {
     if (path === existing) return; // a link to itself changes nothing
     const link = () => {
+      if (this.#whiteouts.has(existing)) throw badLink(path, existing, 'which the layer removes');
       const result = this.#tree.link(existing, path);
       if (result < 0 && isDirectory(this.#tree.kind(existing))) throw badLink(path, existing, 'a directory');
       return result;
     };
     this.#attempt(path, link, undefined, () => {
-      if (this.#whiteouts.has(existing) || this.#tree.kind(existing) !== 'none') return false;
+      if (this.#tree.kind(existing) !== 'none') return false;
       this.#links.push([path, existing]);
       return true;
     });
@@ -315,12 +316,4 @@ function deviceOf(entry: Entry): { major: number; minor: number } {
     throw badArchive(`${JSON.stringify(entry.path)} is device ${major}:${minor}, out of range`);
   }
   return { major, minor };
-}
-
-/** Errors of the host's disk as the caller should see them. */
-export function translateDiskError(error: unknown): unknown {
-  if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')) return error;
-  return new Fault('ResourceExhausted', `The host has no room for the image: ${(error as Error).message}`, {
-    cause: error,
-  });
 }

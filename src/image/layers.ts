@@ -70,7 +70,8 @@ export class Layers {
     signal.throwIfAborted();
     const visible = notes.hidesAll ? null : parent;
     const lowers = visible === null ? [] : this.#snapshots.lowerPaths(visible);
-    if (needsJoin(notes, lowers)) await this.#pool.join({ path: stage.path, lowers, notes }, signal);
+    const name = digest ?? diffId;
+    if (needsJoin(notes, lowers)) await this.#pool.join({ path: stage.path, name, lowers, notes }, signal);
     await stage.commit(key, visible, notes.bytes);
     progress.done(notes.bytes);
   }

@@ -4,8 +4,8 @@ import { Fault, isErrno } from '../base/fault.ts';
 import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
 import { Digester, digestOf } from './digest.ts';
+import { translateDiskError } from './layer-errors.ts';
 import { packLayer } from './layer-pack.ts';
-import { translateDiskError } from './layer-writer.ts';
 import { endOfArchive, memberHeader, paddingAfter } from './tar-write.ts';
 
 export type SavedFile = { readonly id: string; readonly bytes: number };

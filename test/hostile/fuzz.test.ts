@@ -1,15 +1,16 @@
-// Random damage to everything that strangers write. Each target runs for a second, or for BERTH_FUZZ_SECONDS; the seed
-// of a finding is in its message: BERTH_FUZZ_SEED runs it again.
+// Random damage to everything that strangers write; see fuzz-support.ts for how long and how to run a finding again.
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { Fault } from '../../src/base/fault.ts';
 import { parseChallenges } from '../../src/image/challenge.ts';
 import { endpointsFor } from '../../src/image/hosts.ts';
 import { parseImageRecord } from '../../src/image/image-record.ts';
+import { joinLayer } from '../../src/image/layer-join.ts';
 import { unpackLayer } from '../../src/image/layer-stream.ts';
 import { choosePlatform, hostPlatform, parseConfig, parseManifest } from '../../src/image/manifest.ts';
 import { canonical, parseReference } from '../../src/image/reference.ts';
@@ -17,79 +18,18 @@ import { retryAfterMs } from '../../src/image/registry.ts';
 import { TarReader } from '../../src/image/tar.ts';
 import { parseDigest } from '../../src/model/ids.ts';
 import { removeTree } from '../../src/sys/files.ts';
-import { digestWith, image, layer, ociIndex, ociManifest } from '../registry/images.ts';
+import { digestWith, image, layer, ociIndex, ociManifest, sha256 } from '../registry/images.ts';
 import { dir, file, hardlink, symlink, tar } from '../registry/tar.ts';
 import { describeTree } from '../registry/tree.ts';
-
-const milliseconds = Number(process.env.BERTH_FUZZ_SECONDS ?? 1) * 1000;
-const firstSeed = Number(process.env.BERTH_FUZZ_SEED ?? Date.now() % 1e9);
-
-/** mulberry32: small, and the same everywhere. */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
-type Random = ReturnType<typeof randomFrom>;
+import { damaged, fuzz, interesting, pick, type Random } from './fuzz-support.ts';
 
 const algorithms = ['sha256', 'sha512'] as const;
-const pick = <T>(random: Random, from: readonly T[]): T => from[random(from.length)]!;
 
 let work = '';
 before(() => {
   work = mkdtempSync(join(tmpdir(), 'berth-fuzz-'));
 });
 after(() => removeTree(work));
-
-/** Runs `once` with new seeds until the time is up. A Fault is an answer; anything else is a finding. */
-async function fuzz(once: (random: Random) => unknown): Promise<number> {
-  const end = performance.now() + milliseconds;
-  let runs = 0;
-  for (let seed = firstSeed; runs === 0 || (performance.now() < end && !process.env.BERTH_FUZZ_SEED); seed++, runs++) {
-    try {
-      await once(randomFrom(seed));
-    } catch (error) {
-      if (error instanceof Fault && error.kind !== 'Internal') continue;
-      throw new Error(`BERTH_FUZZ_SEED=${seed}`, { cause: error });
-    }
-  }
-  return runs;
-}
-
-const interesting = [0, 1, 0x20, 0x2f, 0x2e, 0x30, 0x37, 0x7f, 0x80, 0xff];
-
-/** Flips, overwrites, repeats, removes or moves a few pieces. */
-function damaged(data: Buffer, random: Random, most = 6): Buffer {
-  let result = Buffer.from(data);
-  for (let left = 1 + random(most); left > 0 && result.length > 0; left--) {
-    const at = random(result.length);
-    const length = 1 + random(Math.min(600, result.length - at));
-    switch (random(6)) {
-      case 0:
-        result[at]! ^= 1 << random(8);
-        break;
-      case 1:
-        result[at] = interesting[random(interesting.length)]!;
-        break;
-      case 2:
-        result.fill(interesting[random(interesting.length)]!, at, at + Math.min(length, 12));
-        break;
-      case 3:
-        result = Buffer.concat([result.subarray(0, at), result.subarray(at + length)]);
-        break;
-      case 4:
-        result = Buffer.concat([result.subarray(0, at + length), result.subarray(at)]);
-        break;
-      default:
-        result = result.subarray(0, at);
-    }
-  }
-  return result;
-}
 
 const capability = Buffer.from('0100000200240000000000000000000000000000', 'hex');
 const sparse = { 'GNU.sparse.map': '0,2,10,2', 'GNU.sparse.size': '20' };
@@ -182,6 +122,72 @@ test('layers: a tree inside its root or a Fault, however they are packed and dam
     }
   });
   assert.equal(JSON.stringify(describeTree(outside)), before_);
+});
+
+/** What the damaged archive says about names that it does not have is about these. */
+const below = tar(
+  dir('d'),
+  file('d/gone', 'x'),
+  file('h', 'lower'),
+  symlink('e', 'd'),
+  symlink('long', `${'../'.repeat(40)}d`),
+  dir('l'),
+  dir('s'),
+  file('s/deep'),
+  symlink('loop', 'loop'),
+  hardlink('h2', 'h'),
+);
+
+test('joins: a tree over another or a Fault, whatever a layer says of those below it', async () => {
+  const limits = { maxBytes: 10_000_000, maxEntries: 10_000, maxRatio: 200 };
+  const lower = join(work, 'lower');
+  const unpack = async (path: string, content: Buffer) => {
+    mkdirSync(path);
+    return unpackLayer(Readable.from([content]), { path, digest: null, diffId: parseDigest(sha256(content)), limits });
+  };
+  await unpack(lower, below);
+  const before_ = JSON.stringify(describeTree(lower));
+  let serial = 0;
+  await fuzz(async (random) => {
+    const path = join(work, `join-${serial++}`);
+    const names = [
+      'd',
+      'd/gone',
+      'd/a',
+      'h',
+      'h2',
+      'e',
+      'e/x',
+      'l',
+      'l/x',
+      's',
+      'long/x',
+      'loop/x',
+      'none',
+      'd/x/y',
+      '.',
+    ];
+    const members = Array.from({ length: 1 + random(8) }, () => {
+      const [name, other] = [pick(random, names), pick(random, names)];
+      const marker = name.replace(/[^/]*$/, (base) => `.wh.${base}`);
+      return pick(random, [
+        file(name, 'upper'),
+        dir(name),
+        symlink(name, pick(random, ['/', '..', '']) + other),
+        hardlink(name, other),
+        hardlink(name, other),
+        file(marker),
+        file(`${name}/.wh..wh..opq`),
+      ]);
+    });
+    try {
+      const notes = await unpack(path, random(4) === 0 ? damagedArchive(random) : tar(...members));
+      joinLayer({ path, name: 'upper', lowers: [lower], notes });
+    } finally {
+      await removeTree(path);
+    }
+  });
+  assert.equal(JSON.stringify(describeTree(lower)), before_, 'the lower layer was changed');
 });
 
 const pieces = [

@@ -188,6 +188,11 @@ for (const { name, content, message } of [
     content: tar(hardlink('a', 'd'), dir('d'), file('d/.wh..wh..opq')),
     message: /link to "d", a directory/,
   },
+  {
+    name: 'links to what it removes',
+    content: tar(file('.wh.x'), hardlink('a', 'x')),
+    message: /"x", which the layer removes/,
+  },
   { name: 'links to its root', content: tar(hardlink('a', '.')), message: /link to "", a directory/ },
   { name: 'links to nothing', content: tar(hardlink('a', 'none')), message: /which no layer has/ },
   { name: 'removes the parent', content: tar(file('d/.wh...')), message: /removes nothing/ },
@@ -219,6 +224,34 @@ for (const { name, content, message } of [
       assert.match(error.message, message);
       return true;
     });
+  });
+}
+
+for (const { name, members, message } of [
+  {
+    name: 'links to a lower file and removes that',
+    members: [hardlink('a', 'd/x'), file('d/.wh.x')],
+    message: /"a" is a link to "d\/x", which the layer removes/,
+  },
+  {
+    name: 'links to a lower file and replaces its directory',
+    members: [hardlink('a', 'd/x'), file('d', 'y')],
+    message: /entries that contradict each other: ENOTDIR.*"d\/x"/,
+  },
+  {
+    name: 'links to a lower file from a name that is a directory',
+    members: [hardlink('n', 'n/x')],
+    message: /entries that contradict each other: EEXIST.*"n"/,
+  },
+  {
+    name: 'links to a lower file from behind links that loop',
+    members: [hardlink('n/a', 'd/x'), symlink('n', 'n')],
+    message: /has a name this host cannot hold: ELOOP/,
+  },
+]) {
+  test(`a layer that ${name} is refused`, async () => {
+    const lower = tar(dir('d'), file('d/x', 'lower'), dir('n'), file('n/x', 'lower'));
+    await assert.rejects(load([lower, tar(...members)]), { name: 'Fault', kind: 'InvalidArgument', message });
   });
 }
 

@@ -1,0 +1,27 @@
+import { Fault, isErrno, messageOf } from '../base/fault.ts';
+
+/**
+ * What went wrong with the files of a layer, as the caller should see it. Its tree is nobody else's, so that most
+ * refusals of the kernel are of something that the layer itself has brought.
+ */
+export function translateLayerError(error: unknown, layer: string): unknown {
+  const why = layerFault(error);
+  if (why === null) return translateDiskError(error);
+  return new Fault('InvalidArgument', `Layer ${layer} ${why}: ${messageOf(error)}`, { cause: error });
+}
+
+function layerFault(error: unknown): string | null {
+  if (isErrno(error, 'ENAMETOOLONG', 'ELOOP')) return 'has a name this host cannot hold';
+  // A file capability that is none, or an attribute longer than the kernel's: setxattr(2) says so.
+  if (isErrno(error, 'EINVAL', 'ERANGE', 'E2BIG')) return 'has an entry the kernel refuses';
+  if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EEXIST', 'ENOTEMPTY')) return 'has entries that contradict each other';
+  return null;
+}
+
+/** Errors of the host's disk as the caller should see them. */
+export function translateDiskError(error: unknown): unknown {
+  if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')) return error;
+  return new Fault('ResourceExhausted', `The host has no room for the image: ${(error as Error).message}`, {
+    cause: error,
+  });
+}
