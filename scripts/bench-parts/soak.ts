@@ -14,7 +14,7 @@ if (!Number.isInteger(total) || total < 10) throw new Error(`--pods ${values.pod
 const daemon = new TestDaemon({ main: bundle(), env: inspectable });
 
 async function main(): Promise<void> {
-  await using end = new AsyncDisposableStack(); // says both errors where the clean-up fails too
+  await using end = new AsyncDisposableStack(); // keeps the first error where the clean-up fails too
   end.defer(endTestRegistry);
   end.defer(() => daemon.dispose());
   await daemon.start();
@@ -44,5 +44,10 @@ async function main(): Promise<void> {
   console.log('files, mounts, namespaces, links, rules, cgroups, processes: as before');
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  console.error(error instanceof SuppressedError ? [error.suppressed, error.error] : error);
+  process.exit(1);
+}
 process.exit(0);

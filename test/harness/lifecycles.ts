@@ -15,14 +15,18 @@ export async function lifecycles(daemon: TestDaemon, image: string, count: numbe
   const worker = async () => {
     while (next < first + count) await lifecycle(daemon, image, next++);
   };
-  await Promise.all(Array.from({ length: 8 }, worker));
+  const ends = await Promise.allSettled(Array.from({ length: 8 }, worker)); // whoever fails must not leave the others at work
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }
+
+/** Under load a probe may end before the container's first command has run. */
+const probe = ['sh', '-c', 'until [ -e /begun ]; do usleep 1000; done; echo probed'];
 
 async function lifecycle(daemon: TestDaemon, image: string, number: number): Promise<void> {
   const own = number % 2 === 0;
   const pod = await TestPod.run(daemon, `life-${number}`, own ? {} : { hostname: '', ...hostNetwork });
-  const containerId = await pod.sh('c', image, 'echo begun; exec sleep 10000', own ? {} : hostNetwork);
-  const { stdout, exitCode } = await daemon.runtime.execSync({ containerId, cmd: ['echo', 'probed'], timeout: 30n });
+  const containerId = await pod.sh('c', image, 'echo begun; touch /begun; exec sleep 10000', own ? {} : hostNetwork);
+  const { stdout, exitCode } = await daemon.runtime.execSync({ containerId, cmd: probe, timeout: 30n });
   assert.equal(`${exitCode} ${Buffer.from(stdout)}`, '0 probed\n');
   await daemon.runtime.stopContainer({ containerId, timeout: 0n });
   assert.deepEqual(pod.log('c'), [{ stream: 'stdout', text: 'begun' }]);
