@@ -26,10 +26,15 @@ const { values } = parseArgs({
     json: { type: 'string', default: '' },
     peer: { type: 'string', default: '' },
     rounds: { type: 'string', default: '' },
+    runtime: { type: 'string', default: 'crun' },
   },
 });
 const rounds = Number(values.rounds || (values.short ? 2 : 10));
 const crowd = values.short ? 6 : 60;
+const programs = { crun: '/usr/bin/crun', runc: '/usr/sbin/runc' } as const;
+const handler = values.runtime === 'runc' ? 'runc' : 'crun';
+const withCni: Options = { hostNetwork: false, handler };
+const onHost: Options = { hostNetwork: true, handler };
 
 const registry = await startTestRegistry();
 const image = busybox(registry);
@@ -59,34 +64,25 @@ const pick = (lives: readonly (readonly Life[])[], key: keyof Life) => lives.map
 
 async function floors() {
   const cni: Awaited<ReturnType<typeof cniChain>>[] = [];
-  const oci: Record<'crun' | 'runc', Awaited<ReturnType<typeof ociRuntime>>[]> = { crun: [], runc: [] };
+  const oci: Awaited<ReturnType<typeof ociRuntime>>[] = [];
   await cniChain();
   for (let round = 0; round < rounds; round++) {
     cni.push(await cniChain());
-    oci.crun.push(await ociRuntime('/usr/bin/crun'));
-    oci.runc.push(await ociRuntime('/usr/sbin/runc'));
+    oci.push(await ociRuntime(programs[handler]));
   }
   await removeFloorBridge();
   const sum = (a: readonly number[], b: readonly number[]) => a.map((value, index) => value + b[index]!);
   const add = cni.map((one) => one.add);
   const del = cni.map((one) => one.del);
-  const up = (name: 'crun' | 'runc') => oci[name].map((one) => one.up);
-  const down = oci.crun.map((one) => one.down);
-  return {
-    add,
-    up: up('crun'),
-    podUp: sum(add, up('crun')),
-    runcPodUp: sum(add, up('runc')),
-    podDown: sum(del, down),
-    exec: oci.crun.map((one) => one.exec),
-  };
+  const up = oci.map((one) => one.up);
+  const down = oci.map((one) => one.down);
+  return { add, up, podUp: sum(add, up), podDown: sum(del, down), exec: oci.map((one) => one.exec) };
 }
 
 async function lifeRows(contestants: readonly Contestant[]): Promise<Row[]> {
   const floor = await floors();
-  const cni = await inTurn(contestants, (who) => life(who, { hostNetwork: false, handler: 'crun' }));
-  const host = await inTurn(contestants, (who) => life(who, { hostNetwork: true, handler: 'crun' }));
-  const runc = await inTurn(contestants, (who) => life(who, { hostNetwork: false, handler: 'runc' }));
+  const cni = await inTurn(contestants, (who) => life(who, withCni));
+  const host = await inTurn(contestants, (who) => life(who, onHost));
   const ms = 'ms' as const;
   return [
     {
@@ -113,19 +109,12 @@ async function lifeRows(contestants: readonly Contestant[]): Promise<Row[]> {
       floor: floor.podDown,
       target: '<= 1.2 x floor',
     },
-    {
-      what: 'with runc: pod up, CNI',
-      unit: ms,
-      figures: pick(runc, 'up'),
-      floor: floor.runcPodUp,
-      target: '<= 1.25 x floor',
-    },
     ...(await execRows(contestants, floor.exec)),
   ];
 }
 
 async function execRows(contestants: readonly Contestant[], floor: readonly number[]): Promise<Row[]> {
-  const pods = await Promise.all(contestants.map((who) => podUp(who, image, { hostNetwork: true, handler: 'crun' })));
+  const pods = await Promise.all(contestants.map((who) => podUp(who, image, onHost)));
   const exec = (who: Contestant) => {
     const { containerId } = pods[contestants.indexOf(who)]!;
     return who.runtime.execSync({ containerId, cmd: ['/bin/true'], timeout: 10n });
@@ -150,9 +139,7 @@ async function throughputRow(contestants: readonly Contestant[]): Promise<Row> {
     contestants,
     async (who) => {
       const pods: PodUp[] = [];
-      const [ms] = await clock(() =>
-        eightAtOnce(count, async () => pods.push(await podUp(who, image, { hostNetwork: false, handler: 'crun' }))),
-      );
+      const [ms] = await clock(() => eightAtOnce(count, async () => pods.push(await podUp(who, image, withCni))));
       await eightAtOnce(count, (index) => podDown(who, pods[index]!));
       return (count / ms) * 1000;
     },
@@ -166,7 +153,7 @@ async function crowdRows(contestants: readonly Contestant[]): Promise<Row[]> {
   const pods = new Map<Contestant, PodUp[]>();
   for (const who of contestants) {
     const own: PodUp[] = [];
-    await eightAtOnce(crowd, async () => own.push(await podUp(who, image, { hostNetwork: true, handler: 'crun' })));
+    await eightAtOnce(crowd, async () => own.push(await podUp(who, image, onHost)));
     pods.set(who, own);
   }
   const list = await inTurn(
@@ -206,8 +193,8 @@ async function logRow(contestants: readonly Contestant[]): Promise<Row> {
   const figures = await inTurn(
     contestants,
     async (who) => {
-      const config = podConfig({ hostNetwork: true, handler: 'crun' });
-      const { podSandboxId } = await who.runtime.runPodSandbox({ config, runtimeHandler: 'crun' });
+      const config = podConfig(onHost);
+      const { podSandboxId } = await who.runtime.runPodSandbox({ config, runtimeHandler: handler });
       const begin = performance.now();
       const containerId = await containerIn(who, image, { podSandboxId, config }, command);
       for (;;) {
@@ -239,7 +226,7 @@ async function main(): Promise<void> {
     await logRow(contestants),
   ];
   console.log(
-    `${new Date().toISOString().slice(0, 10)}, ${cpus().length} processors, Linux ${release()}, ${rounds} rounds: median (least-most)\n`,
+    `${new Date().toISOString().slice(0, 10)}, ${cpus().length} processors, Linux ${release()}, ${handler}, ${rounds} rounds: median (least-most)\n`,
   );
   printTable(
     contestants.map(({ name }) => name),
