@@ -38,6 +38,8 @@ const everything: Part[] = [
   // In random order and two at once; the driver prints the seed, which gives the same order again.
   ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
   critest('crun', ['--websocket', '--focus', 'Streaming']),
+  // They must run; no test is about a time.
+  ...['pods', 'pull', 'flat'].map((what) => ({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] })),
 ];
 
 /** The lines in which node:test and the conformance driver say how many passed and failed. */

@@ -96,10 +96,11 @@ export const pullImages: Readonly<Record<string, { readonly make: (material: Mat
     'many-layers': { make: manyLayers, what: '60 layers' },
   };
 
-/** Makes and pushes what the registry at `host` does not have yet. */
-export async function pushPullImages(host: string): Promise<void> {
+/** Makes and pushes those of `names` that the registry at `host` does not have yet. */
+export async function pushPullImages(host: string, names: readonly string[]): Promise<void> {
   let material: Material | null = null;
-  for (const [repository, { make }] of Object.entries(pullImages)) {
+  for (const repository of names) {
+    const { make } = pullImages[repository]!;
     const there = await fetch(`http://${host}/v2/bench/${repository}/tags/list`);
     if (there.ok) continue;
     material ??= new Material();
