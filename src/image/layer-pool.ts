@@ -49,12 +49,17 @@ export class LayerPool implements AsyncDisposable {
   /** Joins an unpacked layer with those below it; see joinLayer. */
   async join(job: JoinJob, signal: AbortSignal): Promise<void> {
     const slot = await this.#acquire(signal);
+    // A join hears nothing until it is done. The run ends when the thread has: nobody writes to the tree after that.
+    const leave = () => void this.#end(slot);
+    signal.addEventListener('abort', leave, { once: true });
     try {
       await new WorkerRun(slot.worker, this.#progressMs, this.#spare).join(job);
       this.#release(slot);
     } catch (error) {
       this.#afterFailure(slot, error);
-      throw error;
+      throw signal.aborted ? signal.reason : error;
+    } finally {
+      signal.removeEventListener('abort', leave);
     }
   }
 
