@@ -17,7 +17,9 @@ export type MountEntry = {
 };
 
 /** Every mount of this process's mount namespace, in the order that they were made visible. */
-export const readMountInfo = (): MountEntry[] => parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8'));
+export const readMountInfo = (): MountEntry[] => parseMountInfo(mountInfo());
+
+const mountInfo = (): string => readFileSync('/proc/self/mountinfo', 'utf8');
 
 /** The entries of a mountinfo text. Lines without the ` - ` separator are passed over. */
 export function parseMountInfo(text: string): MountEntry[] {
@@ -54,14 +56,28 @@ export function mountOf(path: string, mounts: readonly MountEntry[]): MountEntry
 }
 
 /** Mount points below a directory, the newest first: the order to unmount them in. */
-export const mountsBelow = (directory: string): string[] =>
-  readMountInfo()
+export const mountsBelow = (directory: string): string[] => pointsBelow(mountInfo(), directory);
+
+/** The same of a mountinfo text. A full node has thousands of mounts: only lines that have the directory are parsed. */
+export function pointsBelow(text: string, directory: string): string[] {
+  const wanted = ` ${escaped(directory)}/`;
+  const lines: string[] = [];
+  for (let at = text.indexOf(wanted); at >= 0; ) {
+    const end = text.indexOf('\n', at);
+    lines.push(text.slice(text.lastIndexOf('\n', at) + 1, end < 0 ? undefined : end));
+    at = end < 0 ? -1 : text.indexOf(wanted, end);
+  }
+  return parseMountInfo(lines.join('\n'))
     .map(({ mountPoint }) => mountPoint)
-    .filter((path) => path.startsWith(`${directory}/`))
+    .filter((path) => path.startsWith(`${directory}/`)) // the directory may also be a mount's root or source
     .reverse();
+}
 
 const isBelow = (path: string, folder: string) => folder === '/' || path === folder || path.startsWith(`${folder}/`);
 
 /** Blanks, tabs, newlines and backslashes are written as three octal digits. */
 const unescaped = (text: string) =>
   text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+
+const escaped = (text: string) =>
+  text.replace(/[ \t\n\\]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { mountOf, parseMountInfo } from '../../../src/sys/mountinfo.ts';
+import { mountOf, parseMountInfo, pointsBelow } from '../../../src/sys/mountinfo.ts';
 
 const text = String.raw`27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
 30 27 0:20 / /srv rw master:3 - tmpfs none rw
@@ -37,3 +37,18 @@ const cases: [path: string, source: string][] = [
 for (const [path, source] of cases) {
   test(`the mount that holds ${path}`, () => assert.equal(mountOf(path, mounts)?.source, source));
 }
+
+const below: [directory: string, points: string[]][] = [
+  ['/srv', ['/srv/a b']],
+  ['/srv/a b', []],
+  ['/sub', []],
+  ['/sr', []],
+];
+for (const [directory, points] of below) {
+  test(`mount points below ${directory}`, () => assert.deepEqual(pointsBelow(text, directory), points));
+}
+
+test('mount points below a directory with a blank, the newest first', () => {
+  const two = ['/a\\040b/c', '/a\\040b/c/d'].map((point, id) => `${id} 1 0:1 /a\\040b/x ${point} rw - tmpfs none rw`);
+  assert.deepEqual(pointsBelow(two.join('\n'), '/a b'), ['/a b/c/d', '/a b/c']);
+});
