@@ -37,14 +37,19 @@ type Constructor<C extends Client> = {
 };
 
 /** For calls without a deadline of their own: longer than any wait inside the daemon but a slow pull's. */
-const deadlineMs = 120_000;
+const usualDeadlineMs = 120_000;
 
 /** A module of generated messages: the request of call `x` is `XRequest`. */
 type Messages = Readonly<Record<string, unknown>>;
 type FromPartial = { fromPartial(partial: object): object };
 
 /** Connects to a unix socket; one HTTP/2 connection a client. */
-export function connectTo<C extends Client>(Type: Constructor<C>, messages: Messages, socket: string): Rpc<C> {
+export function connectTo<C extends Client>(
+  Type: Constructor<C>,
+  messages: Messages,
+  socket: string,
+  deadlineMs = usualDeadlineMs,
+): Rpc<C> {
   const client = new Type(`unix://${socket}`, credentials.createInsecure(), {
     'grpc.max_receive_message_length': 64 * 1024 * 1024,
     'grpc.default_authority': 'localhost',
@@ -52,12 +57,12 @@ export function connectTo<C extends Client>(Type: Constructor<C>, messages: Mess
   });
   const methods = Object.keys(Type.service).map((name) => {
     const request = messages[`${name.charAt(0).toUpperCase()}${name.slice(1)}Request`];
-    return [name, callOf(client, name, request as FromPartial)];
+    return [name, callOf(client, name, request as FromPartial, deadlineMs)];
   });
   return { ...Object.fromEntries(methods), close: () => client.close() };
 }
 
-function callOf(client: Client, name: string, message: FromPartial) {
+function callOf(client: Client, name: string, message: FromPartial, deadlineMs: number) {
   return (request: object, { signal, ...options }: CallOptions & { signal?: AbortSignal } = {}) => {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const done: Callback<unknown> = (error, response) => (error ? reject(error) : resolve(response));

@@ -12,7 +12,7 @@ const manager = {
   destination: 'org.freedesktop.systemd1',
 } as const;
 const pollMs = 5;
-const deadlineMs = 20_000;
+const deadlineMs = 60_000;
 
 /**
  * Puts a process into a new scope in a slice, and waits until it is there. The scope goes with its last process.

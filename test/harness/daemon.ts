@@ -20,6 +20,9 @@ process.once('exit', () => {
 });
 /** The whole of the tests can run with the other driver, on a host with systemd. */
 const cgroupDriver = process.env.BERTH_TEST_CGROUP_DRIVER ?? 'cgroupfs';
+/** How much longer than usual a machine may take: test/vm emulates its processor. */
+export const slowness = Number(process.env.BERTH_TEST_SLOWNESS ?? 1);
+const callDeadlineMs = 120_000 * slowness;
 let serial = 0;
 
 export type DaemonOptions = {
@@ -164,9 +167,9 @@ export class TestDaemon {
 
   #connect(): void {
     this.#close();
-    this.runtime = connectTo(cri.RuntimeServiceClient, cri, this.socket);
-    this.images = connectTo(cri.ImageServiceClient, cri, this.socket);
-    this.admin = connectTo(admin.AdminClient, admin, this.socket);
+    this.runtime = connectTo(cri.RuntimeServiceClient, cri, this.socket, callDeadlineMs);
+    this.images = connectTo(cri.ImageServiceClient, cri, this.socket, callDeadlineMs);
+    this.admin = connectTo(admin.AdminClient, admin, this.socket, callDeadlineMs);
   }
 
   #close(): void {

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type * as cri from '../../src/api/runtime/v1/cri.ts';
 import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
 import type { Rpc } from '../../src/commands/rpc.ts';
-import type { TestDaemon } from './daemon.ts';
+import { slowness, type TestDaemon } from './daemon.ts';
 
 type RunRequest = Parameters<Rpc<cri.RuntimeServiceClient>['runPodSandbox']>[0];
 type CreateRequest = Parameters<Rpc<cri.RuntimeServiceClient>['createContainer']>[0];
@@ -14,11 +14,11 @@ export type ContainerConfig = NonNullable<CreateRequest['config']>;
 
 /** Asks until the answer is there; CRI's stop events are another test's subject. Fails after `ms`. */
 export async function until<T>(what: string, ask: () => Promise<T | undefined | false>, ms = 30_000): Promise<T> {
-  const end = performance.now() + ms;
+  const end = performance.now() + ms * slowness;
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
-    assert.ok(performance.now() < end, `${what} did not happen within ${ms} ms`);
+    assert.ok(performance.now() < end, `${what} did not happen within ${ms * slowness} ms`);
     await delay(10);
   }
 }

@@ -2,32 +2,46 @@
 import { relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureSuite } from '../conformance/go.ts';
+import { ensureProbe } from '../harness/oci-probe.ts';
 import { ensureTestImages } from '../images/index.ts';
 import { runInMachine } from './machine.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { all: { type: 'boolean', default: false }, shell: { type: 'string', default: '' } },
+  options: {
+    all: { type: 'boolean', default: false },
+    focus: { type: 'string', default: '' },
+    shell: { type: 'string', default: '' },
+  },
 });
 const root = resolve(import.meta.dirname, '../..');
 
 /** What behaves differently there: AppArmor, cgroup v2, systemd's scopes and slices, kernel 6.1. */
-const sample = ['containers-apparmor', 'containers-systemd', 'mounts', 'snapshots'];
-const all = [...sample, 'containers', 'containers-userns', 'containers-mounts', 'pods', 'stats-events', 'oci'];
-const names = positionals.length > 0 ? positionals : values.all ? all : sample;
-const tests = names.map((name) => `test/node/${name}.test.ts`).join(' ');
-const focus = values.all ? 'AppArmor|Seccomp|OOM|UserNamespaces|readonly mounts' : 'AppArmor';
+const sample = { tests: ['containers-apparmor', 'containers-systemd'], focus: 'AppArmor' };
+const all = {
+  tests: `containers-apparmor containers-systemd containers containers-images containers-mounts containers-userns mounts
+    oci pods snapshots stats-events`.split(/\s+/),
+  focus: 'AppArmor|Seccomp|UserNamespaces|OOM|stats|sysctls|NoNewPrivs|readonly mounts',
+};
+const named = positionals.length > 0 || values.focus !== '';
+const { tests, focus } = named ? { tests: positionals, focus: values.focus } : values.all ? all : sample;
 
 await ensureSuite();
 await ensureTestImages();
+await ensureProbe();
 const node = relative(root, process.execPath);
+const runtimes = process.env.BERTH_TEST_RUNTIMES ?? (values.all ? 'crun,runc' : 'crun');
+const files = tests.map((name) => `test/node/${name}.test.ts`).join(' ');
 const script =
   values.shell ||
-  `export PATH="$PWD/${node.slice(0, node.lastIndexOf('/'))}:$PATH" BERTH_TEST_CGROUP_DRIVER=systemd BERTH_TEST_RUNTIMES=${values.all ? 'crun,runc' : 'crun'}
+  `export PATH="$PWD/${node.slice(0, node.lastIndexOf('/'))}:$PATH" BERTH_TEST_CGROUP_DRIVER=systemd BERTH_TEST_RUNTIMES=${runtimes} BERTH_TEST_SLOWNESS=4
 uname -r
 failed=0
-node --test --test-concurrency=1 --test-force-exit --test-reporter=spec ${tests} || failed=1
-${positionals.length > 0 ? '' : `node scripts/conformance.ts --focus '${focus}' || failed=1`}
+${files === '' ? '' : `node --test --test-concurrency=1 --test-force-exit --test-reporter=spec ${files} || failed=1`}
+${focus === '' ? '' : `node scripts/conformance.ts --focus '${focus}' || failed=1`}
 exit $failed
 `;
-process.exitCode = await runInMachine(script, { onLine: (line) => console.log(line), timeoutMs: 45 * 60_000 });
+process.exitCode = await runInMachine(script, {
+  onLine: (line) => console.log(line),
+  timeoutMs: (values.all ? 180 : 45) * 60_000,
+});
