@@ -38,6 +38,12 @@ const everything: Part[] = [
   // In random order and two at once; the driver prints the seed, which gives the same order again.
   ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
   critest('crun', ['--websocket', '--focus', 'Streaming']),
+  // Alone: it emulates a processor, which would take one from tests that watch deadlines.
+  {
+    name: 'cgroup v2, systemd and AppArmor',
+    argv: ['scripts/vm-tests', ...(values.slow ? ['--all'] : [])],
+    counts: true,
+  },
   // They must run; no test is about a time.
   ...['pods', 'pull', 'flat'].map((what) => ({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] })),
 ];
