@@ -155,6 +155,8 @@ class WorkerRun {
   #outstanding = 0;
   readonly #spare: ArrayBuffer[];
   #feeding = false;
+  /** The worker has heard of the job. */
+  #begun = false;
   #failure: Error | null = null;
   #room = Promise.withResolvers<void>();
 
@@ -177,12 +179,13 @@ class WorkerRun {
 
   async unpack(job: UnpackJob, open: ChunkSource, signal: AbortSignal): Promise<LayerNotes> {
     using _ = this.#scope();
-    this.#tell({ kind: 'unpack', job });
     // The source hears of it too, but may have given everything already.
-    const leave = () => this.#tell({ kind: 'abort' });
+    const leave = () => {
+      if (this.#begun) this.#tell({ kind: 'abort' });
+    };
     signal.addEventListener('abort', leave, { once: true });
     try {
-      return await this.#feed(open, signal);
+      return await this.#feed(job, open, signal);
     } catch (error) {
       if (signal.aborted && !(error instanceof WorkerLost || error instanceof WorkerStuck)) throw signal.reason;
       throw error;
@@ -191,20 +194,31 @@ class WorkerRun {
     }
   }
 
-  async #feed(open: ChunkSource, signal: AbortSignal): Promise<LayerNotes> {
+  /** Nobody waits for a thread that still starts while there is nothing to unpack. */
+  #begin(job: UnpackJob, signal: AbortSignal): void {
+    if (this.#begun) return;
+    signal.throwIfAborted();
+    this.#begun = true;
+    this.#tell({ kind: 'unpack', job });
+  }
+
+  async #feed(job: UnpackJob, open: ChunkSource, signal: AbortSignal): Promise<LayerNotes> {
     this.#feeding = true;
     const stop = new AbortController();
     this.#result.promise.catch((error) => stop.abort(error));
     try {
       for await (const data of inMessages(open(AbortSignal.any([signal, stop.signal])), this.#spare)) {
         await this.#roomFor(data.length);
+        this.#begin(job, signal);
         this.#tell({ kind: 'chunk', data }, [data.buffer]);
       }
       this.#feeding = false;
       this.#watchdog.refresh();
+      this.#begin(job, signal);
       this.#tell({ kind: 'end' });
     } catch (error) {
       if (stop.signal.aborted) throw stop.signal.reason; // the worker failed first, and that is why the source stopped
+      if (!this.#begun) throw error;
       this.#tell({ kind: 'abort' });
       await this.#result.promise.catch((late) => {
         if (late instanceof WorkerLost || late instanceof WorkerStuck) throw late;

@@ -9,8 +9,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
-import { openImages } from '../../src/image/index.ts';
-import { openSnapshots } from '../../src/snapshot/index.ts';
 import { mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { until } from '../harness/pods.ts';
@@ -39,7 +37,17 @@ before(async () => {
     await pushImage({ host: registry.host, repository: 'app' }, tag, built);
   }
 });
-after(() => registry[Symbol.asyncDispose]());
+/** Everything is in memory: what a disk takes to remove files is not of interest. */
+const memory = mkdtempSync(join(tmpdir(), 'berth-memory-'));
+before(() => {
+  mountTmpfs(memory, {});
+  process.env.TMPDIR = memory;
+});
+after(async () => {
+  unmount(memory, { detach: true });
+  rmdirSync(memory);
+  await registry[Symbol.asyncDispose]();
+});
 
 type Ask = {
   readonly url: string;
@@ -166,32 +174,23 @@ test('called off while thousands of links are settled', async (t) => {
   const lower = layer(tar(...files.map((path) => file(path, 'x'))));
   const built = image([lower, layer(tar(...files.map((path) => hardlink(`of-${path}`, path))))]);
   await pushImage({ host: registry.host, repository: 'app' }, 'links', built);
-  const disk = mkdtempSync(join(tmpdir(), 'berth-memory-'));
-  mountTmpfs(disk, {}); // what a disk takes to remove files is not of interest
-  try {
-    const snapshots = await openSnapshots(join(disk, 'snapshots'));
-    const own = await openImages({ dataDir: disk, certsDir: join(disk, 'certs.d') }, snapshots);
-    const stop = new AbortController();
-    const pull = own.pull({ reference: `${registry.host}/app:links`, auth: null }, stop.signal);
-    pull.catch(() => {});
-    // The copy of a lower file is the first that a join makes.
-    const isCopy = (name: string) => name.startsWith('.stage') && existsSync(join(snapshots.root, name, 'fs/d0/f0'));
-    const below = join(snapshots.root, lower.diffId.replace(':', '-'));
-    const begun = () => existsSync(below) && readdirSync(snapshots.root).some(isCopy);
-    await until('the settling of links', async () => begun());
-    const since = performance.now();
-    stop.abort(new Error('the caller went away'));
-    await assert.rejects(pull, { message: 'the caller went away' });
-    await own.idle();
-    report(t, since, { 'all is idle': performance.now() });
-    assert.deepEqual(readdirSync(snapshots.root), []);
-    const { id } = await own.pull({ reference: `${registry.host}/app:links`, auth: null });
-    assert.equal(id, built.config.digest);
-    await own.close();
-  } finally {
-    unmount(disk, { detach: true });
-    rmdirSync(disk);
-  }
+  await using store = await Store.open();
+  const { root } = store.snapshots;
+  const stop = new AbortController();
+  const pull = store.pull(`${registry.host}/app:links`, stop.signal);
+  pull.catch(() => {});
+  // The copy of a lower file is the first that a join makes.
+  const isCopy = (name: string) => name.startsWith('.stage') && existsSync(join(root, name, 'fs/d0/f0'));
+  const below = join(root, lower.diffId.replace(':', '-'));
+  await until('the settling of links', async () => existsSync(below) && readdirSync(root).some(isCopy));
+  const since = performance.now();
+  stop.abort(new Error('the caller went away'));
+  await assert.rejects(pull, { message: 'the caller went away' });
+  await store.images.idle();
+  report(t, since, { 'all is idle': performance.now() });
+  assert.deepEqual(store.leftovers(), []);
+  const { id } = await store.pull(`${registry.host}/app:links`);
+  assert.equal(id, built.config.digest);
 });
 
 for (const way of ['a cancel', 'a deadline'] as const) {
