@@ -23,7 +23,7 @@ const noise = randomBytes(20_000_000);
 const small = (index: number) => layer(tar(dir(`d${index}`), file(`d${index}/f`, randomBytes(300_000))));
 const large = layer(tar(...[1, 2, 3, 4].map((i) => file(`noise-${i}`, noise))), 'none');
 const zeros = layer(tar(file('zeros', Buffer.alloc(400_000_000))));
-const many = layer(tar(...Array.from({ length: 60_000 }, (_, i) => file(`d${i % 100}/f${i}`, 'x'))));
+const many = layer(tar(...Array.from({ length: 100_000 }, (_, i) => file(`d${i % 100}/f${i}`, 'x'))));
 const images = {
   plain: image([small(1), large]),
   wide: image(Array.from({ length: 12 }, (_, i) => small(i))),
@@ -140,6 +140,14 @@ async function front({ answer }: Case) {
   };
 }
 
+/** Files of a layer are being written. */
+const unpacking = (root: string) =>
+  until('the first file', async () =>
+    readdirSync(root).some(
+      (name) => existsSync(join(root, name, 'fs')) && readdirSync(join(root, name, 'fs')).length > 0,
+    ),
+  );
+
 function report(t: TestContext, since: number, moments: Record<string, number>): void {
   const shown = Object.entries(moments).map(([what, at]) => `${what} after ${Math.max(at - since, 0).toFixed(0)} ms`);
   t.diagnostic(shown.join(', '));
@@ -154,6 +162,7 @@ for (const [name, case_] of Object.entries(cases)) {
     const pull = store.pull(`${registry_.reference}:${case_.tag}`, stop.signal);
     pull.catch(() => {});
     await registry_.time;
+    if (case_.goesOn) await unpacking(store.snapshots.root);
     const since = performance.now();
     stop.abort(new Error('the caller went away'));
     await assert.rejects(pull, { message: 'the caller went away' });
@@ -170,7 +179,7 @@ for (const [name, case_] of Object.entries(cases)) {
 }
 
 test('called off while thousands of links are settled', async (t) => {
-  const files = Array.from({ length: 20_000 }, (_, i) => `d${i % 100}/f${i}`);
+  const files = Array.from({ length: 60_000 }, (_, i) => `d${i % 100}/f${i}`);
   const lower = layer(tar(...files.map((path) => file(path, 'x'))));
   const built = image([lower, layer(tar(...files.map((path) => hardlink(`of-${path}`, path))))]);
   await pushImage({ host: registry.host, repository: 'app' }, 'links', built);
@@ -212,6 +221,7 @@ for (const way of ['a cancel', 'a deadline'] as const) {
         ({ code }: { code: number }) => code,
       );
       await Promise.race([registry_.time, ended]);
+      if (case_.goesOn) await unpacking(snapshots);
       if (way === 'a cancel') stop.abort();
       const since = way === 'a cancel' ? performance.now() : performance.now() + (deadline - Date.now());
       assert.equal(await ended, way === 'a cancel' ? grpc.CANCELLED : grpc.DEADLINE_EXCEEDED);
