@@ -13,7 +13,14 @@ const { values, positionals } = parseArgs({
 });
 
 type Count = { passed: number; failed: number };
-type Part = { readonly name: string; readonly argv: readonly string[]; readonly counts?: boolean };
+type Part = {
+  readonly name: string;
+  readonly argv: readonly string[];
+  readonly counts?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+  /** What runs meanwhile; its lines come when both are done. */
+  readonly beside?: Part;
+};
 
 const node = process.execPath;
 const nodeTest = (name: string, files: readonly string[]): Part => ({
@@ -32,17 +39,24 @@ const critest = (runtime: string, options: readonly string[]): Part => ({
   argv: [node, 'scripts/conformance.ts', '--runtime', runtime, ...options],
   counts: true,
 });
+const fuzzSeconds = 10 * 60;
+const fuzzTargets = 7;
+const fuzzing: Part = {
+  ...nodeTest('fuzzers', ['test/hostile/fuzz.test.ts']),
+  env: { BERTH_FUZZ_SECONDS: `${Math.ceil(fuzzSeconds / fuzzTargets)}` },
+};
 const everything: Part[] = [
   { name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true },
   nodeTest('node tests', rooted),
   // In random order and two at once; the driver prints the seed, which gives the same order again.
   ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
   critest('crun', ['--websocket', '--focus', 'Streaming']),
-  // Alone: it emulates a processor, which would take one from tests that watch deadlines.
+  // It emulates one processor, which would take one from tests that watch deadlines: with it run only those that do not.
   {
     name: 'cgroup v2, systemd and AppArmor',
     argv: ['scripts/vm-tests', ...(values.slow ? ['--all'] : [])],
     counts: true,
+    beside: fuzzing,
   },
   // They must run; no test is about a time.
   ...['pods', 'pull', 'flat'].map((what) => ({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] })),
@@ -51,24 +65,35 @@ const everything: Part[] = [
 /** The lines in which node:test and the conformance driver say how many passed and failed. */
 const tallies = [/^(?:ℹ|#) (pass|fail) (\d+)$/, /^(?:\w+: )?(\d+) passed, (\d+) failed/] as const;
 
-async function run({ name, argv, counts }: Part): Promise<Count> {
+async function run(part: Part): Promise<Count> {
+  if (!part.beside) return runOne(part, console.log);
+  const lines: string[] = [];
+  const [count, other] = await Promise.all([
+    runOne(part, console.log),
+    runOne(part.beside, (line) => lines.push(line)),
+  ]);
+  for (const line of lines) console.log(line);
+  return { passed: count.passed + other.passed, failed: count.failed + other.failed };
+}
+
+async function runOne({ name, argv, counts, env }: Part, print: (line: string) => void): Promise<Count> {
   const begin = performance.now();
-  console.log(`\n== ${name}`);
+  print(`\n== ${name}`);
   const [file = '', ...args] = argv;
   const child = spawn(file, args, {
     cwd: root,
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, BERTH_SLOW: values.slow ? '1' : '' },
+    env: { ...process.env, BERTH_SLOW: values.slow ? '1' : '', ...env },
   });
   const count: Count = { passed: 0, failed: 0 };
   createInterface({ input: child.stdout }).on('line', (line) => {
-    console.log(line);
+    print(line);
     if (counts) tally(line, count);
   });
   const [code] = await once(child, 'close');
   if (!counts) count[code === 0 ? 'passed' : 'failed']++;
   else if (code !== 0 && count.failed === 0) count.failed++; // it died without a word
-  console.log(`== ${name}: exit ${code}, ${((performance.now() - begin) / 1000).toFixed(0)} s`);
+  print(`== ${name}: exit ${code}, ${((performance.now() - begin) / 1000).toFixed(0)} s`);
   return count;
 }
 
