@@ -67,7 +67,47 @@ static bool add(struct table *table, struct member member) {
   return true;
 }
 
-static void scan(struct table *table) {
+/* Adds the children that one thread made. false: this kernel has no such file, or there is no room. */
+static bool add_children(struct table *table, const char *process, const char *thread) {
+  char path[80], text[4096];
+  struct member member;
+  join(path, "/proc/", process, "/task/", thread, "/children");
+  cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  pid_t pid = 0;
+  for (ssize_t size; (size = read(fd, text, sizeof text)) > 0;) {
+    for (ssize_t i = 0; i < size; i++) {
+      if (text[i] >= '0' && text[i] <= '9') {
+        pid = pid * 10 + (text[i] - '0');
+        continue;
+      }
+      if (pid > 0 && read_member(pid, &member) && !add(table, member)) return false;
+      pid = 0;
+    }
+  }
+  return true;
+}
+
+/* All that descends from this process: what its children abandon comes to it. proc_pid_children(5) (CONFIG_PROC_CHILDREN,
+   which every distribution has) may miss one while another ends; whoever must have all of them looks again. */
+static bool scan_below(struct table *table) {
+  pid_t pid = getpid();
+  table->count = 0;
+  for (size_t next = 0;; pid = table->members[next++].pid) {
+    char path[48], digits[24], *process = decimal(digits, (uint64_t)pid, 1);
+    join(path, "/proc/", process, "/task");
+    DIR *threads = opendir(path);
+    bool looked = false;
+    for (struct dirent *entry; threads && (entry = readdir(threads));)
+      if (entry->d_name[0] != '.' && add_children(table, process, entry->d_name)) looked = true;
+    if (threads) closedir(threads);
+    if (pid == getpid() && !looked) return false;
+    if (next == table->count) return true;
+  }
+}
+
+/* Every process there is: it costs as much as the host has of them. */
+static void scan_all(struct table *table) {
   DIR *proc = opendir("/proc");
   struct member member;
   table->count = 0;
@@ -122,7 +162,7 @@ static bool known(const struct table *table, const struct member *member) {
 static size_t signal_once(pid_t root, int signo, bool with_root, struct table *done) {
   struct table table = {0};
   size_t signalled = 0;
-  scan(&table);
+  if (!scan_below(&table)) scan_all(&table);
   close_over(&table, root);
   for (size_t i = 0; i < table.count; i++) {
     const struct member *member = &table.members[i];
@@ -146,9 +186,11 @@ size_t tree_signal(pid_t root, int signo, bool with_root) {
 void tree_kill(pid_t root) {
   struct table done = {0};
   /* Stopped, it makes no more children and still adopts what its descendants abandon. What got SIGKILL forks no more,
-     so a scan that finds nothing new has found everything; the bound is for something that forks faster than we scan. */
+     so scans that find nothing new have found everything: two, as one may miss what has a dying sibling. The bound is for
+     something that forks faster than we scan. */
   kill(root, SIGSTOP);
-  for (int round = 0; round < 64 && signal_once(root, SIGKILL, false, &done); round++) continue;
+  for (int round = 0, idle = 0; round < 64 && idle < 2; round++)
+    idle = signal_once(root, SIGKILL, false, &done) ? 0 : idle + 1;
   kill(root, SIGKILL);
   free(done.members);
 }

@@ -144,7 +144,8 @@ test('execs leave no descriptor and no memory behind', async (t) => {
     await until(() => descriptors() === idle);
     return Number.parseInt(statusOf(pod.shim.pid, 'RssAnon'), 10);
   };
-  const memory = await round(250);
-  const memoryAfter = await round(750);
-  if (!sanitized) assert.ok(memoryAfter <= memory + 64, `${memory} kB, then ${memoryAfter} kB`);
+  // What 50 at once need depends on how many of them meet: a leak of 90 bytes an exec is more than that varies.
+  const memory = await round(500);
+  const memoryAfter = await round(1500);
+  if (!sanitized) assert.ok(memoryAfter <= memory + 128, `${memory} kB, then ${memoryAfter} kB`);
 });
