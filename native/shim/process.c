@@ -8,6 +8,7 @@
 
 enum { MAX_PROCESSES = 4096, MAX_KEY = 128, RETRY_MS = 1000 };
 static struct process *processes;
+static long kills_around(const struct process *process);
 
 uint32_t exit_code(int status) {
   return WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 128 + exit_signal(status);
@@ -45,6 +46,7 @@ struct process *process_new(const struct shim_start *want, int *err) {
   process->log.path = strdup(want->log_path);
   if (!process->key || !process->oom_file || !process->exit_file || !process->log.path) *err = ENOMEM;
   else if (*want->log_path && (process->log.fd = log_open(want->log_path)) < 0) *err = -process->log.fd;
+  if (!*err) process->kills_before = kills_around(process);
   if (!*err) return process;
   process_free(process);
   return NULL;
@@ -68,23 +70,44 @@ void process_free(struct process *process) {
   free(process);
 }
 
-/* memory.events and memory.oom_control both say `oom_kill <count>` on a line of its own. */
-static bool oom_killed(int fd, const char *path, bool *gone) {
+/* memory.events and memory.oom_control both say `oom_kill <count>` on a line of its own. -1: the cgroup is gone. */
+static long kills_in(int fd, const char *path) {
   char text[1024] = "\n";
   ssize_t size = fd >= 0 ? pread(fd, text + 1, sizeof text - 2, 0) : read_file(path, text + 1, sizeof text - 1);
-  *gone = size < 0;
-  text[*gone ? 1 : size + 1] = 0;
+  if (size < 0) return -1;
+  text[size + 1] = 0;
   const char *line = strstr(text, "\noom_kill ");
-  return line && line[10] != '0';
+  return line ? strtol(line + 10, NULL, 10) : 0;
+}
+
+/* What the pod's cgroup counts, on cgroup v2: all below it, also in cgroups that systemd removed before we could look. */
+static long kills_around(const struct process *process) {
+  char path[4096], folder[4096];
+  const char *name = strrchr(process->oom_file, '/');
+  if (!name || strcmp(name, "/memory.events") || !join(folder, process->oom_file, "")) return 0;
+  for (int up = 0; up < 2; up++) {
+    char *slash = strrchr(folder, '/');
+    if (!slash) return 0;
+    *slash = 0;
+  }
+  return join(path, folder, name) ? kills_in(-1, path) : 0;
+}
+
+/* Kills while a container's own cgroup counts none were others'. */
+static void others_are_not_meant(const struct process *killed) {
+  for (struct process *other = processes; other; other = other->next)
+    if (other != killed && other->oom.fd >= 0 && kills_in(other->oom.fd, "") == 0)
+      other->kills_before = kills_around(other);
 }
 
 /* cgroup v2 announces each change of memory.events. Waiting for the exit would be too late where systemd removes an
    emptied cgroup on its own. The file of a removed one is ready for ever and cannot be read. */
 static void oom_changed(struct source *source) {
   struct process *process = container_of(source, struct process, oom);
-  bool gone;
-  if (oom_killed(source->fd, "", &gone)) process->oom_killed = true;
-  if (gone) source_close(source);
+  long kills = kills_in(source->fd, "");
+  if (kills > 0) process->oom_killed = true;
+  if (kills > 0) others_are_not_meant(process);
+  if (kills < 0) source_close(source);
 }
 
 static void watch_oom(struct process *process) {
@@ -133,8 +156,10 @@ void process_ended(struct process *process, int status) {
   process->ended = true;
   process->status = status;
   for (int i = 0; i < 2; i++) stream_drain(process->stream[i]);
-  bool gone; /* with its cgroup: then what was announced is all that is known */
-  if (oom_killed(process->oom.fd, process->oom_file, &gone)) process->oom_killed = true;
+  long kills = kills_in(process->oom.fd, process->oom_file);
+  bool unseen = kills < 0 && exit_code(status) == 128 + SIGKILL && kills_around(process) > process->kills_before;
+  if (kills > 0 || unseen) process->oom_killed = true;
+  if (process->oom_killed) others_are_not_meant(process);
   source_close(&process->oom);
   record_exit(&process->retry);
   SEND(EVERY_CLIENT, exit, EXIT, 0, .key = process->key, .pid = (uint32_t)process->pid, .code = exit_code(status),

@@ -153,6 +153,7 @@ struct process {
   struct log_file log;
   struct stream *stream[2];
   struct source oom;  /* its cgroup's count of kills */
+  long kills_before;  /* what the cgroup around it counted when none of its own was seen */
   struct timer retry; /* of the exit file, while the disk refuses it */
 };
 struct process *process_new(const struct shim_start *want, int *err);
