@@ -74,9 +74,12 @@ export async function startBerth(): Promise<Contestant> {
   };
 }
 
-/** Debian's containerd, or whatever serves CRI on `socket`. */
-export async function startPeer(socket: string, registry: Registry): Promise<Contestant> {
-  const own = socket === '' ? await startContainerd(join(cacheFolder('bench'), 'containerd.log')) : null;
+/** Debian's containerd, or the one in `folder`, or whatever serves CRI on `socket`. */
+export async function startPeer(
+  { peer: socket, containerd: folder }: { peer: string; containerd: string },
+  registry: Registry,
+): Promise<Contestant> {
+  const own = socket === '' ? await startContainerd(join(cacheFolder('bench'), 'containerd.log'), folder) : null;
   if (own) writeMirrors(own.certsDir, registry.address);
   const address = own?.socket ?? socket;
   const runtime = connectTo(cri.RuntimeServiceClient, cri, address);

@@ -14,6 +14,7 @@ const { values } = parseArgs({
     short: { type: 'boolean', default: false },
     json: { type: 'string', default: '' },
     peer: { type: 'boolean', default: true },
+    containerd: { type: 'string', default: '' },
     rounds: { type: 'string', default: '' },
     sizes: { type: 'string', default: '' },
   },
@@ -170,7 +171,10 @@ async function main(): Promise<void> {
   const labels = sizes.map((size) => `${size} ${size === 1 ? 'pod' : 'pods'}`);
   const when = new Date().toISOString().slice(0, 10);
   console.log(`${when}, ${cpus().length} processors, Linux ${release()}, ${rounds} rounds: median (least-most)`);
-  const starts = [startBerth, ...(values.peer && !values.short ? [() => startPeer('', registry)] : [])];
+  const starts = [
+    startBerth,
+    ...(values.peer && !values.short ? [() => startPeer({ peer: '', containerd: values.containerd }, registry)] : []),
+  ];
   for (const start of starts) {
     await using who = await start();
     await who.images.pullImage({ image: { image } });

@@ -25,6 +25,7 @@ const { values } = parseArgs({
     short: { type: 'boolean', default: false },
     json: { type: 'string', default: '' },
     peer: { type: 'string', default: '' },
+    containerd: { type: 'string', default: '' },
     rounds: { type: 'string', default: '' },
     runtime: { type: 'string', default: 'crun' },
   },
@@ -216,7 +217,7 @@ async function logRow(contestants: readonly Contestant[]): Promise<Row> {
 
 async function main(): Promise<void> {
   await using berth = await startBerth();
-  await using peer = await startPeer(values.peer, registry);
+  await using peer = await startPeer(values, registry);
   const contestants = [berth, peer];
   for (const { images } of contestants) await images.pullImage({ image: { image } });
   const rows = [

@@ -15,6 +15,7 @@ const { values } = parseArgs({
     short: { type: 'boolean', default: false },
     json: { type: 'string', default: '' },
     peer: { type: 'string', default: '' },
+    containerd: { type: 'string', default: '' },
     rounds: { type: 'string', default: '' },
     only: { type: 'string', default: '' },
   },
@@ -74,7 +75,7 @@ async function main(): Promise<void> {
   await using registry = await startRegistry(cacheFolder('bench', 'pull-images'));
   await pushPullImages(registry.address, names);
   await using berth = await startBerth();
-  await using peer = await startPeer(values.peer, registry);
+  await using peer = await startPeer(values, registry);
   const contestants = [berth, peer];
   const rows: Row[] = [];
   for (const name of names) rows.push(...(await rowsOf(contestants, registry.address, name)));

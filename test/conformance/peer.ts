@@ -3,15 +3,18 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'smol-toml';
 import { program } from '../images/run.ts';
 
 export type Peer = AsyncDisposable & { readonly socket: string; readonly certsDir: string };
 
-/** Starts containerd over runc; disposing it ends it and removes its files. Its log is kept at `logFile`. */
-export async function startContainerd(logFile: string): Promise<Peer> {
+/**
+ * Starts containerd over runc; disposing it ends it and removes its files. Its log is kept at `logFile`. `folder` has the
+ * programs of another one than Debian's.
+ */
+export async function startContainerd(logFile: string, folder = ''): Promise<Peer> {
   const dir = mkdtempSync(join(tmpdir(), 'berth-peer-'));
   const socket = join(dir, 'containerd.sock');
   const certsDir = join(dir, 'certs.d');
@@ -21,9 +24,10 @@ export async function startContainerd(logFile: string): Promise<Peer> {
   writeFileSync(join(dir, 'config.toml'), stringify(configuration(dir, socket, certsDir)));
   const log = createWriteStream(logFile);
   await once(log, 'open');
-  const child = spawn(program('containerd', 'containerd'), ['--config', join(dir, 'config.toml')], {
+  const path = folder === '' ? program('containerd', 'containerd') : join(folder, 'containerd');
+  const child = spawn(path, ['--config', join(dir, 'config.toml')], {
     stdio: ['ignore', log, log],
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    env: { PATH: `${dirname(path)}:/usr/sbin:/usr/bin:/sbin:/bin` },
   });
   const ended = once(child, 'close');
   for (let left = 500; !existsSync(socket) && left > 0 && child.exitCode === null; left--) await delay(20);
