@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
-import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
+import { NamespaceMode, type RunPodSandboxRequest } from '../../src/api/runtime/v1/cri.ts';
+import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { TestPod } from '../harness/pods.ts';
 import { type Mutation, mutated, mutations } from '../harness/proto-fields.ts';
 import { suite } from '../harness/suite.ts';
@@ -29,6 +30,12 @@ function* sample<T>(items: readonly T[], count: number, seed: number): Generator
   }
 }
 
+/** A cgroup that the client names is the client's, also where Berth had to make it: kubelet removes its own. */
+async function removeParent(cgroupParent: string): Promise<void> {
+  const [first] = cgroupParent.split('/').filter((part) => part !== '');
+  if (first !== undefined) await removeCgroup(`/${first}`);
+}
+
 const seed = Number(process.env.BERTH_SEED ?? Date.now() % 100_000);
 
 suite(`hostile requests (BERTH_SEED=${seed})`, {}, (bench) => {
@@ -41,13 +48,14 @@ suite(`hostile requests (BERTH_SEED=${seed})`, {}, (bench) => {
     request: string,
     base: object,
     call: (request: never) => Promise<unknown>,
-    undo: (answer: never) => Promise<unknown> = async () => {},
+    undo: (answer: never, request: never) => Promise<unknown> = async () => {},
     count = 150,
   ): Promise<void> {
     for (const mutation of sample(mutations(request), count, seed)) {
       try {
-        const answer = await call(mutated(base, mutation) as never);
-        await undo(answer as never);
+        const changed = mutated(base, mutation);
+        const answer = await call(changed as never);
+        await undo(answer as never, changed as never);
       } catch (error) {
         const { code = -1, details = String(error) } = error as { code?: number; details?: string };
         assert.ok(fair.has(code), `${name} with ${describe(mutation)}: code ${code}: ${details}`);
@@ -72,7 +80,10 @@ suite(`hostile requests (BERTH_SEED=${seed})`, {}, (bench) => {
       'RunPodSandboxRequest',
       { config },
       (request) => runtime.runPodSandbox(request),
-      ({ podSandboxId }: { podSandboxId: string }) => runtime.removePodSandbox({ podSandboxId }),
+      async ({ podSandboxId }: { podSandboxId: string }, request: RunPodSandboxRequest) => {
+        await runtime.removePodSandbox({ podSandboxId });
+        await removeParent(request.config?.linux?.cgroupParent ?? '');
+      },
       120,
     );
   });
