@@ -104,8 +104,8 @@ export function createCgroup(path: string, options: CgroupOptions = {}): void {
  * RCU grace period, whatever moves (cgroup_threadgroup_rwsem): here `pid`, which is in `path` already, to where it is.
  */
 export async function readyToMove(path: string, pid: number, options: CgroupOptions = {}): Promise<void> {
-  const [folder = ''] = cgroupFolders(path, options);
   try {
+    const [folder = ''] = cgroupFolders(path, options);
     await writeFile(join(folder, 'cgroup.procs'), String(pid));
   } catch {
     // Its end is noticed elsewhere; without this, the next move takes its time.

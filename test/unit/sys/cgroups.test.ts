@@ -11,6 +11,7 @@ import {
   createCgroup,
   oomCountFile,
   pidsIn,
+  readyToMove,
   removeCgroup,
 } from '../../../src/sys/cgroups.ts';
 
@@ -98,4 +99,9 @@ test('a cgroup that stays busy is named at the deadline', async () => {
   writeFileSync(join(folder, 'unified/busy/file'), ''); // a plain directory with a file in it: ENOTEMPTY
   const removal = removeCgroup('/busy', { tree: v2, deadlineMs: 1 });
   await assert.rejects(removal, { kind: 'DeadlineExceeded', message: /busy stays busy/ });
+});
+
+test('to be ready to move is a wish: nothing is thrown for a path or a process that is not there', async () => {
+  await readyToMove('/gone', 1, { tree: v1 });
+  await readyToMove('a:b:c:d', 1, { tree: v1 });
 });
