@@ -1,11 +1,10 @@
 // Does a full node cost more per pod than an empty one? The same figures with 1, 100 and 500 pods there.
 import { writeFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { startTestRegistry } from '../../test/images/index.ts';
 import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
-import { printGrowth, type Row } from './table.ts';
+import { heading, printGrowth, type Row } from './table.ts';
 import { busybox, clock, eightAtOnce, type PodUp, podDown, podUp, removeLogs } from './workload.ts';
 
 const { values } = parseArgs({
@@ -169,8 +168,7 @@ async function grow(who: Contestant): Promise<Row[]> {
 async function main(): Promise<void> {
   const tables: Record<string, Row[]> = {};
   const labels = sizes.map((size) => `${size} ${size === 1 ? 'pod' : 'pods'}`);
-  const when = new Date().toISOString().slice(0, 10);
-  console.log(`${when}, ${cpus().length} processors, Linux ${release()}, ${rounds} rounds: median (least-most)`);
+  console.log(heading(rounds));
   const starts = [
     startBerth,
     ...(values.peer && !values.short ? [() => startPeer({ peer: '', containerd: values.containerd }, registry)] : []),

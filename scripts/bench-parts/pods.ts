@@ -1,12 +1,11 @@
 // Pods, containers, exec, lists, memory, logs: every row of the speed table, Berth and its peer in turn.
 import { rmSync, statSync, writeFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startTestRegistry } from '../../test/images/index.ts';
 import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
-import { printTable, type Row } from './table.ts';
+import { heading, printTable, type Row } from './table.ts';
 import {
   busybox,
   clock,
@@ -226,9 +225,7 @@ async function main(): Promise<void> {
     ...(await crowdRows(contestants)),
     await logRow(contestants),
   ];
-  console.log(
-    `${new Date().toISOString().slice(0, 10)}, ${cpus().length} processors, Linux ${release()}, ${handler}, ${rounds} rounds: median (least-most)\n`,
-  );
+  console.log(`${heading(rounds, handler)}\n`);
   printTable(
     contestants.map(({ name }) => name),
     rows,

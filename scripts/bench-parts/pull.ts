@@ -1,14 +1,13 @@
 // Cold pulls of four kinds of image: Berth and its peer in turn, from one registry on loopback.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { startRegistry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
 import { type Contestant, startBerth, startPeer } from './contestant.ts';
 import { pullImages, pushPullImages } from './pull-images.ts';
 import { scratchDisk } from './scratch-disk.ts';
-import { printTable, type Row } from './table.ts';
+import { heading, printTable, type Row } from './table.ts';
 
 const { values } = parseArgs({
   options: {
@@ -79,8 +78,7 @@ async function main(): Promise<void> {
   const contestants = [berth, peer];
   const rows: Row[] = [];
   for (const name of names) rows.push(...(await rowsOf(contestants, registry.address, name)));
-  const when = new Date().toISOString().slice(0, 10);
-  console.log(`${when}, ${cpus().length} processors, Linux ${release()}, ${rounds} rounds: median (least-most)\n`);
+  console.log(`${heading(rounds)}\n`);
   const columns = contestants.map(({ name }) => name);
   printTable(columns, rows);
   if (values.json) writeFileSync(values.json, JSON.stringify({ columns, rows }, null, 2));

@@ -1,3 +1,11 @@
+import { cpus, release } from 'node:os';
+
+/** When and where the figures were taken, and how many of them. */
+export function heading(rounds: number, ...details: readonly string[]): string {
+  const host = [new Date().toISOString().slice(0, 10), `${cpus().length} processors`, `Linux ${release()}`];
+  return `${[...host, ...details, `${rounds} rounds`].join(', ')}: median (least-most)`;
+}
+
 /** Figures of one row: one list a contestant, in the order of the columns; the floor where there is one. */
 export type Row = {
   readonly what: string;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'smol-toml';
-import { program } from '../images/run.ts';
+import { program, run } from '../images/run.ts';
 
 export type Peer = AsyncDisposable & { readonly socket: string; readonly certsDir: string };
 
@@ -38,10 +38,14 @@ export async function startContainerd(logFile: string, folder = ''): Promise<Pee
     async [Symbol.asyncDispose]() {
       child.kill('SIGTERM');
       await ended;
+      if (existsSync(`/sys/class/net/${bridge}`)) await run('/usr/sbin/ip', ['link', 'delete', bridge]);
       rmSync(dir, { recursive: true, force: true });
     },
   };
 }
+
+/** Its plugin makes it for the first pod and leaves it. */
+const bridge = 'berthpeer0';
 
 const conflist = (dir: string) => ({
   cniVersion: '0.4.0',
@@ -49,7 +53,7 @@ const conflist = (dir: string) => ({
   plugins: [
     {
       type: 'bridge',
-      bridge: 'berthpeer0',
+      bridge,
       isGateway: true,
       ipMasq: true,
       hairpinMode: true,
