@@ -1,14 +1,10 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/sched.h>
-#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -27,90 +23,7 @@ static struct {
   size_t waiting;
 } holder;
 
-struct verdict {
-  int err; /* 0: all went well */
-  char step[252];
-};
-
 pid_t sandbox_pid(void) { return holder.pid; }
-
-static int raise_loopback(void) {
-  cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  struct ifreq request = {.ifr_name = "lo"};
-  if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request) < 0) return -errno;
-  request.ifr_flags |= IFF_UP;
-  return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
-}
-
-/* `net.ipv4.conf.eth0/100.forwarding=1`: as in sysctl.d(5), dot and slash change places unless the slash comes first. */
-static int write_sysctl(const char *setting) {
-  char path[300] = "/proc/sys/";
-  const char *value = strchr(setting, '='), *first = strpbrk(setting, "./=");
-  size_t base = strlen(path), size = value ? (size_t)(value - setting) : 0;
-  if (size == 0 || size >= sizeof path - base || setting[0] == '/') return -EINVAL;
-  memcpy(path + base, setting, size);
-  path[base + size] = 0;
-  for (char *at = path + base; *first == '.' && *at; at++) *at = *at == '.' ? '/' : *at == '/' ? '.' : *at;
-  if (strstr(path, "/../") || strstr(path, "//")) return -EINVAL;
-  return write_file(path, 0, value + 1, strlen(value + 1));
-}
-
-/* Kernel: a thread that moves itself by a v1 tasks file does so at once; whoever moves a process, by cgroup.procs or from
-   outside, waits for an RCU grace period first, many milliseconds (cgroup_procs_write_start). */
-static void enter_cgroups(const struct shim_sandbox *want, struct verdict *verdict) {
-  const char *tasks = want->cgroup_tasks.first;
-  for (uint32_t i = 0; i < want->cgroup_tasks.count && !verdict->err; i++, tasks = wire_next(tasks)) {
-    verdict->err = write_file(tasks, 0, "0", 1);
-    if (verdict->err) join(verdict->step, "move the pause process to the cgroup ", tasks);
-  }
-}
-
-/* Everything that has to happen inside the new namespaces. */
-static void set_up(const struct shim_sandbox *want, struct verdict *verdict) {
-#define STEP(call, ...) \
-  if ((verdict->err = (call)) != 0) { \
-    join(verdict->step, __VA_ARGS__); \
-    return; \
-  }
-  if (*want->uid_map) STEP(setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0 ? -errno : 0, "become the namespace's root")
-  if (want->uts && *want->hostname)
-    STEP(sethostname(want->hostname, strlen(want->hostname)) < 0 ? -errno : 0, "set the hostname ", want->hostname)
-  if (want->network) STEP(raise_loopback(), "bring up the loopback interface")
-  const char *setting = want->sysctls.first;
-  for (uint32_t i = 0; i < want->sysctls.count; i++, setting = wire_next(setting))
-    STEP(write_sysctl(setting), "set the sysctl ", setting)
-#undef STEP
-}
-
-static void drop_capabilities(void) {
-  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-  struct __user_cap_data_struct none[2] = {0};
-  syscall(SYS_capset, &header, none);
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-}
-
-/* The pause process: no exec, no image, no descriptors, no capabilities. As PID 1 it reaps what is left to it, which
-   the kernel does by itself for a parent that ignores SIGCHLD. */
-static _Noreturn void hold(const struct shim_sandbox *want, int go, int report) {
-  struct verdict verdict = {0};
-  sigset_t ends;
-  char byte;
-  enter_cgroups(want, &verdict);
-  if (read(go, &byte, 1) != 1) _exit(1);
-  if (!verdict.err) set_up(want, &verdict);
-  prctl(PR_SET_NAME, "berth-pause");
-  prctl(PR_SET_PDEATHSIG, SIGKILL); /* after the change of user, which clears it */
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGTERM);
-  sigaddset(&ends, SIGINT);
-  sigprocmask(SIG_SETMASK, &ends, NULL); /* blocked, they reach even a PID 1 without handlers */
-  signal(SIGCHLD, SIG_IGN);
-  drop_capabilities();
-  if (chdir("/") < 0 || write(report, &verdict, sizeof verdict) < 0 || verdict.err) _exit(1);
-  syscall(SYS_close_range, 0, ~0U, 0);
-  while (sigwaitinfo(&ends, NULL) < 0) continue;
-  _exit(0);
-}
 
 /* On v2 it is born in its cgroup, which waits for nothing either. */
 static pid_t clone_holder(const struct shim_sandbox *want, struct verdict *said) {
@@ -118,7 +31,8 @@ static pid_t clone_holder(const struct shim_sandbox *want, struct verdict *said)
   cleanup_fd int cgroup = placed ? open(want->cgroup_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
   join(said->step, "make the sandbox's namespaces", placed ? " in the cgroup " : "", want->cgroup_folder);
   if (placed && cgroup < 0) return -errno;
-  uint64_t flags = (want->network ? CLONE_NEWNET : 0) | (want->pid ? CLONE_NEWPID : 0) |
+  /* Without a mount namespace of its own the host's files would be reached through /proc/<pid>/root. */
+  uint64_t flags = CLONE_NEWNS | (want->network ? CLONE_NEWNET : 0) | (want->pid ? CLONE_NEWPID : 0) |
                    (want->ipc ? CLONE_NEWIPC : 0) | (want->uts ? CLONE_NEWUTS : 0);
   /* The kernel makes the user namespace first, and it owns the others. */
   if (*want->uid_map) flags |= CLONE_NEWUSER;
@@ -153,11 +67,14 @@ static int pin(pid_t pid, const char *path) {
   return mount(source, path, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 }
 
+/* A whole verdict says what failed, one byte alone that the pause program waits. */
 static int wait_verdict(int from, struct verdict *verdict) {
   int ready = poll(&(struct pollfd){.fd = from, .events = POLLIN}, 1, SETUP_MS);
   if (ready < 0) return -errno;
   if (ready == 0) return -ETIMEDOUT;
-  return read(from, verdict, sizeof *verdict) == sizeof *verdict ? 0 : -EPIPE;
+  ssize_t got = read(from, verdict, sizeof *verdict);
+  if (got == 1) *verdict = (struct verdict){0};
+  return got == 1 || got == sizeof *verdict ? 0 : -EPIPE;
 }
 
 /* What the shim does for the new process before and after that sets itself up. 0, or -errno and the step's name. */
@@ -204,7 +121,7 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
   pid_t pid = open_pipe(go) || open_pipe(report) ? -errno : clone_holder(want, &said);
   if (pid == 0) {
     close(go[1]);
-    hold(want, go[0], report[1]);
+    holder_run(want, go[0], report[1]);
   }
   if (pid < 0) {
     said.err = pid;

@@ -136,6 +136,14 @@ struct console {
 int console_open(struct console *console);
 int console_take(struct console *console); /* the master's descriptor, or -1; the socket is gone after it */
 
+/* holder.c: the pause process before it is one. */
+struct verdict {
+  int err; /* 0: all went well */
+  char step[252];
+};
+/* Runs in the new process. Says on `report` what failed, or has the pause program say that it waits. */
+_Noreturn void holder_run(const struct shim_sandbox *want, int go, int report);
+
 /* sandbox.c */
 void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox *want);
 void sandbox_stop(uint64_t client, uint32_t request);

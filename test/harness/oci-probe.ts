@@ -1,17 +1,5 @@
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, renameSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { cacheFolder } from '../images/paths.ts';
-import { program, run } from '../images/run.ts';
+import { resolve } from 'node:path';
+import { compiled } from './compile.ts';
 
-/** The path of test/node/oci-probe.c compiled, static; kept, since the machine of test/vm has no compiler. */
-export async function ensureProbe(): Promise<string> {
-  const source = resolve(import.meta.dirname, '../node/oci-probe.c');
-  const hash = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16);
-  const target = join(cacheFolder('programs'), `oci-probe-${hash}`);
-  if (existsSync(target)) return target;
-  const flags = ['-O1', '-static', '-no-pie', '-Wall', '-Werror'];
-  await run(program('cc', 'build-essential'), [...flags, '-o', `${target}.tmp`, source]);
-  renameSync(`${target}.tmp`, target);
-  return target;
-}
+/** The path of test/node/oci-probe.c compiled. */
+export const ensureProbe = (): Promise<string> => compiled(resolve(import.meta.dirname, '../node/oci-probe.c'));

@@ -9,12 +9,13 @@ import {
   rmdirSync,
   statSync,
   unlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isFault } from '../../src/base/fault.ts';
 import type { SandboxSpec } from '../../src/shim/index.ts';
-import { alive, env, sanitized, startPod, statusOf, type TestPod, textOf, until } from './shim-support.ts';
+import { alive, env, startPod, statusOf, type TestPod, textOf, until } from './shim-support.ts';
 
 const sandboxOf = (pod: TestPod, more: Partial<SandboxSpec> = {}): SandboxSpec => ({
   network: true,
@@ -44,7 +45,7 @@ test('the namespaces that were asked for are new, set up, and pinned', async (t)
   const pod = await startPod(t);
   const sysctls = ['net.ipv4.ip_unprivileged_port_start=80', 'net.ipv4.conf.lo.rp_filter=2', 'kernel.msgmax=12345'];
   const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { sysctls }));
-  assert.deepEqual(ownTypes(pausePid), ['net', 'ipc', 'uts']);
+  assert.deepEqual(ownTypes(pausePid), ['net', 'ipc', 'uts', 'mnt']);
   assert.equal(`net:[${statSync(join(pod.dir, 'netns')).ino}]`, namespaceOf(pausePid, 'net'));
   const said = await inside(
     pod,
@@ -62,17 +63,47 @@ test('the namespaces that were asked for are new, set up, and pinned', async (t)
   await pod.shim.stopSandbox();
   assert.equal((await pod.shim.list()).pausePid, 0);
   const again = await pod.shim.sandbox(sandboxOf(pod, { network: false, ipc: false, uts: false, netnsPath: '' }));
-  assert.deepEqual(ownTypes(again.pausePid), []);
+  assert.deepEqual(ownTypes(again.pausePid), ['mnt']);
 });
 
-test('the pause process holds nothing but its namespaces', async (t) => {
+const userMaps = { uids: '0 100000 65536\n', gids: '0 200000 65536\n' };
+
+for (const [kind, more] of Object.entries({ plain: {}, 'in a user namespace': { userMaps } })) {
+  test(`the pause process holds nothing but its namespaces: ${kind}`, async (t) => {
+    const pod = await startPod(t);
+    const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, more));
+    const own = `/proc/${pausePid}`;
+    assert.equal(statusOf(pausePid, 'Name'), 'berth-pause');
+    assert.equal(readFileSync(`${own}/cmdline`, 'latin1'), 'berth-pause\0');
+    assert.equal(readFileSync(`${own}/environ`, 'latin1'), '');
+    assert.deepEqual(readdirSync(`${own}/fd`), []);
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) assert.match(statusOf(pausePid, set), /^0+$/);
+    assert.equal(statusOf(pausePid, 'NoNewPrivs'), '1');
+    assert.equal(statusOf(pausePid, 'Seccomp'), '2');
+    assert.equal(statusOf(pausePid, 'Groups'), '');
+    const [uid, gid] = 'userMaps' in more ? [100000, 200000] : [65535, 65535];
+    assert.equal(statusOf(pausePid, 'Uid'), Array(4).fill(uid).join('\t'));
+    assert.equal(statusOf(pausePid, 'Gid'), Array(4).fill(gid).join('\t'));
+    // proc(5): the files of a process that is not dumpable belong to the root of its user namespace.
+    assert.equal(statSync(`${own}/environ`).uid, 'userMaps' in more ? 100000 : 0);
+    // Its root is the only mount that it has, empty and read-only; its program is no file of the host.
+    const mounts = readFileSync(`${own}/mountinfo`, 'utf8').trim().split('\n');
+    assert.equal(mounts.length, 1, mounts.join('\n'));
+    assert.match(mounts[0]!, / \/ \/ ro,nosuid,nodev,relatime - tmpfs berth-pause /);
+    for (const place of ['root', 'cwd']) {
+      assert.equal(readlinkSync(`${own}/${place}`), '/');
+      assert.deepEqual(readdirSync(`${own}/${place}/`), []);
+      assert.throws(() => writeFileSync(`${own}/${place}/x`, ''), { code: 'EROFS' });
+    }
+    assert.equal(readlinkSync(`${own}/exe`), '/program (deleted)');
+    assert.equal(statSync(`${own}/exe`).dev, statSync(`${own}/root/`).dev);
+    await pod.shim.stopSandbox();
+  });
+}
+
+test('the end of the pause process is told, and the network stays until it is taken down', async (t) => {
   const pod = await startPod(t);
   const { pausePid } = await pod.shim.sandbox(sandboxOf(pod));
-  assert.equal(statusOf(pausePid, 'Name'), 'berth-pause');
-  if (!sanitized) assert.deepEqual(readdirSync(`/proc/${pausePid}/fd`), []);
-  for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) assert.match(statusOf(pausePid, set), /^0+$/);
-  assert.equal(statusOf(pausePid, 'NoNewPrivs'), '1');
-  assert.equal(readlinkSync(`/proc/${pausePid}/cwd`), '/');
   process.kill(pausePid, 'SIGTERM');
   await until(() => pod.pauseExits.length > 0);
   assert.deepEqual(pod.pauseExits, [pausePid]);
@@ -86,7 +117,7 @@ test('in a shared PID namespace the pause process is PID 1 and reaps', async (t)
   const pod = await startPod(t);
   const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { pid: true }));
   assert.equal(statusOf(pausePid, 'NSpid').split('\t').at(-1), '1');
-  assert.deepEqual(ownTypes(pausePid), ['net', 'ipc', 'uts', 'pid_for_children']);
+  assert.deepEqual(ownTypes(pausePid), ['net', 'ipc', 'uts', 'pid_for_children', 'mnt']);
   const file = join(pod.dir, 'orphan');
   const text = `(sh -c 'echo started > ${file}; exec sleep 1101' &)`;
   const argv = ['/usr/bin/nsenter', '-t', `${pausePid}`, '-p', '/bin/sh', '-c', text];
@@ -96,15 +127,22 @@ test('in a shared PID namespace the pause process is PID 1 and reaps', async (t)
   const orphan = Number(children());
   process.kill(orphan, 'SIGKILL');
   await until(() => !existsSync(`/proc/${orphan}`));
+  // What is in the namespace cannot end it, whatever it sends; the host's root can.
+  const kill = 'for signal in TERM INT HUP QUIT USR1 KILL; do kill -$signal 1 || exit 1; done';
+  const killer = ['/usr/bin/nsenter', '-t', `${pausePid}`, '-p', '/bin/sh', '-c', `${kill}; exit 7`];
+  assert.equal((await pod.shim.run({ argv: killer, env, cwd: '/', deadlineMs: 10_000 })).code, 7);
+  assert.ok(alive(pausePid));
+  assert.deepEqual(pod.pauseExits, []);
+  process.kill(pausePid, 'SIGTERM');
+  await until(() => pod.pauseExits.length > 0);
   await pod.shim.stopSandbox();
 });
 
 test('a user namespace owns the others', async (t) => {
   const pod = await startPod(t);
-  const userMaps = { uids: '0 100000 65536\n', gids: '0 200000 65536\n' };
   const sysctls = ['net.ipv4.ip_unprivileged_port_start=0'];
   const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { userMaps, sysctls }));
-  assert.deepEqual(ownTypes(pausePid), ['net', 'ipc', 'uts', 'user']);
+  assert.deepEqual(ownTypes(pausePid), ['net', 'ipc', 'uts', 'mnt', 'user']);
   assert.match(statusOf(pausePid, 'Uid'), /^100000\s+100000/);
   assert.match(statusOf(pausePid, 'Gid'), /^200000\s+200000/);
   assert.match((await inside(pod, pausePid, 'ip -o link show dev lo')).stdout, /LOOPBACK,UP/);

@@ -1,0 +1,16 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { cacheFolder } from '../images/paths.ts';
+import { program, run } from '../images/run.ts';
+
+/** The path of a C file compiled, static; kept, since the machine of test/vm has no compiler. */
+export async function compiled(source: string): Promise<string> {
+  const hash = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16);
+  const target = join(cacheFolder('programs'), `${basename(source, '.c')}-${hash}`);
+  if (existsSync(target)) return target;
+  const flags = ['-O1', '-static', '-no-pie', '-Wall', '-Werror'];
+  await run(program('cc', 'build-essential'), [...flags, '-o', `${target}.tmp`, source]);
+  renameSync(`${target}.tmp`, target);
+  return target;
+}
