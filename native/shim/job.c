@@ -43,6 +43,9 @@ static void job_free(struct job *job) {
   }
   timer_stop(&job->deadline);
   timer_stop(&job->drain);
+  /* A process that was not handed over never ran, or its OCI runtime undid it: what was logged were other words. */
+  bool out = stream_leave_log(job->stream[0]), err = stream_leave_log(job->stream[1]);
+  if (job->process && (out || err)) log_take_back(&job->process->log);
   for (int i = 0; i < 2; i++) stream_free(job->stream[i]);
   if (job->process) process_free(job->process);
   int master = console_take(&job->console);
@@ -252,6 +255,7 @@ static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t d
       job->stream[i]->closed = settle;
       job->stream[i]->owner = job;
       if (job->kind == OPEN) stream_hold(job->stream[i]);
+      if (job->kind == START && !job->process->tty) stream_overflow_to(job->stream[i], &job->process->log);
     }
   }
   if (!failed) {

@@ -22,6 +22,19 @@ int log_open(const char *path) {
   return -EINVAL;
 }
 
+int log_begin(struct log_file *log) {
+  struct stat now;
+  log->fd = log_open(log->path);
+  if (log->fd < 0) return log->fd;
+  log->began = fstat(log->fd, &now) == 0 ? now.st_size : 0;
+  return 0;
+}
+
+void log_take_back(struct log_file *log) {
+  if (ftruncate(log->fd, log->began) < 0) complain("cannot take back what is in", log->path, errno);
+  log->lost_bytes = log->lost_lines = 0;
+}
+
 /* Proleptic Gregorian date of a day since 1970-01-01: the year is taken to begin in March, after the leap day. */
 static void date_of(int64_t days, unsigned *year, unsigned *month, unsigned *day) {
   days += 719468;

@@ -45,7 +45,7 @@ struct process *process_new(const struct shim_start *want, int *err) {
   process->exit_file = strdup(want->exit_file);
   process->log.path = strdup(want->log_path);
   if (!process->key || !process->oom_file || !process->exit_file || !process->log.path) *err = ENOMEM;
-  else if (*want->log_path && (process->log.fd = log_open(want->log_path)) < 0) *err = -process->log.fd;
+  else if (*want->log_path) *err = -log_begin(&process->log);
   if (!*err) process->kills_before = kills_around(process);
   if (!*err) return process;
   process_free(process);
@@ -60,7 +60,10 @@ void process_free(struct process *process) {
   }
   timer_stop(&process->retry);
   source_close(&process->oom);
-  for (int i = 0; i < 2; i++) stream_free(process->stream[i]);
+  for (int i = 0; i < 2; i++) {
+    if (process->stream[i]) stream_drain(process->stream[i]); /* its last words may have come just now */
+    stream_free(process->stream[i]);
+  }
   close_held(&process->input);
   close_held(&process->log.fd);
   free(process->log.path);

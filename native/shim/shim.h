@@ -85,6 +85,7 @@ int open_pipe(int ends[2]);
 struct log_file {
   int fd;
   char *path;
+  off_t began; /* its size when it was opened for a new process */
   uint64_t lost_bytes, lost_lines;
 };
 struct log_line { /* text that no newline ended yet */
@@ -94,6 +95,8 @@ struct log_line { /* text that no newline ended yet */
 enum { LOG_LINE = 16384 };
 void log_cool(void);
 int log_open(const char *path);
+int log_begin(struct log_file *log); /* opens its path for a new process; 0 or -errno */
+void log_take_back(struct log_file *log); /* all that was written since */
 void log_feed(struct log_file *log, struct log_line *line, const char *name, const char *text, size_t size);
 void log_end_line(struct log_file *log, struct log_line *line, const char *name);
 
@@ -109,6 +112,7 @@ struct stream {
   struct source source;
   const char *name; /* stdout or stderr */
   struct log_file *log;
+  struct log_file *overflow; /* where it goes on when the capture is full; NULL: it is cut off */
   struct log_line line;
   uint8_t *data;
   size_t size, capacity, limit;
@@ -124,6 +128,8 @@ void stream_release(struct stream *stream);
 int stream_take(struct stream *stream); /* its descriptor; the stream is gone */
 void stream_drain(struct stream *stream); /* what is there now, and no more than that */
 void stream_to_log(struct stream *stream, struct log_file *log);
+void stream_overflow_to(struct stream *stream, struct log_file *log);
+bool stream_leave_log(struct stream *stream); /* true if it had overflowed there; it is captured only from now on */
 void stream_free(struct stream *stream);
 static inline bool stream_ended(const struct stream *stream) { return !stream || stream->source.fd < 0; }
 

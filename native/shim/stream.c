@@ -17,9 +17,18 @@ static void cool(struct timer *timer) {
   log_cool();
 }
 
+/* More than an OCI runtime says of itself: the container writes already, though its runtime was not reaped yet. What is
+   captured stays for the answer, should the runtime fail after all; the log is then taken back. */
+static void overflow(struct stream *stream, size_t size) {
+  stream->log = stream->overflow;
+  log_feed(stream->log, &stream->line, stream->name, (char *)stream->data, stream->size);
+  log_feed(stream->log, &stream->line, stream->name, chunk, size);
+}
+
 static void capture(struct stream *stream, size_t size) {
   size_t room = stream->limit - stream->size;
   if (size > room) {
+    if (stream->overflow) overflow(stream, size);
     size = room;
     stream->truncated = true;
   }
@@ -96,8 +105,16 @@ void stream_drain(struct stream *stream) {
   if (!stream_ended(stream)) pull(stream, DRAIN_CHUNKS, false);
 }
 
+void stream_overflow_to(struct stream *stream, struct log_file *log) { stream->overflow = log->fd < 0 ? NULL : log; }
+
+bool stream_leave_log(struct stream *stream) {
+  bool logged = stream && stream->log;
+  if (logged) stream->log = NULL;
+  return logged;
+}
+
 void stream_to_log(struct stream *stream, struct log_file *log) {
-  if (log->fd >= 0) {
+  if (log->fd >= 0 && !stream->log) {
     stream->log = log;
     if (stream->size) log_feed(log, &stream->line, stream->name, (char *)stream->data, stream->size);
     if (stream_ended(stream)) log_end_line(log, &stream->line, stream->name);

@@ -257,6 +257,34 @@ test('a log that cannot be opened stops the start, and one behind a link is not 
   assert.deepEqual((await pod.shim.list()).processes, []);
 });
 
+test('what is written before the OCI runtime was reaped is logged whole, however much it is', async (t) => {
+  const pod = await startPod(t);
+  const lines = 200_000;
+  const both = `seq 1 ${lines} & seq -f e%.0f 1 ${lines} >&2; wait`;
+  const spec = startScript(pod, 'c1', leaving(both, true));
+  await pod.shim.start(spec);
+  await pod.exited('c1');
+  const logged = await readLog(spec.logPath);
+  for (const [stream, prefix] of [
+    ['stdout', ''],
+    ['stderr', 'e'],
+  ]) {
+    const own = logged.filter((line) => line.stream === stream);
+    assert.equal(own.length, lines, stream);
+    assert.ok(own.every(({ tag, text }, index) => tag === 'F' && text === `${prefix}${index + 1}`));
+  }
+});
+
+test('of an OCI runtime that fails nothing stays in the log, and what was there before does', async (t) => {
+  const pod = await startPod(t);
+  const spec = startScript(pod, 'c1', 'seq 1 200000; seq 1 200000 >&2; printf torn; exit 1');
+  const before = '2026-01-01T00:00:00.000000000Z stdout F of an earlier attempt\n';
+  await writeFile(spec.logPath, before);
+  const { pid, code, truncated, stdout } = await pod.shim.start(spec);
+  assert.deepEqual([pid, code, truncated, stdout.length], [0, 1, true, 65536]);
+  assert.equal(await readFile(spec.logPath, 'utf8'), before);
+});
+
 test('what others hold open is logged after the exit, until forgotten', async (t) => {
   const pod = await startPod(t);
   const go = join(pod.dir, 'go');
