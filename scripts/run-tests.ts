@@ -30,7 +30,12 @@ const nodeTest = (name: string, files: readonly string[]): Part => ({
   counts: true,
 });
 
-const rooted = ['test/node/**/*.test.ts', 'test/hostile/**/*.test.ts', 'test/crash/**/*.test.ts', 'test/security/**/*.test.ts']
+const rooted = [
+  'test/node/**/*.test.ts',
+  'test/hostile/**/*.test.ts',
+  'test/crash/**/*.test.ts',
+  'test/security/**/*.test.ts',
+]
   .flatMap((glob) => globSync(glob, { cwd: root }))
   .sort();
 const seed = 1 + (Date.now() % 1_000_000);

@@ -38,6 +38,7 @@ static void capture(struct stream *stream, size_t size) {
     if (capacity > stream->limit) capacity = stream->limit;
     uint8_t *data = realloc(stream->data, capacity);
     if (!data) {
+      if (stream->overflow && !stream->log) overflow(stream, size);
       stream->truncated = true;
       return;
     }
