@@ -1,7 +1,7 @@
 // No line of a container is lost, whenever it writes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TestPod, untilExited } from '../harness/pods.ts';
+import { hostNetwork, TestPod, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { linesOf } from './containers-support.ts';
 
@@ -9,13 +9,12 @@ import { linesOf } from './containers-support.ts';
 const lives = process.env.BERTH_SLOW === '1' ? 200 : 40;
 const atOnce = 4;
 const lines = 200_000;
-const hostNetworked = { linux: { securityContext: { namespaceOptions: { network: 2 } } } };
 
 for (const handler of ociRuntimes) {
   suite(`logs with ${handler}`, { handler }, (bench) => {
     test(`every line of ${lives} containers that do nothing but write`, { timeout: 600_000 }, async () => {
       const pods = Array.from({ length: atOnce }, (_, index) =>
-        TestPod.run(bench.daemon, `writers-${index}`, hostNetworked),
+        TestPod.run(bench.daemon, `writers-${index}`, hostNetwork),
       );
       await Promise.all(pods.map(async (pod) => writeMany(await pod, bench.image.busybox, lives / atOnce)));
     });
@@ -29,7 +28,7 @@ async function writeMany(pod: TestPod, image: string, count: number): Promise<vo
       metadata: { name: 'writer', attempt: life },
       command: ['/bin/seq', '1', `${lines}`],
       logPath: `writer-${life}.log`,
-      ...hostNetworked,
+      ...hostNetwork,
     });
     assert.equal((await untilExited(pod.daemon, containerId)).exitCode, 0);
     await pod.daemon.runtime.removeContainer({ containerId });

@@ -268,7 +268,7 @@ test('what is written before the OCI runtime was reaped is logged whole, however
   for (const [stream, prefix] of [
     ['stdout', ''],
     ['stderr', 'e'],
-  ]) {
+  ] as const) {
     const own = logged.filter((line) => line.stream === stream);
     assert.equal(own.length, lines, stream);
     assert.ok(own.every(({ tag, text }, index) => tag === 'F' && text === `${prefix}${index + 1}`));
