@@ -65,8 +65,9 @@ export class OciRuntime {
     return [this.path, ...this.#global, 'update', '--resources', file, id];
   }
 
-  delete(id: string): string[] {
-    return [this.path, ...this.#global, 'delete', '--force', id];
+  /** Without `force` only what has no process any more; with it, runc 1.5 sleeps 100 ms whatever the state is. */
+  delete(id: string, { force = false } = {}): string[] {
+    return [this.path, ...this.#global, 'delete', ...(force ? ['--force'] : []), id];
   }
 
   /** True while the OCI runtime keeps state of the container: crun and runc have one directory each. */

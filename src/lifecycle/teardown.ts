@@ -39,15 +39,18 @@ async function removeUnmounted(directory: string): Promise<void> {
   await rm(directory, { recursive: true, force: true });
 }
 
+/** Its processes are killed: force is for what the OCI runtime still takes for alive, or left half-made. */
 async function deleteOciState(deps: Deps, { id, podId }: Container): Promise<void> {
   const handler = deps.pods.get(podId)?.handler ?? '';
   const runtime = deps.ociRuntimes.get(handler);
-  if (!runtime.knows(id)) return;
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
-  const shim = await deps.shims.ensure(podId);
-  const result = await shim.run({ argv: runtime.delete(id), env: ociRuntimeEnv, cwd: '/', deadlineMs });
-  if (result.timedOut) throw new Fault('DeadlineExceeded', `${runtime.path} delete did not finish in ${deadlineMs} ms`);
-  if (!runtime.knows(id)) return; // exit codes differ between runtimes when there was little left to delete
+  for (const force of [false, true]) {
+    if (!runtime.knows(id)) return; // not by the exit code: they differ when there was little left to delete
+    const shim = await deps.shims.ensure(podId);
+    const result = await shim.run({ argv: runtime.delete(id, { force }), env: ociRuntimeEnv, cwd: '/', deadlineMs });
+    if (result.timedOut)
+      throw new Fault('DeadlineExceeded', `${runtime.path} delete did not finish in ${deadlineMs} ms`);
+  }
   await rm(`${runtime.root}/${id}`, { recursive: true, force: true });
 }
 
