@@ -31,7 +31,7 @@ export async function applyExit(deps: Deps, id: ContainerId, exit: Exit): Promis
   using _ = await deps.locks.hold(id);
   const container = deps.containers.get(id);
   if (container?.state.phase !== 'running') return;
-  await deps.containers.put(containerAfter(container, { type: 'ended', exit }));
+  await deps.containers.settle(containerAfter(container, { type: 'ended', exit }));
   crashPoint('exit:recorded');
   await releaseContainer(deps, container);
 }
@@ -41,7 +41,7 @@ export async function podDown(deps: Deps, podId: PodId, reason: string): Promise
   const pod = deps.pods.get(podId);
   if (pod?.state.phase !== 'ready') return;
   log.warn({ pod: podId, reason }, 'A pod is down');
-  await deps.pods.put(podAfter(pod, { type: 'down', reason }));
+  await deps.pods.settle(podAfter(pod, { type: 'down', reason }));
 }
 
 /**

@@ -82,7 +82,9 @@ async function afterReboot(deps: Deps, pod: Pod): Promise<void> {
   await podDown(deps, pod.id, 'the host was rebooted');
   for (const container of containersOf(deps, pod.id)) {
     if (container.state.phase !== 'running') continue;
-    await deps.containers.put(containerAfter(container, { type: 'ended', exit: unseenExit('the host was rebooted') }));
+    await deps.containers.settle(
+      containerAfter(container, { type: 'ended', exit: unseenExit('the host was rebooted') }),
+    );
   }
 }
 
@@ -95,7 +97,7 @@ async function recoverContainer(deps: Deps, container: Container, process: ShimP
   }
   if (phase === 'created' && process) {
     // The crash came between the start of the process and its record.
-    await deps.containers.put(containerAfter(container, { type: 'started', pid: process.pid, at: Date.now() }));
+    await deps.containers.settle(containerAfter(container, { type: 'started', pid: process.pid, at: Date.now() }));
   } else if (phase === 'created') {
     deps.containerCreations.unclaimed(id);
     return;

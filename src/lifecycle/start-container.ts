@@ -43,7 +43,7 @@ async function start(deps: Deps, pod: Pod, container: Container): Promise<void> 
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const exit = { code: startErrorCode, reason: 'StartError', message, at: Date.now() } as const;
-    await deps.containers.put(containerAfter(container, { type: 'ended', exit }));
+    await deps.containers.settle(containerAfter(container, { type: 'ended', exit }));
     await releaseContainer(deps, container);
     throw error;
   }

@@ -22,7 +22,7 @@ async function stop(deps: Deps, pod: Pod): Promise<void> {
   if (pod.state.phase === 'notReady' && pod.state.released) return;
   await stopContainers(deps, pod);
   await releasePod(deps, pod);
-  await deps.pods.put(releasedPod(pod));
+  await deps.pods.settle(releasedPod(pod));
 }
 
 async function stopContainers(deps: Deps, pod: Pod): Promise<void> {

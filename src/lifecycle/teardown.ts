@@ -62,7 +62,7 @@ async function collectLayers(deps: Deps, { imageId }: Container): Promise<void> 
 /** Everything of a container, its record last. Its process, if any, is killed. */
 export async function teardownContainer(deps: Deps, container: Container): Promise<void> {
   const { id, podId } = container;
-  await deps.containers.put(containerAfter(container, { type: 'remove' }));
+  await deps.containers.settle(containerAfter(container, { type: 'remove' }));
   crashPoint('teardown-container:marked');
   await runAll(`tear down container ${id}`, [
     ['process', () => releaseContainer(deps, container)],
@@ -127,7 +127,10 @@ export async function teardownPod(deps: Deps, id: PodId): Promise<void> {
     if (!released) await releasePod(deps, pod);
     await runAll(`tear down pod ${id}`, eachContainer(deps, id, teardownContainer));
   } catch (error) {
-    await deps.pods.put({ ...pod, state: { phase: 'notReady', released, reason: 'teardown failed', network: null } });
+    await deps.pods.settle({
+      ...pod,
+      state: { phase: 'notReady', released, reason: 'teardown failed', network: null },
+    });
     throw error;
   }
   crashPoint('teardown-pod:released');

@@ -14,12 +14,16 @@ export type RecordsOptions<T> = {
   readonly sync?: boolean;
 };
 
-/** Hears of every change after it is on disk: `before` is undefined for a new record, `after` for a deleted one. */
+/** Hears of every change once it is true: `before` is undefined for a new record, `after` for a deleted one. */
 export type Listener<T> = (after: T | undefined, before: T | undefined) => void;
 
+/** How long a disk that refused an end is left alone. */
+const retryMs = 1000;
+
 /**
- * One JSON file per object under `<root>/<what>s/`, and the same objects in memory. Disk first, then memory.
- * A file that does not parse moves to `<root>/quarantine/`; it never stops the daemon.
+ * One JSON file per object under `<root>/<what>s/`, and the same objects in memory. Disk first, then memory; but for
+ * ends (`settle`), which are true whatever the disk says. A file that does not parse moves to `<root>/quarantine/`; it
+ * never stops the daemon.
  */
 export class Records<Key extends string, T extends { readonly id: Key }> {
   readonly #what: string;
@@ -27,6 +31,13 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
   readonly #sync: boolean;
   readonly #map: Map<Key, T>;
   readonly #listeners = new Set<Listener<T>>();
+  /** The last change under way of each file: a later one waits for it. */
+  readonly #changes = new Map<Key, Promise<void>>();
+  /** Records that came by settle(). */
+  readonly #ends = new WeakSet<T>();
+  /** Those of them that the disk has refused until now. */
+  readonly #unsaved = new Set<Key>();
+  #retry: NodeJS.Timeout | null = null;
 
   private constructor(what: string, directory: string, sync: boolean, map: Map<Key, T>) {
     this.#what = what;
@@ -84,12 +95,75 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
     return found;
   }
 
+  /**
+   * Makes the record true: on disk first. Rejects, and nothing has changed, if the disk refuses it. An end that was settled
+   * meanwhile stays the truth.
+   */
   async put(record: T): Promise<void> {
+    const before = this.#map.get(record.id);
+    await this.#inTurn(record.id, async () => {
+      await this.#write(record);
+      const now = this.#map.get(record.id);
+      if (now === before || !now || !this.#ends.has(now)) this.#make(record);
+    });
+  }
+
+  /**
+   * Makes an end true at once: what has stopped has stopped, with a full disk too. Resolves when the disk has it or has
+   * refused it; then it is written as soon as the disk takes it.
+   */
+  async settle(record: T): Promise<void> {
+    this.#ends.add(record);
+    this.#make(record);
+    try {
+      await this.#inTurn(record.id, () => this.#write(record));
+    } catch (error) {
+      if (this.#map.get(record.id) !== record) return;
+      log.error(
+        { [this.#what]: record.id, reason: messageOf(error) },
+        `The end of a ${this.#what} cannot be recorded yet; it is tried again until the disk takes it`,
+      );
+      this.#unsaved.add(record.id);
+      this.#retryLater();
+    }
+  }
+
+  async #write(record: T): Promise<void> {
     const path = join(this.#directory, fileName(record.id));
     await step(`record: ${this.#what}`, () => replaceFile(path, JSON.stringify(record), { sync: this.#sync }));
+    this.#unsaved.delete(record.id);
+  }
+
+  #make(record: T): void {
     const before = this.#map.get(record.id);
     this.#map.set(record.id, record);
     this.#tell(record, before);
+  }
+
+  #retryLater(): void {
+    this.#retry ??= setTimeout(() => void this.#writeUnsaved(), retryMs).unref();
+  }
+
+  async #writeUnsaved(): Promise<void> {
+    const again = async (id: Key) => {
+      const record = this.#map.get(id);
+      if (record && this.#unsaved.has(id)) await this.#write(record);
+    };
+    await Promise.allSettled([...this.#unsaved].map((id) => this.#inTurn(id, () => again(id))));
+    this.#retry = null;
+    if (this.#unsaved.size > 0) this.#retryLater();
+  }
+
+  /** A file's changes happen one after the other, in the order in which they were asked for. */
+  async #inTurn(id: Key, change: () => Promise<void>): Promise<void> {
+    const before = this.#changes.get(id);
+    const mine = before ? before.then(change, change) : change();
+    this.#changes.set(id, mine);
+    try {
+      await mine;
+    } finally {
+      if (this.#changes.get(id) === mine) this.#changes.delete(id);
+    }
   }
 
   /** Calls `listener` from now on; the returned function ends that. */
@@ -100,14 +174,21 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
 
   /** Forgets the record; one that is not there counts as forgotten. */
   async delete(id: Key): Promise<void> {
+    await this.#inTurn(id, async () => {
+      await this.#unlink(id);
+      this.#unsaved.delete(id);
+      const before = this.#map.get(id);
+      this.#map.delete(id);
+      if (before) this.#tell(undefined, before);
+    });
+  }
+
+  async #unlink(id: Key): Promise<void> {
     try {
       await unlink(join(this.#directory, fileName(id)));
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
     }
-    const before = this.#map.get(id);
-    this.#map.delete(id);
-    if (before) this.#tell(undefined, before);
   }
 
   #tell(after: T | undefined, before: T | undefined): void {
@@ -120,8 +201,13 @@ const fileName = (id: string): string => `${id.replace(':', '-')}.json`;
 
 async function quarantine(root: string, path: string, what: string, error: unknown): Promise<void> {
   const folder = join(root, 'quarantine');
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   const kept = join(folder, `${what}-${Date.now()}-${path.slice(path.lastIndexOf('/') + 1)}`);
-  await rename(path, kept);
-  log.error({ path, kept, reason: messageOf(error) }, `A ${what} record does not parse; it is kept in quarantine`);
+  const reason = messageOf(error);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await rename(path, kept);
+    log.error({ path, kept, reason }, `A ${what} record does not parse; it is kept in quarantine`);
+  } catch (failure) {
+    log.error({ path, reason, failure: messageOf(failure) }, `A ${what} record does not parse; it is left where it is`);
+  }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
@@ -87,5 +87,60 @@ describe('Records', () => {
       [1, 2],
       [2, undefined],
     ]);
+  });
+
+  /** A disk that takes nothing: there is no folder any more. */
+  const refuse = () => renameSync(join(root, 'things'), join(root, 'away'));
+  const accept = () => renameSync(join(root, 'away'), join(root, 'things'));
+  const onDisk = (id: string) => JSON.parse(readFileSync(join(root, 'things', `${id}.json`), 'utf8')).value;
+
+  test('an end is true while the disk refuses it, and is written as soon as it takes it', {
+    timeout: 10_000,
+  }, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const records = await open();
+    await records.put({ id: 'a', value: 1 });
+    const heard: unknown[] = [];
+    records.listen((after, before) => heard.push([before?.value, after?.value]));
+    refuse();
+    await assert.rejects(records.put({ id: 'a', value: 2 }));
+    assert.equal(records.get('a')?.value, 1);
+    await records.settle({ id: 'a', value: 3 });
+    assert.equal(records.get('a')?.value, 3);
+    assert.deepEqual(heard, [[1, 3]]);
+    t.mock.timers.tick(1000);
+    await new Promise(setImmediate);
+    accept();
+    assert.equal(onDisk('a'), 1);
+    while (onDisk('a') === 1) {
+      t.mock.timers.tick(1000);
+      await new Promise(setImmediate);
+    }
+    assert.equal(onDisk('a'), 3);
+    assert.deepEqual(heard, [[1, 3]]);
+  });
+
+  test('an end that the disk refused comes not back after what followed it', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const records = await open();
+    for (const id of ['changed', 'deleted']) await records.put({ id, value: 1 });
+    refuse();
+    for (const id of ['changed', 'deleted']) await records.settle({ id, value: 2 });
+    accept();
+    await Promise.all([records.put({ id: 'changed', value: 3 }), records.delete('deleted')]);
+    for (let tries = 0; tries < 5; tries++) {
+      t.mock.timers.tick(1000);
+      await new Promise(setImmediate);
+    }
+    assert.deepEqual([...(await open()).all()], [{ id: 'changed', value: 3 }]);
+  });
+
+  test('an end that is settled during a change stays the truth', async () => {
+    const records = await open();
+    await records.put({ id: 'a', value: 1 });
+    const change = records.put({ id: 'a', value: 2 });
+    const end = records.settle({ id: 'a', value: 3 });
+    await Promise.all([change, end]);
+    assert.deepEqual([records.get('a')?.value, onDisk('a')], [3, 3]);
   });
 });
