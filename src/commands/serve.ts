@@ -78,22 +78,25 @@ async function openDeps(settings: Settings): Promise<Deps> {
   const paths = new RunPaths(settings.runDir);
   const handled = (what: string, work: Promise<void>) =>
     work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
+  const ociRuntimes = await OciRuntimes.open(settings);
+  const pods = await Records.open<PodId, Pod>(stateDir, { what: 'pod', parse: (json) => podOf(json, ociRuntimes) });
+  const containers = await Records.open<ContainerId, Container>(stateDir, {
+    what: 'container',
+    parse: (json) => containerOf(json, ociRuntimes, pods),
+  });
   const deps: Deps = {
     settings,
     bootId: bootId(),
     host: gatherHostFacts(),
-    pods: await Records.open<PodId, Pod>(stateDir, { what: 'pod', parse: parseRecord<Pod> }),
-    containers: await Records.open<ContainerId, Container>(stateDir, {
-      what: 'container',
-      parse: parseRecord<Container>,
-    }),
+    pods,
+    containers,
     snapshots,
     images: await openImages(
       { dataDir: stateDir, ...images, progressTimeoutMs: timeouts.pullProgress * 1000 },
       snapshots,
     ),
     network: new Network(cni, timeouts.cniPlugin * 1000),
-    ociRuntimes: await OciRuntimes.open(settings),
+    ociRuntimes,
     shims: new Shims((id) => paths.pod(id), {
       onExit: (_, exit) => handled(`exit of ${exit.key}`, onExit(deps, exit)),
       onPauseExit: (podId) => handled(`pause of ${podId}`, podDown(deps, podId, 'its pause process ended')),
@@ -106,6 +109,18 @@ async function openDeps(settings: Settings): Promise<Deps> {
     traces: new Traces(),
   };
   return deps;
+}
+
+/** Records from before the resolved handler was kept have the one of that name today. */
+function podOf(json: unknown, ociRuntimes: OciRuntimes): Pod {
+  const record = parseRecord<Pod>(json);
+  return { ...record, resolvedHandler: record.resolvedHandler ?? ociRuntimes.formerly(record.handler ?? '') };
+}
+
+function containerOf(json: unknown, ociRuntimes: OciRuntimes, pods: Records<PodId, Pod>): Container {
+  const record = parseRecord<Container>(json);
+  const ofPod = pods.get(record.podId)?.resolvedHandler ?? ociRuntimes.formerly('');
+  return { ...record, resolvedHandler: record.resolvedHandler ?? ofPod };
 }
 
 /** What every pod and container record of this format has; a record that lacks it goes to quarantine. */

@@ -55,19 +55,19 @@ export async function podStatus(
   if (!pod || !isListed(pod)) throw notFound('pod', request.podSandboxId);
   return {
     status: encodePodStatus(pod),
-    info: request.verbose ? { info: JSON.stringify(podInfo(deps, pod)) } : {},
+    info: request.verbose ? { info: JSON.stringify(podInfo(pod)) } : {},
     containersStatuses: containersOf(deps, pod.id).filter(isListed).map(encodeContainerStatus),
     timestamp: nanoseconds(Date.now()),
   };
 }
 
 /** Keys as tools read them from the peers. */
-function podInfo(deps: Deps, pod: Pod) {
+function podInfo(pod: Pod) {
   return {
     pid: pod.state.phase === 'ready' ? pod.state.pausePid : 0,
     processStatus: pod.state.phase,
     image: '', // no pause image: the shim forks the pause process
-    runtimeHandler: pod.handler || deps.ociRuntimes.defaultName,
+    runtimeHandler: pod.resolvedHandler.name,
     runtimeType: 'berth',
     netNamespaceClosed: pod.state.phase !== 'ready',
     cniResult: 'network' in pod.state ? (pod.state.network?.result ?? null) : null,
@@ -89,14 +89,13 @@ export async function containerStatus(
 }
 
 async function containerInfo(deps: Deps, container: Container) {
-  const handler = deps.pods.get(container.podId)?.handler ?? '';
   return {
     sandboxID: container.podId,
     pid: container.state.phase === 'running' ? container.state.pid : 0,
     removing: container.state.phase === 'removing',
     snapshotKey: container.id,
     snapshotter: 'overlayfs',
-    runtimeHandler: handler || deps.ociRuntimes.defaultName,
+    runtimeHandler: container.resolvedHandler.name,
     runtimeType: 'berth',
     config: container.config,
     runtimeSpec: await readSpec(join(runPaths(deps).bundle(container.podId, container.id), 'config.json')),

@@ -23,7 +23,7 @@ import { podMaps } from './user-namespaces.ts';
  */
 export async function prepareMounts(deps: Deps, pod: Pod, container: Container): Promise<ResolvedMount[]> {
   const { mounts } = container.config;
-  const runtime = deps.ociRuntimes.get(pod.handler);
+  const runtime = deps.ociRuntimes.of(pod);
   if (mounts.some(({ recursiveReadOnly }) => recursiveReadOnly) && !(await runtime.features()).recursiveReadOnly) {
     throw failedPrecondition(
       `Handler ${runtime.name} cannot make mounts recursively read-only: it takes runc 1.1 or crun 1.4, and Linux 5.12`,

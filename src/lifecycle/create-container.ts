@@ -84,6 +84,7 @@ function newRecord(deps: Deps, pod: Pod, image: Image, config: ContainerConfig, 
     id,
     podId: pod.id,
     config,
+    resolvedHandler: pod.resolvedHandler,
     imageId: image.id,
     imageRef: image.digests[0] ?? image.id,
     user: { uid: 0, gid: 0, groups: [] },
@@ -155,7 +156,7 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container) {
     },
     ociVersion,
     cdiDirs: deps.settings.cdi.specDirs,
-    hostDevicesIfPrivileged: !deps.ociRuntimes.get(pod.handler).settings.privilegedWithoutHostDevices,
+    hostDevicesIfPrivileged: !pod.resolvedHandler.privilegedWithoutHostDevices,
   };
 }
 

@@ -44,7 +44,7 @@ export async function execStream(deps: Deps, id: string, command: ExecCommand, i
 async function open(deps: Deps, container: Container, { args, tty }: ExecCommand, io: ProcessIo): Promise<OpenExec> {
   const { processFile, pidFile } = await prepareExec(deps, container, args, tty);
   try {
-    const runtime = deps.ociRuntimes.get(deps.pods.get(container.podId)?.handler ?? '');
+    const runtime = deps.ociRuntimes.of(container);
     const shim = await deps.shims.ensure(container.podId);
     return await shim.openExec({
       argv: runtime.exec(container.id, pidFile, processFile, tty),

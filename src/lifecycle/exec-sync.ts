@@ -36,7 +36,7 @@ export async function execSync(
 }
 
 async function run(deps: Deps, container: Container, files: ExecFiles, deadlineMs: number, signal: AbortSignal) {
-  const runtime = deps.ociRuntimes.get(deps.pods.get(container.podId)?.handler ?? '');
+  const runtime = deps.ociRuntimes.of(container);
   const shim = await deps.shims.ensure(container.podId);
   const { ociRuntime, execDrain } = deps.settings.timeouts;
   const spec = {

@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { errorText } from '../base/command.ts';
 import { Fault, isErrno } from '../base/fault.ts';
-import type { HandlerSettings, Settings } from '../base/settings.ts';
+import type { Settings } from '../base/settings.ts';
+import type { Handler } from '../model/handler.ts';
 import { type HandlerFeatures, probeFeatures } from './handler-features.ts';
 
 /** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
@@ -12,23 +14,28 @@ export const ociRuntimeEnv = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 /** How long a program that gave no answer counts as one without features. */
 const askAgainMs = 60_000;
 
-/** One handler: a program with runc's command line, its state directory and its global options. */
+/** A handler's program, with runc's command line. */
 export class OciRuntime {
-  readonly name: string;
-  readonly settings: HandlerSettings;
-  readonly root: string;
+  readonly handler: Handler;
   readonly #global: readonly string[];
   #features: Promise<HandlerFeatures> | null = null;
 
-  constructor(name: string, settings: HandlerSettings, root: string, systemdCgroup: boolean) {
-    this.name = name;
-    this.settings = settings;
-    this.root = root;
-    this.#global = [...settings.args, '--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
+  constructor(handler: Handler) {
+    this.handler = handler;
+    const { args, root, systemdCgroup } = handler;
+    this.#global = [...args, '--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
+  }
+
+  get name(): string {
+    return this.handler.name;
   }
 
   get path(): string {
-    return this.settings.path;
+    return this.handler.path;
+  }
+
+  get isInstalled(): boolean {
+    return existsSync(this.path);
   }
 
   /** What the program says that it can do. It is asked once; one that could not answer is asked again later. */
@@ -72,14 +79,24 @@ export class OciRuntime {
 
   /** True while the OCI runtime keeps state of the container: crun and runc have one directory each. */
   knows(id: string): boolean {
-    return existsSync(join(this.root, id));
+    return existsSync(this.stateOf(id));
+  }
+
+  /** The directory of that state. */
+  stateOf(id: string): string {
+    return join(this.handler.root, id);
   }
 }
 
-/** The handlers of the configuration by RuntimeClass handler name; the empty name is the default one. */
+/**
+ * The handlers of the configuration by RuntimeClass handler name (the empty name is the default one), and those that pods
+ * were made with.
+ */
 export class OciRuntimes {
   readonly #byName: ReadonlyMap<string, OciRuntime>;
   readonly #default: string;
+  /** Handlers of records that are not, or not so, in the configuration any more, by all that they are. */
+  readonly #former = new Map<string, OciRuntime>();
 
   private constructor(byName: ReadonlyMap<string, OciRuntime>, defaultName: string) {
     this.#byName = byName;
@@ -87,12 +104,15 @@ export class OciRuntimes {
   }
 
   static async open(settings: Settings): Promise<OciRuntimes> {
-    const systemd = settings.cgroupDriver === 'systemd';
     const byName = new Map<string, OciRuntime>();
-    for (const [name, handler] of Object.entries(settings.handlers)) {
+    for (const [name, { path, args, privilegedWithoutHostDevices, cniConfDir }] of Object.entries(settings.handlers)) {
       const root = join(settings.runDir, 'oci', name);
+      const systemdCgroup = settings.cgroupDriver === 'systemd';
       await mkdir(root, { recursive: true, mode: 0o700 });
-      byName.set(name, new OciRuntime(name, handler, root, systemd));
+      byName.set(
+        name,
+        new OciRuntime({ name, path, args, root, systemdCgroup, privilegedWithoutHostDevices, cniConfDir }),
+      );
     }
     return new OciRuntimes(byName, settings.defaultHandler);
   }
@@ -114,6 +134,27 @@ export class OciRuntimes {
       'InvalidArgument',
       `Runtime handler ${JSON.stringify(handler)} is not configured; there are ${known}`,
     );
+  }
+
+  /**
+   * What runs and undoes the pod or container of this record: its own handler, not what has that name today. Should its
+   * program have moved, the one that has its name now takes over its state.
+   */
+  of({ resolvedHandler: handler }: { readonly resolvedHandler: Handler }): OciRuntime {
+    const current = this.#byName.get(handler.name);
+    if (current && isDeepStrictEqual(current.handler, handler)) return current;
+    const key = JSON.stringify(handler);
+    const former = this.#former.get(key) ?? new OciRuntime(handler);
+    this.#former.set(key, former);
+    return former.isInstalled || !current ? former : new OciRuntime({ ...handler, path: current.path });
+  }
+
+  /** For a record that says no more than a name: the handler that has it, or what undoes a container without one. */
+  formerly(name: string): Handler {
+    const known = this.#byName.get(name === '' ? this.#default : name);
+    if (known) return known.handler;
+    const model = this.get('').handler;
+    return { ...model, name, path: '', args: [], root: join(dirname(model.root), name) };
   }
 
   /** Why handlers cannot run anything, or null. */

@@ -1,9 +1,9 @@
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { invalidArgument } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
-import type { ContainerId } from '../model/ids.ts';
+import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
-import { cgroupEntrance, createCgroup, readyToMove, removeCgroup } from '../sys/cgroups.ts';
+import { cgroupEntrance, createCgroup, killCgroup, readyToMove, removeCgroup } from '../sys/cgroups.ts';
 import { startScope, startUnit, stopUnit } from '../sys/systemd.ts';
 
 type Owner = { readonly settings: Pick<Settings, 'cgroupDriver' | 'cgroupParent'> };
@@ -38,6 +38,20 @@ export const containerCgroup = (owner: Owner, pod: PodLike, id: ContainerId): st
 
 const below = (owner: Owner, pod: PodLike, id: string): string =>
   bySystemd(owner) ? `${podCgroup(owner, pod)}:${prefix}:${id}` : join(podCgroup(owner, pod), id);
+
+/**
+ * Removes the cgroups of a pod whose record is lost, by what is known of it: its id, and where its containers were
+ * (`cgroupsPath` of each). A parent that was kubelet's stays.
+ */
+export async function removeLostCgroups(owner: Owner, id: PodId, containers: readonly string[]): Promise<void> {
+  const own = { id, config: { cgroupParent: '' } as Pod['config'] };
+  const pauses = containers.map((path) => (path.includes(':') ? path.replace(/[^:]*$/, id) : join(dirname(path), id)));
+  for (const path of new Set([...pauses, pauseCgroup(owner, own)])) {
+    await killCgroup(path);
+    await removeCgroup(path);
+  }
+  await removePodCgroup(owner, own);
+}
 
 /** @throws Fault InvalidArgument if the client's cgroup parent is not of the driver's kind. */
 export function checkCgroupParent(owner: Owner, { cgroupParent }: Pod['config']): void {

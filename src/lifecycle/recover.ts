@@ -11,6 +11,7 @@ import { unmount } from '../sys/mounts.ts';
 import { sweepAnonymousVolumes } from './anonymous-volumes.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
 import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
+import { removeLostCgroups } from './pod-cgroups.ts';
 import { releaseContainer, teardownContainer, teardownPod } from './teardown.ts';
 
 type ShimProcess = Awaited<ReturnType<Shim['list']>>['processes'][number];
@@ -120,9 +121,16 @@ export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
   }
 }
 
+/** Containers whose pod has no record, and the cgroup of its pause process. */
 async function removeOrphans(deps: Deps): Promise<void> {
-  for (const container of [...deps.containers.all()]) {
-    if (!deps.pods.get(container.podId)) await teardownContainer(deps, container);
+  const orphans = [...deps.containers.all()].filter(({ podId }) => !deps.pods.get(podId));
+  for (const [podId, containers] of Map.groupBy(orphans, ({ podId }) => podId)) {
+    await attempt(`containers of pod ${podId}, which has no record`, async () => {
+      for (const container of containers) await teardownContainer(deps, container);
+      const paths = containers.map(({ cgroupsPath }) => cgroupsPath);
+      await deps.shims.shutdown(podId);
+      await removeLostCgroups(deps, podId, paths);
+    });
   }
 }
 
@@ -137,6 +145,7 @@ async function sweepRunDirectory(deps: Deps): Promise<void> {
       for (const target of mountsBelow(paths.pod(id))) unmount(target, { detach: true });
       await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
       await deps.shims.shutdown(id);
+      await removeLostCgroups(deps, id, []);
       await rm(paths.pod(id), { recursive: true, force: true });
     });
   }

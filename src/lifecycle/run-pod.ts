@@ -50,7 +50,15 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
   const runtime = deps.ociRuntimes.get(handler);
   if (podMaps(config)) checkUserNamespace(config, runtime.name, await runtime.features());
   const id = newPodId();
-  const pod: Pod = { id, config, handler, createdAt: Date.now(), bootId: deps.bootId, state: { phase: 'creating' } };
+  const pod: Pod = {
+    id,
+    config,
+    handler,
+    resolvedHandler: runtime.handler,
+    createdAt: Date.now(),
+    bootId: deps.bootId,
+    state: { phase: 'creating' },
+  };
   traced(id, id);
   await deps.pods.put(pod);
   crashPoint('run-pod:record');
@@ -135,6 +143,6 @@ async function attach(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork | nu
     config: pod.config,
     netns: runPaths(deps).netns(pod.id),
     cgroupPath: ownsPodCgroup(pod) ? '' : pod.config.cgroupParent,
-    confDir: deps.ociRuntimes.get(pod.handler).settings.cniConfDir,
+    confDir: pod.resolvedHandler.cniConfDir,
   });
 }

@@ -40,18 +40,19 @@ async function removeUnmounted(directory: string): Promise<void> {
 }
 
 /** Its processes are killed: force is for what the OCI runtime still takes for alive, or left half-made. */
-async function deleteOciState(deps: Deps, { id, podId }: Container): Promise<void> {
-  const handler = deps.pods.get(podId)?.handler ?? '';
-  const runtime = deps.ociRuntimes.get(handler);
+async function deleteOciState(deps: Deps, container: Container): Promise<void> {
+  const { id, podId } = container;
+  const runtime = deps.ociRuntimes.of(container);
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
   for (const force of [false, true]) {
     if (!runtime.knows(id)) return; // not by the exit code: they differ when there was little left to delete
+    if (!runtime.isInstalled) break; // all else that it made is undone without it
     const shim = await deps.shims.ensure(podId);
     const result = await shim.run({ argv: runtime.delete(id, { force }), env: ociRuntimeEnv, cwd: '/', deadlineMs });
     if (result.timedOut)
       throw new Fault('DeadlineExceeded', `${runtime.path} delete did not finish in ${deadlineMs} ms`);
   }
-  await rm(`${runtime.root}/${id}`, { recursive: true, force: true });
+  await rm(runtime.stateOf(id), { recursive: true, force: true });
 }
 
 /** The container's layers may have been all that held those of its image: RemoveImage has left them then. */

@@ -60,8 +60,9 @@ async function updateProcess(deps: Deps, container: Container, resources: Resour
   }
 }
 
-async function runUpdate(deps: Deps, { id, podId }: Container, resources: Resources): Promise<undefined> {
-  const runtime = deps.ociRuntimes.get(deps.pods.get(podId)?.handler ?? '');
+async function runUpdate(deps: Deps, container: Container, resources: Resources): Promise<undefined> {
+  const { id, podId } = container;
+  const runtime = deps.ociRuntimes.of(container);
   const file = join(runPaths(deps).bundle(podId, id), 'update.json');
   const shim = await deps.shims.ensure(podId);
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;

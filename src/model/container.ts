@@ -1,4 +1,5 @@
 import type { ContainerConfig, Mount } from './config.ts';
+import type { Handler } from './handler.ts';
 import type { ContainerId, ImageId, PodId } from './ids.ts';
 
 /** Why a container ended, in the words that kubelet shows. */
@@ -28,6 +29,8 @@ export type Container = {
   readonly id: ContainerId;
   readonly podId: PodId;
   readonly config: ContainerConfig;
+  /** The pod's: with it the container can be undone when the pod's record is lost. */
+  readonly resolvedHandler: Handler;
   readonly imageId: ImageId;
   /** `repo@digest` of the image at creation, or its id when it has none. */
   readonly imageRef: string;

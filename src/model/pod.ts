@@ -1,4 +1,5 @@
 import type { PodConfig } from './config.ts';
+import type { Handler } from './handler.ts';
 import type { PodId } from './ids.ts';
 
 /** What CNI gave the pod. */
@@ -26,6 +27,8 @@ export type Pod = {
   readonly config: PodConfig;
   /** The RuntimeClass handler as requested: empty is the default. */
   readonly handler: string;
+  /** What that was when the pod was made. */
+  readonly resolvedHandler: Handler;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
   /** The boot in which its processes live: in any other they are gone. */
