@@ -80,10 +80,28 @@ const interfaceUsage = (used: InterfaceUsage): cri.NetworkInterfaceUsage => ({
 /** The pod's own interface, which CNI calls eth0. */
 const defaultInterface = 'eth0';
 
+/**
+ * Absent without that interface (the host's network, a pod that just ended): kubelet reads the default interface of any
+ * network there is without asking whether it is set, and would die of one without.
+ */
+function network(interfaces: readonly InterfaceUsage[], timestamp: bigint): cri.NetworkUsage | undefined {
+  const main = interfaces.find(({ name }) => name === defaultInterface);
+  if (!main) return undefined;
+  const others = interfaces.filter((one) => one !== main);
+  return { timestamp, defaultInterface: interfaceUsage(main), interfaces: others.map(interfaceUsage) };
+}
+
+/** Absent where nothing counts processes: 0 would be a figure. */
+const processes = ({ processes: count }: CgroupUsage, timestamp: bigint): cri.ProcessUsage | undefined =>
+  count === null ? undefined : { timestamp, processCount: value(count) };
+
+/**
+ * Of any part that is there kubelet reads every field as if it were set: a part has all of them, or is absent.
+ * `attributes` and `linux` themselves are always there.
+ */
 export function encodePodStats(figures: PodFigures, mountpoint: string): cri.PodSandboxStats {
   const { pod, usage, interfaces } = figures;
   const timestamp = nanoseconds(figures.at);
-  const main = interfaces.find(({ name }) => name === defaultInterface);
   return {
     attributes: {
       id: pod.id,
@@ -94,12 +112,8 @@ export function encodePodStats(figures: PodFigures, mountpoint: string): cri.Pod
     linux: {
       cpu: cpu(usage, figures.cpuRate, timestamp),
       memory: memory(usage, timestamp),
-      network: {
-        timestamp,
-        defaultInterface: main && interfaceUsage(main),
-        interfaces: interfaces.filter((one) => one !== main).map(interfaceUsage),
-      },
-      process: { timestamp, processCount: value(usage.processes ?? 0) },
+      network: network(interfaces, timestamp),
+      process: processes(usage, timestamp),
       containers: figures.containers.map((one) => encodeContainerStats(one, mountpoint)),
       io: io(usage, timestamp),
     },

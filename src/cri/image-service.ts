@@ -79,8 +79,8 @@ async function fsInfo(deps: Deps): Promise<cri.ImageFsInfoResponse> {
   const layers = deps.snapshots.list().filter(({ kind }) => kind === 'active');
   const used = await Promise.all(layers.map(({ key }) => deps.snapshots.usage(key)));
   const total = {
-    bytes: used.reduce((sum, one) => sum + one.bytes, 0),
-    inodes: used.reduce((sum, one) => sum + one.inodes, 0),
+    bytes: used.reduce((sum, one) => sum + (one?.bytes ?? 0), 0),
+    inodes: used.reduce((sum, one) => sum + (one?.inodes ?? 0), 0),
   };
   return { imageFilesystems: [usage({ bytes, inodes })], containerFilesystems: [usage(total)] };
 }

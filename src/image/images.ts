@@ -287,14 +287,9 @@ export class Images {
 
   /** A committed tree never changes: measured once. One that is removed meanwhile takes nothing. */
   async #measure(key: string): Promise<Usage> {
-    try {
-      const usage = await this.#snapshots.usage(key);
-      if (this.#snapshots.get(key)) this.#usage.set(key, usage);
-      return usage;
-    } catch (error) {
-      if (!this.#snapshots.get(key)) return { bytes: 0, inodes: 0 };
-      throw error;
-    }
+    const usage = await this.#snapshots.usage(key);
+    if (usage && this.#snapshots.get(key)) this.#usage.set(key, usage);
+    return usage ?? { bytes: 0, inodes: 0 };
   }
 
   /** Waits until no pull is under way, called-off ones included, and what was pulled is on disk. */

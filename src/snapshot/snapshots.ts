@@ -237,9 +237,15 @@ export class Snapshots {
     return this.#must(key).size;
   }
 
-  /** What the snapshot's own tree takes on disk. */
-  async usage(key: string): Promise<Usage> {
-    return diskUsage(this.treePath(key));
+  /** What the snapshot's own tree takes on disk; null for one that is removed, meanwhile or before. */
+  async usage(key: string): Promise<Usage | null> {
+    if (!this.#map.has(key)) return null;
+    try {
+      return await diskUsage(this.treePath(key));
+    } catch (error) {
+      if (!this.#map.has(key)) return null;
+      throw error;
+    }
   }
 
   /** Brings every committed snapshot to the disk: until then a reboot discards it. */

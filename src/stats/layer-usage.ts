@@ -8,19 +8,19 @@ const freshMs = 10_000;
 /** Sizes of writable layers, walked on a thread when somebody asks and the last walk is old. */
 export class LayerUsages {
   readonly #snapshots: Snapshots;
-  readonly #known = new Map<string, Promise<Usage>>();
+  readonly #known = new Map<string, Promise<Usage | null>>();
   readonly #madeAt = new Map<string, number>();
 
   constructor(snapshots: Snapshots) {
     this.#snapshots = snapshots;
   }
 
-  /** Null for a layer that is gone. */
+  /** Null for a layer that is gone, or went while it was walked. */
   async of(key: string, now: number): Promise<Usage | null> {
     if (!this.#snapshots.get(key)) return null;
     const known = this.#known.get(key);
     if (known && now - (this.#madeAt.get(key) ?? 0) < freshMs) return known;
-    const walk = this.#snapshots.usage(key).then((usage) => ({ ...usage, at: now }));
+    const walk = this.#snapshots.usage(key).then((usage) => usage && { ...usage, at: now });
     this.#known.set(key, walk);
     this.#madeAt.set(key, now);
     walk.catch(() => this.#known.delete(key));

@@ -180,3 +180,14 @@ test('usage is that of the tree alone', async () => {
   assert.deepEqual(await snapshots.usage('sha256:a'), { bytes: 4096 + 12288, inodes: 2 });
   assert.deepEqual(await snapshots.usage('c1'), { bytes: 4096, inodes: 1 });
 });
+
+test('what is removed while it is measured takes nothing, and fails nobody', async () => {
+  await layer('sha256:a', null, { x: 'x' });
+  const keys = Array.from({ length: 64 }, (_, index) => `c${index}`);
+  for (const key of keys) await snapshots.prepare(key, 'sha256:a');
+  const measured = Promise.all(keys.map((key) => snapshots.usage(key)));
+  await Promise.all(keys.map((key) => snapshots.remove(key)));
+  const found = await measured;
+  for (const usage of found) assert.ok(usage === null || usage.bytes >= 0);
+  assert.equal(await snapshots.usage('c0'), null);
+});

@@ -77,7 +77,11 @@ suite('stats', {}, (bench) => {
     assert.ok(Number(stats?.linux?.memory?.usageBytes?.value) > 0);
     const host = await TestPod.run(bench.daemon, 'hoststats', hostNetwork);
     const { stats: own } = await runtime.podSandboxStats({ podSandboxId: host.id });
-    assert.equal(own?.linux?.network?.defaultInterface, undefined, "the host's interfaces are not the pod's");
+    assert.ok(own?.linux, 'the pod itself');
+    assert.equal(own.linux.network, undefined, "the host's interfaces are not the pod's");
+    await runtime.stopPodSandbox({ podSandboxId: pod.id });
+    const { stats: ended } = await runtime.podSandboxStats({ podSandboxId: pod.id });
+    assert.deepEqual([ended?.attributes?.id, ended?.linux?.network, ended?.linux?.cpu], [pod.id, undefined, undefined]);
   });
 
   test('lists and streams filter alike, and leave out what does not run', async () => {
