@@ -6,7 +6,7 @@ import { containersOf, type Deps, runPaths } from '../lifecycle/deps.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { choice, id, line } from './check.ts';
-import { containerState, encodeContainerStatus, encodePodStatus, nanoseconds } from './encode.ts';
+import { containerState, encodeContainerStatus, encodePodStatus } from './encode.ts';
 
 const podStates = { 0: 'ready', 1: 'notReady' } as const;
 const knownContainerStates = { 0: 0, 1: 1, 2: 2, 3: 3 } as const;
@@ -57,7 +57,9 @@ export async function podStatus(
     status: encodePodStatus(pod),
     info: request.verbose ? { info: JSON.stringify(podInfo(pod)) } : {},
     containersStatuses: containersOf(deps, pod.id).filter(isListed).map(encodeContainerStatus),
-    timestamp: nanoseconds(Date.now()),
+    // 0, as with containerd. Given a time, kubelet with EventedPLEG (1.37) goes by the statuses of this answer alone and
+    // starts every init container twice; given none, it asks for each container's status. Events work either way.
+    timestamp: 0n,
   };
 }
 

@@ -77,7 +77,8 @@ suite('pod calls', {}, (bench) => {
     assert.deepEqual([status?.labels, status?.annotations], [{ l: '1' }, { a: '2' }]);
     assert.match(status?.network?.ip ?? '', /^10\./);
     assert.match(status?.network?.additionalIps[0]?.ip ?? '', /^fd00:be::/);
-    assert.ok(status && status.createdAt > 0n && answer.timestamp >= status.createdAt);
+    assert.ok(status && status.createdAt > 0n);
+    assert.equal(answer.timestamp, 0n, 'kubelet trusts a status with a time more than it should');
     assert.deepEqual(
       answer.containersStatuses.map((container) => [container.id, container.state]),
       [[id, cri.ContainerState.CONTAINER_RUNNING]],
