@@ -71,6 +71,7 @@ function mount(given: cri.Mount): Mount {
     uidMappings: idMappings(`${field}.uidMappings`, given.uidMappings),
     gidMappings: idMappings(`${field}.gidMappings`, given.gidMappings),
     image,
+    userSpecifiedImage: line(`${field}.image.user_specified_image`, given.image?.userSpecifiedImage ?? ''),
     imageSubPath: line(`${field}.image_sub_path`, given.imageSubPath),
   };
 }

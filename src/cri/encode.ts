@@ -72,6 +72,12 @@ const imageSpec = ({ config, imageId }: Container): cri.ImageSpec => ({
   imageRef: imageId,
 });
 
+/** kubelet shows this name to users: what it sends to create a container is an id. In lists that stays, as with the peers. */
+function shownImage(container: Container): cri.ImageSpec {
+  const { image, userSpecifiedImage } = container.config.image;
+  return { ...imageSpec(container), image: container.imageName ?? (userSpecifiedImage || image) };
+}
+
 /** The fields that a container's list entry and its status share. */
 const containerCommon = (container: Container) => ({
   id: container.id,
@@ -95,6 +101,7 @@ export function encodeContainerStatus(container: Container): cri.ContainerStatus
   const exit = 'exit' in state ? state.exit : null;
   return ContainerStatus.fromPartial({
     ...containerCommon(container),
+    image: shownImage(container),
     startedAt: nanoseconds('startedAt' in state ? state.startedAt : 0),
     finishedAt: nanoseconds(exit?.at ?? 0),
     exitCode: exit?.code ?? 0,
@@ -123,7 +130,7 @@ const encodeMount = (mount: Mount): cri.Mount => ({
     ? {
         image: mount.image,
         annotations: {},
-        userSpecifiedImage: '',
+        userSpecifiedImage: mount.userSpecifiedImage ?? '',
         runtimeHandler: '',
         imageRef: mount.imageRef ?? '',
       }

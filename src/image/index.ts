@@ -1,6 +1,7 @@
 export type { RegistryAuth } from './auth.ts';
 export { type Endpoint, endpointsFor, isLoopback } from './hosts.ts';
 export { type Images, openImages, type PullRequest } from './images.ts';
+export { imageNames } from './naming.ts';
 export type { PullStatus } from './progress.ts';
 export { canonical, parseReference, type Reference } from './reference.ts';
 export type { ImageSettings } from './settings.ts';

@@ -1,6 +1,7 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedPrecondition, invalidArgument, notFound } from '../base/fault.ts';
+import { imageNames } from '../image/index.ts';
 import type { Mount } from '../model/config.ts';
 import type { Container } from '../model/container.ts';
 import type { ImageId } from '../model/ids.ts';
@@ -33,7 +34,7 @@ export async function prepareMounts(deps: Deps, pod: Pod, container: Container):
   const ready: ResolvedMount[] = [];
   for (const [index, mount] of resolved.entries()) {
     const source = await sourceOf(deps, pod, container, mount, String(index));
-    ready.push({ ...mount, source, ...(mount.image === '' ? {} : { imageRef: imageReference(deps, mount.image) }) });
+    ready.push({ ...mount, source, ...(mount.image === '' ? {} : { imageRef: imageReference(deps, mount) }) });
   }
   return ready;
 }
@@ -49,10 +50,7 @@ function imageOf(deps: Deps, name: string): Image {
 }
 
 /** Its name might move to another image later: kubelet wants to know which one was mounted (KEP-5365). */
-function imageReference(deps: Deps, name: string): string {
-  const { id, digests } = imageOf(deps, name);
-  return digests[0] ?? id;
-}
+const imageReference = (deps: Deps, mount: Mount): string => imageNames(imageOf(deps, mount.image), mount).ref;
 
 async function sourceOf(deps: Deps, pod: Pod, container: Container, mount: Mount, name: string): Promise<string> {
   if (mount.image !== '') return mountImage(deps, pod, container, mount, name);

@@ -4,6 +4,7 @@ import { failedPrecondition, messageOf, notFound } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
 import { step, traced } from '../base/trace.ts';
+import { imageNames } from '../image/index.ts';
 import type { ContainerConfig } from '../model/config.ts';
 import { type Container, containerAfter, containerKey } from '../model/container.ts';
 import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
@@ -80,13 +81,15 @@ async function make(deps: Deps, podId: PodId, config: ContainerConfig): Promise<
 }
 
 function newRecord(deps: Deps, pod: Pod, image: Image, config: ContainerConfig, id: ContainerId): Container {
+  const { name, ref } = imageNames(image, config.image);
   return {
     id,
     podId: pod.id,
     config,
     resolvedHandler: pod.resolvedHandler,
     imageId: image.id,
-    imageRef: image.digests[0] ?? image.id,
+    imageRef: ref,
+    imageName: name,
     user: { uid: 0, gid: 0, groups: [] },
     mounts: config.mounts,
     volumeImages: volumeImages(deps, config.mounts),

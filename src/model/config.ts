@@ -112,6 +112,8 @@ export type Mount = {
   readonly gidMappings: readonly IdMapping[];
   /** The image whose tree is mounted (reference or id), or empty. */
   readonly image: string;
+  /** What the user called it; absent in records of before. */
+  readonly userSpecifiedImage?: string;
   /** `repo@digest` of the image that was mounted, or its id when it has none; absent in requests and for host paths. */
   readonly imageRef?: string;
   readonly imageSubPath: string;

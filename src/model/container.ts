@@ -32,8 +32,10 @@ export type Container = {
   /** The pod's: with it the container can be undone when the pod's record is lost. */
   readonly resolvedHandler: Handler;
   readonly imageId: ImageId;
-  /** `repo@digest` of the image at creation, or its id when it has none. */
+  /** `repo@digest` of the image at creation, in the repository that was named; its id when it has none. */
   readonly imageRef: string;
+  /** What its status calls the image, fixed at creation: names move. Absent in records of before. */
+  readonly imageName?: string;
   readonly user: ContainerUser;
   /** The request's mounts with host paths as resolved. */
   readonly mounts: readonly Mount[];

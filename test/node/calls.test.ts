@@ -206,7 +206,7 @@ for (const handler of ociRuntimes) {
       assert.equal(status.imageRef, image?.repoDigests[0]);
       assert.deepEqual(
         [status.image?.image, status.image?.userSpecifiedImage, status.image?.annotations],
-        [bench.image.busybox, 'as-typed', { i: '3' }],
+        ['as-typed', 'as-typed', { i: '3' }],
       );
       assert.deepEqual(
         status.mounts.map((mount) => [mount.containerPath, mount.hostPath, mount.readonly]),

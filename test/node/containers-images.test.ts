@@ -117,6 +117,37 @@ for (const handler of ociRuntimes) {
       }
     });
 
+    test('ContainerStatus has the name that the user wrote and the digest of its repository, whatever was pulled first', async () => {
+      const { runtime, images } = bench.daemon;
+      const built = image([layer(tar(file('own', handler)))]);
+      const names = ['localhost/first:1', 'localhost/second:1'] as const;
+      const path = mkdtempSync(join(bench.daemon.dir, 'two-names-'));
+      writeLayout(path, { [names[0]]: built, [names[1]]: built });
+      await bench.daemon.admin.loadImages({ path });
+      const id = built.config.digest;
+      const pod = await TestPod.run(bench.daemon, 'names');
+      const of = (name: string) => `localhost/${name}@${built.manifest.digest}`;
+      const cases = [
+        { asked: { image: id, userSpecifiedImage: names[1] }, name: names[1], ref: of('second') },
+        { asked: { image: id, userSpecifiedImage: names[0] }, name: names[0], ref: of('first') },
+        { asked: { image: names[1] }, name: names[1], ref: of('second') },
+        { asked: { image: id }, name: names[0], ref: of('first') },
+      ];
+      for (const [index, { asked, name, ref }] of cases.entries()) {
+        const mounts = [{ containerPath: '/volume', image: asked }];
+        const containerId = await pod.create(`c${index}`, '', { image: asked, command: ['/x'], mounts });
+        const { status } = await runtime.containerStatus({ containerId });
+        assert.deepEqual([status?.image?.image, status?.imageRef, status?.imageId], [name, ref, id]);
+        assert.equal(status?.mounts[0]?.image?.imageRef, ref, 'and the same of a volume');
+        const { containers } = await runtime.listContainers({ filter: { id: containerId } });
+        assert.equal(containers[0]?.image?.image, asked.image, 'a list says what was asked for');
+        const { containersStatuses } = await runtime.podSandboxStatus({ podSandboxId: pod.id });
+        assert.equal(containersStatuses.find((one) => one.id === containerId)?.image?.image, name);
+      }
+      await pod.remove();
+      await images.removeImage({ image: { image: id } });
+    });
+
     test('ContainerStatus says which image a volume is of, whatever its name means later', async () => {
       const { runtime, images } = bench.daemon;
       const first = image([layer(tar(file('a', 'first')))]);
