@@ -144,5 +144,11 @@ void log_feed(struct log_file *log, struct log_line *line, const char *name, con
 }
 
 void log_end_line(struct log_file *log, struct log_line *line, const char *name) {
-  if (line->size) log_feed(log, line, name, "\n", 1);
+  char head[HEAD_SIZE];
+  if (!line->size) return;
+  /* What no newline ended stays a piece: readers put no newline behind it, and so show the very bytes. */
+  put_line(log, head, make_head(head, name), 'P', line, "", 0);
+  flush(log);
+  free(line->text);
+  line->text = NULL;
 }

@@ -95,7 +95,10 @@ export class TestPod {
 
 const logLine = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) ([PF]) (.*)$/s;
 
-/** Every line must be of the CRI form; partial lines are joined to the full one that follows in their stream. */
+/**
+ * Every line must be of the CRI form; partial lines are joined to the full one that follows in their stream, and to one
+ * of their own where none does: a text that no newline ended.
+ */
 export function parseLog(text: string): { stream: string; text: string }[] {
   const open = new Map<string, string>();
   const whole: { stream: string; text: string }[] = [];
@@ -104,9 +107,10 @@ export function parseLog(text: string): { stream: string; text: string }[] {
     assert.ok(stream, `not a CRI log line: ${line.slice(0, 200)}`);
     const joined = (open.get(stream) ?? '') + part;
     if (tag === 'F') whole.push({ stream, text: joined });
-    open.set(stream, tag === 'F' ? '' : joined);
+    if (tag === 'F') open.delete(stream);
+    else open.set(stream, joined);
   }
-  return whole;
+  return [...whole, ...[...open].map(([stream, unended]) => ({ stream, text: unended }))];
 }
 
 /** The status once the container has ended. */

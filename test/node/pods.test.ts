@@ -1,6 +1,8 @@
 // What an operator sees: pods and containers over the socket, on real images, CNI plugins and OCI runtimes.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState, NamespaceMode, PodSandboxState, Protocol } from '../../src/api/runtime/v1/cri.ts';
@@ -119,6 +121,8 @@ for (const handler of ociRuntimes) {
       await untilExited(bench.daemon, id);
       const texts = pod.log('c').map(({ text }) => text);
       assert.deepEqual(texts, [...Array.from({ length: 1000 }, (_, index) => `line ${index}`), 'last']);
+      // Tagged as a piece, it has no newline for `kubectl logs` and for a termination message either.
+      assert.match(readFileSync(join(pod.config.logDirectory!, 'c.log'), 'utf8'), / stdout P last\n$/);
       await pod.remove();
     });
 

@@ -39,7 +39,7 @@ for (const runtime of Object.keys(ociRuntimes) as RuntimeName[]) {
       const lines = await readLog(join(bundle.dir, 'log'));
       assert.deepEqual(
         lines.filter(({ stream }) => stream === 'stdout').map(({ tag, text: line }) => `${tag} ${line}`),
-        ['F one', 'F ', 'F \tlast, unended'],
+        ['F one', 'F ', 'P \tlast, unended'],
       );
       assert.deepEqual(
         lines.filter(({ stream }) => stream === 'stderr').map(({ tag, text: line }) => `${tag} ${line}`),
@@ -113,8 +113,25 @@ test('long lines are split at 16 KiB, and lines of that very length are not', as
   const lines = await readLog(join(bundle.dir, 'log'));
   assert.deepEqual(
     lines.map(({ tag, text: line }) => `${tag} ${line.length}`),
-    ['F 16384', 'P 16384', 'F 1', 'P 16384', 'F 16384', 'P 16384', 'P 16384', 'F 16383', 'F 16384'],
+    ['F 16384', 'P 16384', 'F 1', 'P 16384', 'F 16384', 'P 16384', 'P 16384', 'F 16383', 'P 16384'],
   );
+});
+
+test('what no newline ended is a piece: of each stream by itself, and of a line as long as a piece can be', async (t) => {
+  const pod = await startPod(t);
+  const size = 16384;
+  const later = 'sleep 0.05'; // whether the shim reads all at once or in parts makes no difference
+  const text = `p() { head -c $1 /dev/zero | tr '\\0' x; }; printf a; printf 1 >&2; ${later}; printf 'b\\nc'; printf 2 >&2; echo; p ${size}; ${later}; echo; p ${size + 1}`;
+  const bundle = await makeBundle(pod, 'crun', ['/bin/sh', '-c', text]);
+  await bundle.up();
+  await pod.exited(bundle.id);
+  const lines = await readLog(join(bundle.dir, 'log'));
+  const of = (name: string) =>
+    lines
+      .filter(({ stream }) => stream === name)
+      .map(({ tag, text: line }) => `${tag} ${line.length > 9 ? line.length : line}`);
+  assert.deepEqual(of('stdout'), ['F ab', 'F c', 'F 16384', 'P 16384', 'P x']);
+  assert.deepEqual(of('stderr'), ['P 12']);
 });
 
 test('reopening the log under load loses, doubles and tears no line', async (t) => {
