@@ -74,8 +74,8 @@ function podFiles({ files, container, pod }: SpecInput): OciMount[] {
 
 const propagationOption = { private: 'rprivate', hostToContainer: 'rslave', bidirectional: 'rshared' } as const;
 
-/** Programs of an image volume are data to this container (KEP-4639). */
-const imageVolume = ['nosuid', 'nodev', 'noexec'];
+/** Programs of an image volume may be run, as with containerd, but give nobody another user's rights. */
+const imageVolume = ['nosuid', 'nodev'];
 
 function requestMount(request: ResolvedMount): OciMount {
   return mount(mountPoint(request.containerPath), 'bind', request.source, [

@@ -74,10 +74,11 @@ for (const handler of ociRuntimes) {
       for (const [name, options] of Object.entries({ plain: {}, mapped: inNamespace })) {
         const pod = await TestPod.run(bench.daemon, name, options);
         const mounts = [{ containerPath: '/nothing', image: { image: empty } }];
-        const script = 'ls -A /nothing; stat -c "%a %u:%g" /nothing; touch /nothing/x 2>&1; true';
+        const script =
+          'ls -A /nothing; stat -c "%a %u:%g" /nothing; grep " /nothing tmpfs ro,nosuid,nodev," /proc/mounts | grep -vc noexec; touch /nothing/x 2>&1; true';
         const lines = await outputIn(pod, bench.image.busybox, script, { ...options, mounts });
-        assert.equal(lines[0], '755 0:0');
-        assert.match(lines.slice(1).join('\n'), /^touch: .*Read-only file system$/);
+        assert.deepEqual(lines.slice(0, 2), ['755 0:0', '1']);
+        assert.match(lines.slice(2).join('\n'), /^touch: .*Read-only file system$/);
         const part = pod.create('part', bench.image.busybox, { mounts: [{ ...mounts[0]!, imageSubPath: 'x' }] });
         await refused(part, grpc.FAILED_PRECONDITION, /does not exist in it/);
         const containerId = await pod.create('c', empty, options);

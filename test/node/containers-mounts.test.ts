@@ -153,6 +153,7 @@ for (const handler of ociRuntimes) {
         { name: 'data', type: 'directory' },
         { name: 'data/weights', data: 'w'.repeat(10) },
         { name: 'data/run', data: '#!/bin/sh\necho ran\n', mode: 0o755 },
+        { name: 'data/not-a-program', data: '#!/bin/sh\necho ran\n' },
         { name: 'out', type: 'symlink', link: join(bench.daemon.dir, 'outside') },
         { name: 'up', type: 'symlink', link: '../../../../data' },
         { name: 'owned', uid: 7, gid: 8 },
@@ -161,15 +162,29 @@ for (const handler of ociRuntimes) {
       const image = { image: reference };
       const at = (containerPath: string, imageSubPath = '') => ({ containerPath, image, imageSubPath });
       const mounts = [at('/whole'), at('/part', 'data'), at('/single', 'data/weights'), at('/inside', 'up')];
+      mounts.push(at('/program', 'data/run'));
+      const busybox = { image: { image: bench.image.busybox } };
+      mounts.push({ containerPath: '/busybox', ...busybox, imageSubPath: '' });
+      mounts.push({ containerPath: '/single-file/echo', ...busybox, imageSubPath: 'bin/busybox' });
       const script =
         'cat /whole/data/weights /part/weights /single; echo; ls /inside; stat -c %u:%g /whole/owned; ' +
-        'touch /whole/x 2>&1; touch /part/x 2>&1; /part/run 2>&1 || true; sh /part/run';
+        'touch /whole/x 2>&1; touch /part/x 2>&1; /part/not-a-program 2>&1; ' +
+        '/whole/data/run; /part/run; /program; /single-file/echo as ever; /busybox/bin/busybox echo too';
       for (const [pod, options] of Object.entries({ plain: {}, mapped: inNamespace })) {
         const made = await TestPod.run(bench.daemon, pod, options);
         const lines = await outputIn(made, bench.image.busybox, script, { ...options, mounts });
-        assert.deepEqual(lines.slice(0, 4), ['w'.repeat(30), 'run', 'weights', '7:8']);
-        assert.match(lines.slice(4, 7).join('\n'), /x: Read-only.*\n.*x: Read-only.*\n.*Permission denied$/);
-        assert.equal(lines[7], 'ran');
+        assert.deepEqual(lines.slice(0, 5), ['w'.repeat(30), 'not-a-program', 'run', 'weights', '7:8']);
+        assert.match(lines.slice(5, 8).join('\n'), /x: Read-only.*\n.*x: Read-only.*\n.*Permission denied$/);
+        assert.deepEqual(lines.slice(8), ['ran', 'ran', 'ran', 'as ever', 'too']);
+        const flags = await outputIn(made, bench.image.busybox, 'cat /proc/mounts', { ...options, mounts });
+        for (const { containerPath } of mounts) {
+          const [, options = ''] = new RegExp(`^\\S+ ${containerPath} \\S+ (\\S+)`, 'm').exec(flags.join('\n')) ?? [];
+          assert.deepEqual(
+            ['ro', 'nosuid', 'nodev', 'noexec'].filter((flag) => options.split(',').includes(flag)),
+            ['ro', 'nosuid', 'nodev'],
+            containerPath,
+          );
+        }
         const create = (subPath: string) =>
           made.create(`v${serial++}`, bench.image.busybox, { mounts: [at('/m', subPath)] });
         await refused(create('../x'), grpc.INVALID_ARGUMENT, /without "\.\."/);
