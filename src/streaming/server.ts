@@ -9,6 +9,7 @@ import { commandProtocols, serveSpdyCommand } from './spdy-command.ts';
 import { forwardProtocols, serveSpdyForward } from './spdy-forward.ts';
 import { Tokens } from './tokens.ts';
 import { commandSubprotocols, serveWebSocketCommand } from './websocket-command.ts';
+import { forwardSubprotocols, portsProblem, serveWebSocketForward } from './websocket-forward.ts';
 
 const maxConnections = 8192;
 const maxHeaderSize = 16 * 1024;
@@ -18,7 +19,7 @@ const maxMessage = 4 * 1024 * 1024;
 const idleMs = 4 * 3_600_000;
 const keepAliveMs = 30_000;
 /** SPDY's frames as the messages of a WebSocket. */
-const tunnelPrefix = 'SPDY/3.1+';
+const tunnels: readonly string[] = forwardProtocols.map((name) => `SPDY/3.1+${name}`);
 
 /** Serves what one-shot URLs stand for, over SPDY/3.1 and WebSocket. It listens on loopback: kubelet is the way to it. */
 export class StreamingServer {
@@ -29,6 +30,7 @@ export class StreamingServer {
     perMessageDeflate: false,
     maxPayload: maxMessage,
     clientTracking: false,
+    skipUTF8Validation: true, // as kubelet's library: what a channel carries is bytes, whatever the client calls it
   });
   readonly #connections = new Set<Duplex>();
   readonly #host: string;
@@ -46,7 +48,8 @@ export class StreamingServer {
       response.writeHead(404, { connection: 'close' }).end('This server only upgrades connections to one-shot URLs\n');
     });
     this.#sockets.on('headers', (headers, request) => {
-      headers.push(`Sec-WebSocket-Protocol: ${choice.get(request)}`);
+      const protocol = choice.get(request);
+      if (protocol) headers.push(`Sec-WebSocket-Protocol: ${protocol}`);
     });
     this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
   }
@@ -126,18 +129,23 @@ export class StreamingServer {
 
   async #serveWebSocket(request: IncomingMessage, socket: Duplex, head: Buffer, wanted: StreamRequest): Promise<void> {
     const offered = offeredProtocols(request, 'sec-websocket-protocol');
-    const known: readonly string[] =
-      wanted.kind === 'portforward' ? forwardProtocols.map((name) => tunnelPrefix + name) : commandSubprotocols;
-    const protocol = offered.find((name) => known.includes(name));
-    if (!protocol) return refuse(socket, '400 Bad Request', `Offer one of these subprotocols: ${known.join(', ')}\n`);
+    const known = wanted.kind === 'portforward' ? [...tunnels, ...forwardSubprotocols] : commandSubprotocols;
+    const protocol = offered.length === 0 ? '' : offered.find((name) => known.includes(name));
+    if (protocol === undefined) {
+      const names = known.filter((name) => name !== '').join(', ');
+      return refuse(socket, '403 Forbidden', `Offer one of these subprotocols, or none: ${names}\n`);
+    }
+    const problem = wanted.kind === 'portforward' && !tunnels.includes(protocol) && portsProblem(wanted, protocol);
+    if (problem) return refuse(socket, '400 Bad Request', `${problem}\n`);
     // `SPDY/3.1+portforward.k8s.io` is not the token that RFC 6455 asks for, so ws would refuse it: it is left out.
     choice.set(request, protocol);
     delete request.headers['sec-websocket-protocol'];
     const { promise, resolve } = Promise.withResolvers<WebSocket>();
     this.#sockets.handleUpgrade(request, socket, head, resolve);
     const webSocket = await promise;
-    if (wanted.kind === 'portforward') await serveSpdyForward(createWebSocketStream(webSocket), wanted);
-    else await serveWebSocketCommand(webSocket, wanted, protocol);
+    if (wanted.kind !== 'portforward') await serveWebSocketCommand(webSocket, wanted, protocol);
+    else if (tunnels.includes(protocol)) await serveSpdyForward(createWebSocketStream(webSocket), wanted);
+    else await serveWebSocketForward(webSocket, wanted, protocol);
   }
 }
 
