@@ -27,10 +27,17 @@ import { bootId, gatherHostFacts } from '../sys/host.ts';
 /** How long calls in flight may take to end after SIGTERM. */
 const graceMs = 4000;
 
+/** What tests look for in the log: nobody waited for this promise. */
+export const strayRejection = 'A rejection that nobody handled';
+
 /** `berth serve`: config -> state -> recover -> listen; returns after SIGTERM or SIGINT. Containers go on. */
 export async function serveForEver(settings: Settings): Promise<void> {
   const begin = performance.now();
   process.umask(0o077);
+  // A mistake of ours, yet of one call: it must not end the daemon for all the others.
+  process.on('unhandledRejection', (error) =>
+    log.error({ reason: messageOf(error), stack: (error as Error | null)?.stack }, strayRejection),
+  );
   const deps = await openDeps(settings);
   await recover(deps);
   const stats = new Stats({ ...deps, podCgroup: (pod) => podCgroup(deps, pod) });

@@ -1,6 +1,7 @@
 import { chown, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { invalidArgument, isErrno } from '../base/fault.ts';
+import { allOf } from '../base/run-all.ts';
 import type { PodConfig } from '../model/config.ts';
 import type { Pod } from '../model/pod.ts';
 import { hostId } from '../sys/idmap.ts';
@@ -31,10 +32,10 @@ export async function giveToPod({ config }: Pod, path: string): Promise<void> {
 
 /** Writes what every container of the pod gets as /etc/hostname and /etc/resolv.conf. */
 export async function writePodFiles(deps: Deps, pod: Pod): Promise<void> {
-  const { config } = pod;
-  await Promise.all([
-    writePodFile(deps, pod, 'hostname', `${podHostname(config)}\n`),
-    writePodFile(deps, pod, 'resolv.conf', await resolvConf(config)),
+  const resolver = await resolvConf(pod.config);
+  await allOf([
+    writePodFile(deps, pod, 'hostname', `${podHostname(pod.config)}\n`),
+    writePodFile(deps, pod, 'resolv.conf', resolver),
   ]);
 }
 

@@ -75,6 +75,7 @@ async function spawn(deps: Deps, container: Container): Promise<number> {
     );
   }
   if (result.code === 0 && result.pid > 0) return result.pid;
-  const output = Buffer.concat([result.stdout, result.stderr]);
-  throw new Fault('Internal', `Cannot start container ${id}: ${runtime.name}: ${await failureText(logFile, output)}`);
+  const reason = await failureText(logFile, Buffer.concat([result.stdout, result.stderr]));
+  const kind = /no space left on device|disk quota exceeded/i.test(reason) ? 'ResourceExhausted' : 'Internal';
+  throw new Fault(kind, `Cannot start container ${id}: ${runtime.name}: ${reason}`);
 }

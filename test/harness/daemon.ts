@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,6 +10,7 @@ import * as admin from '../../src/api/berth/v1/admin.ts';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { nodeEnvironment, nodeFlags } from '../../src/commands/node-flags.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
+import { strayRejection } from '../../src/commands/serve.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { stopUnit } from '../../src/sys/systemd.ts';
 
@@ -199,15 +201,23 @@ export class TestDaemon {
     await this.ended();
   }
 
+  async removePods(): Promise<void> {
+    const { items } = await this.runtime.listPodSandbox({});
+    await Promise.all(items.map(({ id }) => this.runtime.removePodSandbox({ podSandboxId: id })));
+  }
+
   /** Removes every pod, ends the daemon and removes its directories and its bridge. */
   async dispose(): Promise<void> {
     try {
       if (!this.#child) await this.start();
-      const { items } = await this.runtime.listPodSandbox({});
-      await Promise.all(items.map(({ id }) => this.runtime.removePodSandbox({ podSandboxId: id })));
+      await this.removePods();
     } finally {
       await this.stop();
     }
+    assert.deepEqual(
+      this.logged.filter(({ msg }) => msg === strayRejection),
+      [],
+    );
     await removeBridge(this.bridge);
     if (cgroupDriver === 'systemd') await stopUnit(`${this.name}.slice`);
     await removeCgroup(`/${this.name}`);

@@ -1,0 +1,140 @@
+// No byte free: what ends has ended, what is removed is gone, what starts says why it cannot and leaves nothing.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { status as grpc } from '@grpc/grpc-js';
+import { isErrno } from '../../src/base/fault.ts';
+import { TestDaemon } from '../harness/daemon.ts';
+import { assertNoLeak, footprint } from '../harness/leak-check.ts';
+import { hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
+import { endTestRegistry, ociRuntimes, pullTestImages } from '../harness/suite.ts';
+
+/** A small disk of its own on `folder`, and how to fill it to the last byte and node. */
+class SmallDisk {
+  readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+    mkdirSync(folder, { recursive: true });
+    execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=96M,mode=711', 'small-disk', folder]);
+  }
+
+  get #filler(): string {
+    return join(this.folder, 'filler');
+  }
+
+  fill(): void {
+    const file = openSync(this.#filler, 'a');
+    for (let size = 1 << 20; size > 0; ) {
+      try {
+        writeSync(file, Buffer.alloc(size, 1));
+      } catch (error) {
+        if (!isErrno(error, 'ENOSPC')) throw error;
+        size >>= 1;
+      }
+    }
+    closeSync(file);
+  }
+
+  free(): void {
+    rmSync(this.#filler, { force: true });
+  }
+
+  [Symbol.dispose](): void {
+    execFileSync('/bin/umount', ['-l', this.folder]);
+  }
+}
+
+const places = {
+  data_dir: (daemon: TestDaemon) => daemon.dataDir,
+  run_dir: (daemon: TestDaemon) => daemon.runDir,
+};
+
+for (const handler of ociRuntimes) {
+  for (const [name, place] of Object.entries(places)) {
+    describe(`a full ${name} with ${handler}`, () => {
+      let daemon: TestDaemon;
+      let disk: SmallDisk;
+      let image = '';
+      before(async () => {
+        daemon = new TestDaemon({ handler });
+        disk = new SmallDisk(place(daemon));
+        await daemon.start();
+        image = (await pullTestImages(daemon)).busybox;
+      });
+      afterEach(() => disk.free());
+      after(async () => {
+        await daemon.removePods();
+        await daemon.stop();
+        disk[Symbol.dispose]();
+        await daemon.dispose();
+        await endTestRegistry();
+      });
+
+      test('ends are true, Stop and Remove work, starts are refused', async () => {
+        const clean = footprint(daemon);
+        const { runtime } = daemon;
+        const pods = { networked: {}, host: hostNetwork };
+        const made = [];
+        for (const [podName, config] of Object.entries(pods)) {
+          const pod = await TestPod.run(daemon, podName, config);
+          const forever = await pod.sh('forever', image, 'sleep 1000', config);
+          const ends = await pod.sh('ends', image, 'read line; exit 5', { ...config, stdin: true });
+          const removed = await pod.sh('removed', image, 'sleep 1000', config);
+          const created = await pod.create('created', image, { command: ['/bin/true'], ...config });
+          made.push({ pod, forever, ends, removed, created });
+        }
+        disk.fill();
+        for (const { forever, ends, removed, created } of made) {
+          const pids = await pidOf(daemon, ends);
+          process.kill(pids, 'SIGKILL');
+          assert.equal((await untilExited(daemon, ends)).exitCode, 137);
+          await runtime.stopContainer({ containerId: forever, timeout: 0n });
+          assert.equal((await untilExited(daemon, forever)).exitCode, 137);
+          await runtime.removeContainer({ containerId: removed });
+          await runtime.removeContainer({ containerId: created });
+        }
+        disk.fill(); // what was removed gave space back
+        await refused(TestPod.run(daemon, 'late', hostNetwork), grpc.RESOURCE_EXHAUSTED, /ENOSPC/);
+        for (const { pod } of made) {
+          disk.fill();
+          await refused(pod.create('late', image), grpc.RESOURCE_EXHAUSTED, /ENOSPC/);
+          disk.fill();
+          await runtime.stopPodSandbox({ podSandboxId: pod.id });
+          assert.equal((await pod.status()).state, 1);
+          await pod.remove();
+        }
+        const { items } = await runtime.listPodSandbox({});
+        assert.deepEqual(items, []);
+        disk.free();
+        assertNoLeak(clean, footprint(daemon));
+      });
+
+      test('an end that could not be recorded is, once there is space; and is true after a restart without', async () => {
+        const clean = footprint(daemon);
+        const pod = await TestPod.run(daemon, 'late', hostNetwork);
+        const id = await pod.sh('c', image, 'sleep 1000', hostNetwork);
+        disk.fill();
+        process.kill(await pidOf(daemon, id), 'SIGKILL');
+        assert.equal((await untilExited(daemon, id)).exitCode, 137);
+        await daemon.kill();
+        await daemon.start();
+        assert.equal((await untilExited(daemon, id)).exitCode, 137);
+        disk.free();
+        const folder = join(daemon.dataDir, 'v1/containers');
+        const phase = () => JSON.parse(readFileSync(join(folder, `${id}.json`), 'utf8')).state.phase;
+        await until('its record', async () => phase() === 'exited');
+        assert.deepEqual(readdirSync(folder), [`${id}.json`]);
+        await pod.remove();
+        assertNoLeak(clean, footprint(daemon));
+      });
+    });
+  }
+}
+
+async function pidOf(daemon: TestDaemon, containerId: string): Promise<number> {
+  const { info } = await daemon.runtime.containerStatus({ containerId, verbose: true });
+  return JSON.parse(info.info!).pid;
+}
