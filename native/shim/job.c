@@ -249,6 +249,7 @@ static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t d
     failed = open_pipe(ends[i]);
     spawn->stdio[i + 1] = ends[i][1];
     if (failed) break;
+    if (job->kind != RUN) sandbox_give(ends[i][1]);
     job->stream[i] = stream_open(ends[i][0], names[i], limit);
     if (!job->stream[i]) failed = -ENOMEM;
     else {
@@ -278,6 +279,12 @@ static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t d
 static int open_null(void) {
   int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   return fd < 0 ? -errno : fd;
+}
+
+static int open_input_pipe(int ends[2]) {
+  int failed = open_pipe(ends);
+  if (!failed) sandbox_give(ends[0]);
+  return failed;
 }
 
 /* A file in memory needs nobody to feed it. */
@@ -322,7 +329,7 @@ void job_open_exec(uint64_t client, uint32_t request, const struct shim_open_exe
   job->wanted[0] = want->stdout;
   job->wanted[1] = want->stderr;
   if (want->tty && (err = console_open(&job->console))) return fail(job, err, "open the console socket of", "an exec");
-  err = want->stdin && !want->tty ? open_pipe(input) : (input[0] = open_null()) < 0 ? input[0] : 0;
+  err = want->stdin && !want->tty ? open_input_pipe(input) : (input[0] = open_null()) < 0 ? input[0] : 0;
   if (err) return fail(job, err, "open the standard input of", "an exec");
   job->input = input[1];
   struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {input[0]},
@@ -338,7 +345,7 @@ void job_start(uint64_t client, uint32_t request, const struct shim_start *want)
   if (!(job->process = process_new(want, &err))) return fail(job, err, "track", want->key);
   if (want->tty && (err = console_open(&job->console))) return fail(job, err, "open the console socket of", want->key);
   if (want->stdin && !want->tty) {
-    if ((err = open_pipe(input))) return fail(job, err, "open the standard input of", want->key);
+    if ((err = open_input_pipe(input))) return fail(job, err, "open the standard input of", want->key);
     job->process->input = input[1];
   } else {
     input[0] = open_null();

@@ -16,6 +16,9 @@ static struct {
   pid_t pid;
   bool stopping;
   char *pin; /* where its network namespace is mounted */
+  bool own_users;
+  uid_t uid; /* whom the host knows the root of its user namespace as */
+  gid_t gid;
   struct {
     uint64_t client;
     uint32_t request;
@@ -24,6 +27,17 @@ static struct {
 } holder;
 
 pid_t sandbox_pid(void) { return holder.pid; }
+
+void sandbox_give(int fd) {
+  if (holder.own_users && fchown(fd, holder.uid, holder.gid) < 0) complain("cannot give a pipe to", "the pod", errno);
+}
+
+/* The host's id of the namespace's root, of a line of uid_map: `0 100000 65536`. */
+static uint32_t root_of(const char *map) {
+  char *rest;
+  strtoul(map, &rest, 10);
+  return (uint32_t)strtoul(rest, NULL, 10);
+}
 
 /* On v2 it is born in its cgroup, which waits for nothing either. */
 static pid_t clone_holder(const struct shim_sandbox *want, struct verdict *said) {
@@ -146,6 +160,9 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
     return;
   }
   holder.pid = pid;
+  holder.own_users = *want->uid_map != 0;
+  holder.uid = root_of(want->uid_map);
+  holder.gid = root_of(want->gid_map);
   SEND(client, sandboxed, SANDBOXED, request, .pause_pid = (uint32_t)pid, .oom_clamped = clamped,
        .begun_us = begun, .ended_us = now_us());
 }

@@ -155,6 +155,9 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
 void sandbox_stop(uint64_t client, uint32_t request);
 bool sandbox_reaped(pid_t pid, int status);
 pid_t sandbox_pid(void);
+/* A pipe becomes the pod's root's, so that a process opens its own /dev/stdout: the kernel lets only who owns it, and an
+   OCI runtime cannot give away in a user namespace what is not mapped there. */
+void sandbox_give(int fd);
 
 /* process.c: tracked processes. */
 struct process {

@@ -11,28 +11,36 @@ const goEnv = { GOFLAGS: '-buildvcs=false', GOTOOLCHAIN: 'local', GOPATH: join(c
 const platform = `linux-${({ x64: 'amd64', arm64: 'arm64' } as Record<string, string>)[process.arch] ?? process.arch}`;
 
 /** The compiled suites, built again only when the sources here change. The first build takes one to two minutes. */
-export const ensureSuite = (): Promise<string> => build(['test', '-c'], '.', 'main_test.go');
+export const ensureSuite = (): Promise<string> => buildGo(here, ['test', '-c'], '.', 'main_test.go');
 
 /** A client of streaming URLs, made of kubectl's own library. */
-export const ensureStreamClient = (): Promise<string> => build(['build'], './streamclient', 'streamclient/main.go');
+export const ensureStreamClient = (): Promise<string> =>
+  buildGo(here, ['build'], './streamclient', 'streamclient/main.go');
 
-async function build(command: readonly string[], folder: string, source: string): Promise<string> {
-  const hash = createHash('sha256');
-  for (const name of ['go.mod', 'go.sum', source]) hash.update(readFileSync(join(here, name)));
+/** Builds a package of the Go module in the folder `module`; again only when go.mod, go.sum or `source` change. */
+export async function buildGo(
+  module: string,
+  command: readonly string[],
+  what: string,
+  source: string,
+): Promise<string> {
+  const hash = createHash('sha256').update(what);
+  for (const name of ['go.mod', 'go.sum', source]) hash.update(readFileSync(join(module, name)));
   const target = join(cacheFolder('conformance'), hash.digest('hex').slice(0, 16));
   if (existsSync(target)) return target;
-  const go = await ensureGo();
-  await runGo(go, [...command, '-mod=readonly', '-o', `${target}.tmp`, folder], here);
-  renameSync(`${target}.tmp`, target);
+  const go = await ensureGo(wantedVersion(module));
+  const temporary = `${target}.${process.pid}.tmp`;
+  await runGo(go, [...command, '-mod=readonly', '-o', temporary, what], module);
+  renameSync(temporary, target);
   return target;
 }
 
-const wantedVersion = () => /^go (\S+)$/m.exec(readFileSync(join(here, 'go.mod'), 'utf8'))![1]!;
+const wantedVersion = (module: string) => /^go (\S+)$/m.exec(readFileSync(join(module, 'go.mod'), 'utf8'))![1]!;
 
-async function ensureGo(): Promise<string> {
+async function ensureGo(wanted: string): Promise<string> {
   const own = existsSync('/usr/local/go/bin/go') ? '/usr/local/go/bin/go' : program('go', 'golang-go');
   const version = /go(\d+(?:\.\d+)*)/.exec(await runGo(own, ['version'], '/'))?.[1] ?? '0';
-  return notOlder(version, wantedVersion()) ? own : downloadToolchain(own);
+  return notOlder(version, wanted) ? own : downloadToolchain(own, wanted);
 }
 
 function notOlder(version: string, wanted: string): boolean {
@@ -44,8 +52,8 @@ function notOlder(version: string, wanted: string): boolean {
 }
 
 /** Toolchains are modules of the proxy (go.dev/doc/toolchain), checked against go.sum's database like any other. */
-async function downloadToolchain(go: string): Promise<string> {
-  const module = `golang.org/toolchain@v0.0.1-go${wantedVersion()}.${platform}`;
+async function downloadToolchain(go: string, wanted: string): Promise<string> {
+  const module = `golang.org/toolchain@v0.0.1-go${wanted}.${platform}`;
   const folder = cacheFolder('toolchain-module');
   if (!existsSync(join(folder, 'go.mod'))) await runGo(go, ['mod', 'init', 'toolchain'], folder);
   const { Dir } = JSON.parse(await runGo(go, ['mod', 'download', '-json', module], folder)) as { Dir: string };

@@ -15,6 +15,7 @@ import {
   untilExited,
 } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+import { ensureNewerRunc } from '../runtimes/newer.ts';
 
 const first = 200_000;
 const map = [{ containerId: 0, hostId: first, length: 65_536 }];
@@ -32,8 +33,11 @@ const inNamespace = (options: Options = {}, maps = map) => ({
 });
 const texts = (pod: TestPod, name: string) => pod.log(name).map(({ text }) => text);
 
-for (const handler of ociRuntimes) {
-  suite(`user namespaces with ${handler}`, { handler }, (bench) => {
+const newer = { handler: 'newer-runc', settings: { handlers: { 'newer-runc': { path: await ensureNewerRunc() } } } };
+
+for (const options of [...ociRuntimes.map((handler) => ({ handler })), newer]) {
+  const { handler } = options;
+  suite(`user namespaces with ${handler}`, options, (bench) => {
     const run = async (name: string, script: string, options = inNamespace(), more: ContainerConfig = {}) => {
       const pod = await TestPod.run(bench.daemon, name, options);
       const id = await pod.sh('c', bench.image.busybox, script, { ...options, ...more });
@@ -134,6 +138,22 @@ for (const handler of ociRuntimes) {
       const { pid } = JSON.parse(info.info.info!);
       assert.match(readFileSync(`/proc/${pid}/status`, 'utf8'), new RegExp(`^Uid:\\t${first + 1234}\\t`, 'm'));
       await pod.remove();
+    });
+
+    test('it opens its own standard streams, as root, as a user, and in an exec', async () => {
+      const { securityContext } = inNamespace().linux;
+      const write = 'echo out >/dev/stdout && echo err >/dev/stderr && cat </dev/stdin';
+      for (const [name, uid] of Object.entries({ root: 0n, user: 1234n })) {
+        const config = { linux: { securityContext: { ...securityContext, runAsUser: { value: uid } } } };
+        const pod = await TestPod.run(bench.daemon, `streams-${name}`, inNamespace());
+        const id = await pod.sh('c', bench.image.busybox, `${write} & sleep 1000`, { stdin: true, ...config });
+        await until('its lines', async () => texts(pod, 'c').length === 2);
+        assert.deepEqual(texts(pod, 'c').sort(), ['err', 'out']);
+        const cmd = ['/bin/sh', '-c', write.replace(' && cat </dev/stdin', '')];
+        const { stdout, stderr } = await bench.daemon.runtime.execSync({ containerId: id, cmd, timeout: 10n });
+        assert.deepEqual([Buffer.from(stdout).toString(), Buffer.from(stderr).toString()], ['out\n', 'err\n']);
+        await pod.remove();
+      }
     });
 
     test('maps that CRI does not allow are refused, and leave nothing', async () => {

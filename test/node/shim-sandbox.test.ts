@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { isFault } from '../../src/base/fault.ts';
 import type { SandboxSpec } from '../../src/shim/index.ts';
-import { alive, env, startPod, statusOf, type TestPod, textOf, until } from './shim-support.ts';
+import { alive, env, startPod, startScript, statusOf, type TestPod, textOf, until } from './shim-support.ts';
 
 const sandboxOf = (pod: TestPod, more: Partial<SandboxSpec> = {}): SandboxSpec => ({
   network: true,
@@ -146,6 +146,19 @@ test('a user namespace owns the others', async (t) => {
   assert.match(statusOf(pausePid, 'Uid'), /^100000\s+100000/);
   assert.match(statusOf(pausePid, 'Gid'), /^200000\s+200000/);
   assert.match((await inside(pod, pausePid, 'ip -o link show dev lo')).stdout, /LOOPBACK,UP/);
+});
+
+test('the pipes of what runs in a user namespace belong to its root', async (t) => {
+  const pod = await startPod(t);
+  const owners = 'cd /proc/$$/fd && stat -L -c %u:%g 0 1 2 | cat >$1.owners';
+  const owned = async (key: string) => {
+    const spec = startScript(pod, key, `${owners}; exit 1`, { stdin: true });
+    await pod.shim.start(spec);
+    return readFileSync(`${spec.pidFile}.owners`, 'utf8').trim().split('\n');
+  };
+  assert.deepEqual(await owned('before'), Array(3).fill('0:0'));
+  await pod.shim.sandbox(sandboxOf(pod, { userMaps }));
+  assert.deepEqual(await owned('after'), Array(3).fill('100000:200000'));
 });
 
 test('the pause process is in the given cgroups, and lowers its OOM score as far as it may', async (t) => {
