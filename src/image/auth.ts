@@ -1,7 +1,7 @@
 import { Fault } from '../base/fault.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import type { Endpoint } from './hosts.ts';
-import type { HttpClient, Response } from './http.ts';
+import type { Hop, HttpClient, Response } from './http.ts';
 import { parseJson } from './manifest.ts';
 
 /** Credentials as CRI carries them; empty strings mean "not given". */
@@ -16,13 +16,13 @@ export type RegistryAuth = {
   readonly registryToken: string;
 };
 
-type Credentials =
+export type Credentials =
   | { readonly kind: 'none' }
   | { readonly kind: 'basic'; readonly username: string; readonly password: string }
   | { readonly kind: 'identity'; readonly token: string }
   | { readonly kind: 'registry'; readonly token: string };
 
-const none: Credentials = { kind: 'none' };
+export const none: Credentials = { kind: 'none' };
 const maxTokenBytes = 1024 * 1024;
 
 /** `https://index.docker.io/v1/` and `docker.io` are one registry. */
@@ -54,24 +54,31 @@ export function credentialsFor(domain: string, auth: RegistryAuth | null): Crede
 const basic = (username: string, password: string): string =>
   `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 
+/** What asks for authorization: the origin of an endpoint, or one that its redirects lead to. */
+export type Guarded = {
+  readonly at: URL;
+  /** Its certificates and headers go to `at` alone; null: it has none. */
+  readonly endpoint: Endpoint | null;
+  readonly credentials: Credentials;
+  /** Asked for where a challenge names no scope. */
+  readonly scope: string;
+};
+
 /**
- * The Authorization header for one endpoint, learnt from what it asks for. Credentials go to the registry that they are
- * for and to its token service, over https (or to a registry that is itself spoken to in plain http).
+ * The Authorization header for one origin, learnt from what it asks for. Its credentials go to itself and to the token
+ * service that it names, over https (or to one that is itself spoken to in plain http).
  */
 export class Authorizer {
   readonly #http: HttpClient;
-  readonly #endpoint: Endpoint;
-  readonly #credentials: Credentials;
-  readonly #scope: string;
+  readonly #guarded: Guarded;
   #header: string | null = null;
   #learning: Promise<boolean> | null = null;
 
-  constructor(http: HttpClient, endpoint: Endpoint, credentials: Credentials, repository: string) {
+  constructor(http: HttpClient, guarded: Guarded) {
     this.#http = http;
-    this.#endpoint = endpoint;
-    this.#credentials = endpoint.isOwner ? credentials : none;
-    this.#scope = `repository:${repository}:pull`;
-    if (this.#credentials.kind === 'registry') this.#header = `Bearer ${this.#credentials.token}`;
+    this.#guarded = guarded;
+    const { credentials } = guarded;
+    if (credentials.kind === 'registry') this.#header = `Bearer ${credentials.token}`;
   }
 
   get header(): string | null {
@@ -79,11 +86,11 @@ export class Authorizer {
   }
 
   /**
-   * Learns from a 401. `used` is the header that was refused: if another request got a new one meanwhile, that will do.
+   * Learns from a 401 of this origin. If another request got a new header since that was shown, it will do.
    * False if there is nothing better to offer.
    */
-  async learn(response: Response, used: string | null, signal: AbortSignal): Promise<boolean> {
-    if (used !== this.#header) return true;
+  async learn(response: Response, signal: AbortSignal): Promise<boolean> {
+    if (response.shown !== this.#header) return true;
     this.#learning ??= this.#answer(response, signal).finally(() => {
       this.#learning = null;
     });
@@ -103,7 +110,7 @@ export class Authorizer {
   }
 
   async #headerFor(challenge: Challenge, signal: AbortSignal): Promise<string | null> {
-    const credentials = this.#credentials;
+    const { credentials } = this.#guarded;
     if (challenge.scheme === 'bearer' && credentials.kind !== 'registry') return this.#bearer(challenge, signal);
     if (challenge.scheme === 'basic' && credentials.kind === 'basic') {
       return basic(credentials.username, credentials.password);
@@ -113,7 +120,7 @@ export class Authorizer {
 
   async #bearer({ parameters }: Challenge, signal: AbortSignal): Promise<string | null> {
     const realm = this.#realm(parameters.get('realm') ?? '');
-    const fields = new URLSearchParams({ scope: parameters.get('scope') || this.#scope });
+    const fields = new URLSearchParams({ scope: parameters.get('scope') || this.#guarded.scope });
     const service = parameters.get('service');
     if (service) fields.set('service', service);
     const response = await this.#askToken(realm, fields, signal);
@@ -131,9 +138,8 @@ export class Authorizer {
   }
 
   #askToken(realm: URL, fields: URLSearchParams, signal: AbortSignal): Promise<Response> {
-    // The endpoint's certificates and headers are for its own host.
-    const via = realm.origin === this.#endpoint.base.origin ? this.#endpoint : null;
-    const credentials = this.#credentials;
+    const { at, endpoint, credentials } = this.#guarded;
+    const via = realm.origin === at.origin ? endpoint : null;
     if (credentials.kind === 'identity') {
       fields.set('grant_type', 'refresh_token');
       fields.set('client_id', 'berth');
@@ -143,22 +149,22 @@ export class Authorizer {
     }
     for (const [name, value] of fields) realm.searchParams.set(name, value);
     if (credentials.kind !== 'basic') return this.#http.send(via, realm, { signal });
-    realm.searchParams.set('account', credentials.username);
-    const headers = { authorization: basic(credentials.username, credentials.password) };
-    return this.#http.send(via, realm, { headers, signal });
+    const { username, password } = credentials;
+    realm.searchParams.set('account', username);
+    const authorization = ({ isHome }: Hop) => (isHome ? basic(username, password) : null);
+    return this.#http.send(via, realm, { authorization, signal });
   }
 
   /** @throws Fault FailedPrecondition for a realm that would carry credentials, or a token, in the clear. */
   #realm(text: string): URL {
-    const host = this.#endpoint.base.host;
+    const { host, protocol } = this.#guarded.at;
     let realm: URL;
     try {
       realm = new URL(text);
     } catch (error) {
       throw new Fault('FailedPrecondition', `${host} names a token service that is no address`, { cause: error });
     }
-    const asSafe =
-      realm.protocol === 'https:' || (realm.protocol === 'http:' && this.#endpoint.base.protocol === 'http:');
+    const asSafe = realm.protocol === 'https:' || (realm.protocol === 'http:' && protocol === 'http:');
     if (!asSafe) {
       throw new Fault(
         'FailedPrecondition',

@@ -7,15 +7,25 @@ export type Request = {
   readonly method?: 'GET' | 'HEAD' | 'POST';
   readonly headers?: OutgoingHttpHeaders;
   readonly body?: string;
+  /** The Authorization header for each place on the way; null: none. Absent: none anywhere. */
+  readonly authorization?: (hop: Hop) => string | null;
   readonly signal: AbortSignal;
 };
 
+/** Where a request, or what a redirect made of it, goes. */
+export type Hop = {
+  readonly url: URL;
+  /** False once a redirect led to another origin, even if a later one leads back: others chose what is asked there. */
+  readonly isHome: boolean;
+};
+
 /** A response whose body was not read: read it or destroy it. */
-export type Response = {
+export type Response = Hop & {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
   readonly body: IncomingMessage;
-  readonly url: URL;
+  /** The Authorization header that was shown for it. */
+  readonly shown: string | null;
 };
 
 const maxRedirects = 5;
@@ -28,45 +38,48 @@ const version = 'berth';
  */
 export class HttpClient implements Disposable {
   readonly #progressMs: number;
-  readonly #agents = new Map<string, HttpAgent | HttpsAgent>();
+  /** By endpoint, not by address: two endpoints at one address may differ in whom they trust. */
+  readonly #agents = new Map<Endpoint | null, Map<string, HttpAgent | HttpsAgent>>();
 
   constructor(progressMs: number) {
     this.#progressMs = progressMs;
   }
 
   [Symbol.dispose](): void {
-    for (const agent of this.#agents.values()) agent.destroy();
+    for (const agents of this.#agents.values()) for (const agent of agents.values()) agent.destroy();
   }
 
   /**
-   * Sends a request and follows redirects. Only the first host sees `headers.authorization` and the endpoint's headers; a
+   * Sends a request and follows redirects. Only the first host sees the endpoint's headers and client certificate; a
    * redirect never goes from https to http.
    * @throws Fault Unavailable (unreachable), DeadlineExceeded (silent), FailedPrecondition (redirects).
    */
   async send(endpoint: Endpoint | null, url: URL, request: Request): Promise<Response> {
-    let at = url;
+    let at: Hop = { url, isHome: true };
     for (let hops = 0; hops <= maxRedirects; hops++) {
-      const home = at.origin === url.origin;
-      const headers = home ? { ...endpoint?.headers, ...request.headers } : withoutSecrets(request.headers);
-      const response = await this.#once(home ? endpoint : null, at, { ...request, headers });
+      const response = await this.#once(at.isHome ? endpoint : null, at, request);
       const { location } = response.headers;
       if (![301, 302, 303, 307, 308].includes(response.status) || !location || request.method === 'POST')
         return response;
       response.body.destroy();
-      at = redirectTarget(at, location);
+      const target = redirectTarget(at.url, location);
+      at = { url: target, isHome: at.isHome && target.origin === url.origin };
     }
     throw new Fault('FailedPrecondition', `${url.host} redirects more than ${maxRedirects} times`);
   }
 
-  #once(endpoint: Endpoint | null, url: URL, request: Request): Promise<Response> {
+  #once(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
     const { promise, resolve, reject } = Promise.withResolvers<Response>();
+    const { url } = hop;
+    const shown = request.authorization?.(hop) ?? null;
+    const authorization = shown === null ? {} : { authorization: shown };
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const outgoing = send(url, {
       method: request.method ?? 'GET',
       agent: this.#agent(endpoint, url),
       signal: request.signal,
       maxHeaderSize: maxHeaderBytes,
-      headers: { 'user-agent': version, ...request.headers },
+      headers: { 'user-agent': version, ...endpoint?.headers, ...request.headers, ...authorization },
     });
     const silent = (what: string, ms: number) =>
       outgoing.destroy(new Fault('DeadlineExceeded', `${url.host} did not ${what} within ${ms / 1000} s`));
@@ -82,7 +95,7 @@ export class HttpClient implements Disposable {
     });
     outgoing.once('response', (body) => {
       clearTimeout(timer);
-      resolve({ status: body.statusCode ?? 0, headers: body.headers, body, url });
+      resolve({ ...hop, status: body.statusCode ?? 0, headers: body.headers, body, shown });
     });
     outgoing.on('error', (error) => {
       clearTimeout(timer);
@@ -93,8 +106,10 @@ export class HttpClient implements Disposable {
   }
 
   #agent(endpoint: Endpoint | null, url: URL): HttpAgent | HttpsAgent {
-    const key = `${endpoint?.base.href ?? ''} ${url.protocol} ${isLoopback(url.hostname)}`;
-    const existing = this.#agents.get(key);
+    const agents = this.#agents.get(endpoint) ?? new Map<string, HttpAgent | HttpsAgent>();
+    this.#agents.set(endpoint, agents);
+    const key = `${url.protocol} ${isLoopback(url.hostname)}`;
+    const existing = agents.get(key);
     if (existing) return existing;
     // HTTPS_PROXY, HTTP_PROXY and NO_PROXY; what is on this host is reached directly whatever they say, as Go programs do.
     const proxyEnv = isLoopback(url.hostname) ? {} : process.env;
@@ -111,7 +126,7 @@ export class HttpClient implements Disposable {
               : {}),
             rejectUnauthorized: !tls?.skipVerify,
           });
-    this.#agents.set(key, agent);
+    agents.set(key, agent);
     return agent;
   }
 
@@ -153,11 +168,6 @@ export class HttpClient implements Disposable {
     }
     return Buffer.concat(parts);
   }
-}
-
-function withoutSecrets(headers: OutgoingHttpHeaders = {}): OutgoingHttpHeaders {
-  const { authorization: _, ...rest } = headers;
-  return rest;
 }
 
 function redirectTarget(from: URL, location: string): URL {

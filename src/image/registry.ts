@@ -1,16 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
 import { type Digest, parseDigest } from '../model/ids.ts';
-import { Authorizer, credentialsFor, type RegistryAuth } from './auth.ts';
+import { credentialsFor, type RegistryAuth } from './auth.ts';
 import { digestOf } from './digest.ts';
 import { type Capability, type Endpoint, endpointsFor } from './hosts.ts';
-import { HttpClient, type Response } from './http.ts';
+import { type Hop, HttpClient, type Response } from './http.ts';
 import { expectDigest } from './layer-stream.ts';
+import { Logins } from './logins.ts';
 import { acceptManifest, type Descriptor } from './manifest.ts';
 import type { Reference } from './reference.ts';
 import { inLanes, type Range, segmentedFrom, segmentsOf } from './segments.ts';
 
 const maxAttempts = 4;
+/** For the registry and for where it redirects to, and for a token that ran out meanwhile. */
+const maxLogins = 4;
 const maxRetryAfterMs = 30_000;
 const maxLoggedBody = 4096;
 
@@ -19,7 +22,7 @@ export type Fetched = { readonly data: Buffer; readonly digest: Digest; readonly
 /** Answered to a request for a part: the place sends whole blobs only. */
 class WholeOnly extends Error {}
 
-type Place = { readonly endpoint: Endpoint; readonly authorizer: Authorizer };
+type Place = { readonly endpoint: Endpoint; readonly logins: Logins };
 
 /**
  * One repository as a pull sees it: the mirrors and the registry in order, with their connections and tokens. A place
@@ -57,7 +60,7 @@ export class Repository implements Disposable {
     const endpoints = await endpointsFor(reference.domain, options.certsDir);
     const places = endpoints.map((endpoint) => ({
       endpoint,
-      authorizer: new Authorizer(http, endpoint, credentials, reference.path),
+      logins: new Logins(http, endpoint, credentials, reference.path),
     }));
     return new Repository(http, reference, places, options);
   }
@@ -197,24 +200,23 @@ export class Repository implements Disposable {
 
   /** A successful response. Waits as a busy server asks, within bounds; answers a 401 as far as there are credentials. */
   async #get(
-    { endpoint, authorizer }: Place,
+    { endpoint, logins }: Place,
     path: string,
     headers: Record<string, string>,
     signal = this.#signal,
   ): Promise<Response> {
     const url = new URL(`${endpoint.base.href}/${this.#reference.path}/${path}`);
     if (!endpoint.isOwner) url.searchParams.set('ns', this.#reference.domain);
-    let logins = 0;
+    const authorization = (hop: Hop) => logins.header(hop);
+    let refusals = 0;
     for (let attempt = 0; ; ) {
-      const used = authorizer.header;
-      const authorization = used ? { authorization: used } : {};
-      const response = await this.#http.send(endpoint, url, { headers: { ...headers, ...authorization }, signal });
+      const response = await this.#http.send(endpoint, url, { headers, authorization, signal });
       const { status } = response;
       if (status === 200 || status === 206) return response;
-      if (status === 401 && logins++ < 2) {
+      if (status === 401 && refusals++ < maxLogins) {
         response.body.destroy();
-        if (await authorizer.learn(response, used, signal)) continue;
-        throw new Fault('Unauthenticated', `${endpoint.base.host} wants other credentials`);
+        await logins.learn(response, signal);
+        continue;
       }
       if (![429, 500, 502, 503, 504].includes(status) || ++attempt >= maxAttempts)
         throw await this.#refused(response, signal);

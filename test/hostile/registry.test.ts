@@ -45,7 +45,7 @@ class BadRegistry implements AsyncDisposable {
   readonly #server: Server;
   readonly #wantsSecrets: boolean;
   readonly #asked = new Map<string, number>();
-  readonly requests: { url: string; headers: IncomingMessage['headers'] }[] = [];
+  readonly requests: { url: string; headers: IncomingMessage['headers']; body: string }[] = [];
   fault: Misbehaviour = () => false;
   host = '';
 
@@ -55,7 +55,11 @@ class BadRegistry implements AsyncDisposable {
       const what = whatOf(incoming.url ?? '');
       const times = this.#asked.get(what) ?? 0;
       this.#asked.set(what, times + 1);
-      this.requests.push({ url: incoming.url ?? '', headers: incoming.headers });
+      const request = { url: incoming.url ?? '', headers: incoming.headers, body: '' };
+      this.requests.push(request);
+      incoming.on('data', (part: Buffer) => {
+        request.body += part;
+      });
       Promise.resolve(this.fault({ what, times, incoming }, outgoing))
         .then((done) => done || this.#serve(incoming, outgoing))
         .catch(() => outgoing.destroy());
@@ -300,6 +304,102 @@ for (const [name, [fault, kind]] of Object.entries(faults)) {
     );
   });
 }
+
+const kinds: Readonly<Record<string, RegistryAuth>> = {
+  'a password': secret,
+  'an identity token': { ...secret, username: '', password: '', identityToken: password },
+  'a registry token': { ...secret, username: '', password: '', registryToken: password },
+};
+/** What the end of a redirect asks for; `true`: anybody gets that. */
+const wishes: Readonly<Record<string, readonly [() => Record<string, string>, free: boolean]>> = {
+  Basic: [() => challenge('Basic realm="stranger"'), false],
+  'a token of its own service': [() => challenge(`Bearer realm="${there('/token')}",service="stranger"`), true],
+  "a token of the registry's service": [() => challenge(`Bearer realm="${here('/token')}",service="stranger"`), true],
+  'a token of a service with credentials in its address': [
+    () => challenge(`Bearer realm="http://u:p@${stranger.host}/token",service="stranger"`),
+    true,
+  ],
+  'both, Basic first': [
+    () => challenge(`Basic realm="stranger", Bearer realm="${there('/token')}",service="stranger"`),
+    true,
+  ],
+};
+
+for (const [kind, auth] of Object.entries(kinds)) {
+  for (const [wish, [asks, free]] of Object.entries(wishes)) {
+    for (const what of ['manifest', 'big']) {
+      test(`${kind} is for the registry: a redirect of the ${what} ends where ${wish} is wanted`, async () => {
+        registry.reset(({ what: asked, incoming }, outgoing) => {
+          const { authorization } = incoming.headers;
+          if (asked === 'token') outgoing.end(JSON.stringify({ token: authorization ? 'of-home' : 'of-anybody' }));
+          else if (!authorization) outgoing.writeHead(401, bearer(here('/token'))).end();
+          else if (asked === what) outgoing.writeHead(307, { location: there(incoming.url ?? '') }).end();
+          else return false;
+          return true;
+        });
+        stranger.reset(({ what: asked, incoming }, outgoing) => {
+          if (asked === 'token') outgoing.end('{"token":"of-anybody"}');
+          else if (incoming.headers.authorization === 'Bearer of-anybody') return false;
+          else outgoing.writeHead(401, asks()).end();
+          return true;
+        });
+        store.hosts(registry.host, `server = "http://${registry.host}"\n[header]\nx-operator = "${password}"\n`);
+        const pull = store.images.pull({ reference: `${registry.host}/app:v1`, auth });
+        if (free) await store.images.remove((await pull).id, () => false);
+        else await assert.rejects(pull, { kind: 'Unauthenticated', message: /redirects to .* in hosts\.toml/ });
+        assert.ok(stranger.requests.length > 0);
+        const ofStranger = registry.requests.filter(({ url }) => url.includes('service=stranger'));
+        assert.ok(!JSON.stringify(ofStranger).includes(basic), 'a password for a token that the stranger asked for');
+        for (const { body } of ofStranger) assert.equal(body, '');
+        const shown = JSON.stringify(stranger.requests);
+        for (const word of [password, basic, 'of-home']) assert.ok(!shown.includes(word), `the stranger saw ${word}`);
+      });
+    }
+  }
+}
+
+test('a redirect away and back again is a stranger: others chose what is asked', async () => {
+  registry.reset(
+    on('big', (outgoing, { incoming }) =>
+      incoming.url?.includes('chosen')
+        ? status(401, challenge('Basic realm="x"'))(outgoing)
+        : status(307, { location: there('/away') })(outgoing),
+    ),
+  );
+  stranger.reset(on('other', status(307, { location: here(`/v2/app/blobs/${big.digest}?chosen`) })));
+  const pull = store.images.pull({ reference: `${registry.host}/app:v1`, auth: secret });
+  await assert.rejects(pull, { kind: 'Unauthenticated' });
+  const chosen = registry.requests.filter(({ url }) => url.includes('chosen'));
+  assert.ok(chosen.length > 0);
+  for (const { headers } of chosen) assert.equal(headers.authorization, undefined);
+});
+
+test('a token service that redirects to a stranger gets the password alone', async () => {
+  registry.reset(
+    guarded(
+      (outgoing) => status(307, { location: there('/token') })(outgoing),
+      () => bearer(here('/token')),
+    ),
+  );
+  stranger.reset(on('token', status(401, challenge(`Basic realm="x", Bearer realm="${there('/token')}"`))));
+  await assert.rejects(store.images.pull({ reference: `${registry.host}/app:v1`, auth: secret }));
+  assert.ok(registry.requests.some(({ headers }) => headers.authorization === `Basic ${basic}`));
+  assert.ok(stranger.requests.length > 0);
+  for (const { headers } of stranger.requests) assert.equal(headers.authorization, undefined);
+});
+
+test('a place behind a redirect whose tokens never help is not asked for ever', async () => {
+  registry.reset(on('big', status(307, { location: there('/away') })));
+  stranger.reset(({ what, times }, outgoing) => {
+    if (what === 'token') outgoing.end(`{"token":"number-${times}"}`);
+    else outgoing.writeHead(401, challenge(`Bearer realm="${there('/token')}"`)).end();
+    return true;
+  });
+  await assert.rejects(store.images.pull({ reference: `${registry.host}/app:v1`, auth: secret }), {
+    kind: 'Unauthenticated',
+  });
+  assert.ok(stranger.requests.length < 20, `${stranger.requests.length} requests`);
+});
 
 test('50 pulls at once are one download', async () => {
   registry.reset(() => false);

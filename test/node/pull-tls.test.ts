@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import type { TLSSocket } from 'node:tls';
+import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
 import type { RegistryAuth } from '../../src/image/index.ts';
 import { type Certificate, makeCertificate } from '../registry/certificate.ts';
 import { image, layer, pushImage } from '../registry/images.ts';
@@ -99,6 +99,49 @@ test('a redirect from https to http is refused', async () => {
   });
   assert.deepEqual(elsewhere.asked, []);
   assert.deepEqual(scene.store.leftovers(), []);
+});
+
+test('where a redirect ends, nothing that is for the registry is shown, and a token of that place is used', async (t) => {
+  const trusted = getCACertificates('default');
+  setDefaultCACertificates([...trusted, certificate.cert]);
+  t.after(() => setDefaultCACertificates(trusted));
+  const certificates: string[] = [];
+  const elsewhere: Misbehave = (incoming, outgoing, self) => {
+    certificates.push(String((incoming.socket as TLSSocket).getPeerCertificate().subject?.CN ?? 'none'));
+    if (incoming.url?.startsWith('/token')) outgoing.end('{"token":"of-anybody"}');
+    else if (incoming.headers.authorization === 'Bearer of-anybody') return false;
+    else outgoing.writeHead(401, { 'www-authenticate': `Bearer realm="https://${self.host}/token"` }).end();
+    return true;
+  };
+  await using stranger = await startProxy(registry.host, elsewhere, certificate);
+  const options = 'ca = "ca.pem"\nclient = [["ca.pem", "key.pem"]]\n[header]\nx-operator = "secret"';
+  const basic = `Basic ${Buffer.from('u:p').toString('base64')}`;
+  await using scene = await secured(options, (incoming, outgoing) => {
+    if (incoming.headers.authorization !== basic) {
+      outgoing.writeHead(401, { 'www-authenticate': 'Basic realm="home"' }).end();
+    } else outgoing.writeHead(307, { location: `https://${stranger.host}${incoming.url}` }).end();
+    return true;
+  });
+  assert.equal((await scene.store.images.pull({ reference, auth })).id, built.config.digest);
+  assert.ok(scene.proxy.asked.some(({ headers }) => headers['x-operator'] === 'secret'));
+  assert.equal(stranger.asked.filter(({ url }) => url.startsWith('/token')).length, 1, 'one token serves the pull');
+  for (const { headers } of stranger.asked) {
+    assert.equal(headers['x-operator'], undefined);
+    assert.ok(headers.authorization === undefined || headers.authorization === 'Bearer of-anybody');
+  }
+  assert.deepEqual([...new Set(certificates)], ['none']);
+});
+
+test('a mirror that need not be trusted makes the registry at the same address no less suspicious', async () => {
+  await using scene = await secured('', (incoming, outgoing) => {
+    if (!incoming.url?.includes('ns=')) return false;
+    outgoing.writeHead(404).end();
+    return true;
+  });
+  const { host } = scene.proxy;
+  scene.store.hosts('r.example', `server = "https://${host}"\n[host."https://${host}"]\nskip_verify = true\n`);
+  await assert.rejects(scene.store.images.pull({ reference, auth }), { message: /self-signed certificate/ });
+  for (const { url } of scene.proxy.asked) assert.match(url, /ns=/);
 });
 
 test('the token that an https realm gives is used, and the password goes there alone', async () => {
