@@ -1,7 +1,12 @@
 import { parseDigest } from '../model/ids.ts';
 import type { Image, ImageConfig } from '../model/image.ts';
+import { checkConfig } from './config-limits.ts';
 
-/** Gives an image's record its type. @throws Error if a field is missing or has another type. */
+/**
+ * Gives an image's record its type. What a pull would refuse now is refused here too, so that no code meets it: such an image
+ * is pulled again, and that says why it cannot be.
+ * @throws Error if a field is missing or has another type; Fault InvalidArgument for a config beyond the limits.
+ */
 export function parseImageRecord(json: unknown): Image {
   const record = object(json, 'record');
   const config = object(record.config, 'config');
@@ -10,6 +15,7 @@ export function parseImageRecord(json: unknown): Image {
   Object.values(object(config.labels, 'labels')).forEach((value) => {
     string(value, 'label');
   });
+  checkConfig(config as ImageConfig);
   return {
     id: parseDigest(string(record.id, 'id')) as string as Image['id'],
     tags: strings(record.tags, 'tags'),

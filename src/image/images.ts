@@ -16,6 +16,7 @@ import { translateDiskError } from './layer-errors.ts';
 import { LayerPool } from './layer-pool.ts';
 import { Layers } from './layers.ts';
 import { isLoadLeftover, openSaved, type SavedImage } from './load.ts';
+import { union } from './names.ts';
 import { Progress, type PullStatus } from './progress.ts';
 import { layersFrom, resolve } from './pull.ts';
 import { byDigest, canonical, parseReference, type Reference, tagOf } from './reference.ts';
@@ -337,5 +338,3 @@ export class Images {
       });
   }
 }
-
-const union = (before: readonly string[] = [], more: readonly string[]): string[] => [...new Set([...before, ...more])];

@@ -10,6 +10,7 @@ import { compressionOf, decompressor, expectDigest } from './layer-stream.ts';
 import { cleanPath } from './layer-writer.ts';
 import type { LayerSource } from './layers.ts';
 import { parseConfig } from './manifest.ts';
+import { mostNames } from './names.ts';
 import { type Documents, describe, type Found } from './pull.ts';
 import { byDigest, parseReference, tagOf } from './reference.ts';
 import type { FullSettings } from './settings.ts';
@@ -26,6 +27,7 @@ export interface Saved extends AsyncDisposable {
 }
 
 const maxIndexBytes = 4 * 2 ** 20;
+const maxImages = 1000;
 const temporaryPrefix = '.load-';
 let serial = 0;
 
@@ -84,7 +86,9 @@ async function savedImages(archive: Archive, settings: FullSettings): Promise<Sa
   const docker = (await archive.has('manifest.json')) ? await dockerManifest(archive) : [];
   if (await archive.has('oci-layout')) return ociImages(archive, settings, docker);
   if (docker.length === 0) throw invalidArgument('The archive is neither an OCI layout nor a docker archive');
-  return Promise.all(docker.map((item) => dockerImage(archive, item, settings)));
+  const images: SavedImage[] = [];
+  for (const item of docker) images.push(await dockerImage(archive, item, settings)); // one at a time in memory
+  return images;
 }
 
 const json = (data: Buffer, what: string): unknown => {
@@ -100,6 +104,7 @@ type DockerItem = { readonly config: string; readonly tags: readonly string[]; r
 async function dockerManifest(archive: Archive): Promise<DockerItem[]> {
   const list = json(await archive.read('manifest.json', maxIndexBytes), 'manifest.json');
   if (!Array.isArray(list)) throw invalidArgument('manifest.json in the archive is not a list');
+  expectAtMost(maxImages, list, 'manifest.json in the archive lists', 'images');
   return list.map(({ Config, RepoTags, Layers }: Record<string, unknown>) => {
     const tags = RepoTags ?? [];
     const strings = (value: unknown): value is string[] =>
@@ -107,8 +112,13 @@ async function dockerManifest(archive: Archive): Promise<DockerItem[]> {
     if (typeof Config !== 'string' || !strings(Layers) || !strings(tags) || Layers.length > 500) {
       throw invalidArgument('manifest.json in the archive does not describe images');
     }
+    expectAtMost(mostNames, tags, 'manifest.json in the archive has', 'tags of one image');
     return { config: cleanPath(Config), tags, layers: Layers.map(cleanPath) };
   });
+}
+
+function expectAtMost(most: number, list: readonly unknown[], where: string, what: string): void {
+  if (list.length > most) throw invalidArgument(`${where} ${list.length} ${what}: at most ${most} are taken`);
 }
 
 const fullTags = (tags: readonly string[]): string[] =>
@@ -190,6 +200,7 @@ async function ociImages(
 async function listedImages(archive: Archive): Promise<Listed[]> {
   const index = json(await archive.read('index.json', maxIndexBytes), 'index.json') as { manifests?: unknown } | null;
   if (!Array.isArray(index?.manifests)) throw invalidArgument('index.json in the archive lists no manifests');
+  expectAtMost(maxImages, index.manifests, 'index.json in the archive lists', 'manifests');
   return index.manifests.map((item: { digest?: unknown; annotations?: Record<string, unknown> }) => {
     const named =
       item.annotations?.['io.containerd.image.name'] ?? item.annotations?.['org.opencontainers.image.ref.name'];

@@ -1,6 +1,7 @@
 import { Fault, invalidArgument } from '../base/fault.ts';
 import { type Digest, parseDigest } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
+import { checkConfig } from './config-limits.ts';
 
 /** Content by digest (OCI image-spec, descriptor.md). */
 export type Descriptor = { readonly mediaType: string; readonly digest: Digest; readonly size: number };
@@ -165,7 +166,12 @@ export function choosePlatform(index: Index, host: Platform): Descriptor {
 }
 
 const platformName = (platform: Platform | null): string =>
-  platform ? [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/') : 'an unnamed platform';
+  platform
+    ? [platform.os, platform.architecture, platform.variant]
+        .filter(Boolean)
+        .map((part) => part.slice(0, 32).replace(/[^\x21-\x7e]/g, '?'))
+        .join('/')
+    : 'an unnamed platform';
 
 /** What an image's config says: how to run it, and the digests its layers must have once unpacked. */
 export type ParsedConfig = { readonly config: ImageConfig; readonly diffIds: readonly Digest[] };
@@ -176,23 +182,37 @@ const strings = (value: unknown, what: string): string[] => {
   throw invalidArgument(`The image's config has ${what} that is not a list of strings`);
 };
 
-/** Parses an image's config (OCI image-spec, config.md). @throws Fault InvalidArgument. */
+/** A text that must not be read as absent: a User that is the number 1000 would become root. */
+function one(value: unknown, what: string): string {
+  if (value === undefined || value === null) return '';
+  if (typeof value === 'string') return value;
+  throw invalidArgument(`The image's config has ${what} that is not a string`);
+}
+
+function table(value: unknown, what: string): Json {
+  if (value === undefined || value === null) return {};
+  if (isObject(value)) return value;
+  throw invalidArgument(`The image's config has ${what} that is not an object`);
+}
+
+/** Parses an image's config (OCI image-spec, config.md), and holds it to what Berth takes. @throws Fault InvalidArgument. */
 export function parseConfig(data: Buffer): ParsedConfig {
   const json = parseJson(data, "image's config");
-  const inner = isObject(json.config) ? json.config : {};
+  const inner = table(json.config, 'a "config"');
   const rootfs = isObject(json.rootfs) ? json.rootfs : {};
   if (rootfs.type !== 'layers') throw invalidArgument("The image's config has no rootfs of layers");
-  const labels = isObject(inner.Labels) ? Object.entries(inner.Labels).map(([name, value]) => [name, text(value)]) : [];
+  const labels = Object.entries(table(inner.Labels, 'Labels')).map(([name, value]) => [name, text(value)]);
   const config: ImageConfig = {
     ...parsePlatform(json),
     env: strings(inner.Env, 'Env'),
     entrypoint: strings(inner.Entrypoint, 'Entrypoint'),
     cmd: strings(inner.Cmd, 'Cmd'),
-    user: text(inner.User),
-    workingDir: text(inner.WorkingDir),
+    user: one(inner.User, 'a User'),
+    workingDir: one(inner.WorkingDir, 'a WorkingDir'),
     labels: Object.fromEntries(labels) as Record<string, string>,
-    volumes: isObject(inner.Volumes) ? Object.keys(inner.Volumes) : [],
-    stopSignal: text(inner.StopSignal),
+    volumes: Object.keys(table(inner.Volumes, 'Volumes')),
+    stopSignal: one(inner.StopSignal, 'a StopSignal'),
   };
+  checkConfig(config);
   return { config, diffIds: strings(rootfs.diff_ids, 'diff_ids').map(parseDigest) };
 }

@@ -216,7 +216,33 @@ const cases: Readonly<Record<string, Case>> = {
     configured(Buffer.from(json(configJson).toString().replace('"Env"', '"Labels":{"__proto__":"x","a":"b"},"Env"'))),
   ),
   'labels that are numbers': fine(() => inner({ Labels: { a: 1 } })),
-  'a user of megabytes': fine(() => inner({ User: 'u'.repeat(1e6) })),
+  'labels that are a list': bad(() => inner({ Labels: ['a'] })),
+  'settings that are a list': bad(() => configured({ config: [] })),
+  'no settings': fine(() => configured({ config: null })),
+  'a user of megabytes': bad(() => inner({ User: 'u'.repeat(7 << 20) })),
+  'a user that is a number': bad(() => inner({ User: 1000 })),
+  'a user from 2^63 on': bad(() => inner({ User: '9223372036854775808' })),
+  'a group from 2^63 on': bad(() => inner({ User: 'www:9223372036854775808' })),
+  'a user of (uid_t)-1': bad(() => inner({ User: '4294967295' })),
+  'the highest user and group': fine(() => inner({ User: '4294967294:4294967294' })),
+  'a volume of megabytes': bad(() => inner({ Volumes: { [`/${'v'.repeat(1e6)}`]: {} } })),
+  '20,000 volumes': bad(() =>
+    inner({ Volumes: Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`/v${i}`, {}])) }),
+  ),
+  '1,000 volumes': fine(() =>
+    inner({ Volumes: Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`/v${i}`, {}])) }),
+  ),
+  'an environment of megabytes': bad(() => inner({ Env: Array(20).fill(`A=${'x'.repeat(100_000)}`) })),
+  'a label of a megabyte, as build tools write them': fine(() =>
+    inner({ Labels: { 'build.metadata': 'x'.repeat(1e6) } }),
+  ),
+  'an architecture of megabytes': bad(() => configured({ architecture: 'a'.repeat(5e6) })),
+  'a system of megabytes': bad(() => configured({ os: 'o'.repeat(5e6) })),
+  'an index whose platforms are megabytes': bad(
+    () => indexOf(descriptor(good, { platform: { os: 'o'.repeat(3e6), architecture: 'x' } })),
+    'NotFound',
+    ociIndex,
+  ),
 };
 
 for (const [name, { data, type = ociManifest, kind }] of Object.entries(cases)) {

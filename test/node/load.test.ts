@@ -96,6 +96,30 @@ for (const { what, break_, message } of [
     break_: () => tar(file('manifest.json', '[{"Config":"none","RepoTags":null,"Layers":[]}]')),
     message: /no file "none"/,
   },
+  ...[
+    { what: 'has a user from 2^63 on', config: { User: '9223372036854775808' }, message: /User "9223372036854775808"/ },
+    { what: 'has a user of megabytes', config: { User: 'u'.repeat(7 << 20) }, message: /at most 511/ },
+  ].map(({ what, config, message }) => ({
+    what,
+    break_: () => {
+      const document = JSON.stringify({ os: 'linux', config, rootfs: { type: 'layers', diff_ids: [] } });
+      return tar(file('manifest.json', '[{"Config":"c","RepoTags":[],"Layers":[]}]'), file('c', document));
+    },
+    message,
+  })),
+  {
+    what: 'has 101 tags of one image',
+    break_: () => {
+      const item = { Config: 'c', RepoTags: Array.from({ length: 101 }, (_, i) => `a:${i}`), Layers: [] };
+      return tar(file('manifest.json', JSON.stringify([item])), file('c', '{}'));
+    },
+    message: /has 101 tags of one image: at most 100 are taken/,
+  },
+  {
+    what: 'lists 1,001 images',
+    break_: () => tar(file('manifest.json', JSON.stringify(Array(1001).fill({ Config: 'c', Layers: [] })))),
+    message: /lists 1001 images: at most 1000 are taken/,
+  },
   {
     what: 'has a layer with another digest',
     break_: () => {
