@@ -1,9 +1,16 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { failedPrecondition, invalidArgument, isErrno } from '../base/fault.ts';
+import { failedPrecondition, invalidArgument, isErrno, isFault } from '../base/fault.ts';
 import type { ContainerConfig } from '../model/config.ts';
 import type { ImageConfig } from '../model/image.ts';
-import { type OciSeccomp, parseSeccompProfile, resolveApparmor, resolveUser, type SpecInput } from '../oci/index.ts';
+import {
+  mostUserFileBytes,
+  type OciSeccomp,
+  parseSeccompProfile,
+  resolveApparmor,
+  resolveUser,
+  type SpecInput,
+} from '../oci/index.ts';
 import { readFileInRoot } from '../sys/files.ts';
 import { ensureProfile } from './apparmor-profile.ts';
 import { injectDevices } from './cdi-devices.ts';
@@ -21,7 +28,6 @@ export type InputRequest = Omit<
   readonly cdiDirs: readonly string[];
 };
 
-const mostUserFileBytes = 16 << 20;
 const mostProfileBytes = 1 << 20;
 
 /**
@@ -51,7 +57,6 @@ const unique = (devices: SpecInput['devices']) => [
 ];
 
 function readUser({ security }: ContainerConfig, image: ImageConfig, rootfs: string): SpecInput['user'] {
-  const text = (path: string) => readFileInRoot(rootfs, path, mostUserFileBytes)?.toString('utf8') ?? '';
   return resolveUser(
     {
       runAsUser: security.runAsUser,
@@ -61,8 +66,17 @@ function readUser({ security }: ContainerConfig, image: ImageConfig, rootfs: str
       supplementalGroups: security.supplementalGroups,
       policy: security.supplementalGroupsPolicy,
     },
-    { passwd: text('/etc/passwd'), group: text('/etc/group') },
+    { passwd: userFile(rootfs, '/etc/passwd'), group: userFile(rootfs, '/etc/group') },
   );
+}
+
+function userFile(rootfs: string, path: string): string | null {
+  try {
+    return readFileInRoot(rootfs, path, mostUserFileBytes)?.toString('utf8') ?? '';
+  } catch (error) {
+    if (isFault(error, 'ResourceExhausted')) return null;
+    throw error;
+  }
 }
 
 async function readLocalhostSeccomp({ security }: ContainerConfig): Promise<OciSeccomp | null> {

@@ -13,5 +13,5 @@ export { mountLabel } from './selinux.ts';
 export { signalFromCri, signalFromName, signalToCri, stopSignal } from './signals.ts';
 export type { OciProcess, OciResources, OciSeccomp, OciSpec } from './spec.ts';
 export { checkSysctls } from './sysctls.ts';
-export type { UserRequest } from './users.ts';
-export { resolveUser } from './users.ts';
+export type { UserFiles, UserRequest } from './users.ts';
+export { mostUserFileBytes, resolveUser } from './users.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { resolveUser, type UserRequest } from '../../../src/oci/index.ts';
+import { mostUserFileBytes, resolveUser, type UserRequest } from '../../../src/oci/index.ts';
 
 const files = {
   passwd: [
@@ -110,6 +110,63 @@ for (const { name, request, kind } of refused) {
     assert.throws(() => resolveUser({ ...nobodyAsked, ...request }, files), { kind });
   });
 }
+
+const tooLong = { passwd: null, group: null };
+for (const { name, request, left, kind } of [
+  { name: 'a user by name', request: { imageUser: 'www:33' }, left: { passwd: null } },
+  { name: 'the group of a user by id', request: { imageUser: '33' }, left: { passwd: null } },
+  { name: 'the group of nobody named: root', request: {}, left: { passwd: null } },
+  { name: 'the groups that a user by id is merged with', request: { imageUser: '33:33' }, left: { passwd: null } },
+  { name: 'a group by name', request: { imageUser: '33:www', policy: 'strict' }, left: { group: null } },
+  { name: 'the groups that list a user', request: { imageUser: 'www' }, left: { group: null } },
+  { name: 'what looks like a number', request: { imageUser: '1e3' }, left: tooLong, kind: 'InvalidArgument' },
+] as { name: string; request: Partial<UserRequest>; left: Partial<typeof tooLong>; kind?: string }[]) {
+  test(`a file that is too long is no answer for ${name}`, () => {
+    const found = { ...files, ...left };
+    assert.throws(() => resolveUser({ ...nobodyAsked, ...request }, found), {
+      kind: kind ?? 'FailedPrecondition',
+      message: kind ? /neither a name nor an id/ : /^\/etc\/(passwd|group) of the image has more than 1048576 bytes/,
+    });
+  });
+}
+
+test('a file that is too long stops nobody who needs nothing of it', () => {
+  const strict = { ...nobodyAsked, policy: 'strict' as const, supplementalGroups: [7] };
+  const expected = { uid: 33, gid: 44, additionalGids: [44, 7], home: '/' };
+  assert.deepEqual(resolveUser({ ...strict, runAsUser: 33, runAsGroup: 44 }, tooLong), expected);
+  assert.deepEqual(resolveUser({ ...strict, imageUser: '33:44' }, tooLong), expected);
+  assert.deepEqual(resolveUser({ ...strict, imageUser: 'www:44' }, { ...files, group: null }).home, '/var/www');
+  const noEntry = resolveUser({ ...nobodyAsked, imageUser: '77' }, { ...files, group: null });
+  assert.deepEqual(noEntry, { uid: 77, gid: 0, additionalGids: [0], home: '/' }, 'nobody lists a user without a name');
+});
+
+const megabyte = (line: string) => line.repeat(Math.floor(mostUserFileBytes / line.length));
+for (const [name, passwd, group] of [
+  ['empty lines', megabyte('\n'), megabyte('\n')],
+  ['lines of colons', megabyte('::\n'), megabyte('::::\n')],
+  ['one line of colons', megabyte(':'), megabyte(':')],
+  ['short entries', megabyte('a::1:1\n'), megabyte('a::1:b\n')],
+  ['one group of many members', files.passwd, `many:x:9:${megabyte('a,')}`],
+  ['comments', megabyte('#\n'), megabyte('#:::\n')],
+] as const) {
+  test(`a mebibyte of ${name} takes no time that anybody notices`, () => {
+    const request = { ...nobodyAsked, imageUser: 'app:last' };
+    const own = { passwd: `${passwd}\napp:x:5:6::/h:\n`, group: `${group}\nlast:x:8:x,app\n` };
+    const begin = process.cpuUsage();
+    assert.equal(resolveUser(request, own).gid, 8);
+    const { user, system } = process.cpuUsage(begin);
+    assert.ok(user + system < 500_000, `${(user + system) / 1000} ms`);
+  });
+}
+
+test('a member is a whole name in the list', () => {
+  const group = ['w:x:1:ww', 'w:x:2:w,ww', 'w:x:3:ww,w', 'w:x:4:a,w,b', 'w:x:5:w', 'w:x:6:ww,w ', 'a,w:x:7:'].join(
+    '\n',
+  );
+  const passwd = 'w:x:90:91::/:\na,w:x:92:93::/:\n';
+  assert.deepEqual(resolveUser({ ...nobodyAsked, imageUser: 'w' }, { passwd, group }).additionalGids, [91, 2, 3, 4, 5]);
+  assert.deepEqual(resolveUser({ ...nobodyAsked, imageUser: 'a,w' }, { passwd, group }).additionalGids, [93]);
+});
 
 test('without files ids still work and names do not', () => {
   const none = { passwd: '', group: '' };
