@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import './commands/no-debugger.ts'; // before all the others
 import { parseArgs } from 'node:util';
 import { messageOf } from './base/fault.ts';
 import { loadSettings, toToml } from './base/settings.ts';
@@ -65,5 +66,5 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   process.stderr.write(`berth: ${messageOf(error)}\n`);
-  process.exitCode = 1;
+  process.exit(1); // a daemon that cannot start may have connections to shims, threads and timers already
 }

@@ -3,6 +3,7 @@
 
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
@@ -170,11 +171,23 @@ static napi_value copy_directory_attributes(napi_env env, napi_callback_info inf
   return err < 0 ? addon_throw_errno(env, -err, "copy attributes to", to) : make_int(env, 0);
 }
 
+/* tryLock(fd): the exclusive flock(2) of an open file, without waiting; false if another one has it. */
+static napi_value try_lock(napi_env env, napi_callback_info info) {
+  napi_value args[1], result;
+  int32_t fd;
+  if (!take_arguments(env, info, 1, args)) return NULL;
+  if (napi_get_value_int32(env, args[0], &fd) != napi_ok) return addon_throw_type(env, "fd must be a number");
+  bool ours = flock(fd, LOCK_EX | LOCK_NB) == 0;
+  if (!ours && errno != EWOULDBLOCK) return addon_throw_errno(env, errno, "flock", NULL);
+  return napi_get_boolean(env, ours, &result) == napi_ok ? result : NULL;
+}
+
 bool register_files(napi_env env, napi_value exports) {
   static const addon_function table[] = {
       {"readFileInRoot", read_file_in_root},
       {"isMountRoot", is_mount_root},
       {"copyDirectoryAttributes", copy_directory_attributes},
+      {"tryLock", try_lock},
   };
   return addon_register(env, exports, table, sizeof table / sizeof *table) && register_unpack(env, exports) &&
          register_join(env, exports) && register_walk(env, exports);

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { messageOf } from '../base/fault.ts';
@@ -6,7 +5,7 @@ import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
 import { Traces } from '../base/trace.ts';
-import { listen } from '../cri/server.ts';
+import { type CriServer, listen } from '../cri/server.ts';
 import { openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
 import { type Deps, RunPaths } from '../lifecycle/deps.ts';
@@ -22,7 +21,9 @@ import { Network } from '../network/index.ts';
 import { openSnapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
 import { Stats } from '../stats/index.ts';
+import { lockDirectories } from '../sys/directory-lock.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
+import { surviveSignals, toldToEnd } from './signals.ts';
 
 /** How long calls in flight may take to end after SIGTERM. */
 const graceMs = 4000;
@@ -30,14 +31,28 @@ const graceMs = 4000;
 /** What tests look for in the log: nobody waited for this promise. */
 export const strayRejection = 'A rejection that nobody handled';
 
-/** `berth serve`: config -> state -> recover -> listen; returns after SIGTERM or SIGINT. Containers go on. */
+type Serving = { readonly server: CriServer; readonly deps: Deps };
+
+/** `berth serve`: lock -> state -> recover -> listen; ends the process after SIGTERM or SIGINT. Containers go on. */
 export async function serveForEver(settings: Settings): Promise<void> {
+  surviveSignals();
+  const end = toldToEnd();
+  const serving = await Promise.race([start(settings), end]);
+  await end;
+  log.info('Berth ends; containers go on');
+  await serving?.server.close(graceMs); // told before it served: as a crash there, the next start goes on
+  await serving?.deps.images.close();
+  process.exit(0); // connections to shims and timers of calls cut off must not hold it up
+}
+
+async function start(settings: Settings): Promise<Serving> {
   const begin = performance.now();
   process.umask(0o077);
   // A mistake of ours, yet of one call: it must not end the daemon for all the others.
   process.on('unhandledRejection', (error) =>
     log.error({ reason: messageOf(error), stack: (error as Error | null)?.stack }, strayRejection),
   );
+  await takeDirectories(settings);
   const deps = await openDeps(settings);
   await recover(deps);
   const stats = new Stats({ ...deps, podCgroup: (pod) => podCgroup(deps, pod) });
@@ -50,11 +65,16 @@ export async function serveForEver(settings: Settings): Promise<void> {
     { socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },
     'Berth is serving',
   );
-  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-  log.info('Berth ends; containers go on');
-  await server.close(graceMs);
-  await deps.images.close();
-  process.exit(0); // connections to shims and timers of calls cut off must not hold it up
+  return { server, deps };
+}
+
+/** Before anything in them is read, let alone changed: a second daemon would undo the pods in flight of the first. */
+async function takeDirectories({ dataDir, runDir }: Settings): Promise<void> {
+  for (const path of [dataDir, runDir]) mkdirSync(path, { recursive: true, mode: 0o711 });
+  await lockDirectories([
+    { setting: 'data_dir', path: dataDir },
+    { setting: 'run_dir', path: runDir },
+  ]);
 }
 
 /** Directories of another owner's mode are mended at every start: a backup or an operator may have changed them. */

@@ -1,10 +1,10 @@
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { AdminService } from '../api/berth/v1/admin.ts';
 import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cri.ts';
-import { Fault, invalidArgument } from '../base/fault.ts';
+import { Fault, invalidArgument, isErrno } from '../base/fault.ts';
 import { StreamingServer } from '../streaming/index.ts';
 import { adminHandlers } from './admin-service.ts';
 import { type Call, serve } from './calls.ts';
@@ -86,14 +86,27 @@ function since({ metadata }: Call): bigint | undefined {
   return BigInt(String(text));
 }
 
-/** A socket that nobody listens on is what a crash left. */
+/** A socket that nobody listens on is what a crash left. Whatever else is there is not ours to remove. */
 async function removeStaleSocket(socket: string): Promise<void> {
+  const found = lstatSync(socket, { throwIfNoEntry: false });
+  if (!found) return;
+  if (!found.isSocket()) {
+    throw new Fault('FailedPrecondition', `${socket} exists and is no socket: remove it or set another socket`);
+  }
+  if (await answers(socket)) {
+    throw new Fault('FailedPrecondition', `Another daemon serves ${socket}: stop it or set another socket`);
+  }
+  rmSync(socket, { force: true });
+}
+
+/** connect(2), unix(7): ECONNREFUSED is nobody; EAGAIN, a full backlog, and a socket of another type are somebody. */
+async function answers(socket: string): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  const probe = connect(socket, () => resolve(true)).on('error', () => resolve(false));
+  const probe = connect(socket, () => resolve(true));
+  probe.on('error', (error) => resolve(!isErrno(error, 'ECONNREFUSED', 'ENOENT')));
   const alive = await promise;
   probe.destroy();
-  if (alive) throw new Fault('FailedPrecondition', `Another daemon serves ${socket}: stop it or set another socket`);
-  rmSync(socket, { force: true });
+  return alive;
 }
 
 async function close(server: Server, ms: number): Promise<void> {

@@ -39,6 +39,8 @@ export type DaemonOptions = {
   readonly env?: Record<string, string>;
   /** Another program than this checkout's src/main.ts: the shipped bundle. */
   readonly main?: string;
+  /** Others than those that the daemon is meant to run with. */
+  readonly nodeFlags?: readonly string[];
 };
 
 /** Everything of one daemon under test: all its files, its bridge and its cgroups carry its name. */
@@ -133,16 +135,18 @@ export class TestDaemon {
     });
   }
 
+  /** What Node is called with. */
+  serveArguments(configFile = this.configFile): string[] {
+    const flags = this.options.nodeFlags ?? nodeFlags;
+    return [...flags, this.options.main ?? main, 'serve', '--config', configFile];
+  }
+
   /** Starts the daemon and returns when it serves. */
   async start(env: Record<string, string> = {}): Promise<void> {
-    const child = spawn(
-      process.execPath,
-      [...nodeFlags, this.options.main ?? main, 'serve', '--config', this.configFile],
-      {
-        stdio: ['ignore', 'inherit', 'pipe'],
-        env: { ...process.env, ...nodeEnvironment, ...this.options.env, ...env },
-      },
-    );
+    const child = spawn(process.execPath, this.serveArguments(), {
+      stdio: ['ignore', 'inherit', 'pipe'],
+      env: { ...process.env, ...nodeEnvironment, ...this.options.env, ...env },
+    });
     this.#child = child;
     children.add(child);
     child.once('exit', () => children.delete(child));

@@ -1,0 +1,26 @@
+import { once } from 'node:events';
+import { log } from '../base/log.ts';
+
+/**
+ * What operators, logrotate, terminals and timers send to programs, and what would end or stop this one. Node itself
+ * ignores SIGPIPE and SIGXFSZ. Left as they are: SIGQUIT, a wish for a core, and SIGTSTP, a wish of who sits before it.
+ */
+const harmless: Partial<Record<NodeJS.Signals, string>> = {
+  SIGHUP: 'the configuration is read at the start only: restart Berth, containers go on',
+  SIGUSR1: 'there is no debugger',
+  SIGUSR2: 'it means nothing here',
+  SIGALRM: 'it means nothing here',
+  SIGTTIN: 'no terminal is read',
+  SIGTTOU: 'a log on a terminal goes on',
+};
+
+/** From now on none of these ends or stops the daemon; each leaves a line in the log. */
+export function surviveSignals(): void {
+  for (const [signal, why] of Object.entries(harmless))
+    process.on(signal, () => log.info({ signal }, `Ignored: ${why}`));
+}
+
+/** Resolves when the daemon is told to end: SIGTERM from systemd, SIGINT from a terminal. A second one ends it at once. */
+export async function toldToEnd(): Promise<void> {
+  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+}
