@@ -171,6 +171,19 @@ static napi_value copy_directory_attributes(napi_env env, napi_callback_info inf
   return err < 0 ? addon_throw_errno(env, -err, "copy attributes to", to) : make_int(env, 0);
 }
 
+/* setAccessList(path, acl): the POSIX access list of a file in the kernel's form (acl(5), linux/posix_acl_xattr.h). */
+static napi_value set_access_list(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  char path[PATH_MAX];
+  void *list = NULL;
+  size_t size = 0;
+  if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], path)) return NULL;
+  if (napi_get_buffer_info(env, args[1], &list, &size) != napi_ok) return addon_throw_type(env, "acl must be a Buffer");
+  if (lsetxattr(path, "system.posix_acl_access", list, size, 0) < 0)
+    return addon_throw_errno(env, errno, "set the access list of", path);
+  return make_int(env, 0);
+}
+
 /* tryLock(fd): the exclusive flock(2) of an open file, without waiting; false if another one has it. */
 static napi_value try_lock(napi_env env, napi_callback_info info) {
   napi_value args[1], result;
@@ -187,7 +200,7 @@ bool register_files(napi_env env, napi_value exports) {
       {"readFileInRoot", read_file_in_root},
       {"isMountRoot", is_mount_root},
       {"copyDirectoryAttributes", copy_directory_attributes},
-      {"tryLock", try_lock},
+      {"setAccessList", set_access_list}, {"tryLock", try_lock},
   };
   return addon_register(env, exports, table, sizeof table / sizeof *table) && register_unpack(env, exports) &&
          register_join(env, exports) && register_walk(env, exports);

@@ -12,8 +12,10 @@ import { type Deps, RunPaths } from '../lifecycle/deps.ts';
 import { onExit, podDown } from '../lifecycle/exits.ts';
 import { OciRuntimes } from '../lifecycle/oci-runtimes.ts';
 import { podCgroup, prepareCgroups } from '../lifecycle/pod-cgroups.ts';
+import { openWay } from '../lifecycle/pod-files.ts';
 import { onShimLost, recover } from '../lifecycle/recover.ts';
 import { Shims } from '../lifecycle/shims.ts';
+import { podMaps } from '../lifecycle/user-namespaces.ts';
 import type { Container } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
@@ -70,30 +72,25 @@ async function start(settings: Settings): Promise<Serving> {
 
 /** Before anything in them is read, let alone changed: a second daemon would undo the pods in flight of the first. */
 async function takeDirectories({ dataDir, runDir }: Settings): Promise<void> {
-  for (const path of [dataDir, runDir]) mkdirSync(path, { recursive: true, mode: 0o711 });
+  for (const path of [dataDir, runDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
   await lockDirectories([
     { setting: 'data_dir', path: dataDir },
     { setting: 'run_dir', path: runDir },
   ]);
 }
 
-/** Directories of another owner's mode are mended at every start: a backup or an operator may have changed them. */
+/**
+ * Nobody but root finds anything in them: a user of the host would run the set-user-id programs of containers. Another mode
+ * is mended at every start, a backup or an operator may have changed it; that of the way to the pods is openWay's.
+ */
 function makeDirectories(settings: Settings): string {
   const { dataDir, runDir, socket } = settings;
   const stateDir = join(dataDir, 'v1'); // the format's version
-  const modes = [
-    [dataDir, 0o711],
-    [stateDir, 0o711],
-    [join(stateDir, 'volumes'), 0o711],
-    [runDir, 0o711],
-    [join(runDir, 'pods'), 0o711],
-    [join(runDir, 'oci'), 0o700],
-  ] as const;
-  mkdirSync(dirname(socket), { recursive: true, mode: 0o711 });
-  for (const [path, mode] of modes) {
-    mkdirSync(path, { recursive: true, mode });
-    chmodSync(path, mode);
+  const closed = [dataDir, stateDir, join(stateDir, 'volumes'), join(runDir, 'oci')];
+  for (const path of [dirname(socket), join(runDir, 'pods'), ...closed]) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
   }
+  for (const path of closed) chmodSync(path, 0o700);
   return stateDir;
 }
 
@@ -135,7 +132,20 @@ async function openDeps(settings: Settings): Promise<Deps> {
     stopping: new Set(),
     traces: new Traces(),
   };
+  openWay(deps);
+  pods.listen((after, before) => {
+    if (podMaps((after ?? before)!.config)) whenPodsChanged(deps);
+  });
   return deps;
+}
+
+/** A pod with a user namespace came or went. Its making opens the way itself, and fails if that fails. */
+function whenPodsChanged(deps: Deps): void {
+  try {
+    openWay(deps);
+  } catch (error) {
+    log.error({ reason: messageOf(error) }, 'The way to the pods could not be closed to who needs it no more');
+  }
 }
 
 /** Records from before the resolved handler was kept have the one of that name today. */

@@ -7,8 +7,9 @@ import type { Pod } from '../model/pod.ts';
 import { cleanPath, type ResolvedMount } from '../oci/index.ts';
 import { removeTree } from '../sys/files.ts';
 import { copyTree, openInRoot } from '../sys/places.ts';
+import { makeDirectory } from '../sys/write-file.ts';
 import type { Deps } from './deps.ts';
-import { giveToPod, makePassable } from './pod-files.ts';
+import { giveToPod } from './pod-files.ts';
 
 /** Paths that Berth and the OCI runtime mount themselves: an image's volume there would hide them. */
 const reserved = /^\/(|proc|sys|dev)(\/|$)/;
@@ -32,7 +33,7 @@ export async function makeAnonymousVolumes(
   const volumes: ResolvedMount[] = [];
   for (const [index, path] of paths.entries()) {
     const folder = join(root(deps), id, String(index));
-    await makePassable(join(root(deps), id));
+    await makeDirectory(join(root(deps), id), 0o700);
     await mkdir(folder);
     await fill(pod, mounted.rootfs, path, folder);
     volumes.push(volumeAt(path, folder));

@@ -11,9 +11,9 @@ import type { ResolvedMount } from '../oci/index.ts';
 import { hostId, type IdMaps } from '../sys/idmap.ts';
 import { bindMount, mount as mountAnything, mountFlags, unmount } from '../sys/mounts.ts';
 import { openInRoot } from '../sys/places.ts';
+import { makeDirectory } from '../sys/write-file.ts';
 import { resolveMounts } from './container-mounts.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { makePassable } from './pod-files.ts';
 import { mapOwners, withMappedLayers } from './root-mount.ts';
 import { podMaps } from './user-namespaces.ts';
 
@@ -72,8 +72,8 @@ async function sourceOf(deps: Deps, pod: Pod, container: Container, mount: Mount
 
 /** A mount point takes a directory on a directory and a file on a file. */
 async function makeTarget(target: string, source: string): Promise<void> {
-  await makePassable(join(target, '..'));
-  if ((await stat(source)).isDirectory()) await makePassable(target);
+  await makeDirectory(join(target, '..'), 0o700);
+  if ((await stat(source)).isDirectory()) await makeDirectory(target, 0o700);
   else await writeFile(target, '');
 }
 
@@ -87,8 +87,8 @@ async function mountImage(
 ): Promise<string> {
   const top = imageOf(deps, reference).layers.at(-1);
   const whole = runPaths(deps).volume(pod.id, container.id, name);
-  await makePassable(join(whole, '..'));
-  await makePassable(whole);
+  await makeDirectory(join(whole, '..'), 0o700);
+  await makeDirectory(whole, 0o700);
   const maps = podMaps(pod.config);
   if (top === undefined) mountNothing(whole, maps);
   else if (!maps) await deps.snapshots.mountReadOnly(top, whole);

@@ -108,7 +108,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const rootfs = paths.rootfs(pod.id, id);
   const bundle = paths.bundle(pod.id, id);
   await step('file: bundle', async () => {
-    for (const folder of [dirname(bundle), bundle, rootfs]) await makePassable(folder);
+    for (const folder of [dirname(bundle), bundle, rootfs]) await makePassable(pod, folder);
   });
   await step('snapshot: writable layer', () => deps.snapshots.prepare(id, image.layers.at(-1) ?? null));
   crashPoint('create-container:snapshot');

@@ -1,9 +1,11 @@
+import { chmodSync } from 'node:fs';
 import { chown, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { invalidArgument, isErrno } from '../base/fault.ts';
 import { allOf } from '../base/run-all.ts';
 import type { PodConfig } from '../model/config.ts';
 import type { Pod } from '../model/pod.ts';
+import { letGroupsThrough } from '../sys/access.ts';
 import { hostId } from '../sys/idmap.ts';
 import { makeDirectory, writeNewFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
@@ -16,13 +18,36 @@ export const usesHostIpc = ({ security }: PodConfig): boolean => security.namesp
 export const podHostname = (config: PodConfig): string =>
   usesHostNetwork(config) || !config.hostname ? hostname() : config.hostname;
 
-/** Makes the pod's directory: not listable by others, yet to be passed through on the way to the files in it. */
+/** Makes the pod's directory, or closes one of before to all others. */
 export async function makePodDirectory(deps: Deps, pod: Pod): Promise<void> {
-  await makePassable(runPaths(deps).pod(pod.id));
+  if (podMaps(pod.config)) openWay(deps);
+  await makePassable(pod, runPaths(deps).pod(pod.id));
 }
 
-/** A directory that the root of a user namespace can go through; its parent exists. */
-export const makePassable = (path: string): Promise<void> => makeDirectory(path, 0o711);
+/**
+ * A directory on the way to a container's root, which the OCI runtime goes as the root of the pod's user namespace: it
+ * may pass, without looking into it. Where there is none, nobody may. The parent exists.
+ */
+export async function makePassable({ config }: Pod, path: string): Promise<void> {
+  const maps = podMaps(config);
+  await makeDirectory(path, maps ? 0o710 : 0o700);
+  if (maps) await chown(path, 0, hostId(maps.gids, 0)!);
+}
+
+/** The directories above those of the pods are passed by the roots of the user namespaces that there are, and nobody else. */
+export function openWay(deps: Pick<Deps, 'settings' | 'pods'>): void {
+  const gids = [...deps.pods.all()]
+    .filter(({ state }) => !(state.phase === 'notReady' && state.released))
+    .flatMap(({ config }) => hostId(podMaps(config)?.gids ?? [], 0) ?? []);
+  for (const path of [deps.settings.runDir, runPaths(deps).pods]) {
+    try {
+      letGroupsThrough(path, gids);
+    } catch (error) {
+      if (!isErrno(error, 'EOPNOTSUPP')) throw error;
+      chmodSync(path, gids.length > 0 ? 0o711 : 0o700); // what is below is closed all the same
+    }
+  }
+}
 
 /** Makes a file of the pod's its root's own, where that is not the host's. */
 export async function giveToPod({ config }: Pod, path: string): Promise<void> {

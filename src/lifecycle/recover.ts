@@ -12,6 +12,7 @@ import { sweepAnonymousVolumes } from './anonymous-volumes.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
 import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
 import { removeLostCgroups } from './pod-cgroups.ts';
+import { makePodDirectory } from './pod-files.ts';
 import { releaseContainer, teardownContainer, teardownPod } from './teardown.ts';
 
 type ShimProcess = Awaited<ReturnType<Shim['list']>>['processes'][number];
@@ -53,6 +54,7 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
   if (phase === 'creating' || phase === 'removing') return teardownPod(deps, pod.id);
   if (pod.bootId !== deps.bootId) await afterReboot(deps, pod);
   const released = pod.state.phase === 'notReady' && pod.state.released;
+  if (!released && pod.bootId === deps.bootId) await makePodDirectory(deps, pod); // an earlier build left it open
   const shim = released ? null : await deps.shims.find(pod.id);
   const listed = await shim?.list();
   if (pod.state.phase === 'ready') {

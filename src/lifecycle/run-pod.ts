@@ -110,7 +110,7 @@ async function makeCgroup(deps: Deps, pod: Pod): Promise<void> {
 async function mountShm(deps: Deps, pod: Pod): Promise<void> {
   if (usesHostIpc(pod.config)) return;
   const target = runPaths(deps).shm(pod.id);
-  await mkdir(target, { mode: 0o711 });
+  await mkdir(target, { mode: 0o700 });
   mountTmpfs(target, { size: shmBytes, mode: 0o1777 });
   await giveToPod(pod, target);
 }

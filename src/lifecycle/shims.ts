@@ -26,7 +26,7 @@ export class Shims {
   ensure(id: PodId): Promise<Shim> {
     return this.#hold(id, async () => {
       const directory = this.#directory(id);
-      await mkdir(directory, { recursive: true, mode: 0o711 });
+      await mkdir(directory, { recursive: true, mode: 0o700 });
       const handlers = this.#handlers(id);
       return (await connectShim(directory, handlers)) ?? (await startShim(directory, handlers));
     });
