@@ -98,7 +98,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
   const stateDir = makeDirectories(settings);
   await prepareCgroups({ settings });
   const snapshots = await openSnapshots(join(stateDir, 'snapshots'));
-  const { images, timeouts, cni } = settings;
+  const { images, timeouts } = settings;
   const paths = new RunPaths(settings.runDir);
   const handled = (what: string, work: Promise<void>) =>
     work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
@@ -119,7 +119,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
       { dataDir: stateDir, ...images, progressTimeoutMs: timeouts.pullProgress * 1000 },
       snapshots,
     ),
-    network: new Network(cni, timeouts.cniPlugin * 1000),
+    network: new Network(settings),
     ociRuntimes,
     shims: new Shims((id) => paths.pod(id), {
       onExit: (_, exit) => handled(`exit of ${exit.key}`, onExit(deps, exit)),

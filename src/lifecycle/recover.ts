@@ -33,9 +33,14 @@ export async function recover(deps: Deps): Promise<void> {
   await attempt('containers without a pod', () => removeOrphans(deps));
   await attempt('CNI GC', () => deps.network.collectGarbage([...deps.pods.all()].map((pod) => pod.id)));
   await attempt('pod directories', () => sweepRunDirectory(deps));
+  await attempt('CNI attachments that were kept', () => deps.network.settle(attachedPods(deps)));
   await attempt('writable layers', () => sweepSnapshots(deps));
   await attempt('anonymous volumes', () => sweepAnonymousVolumes(deps));
 }
+
+/** Those whose network is there, or is yet to be taken down by their teardown. */
+const attachedPods = ({ pods }: Deps): PodId[] =>
+  [...pods.all()].filter(({ state }) => state.phase !== 'notReady' || !state.released).map(({ id }) => id);
 
 async function attempt(what: string, work: () => Promise<unknown>): Promise<void> {
   try {

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import type { RunCommand } from '../base/command.ts';
 import { Fault, messageOf } from '../base/fault.ts';
 import { runAll } from '../base/run-all.ts';
@@ -7,11 +6,13 @@ import type { PodConfig } from '../model/config.ts';
 import type { PodId } from '../model/ids.ts';
 import type { PodNetwork } from '../model/pod.ts';
 import { runHere } from '../sys/spawn.ts';
-import { capabilityArgs, runtimeConfig } from './capabilities.ts';
-import { ConflistDirectory, type NetworkList, parseNetworkList } from './conflist.ts';
-import { type CniCommand, callPlugin } from './plugin.ts';
+import { capabilityArgs } from './capabilities.ts';
+import { Chain } from './chain.ts';
+import { ConflistDirectory, type NetworkList } from './conflist.ts';
+import { MissingPlugin } from './plugin.ts';
 import { type CachedAttachment, ResultCache } from './result-cache.ts';
 import { parsePodCidrs, writeFromTemplate } from './template.ts';
+import { Undo } from './undo.ts';
 
 /** What a pod brings to its networks. */
 export type Attachment = {
@@ -27,25 +28,32 @@ export type Attachment = {
 /** Pod networks by CNI plugins; loopback is the pause process' own work and needs none. */
 export class Network {
   readonly #cni: Settings['cni'];
-  readonly #deadlineMs: number;
+  readonly #chain: Chain;
   readonly #conflists: ConflistDirectory;
   readonly #cache: ResultCache;
+  readonly #undo: Undo;
 
-  constructor(cni: Settings['cni'], deadlineMs: number) {
+  constructor({ cni, dataDir, timeouts }: Pick<Settings, 'cni' | 'dataDir' | 'timeouts'>) {
     this.#cni = cni;
-    this.#deadlineMs = deadlineMs;
+    this.#chain = new Chain(cni.binDirs, timeouts.cniPlugin * 1000);
     this.#conflists = new ConflistDirectory(cni.confDir);
-    this.#cache = new ResultCache(cni.cacheDir);
+    this.#cache = new ResultCache(cni.cacheDir, dataDir);
+    this.#undo = new Undo(this.#chain, this.#cache, this.#conflists);
   }
 
   /** Null when pods can be attached; else why not, in words for the node's condition. */
   async problem(): Promise<string | null> {
+    this.#undo.retry();
     const { lists, problems } = await this.#conflists.look();
-    const [first] = lists;
-    if (!first) return problems.join('; ');
-    if (!atLeast(first.cniVersion, 1, 1)) return null; // STATUS came with CNI 1.1
+    if (lists.length === 0) return problems.join('; ');
+    const used = this.#used(lists);
     try {
-      await this.#callAll(runHere, 'STATUS', first, null, null);
+      const missing = this.#chain.missing(used);
+      if (missing) throw missing;
+      // STATUS came with CNI 1.1
+      for (const list of used.filter(({ cniVersion }) => atLeast(cniVersion, 1, 1))) {
+        await this.#chain.callEach(runHere, { command: 'STATUS', list });
+      }
       return null;
     } catch (error) {
       return messageOf(error);
@@ -61,25 +69,30 @@ export class Network {
 
   /** The names of the networks that a new pod joins. */
   async names(): Promise<string[]> {
-    const { lists } = await this.#conflists.look();
-    return lists.slice(0, this.#cni.maxNetworks).map((list) => list.name);
+    return this.#used((await this.#conflists.look()).lists).map((list) => list.name);
+  }
+
+  #used(lists: readonly NetworkList[]): readonly NetworkList[] {
+    return lists.slice(0, this.#cni.maxNetworks);
   }
 
   /**
    * ADD on every configured network: eth0, eth1, ... The attempt is on record before the first plugin runs, so that
-   * `down` undoes it also after a crash. @throws Fault; the caller then owes `down`.
+   * `down` undoes it also after a crash. Nothing is attempted while a plugin is not installed.
+   * @throws Fault; the caller then owes `down`.
    */
   async up(run: RunCommand, attachment: Attachment): Promise<PodNetwork> {
+    this.#undo.retry();
     const own = attachment.confDir ? new ConflistDirectory(attachment.confDir) : this.#conflists;
     const { lists, problems } = await own.look();
-    if (lists.length === 0) {
-      throw new Fault('FailedPrecondition', `The pod network is not ready: ${problems.join('; ')}`);
-    }
+    const used = this.#used(lists);
+    const problem = lists.length === 0 ? problems.join('; ') : this.#chain.missing(used)?.message;
+    if (problem !== undefined) throw new Fault('FailedPrecondition', `The pod network is not ready: ${problem}`);
     const results: unknown[] = [];
-    for (const [index, list] of lists.slice(0, this.#cni.maxNetworks).entries()) {
+    for (const [index, list] of used.entries()) {
       const entry = cacheEntry(attachment, list, `eth${index}`);
       await this.#cache.put(entry);
-      const result = await this.#callAll(run, 'ADD', list, entry, null);
+      const result = await this.#add(run, list, entry);
       await this.#cache.put({ ...entry, result });
       results.push(result);
     }
@@ -88,64 +101,52 @@ export class Network {
     return { ips, result: results[0] };
   }
 
-  /** DEL for every attempt on record, also when the namespace is gone; what succeeded is forgotten. */
+  /**
+   * DEL for every attempt on record, also when the namespace is gone; what succeeded is forgotten. An attachment whose
+   * plugin is not installed is kept for later and counts as taken down. @throws AggregateError of Faults
+   */
   async down(run: RunCommand, podId: PodId): Promise<void> {
     const entries = (await this.#cache.of(podId)).reverse();
     await runAll(
       'take down the pod network',
-      entries.map((entry) => [entry.networkName, () => this.#delete(run, entry)]),
+      entries.map((entry) => [entry.networkName, () => this.#undo.undo(run, entry)]),
     );
+  }
+
+  /** After a start: takes up what an earlier daemon had to keep; `living` are the pods that have a network. */
+  async settle(living: readonly PodId[]): Promise<void> {
+    await this.#undo.adopt(new Set(living));
+    this.#undo.retry();
   }
 
   /** CNI GC with the attachments that are alive; plugins before CNI 1.1 are left alone. */
   async collectGarbage(live: readonly PodId[]): Promise<void> {
     const { lists } = await this.#conflists.look();
     const attachments = live.map((containerID) => ({ containerID, ifname: 'eth0' }));
-    for (const list of lists.slice(0, this.#cni.maxNetworks)) {
+    const extra = { 'cni.dev/valid-attachments': attachments };
+    for (const list of this.#used(lists)) {
       if (!atLeast(list.cniVersion, 1, 1)) continue;
-      await this.#callAll(runHere, 'GC', list, null, null, { 'cni.dev/valid-attachments': attachments });
+      await this.#chain.callEach(runHere, { command: 'GC', list, extra });
     }
   }
 
-  async #delete(run: RunCommand, entry: CachedAttachment): Promise<void> {
-    const list = parseNetworkList(Buffer.from(entry.config, 'base64').toString());
-    // CNI spec, section 2: DEL with an empty namespace still frees addresses and host rules.
-    const netns = existsSync(entry.netns) ? entry.netns : '';
-    await this.#callAll(run, 'DEL', list, { ...entry, netns }, entry.result ?? null);
-    await this.#cache.forget(entry);
-  }
-
-  /** Calls the list's plugins, in reverse for DEL; ADD hands each result to the next (CNI spec, section 3). */
-  async #callAll(
-    run: RunCommand,
-    command: CniCommand,
-    list: NetworkList,
-    entry: CachedAttachment | null,
-    known: unknown,
-    extra: object = {},
-  ): Promise<unknown> {
-    const call = {
-      command,
-      containerId: entry?.containerId ?? '',
-      netns: entry?.netns ?? '',
-      ifName: entry?.ifName ?? '',
-      args: entry?.cniArgs ?? [],
-    };
-    let result = known;
-    for (const plugin of command === 'DEL' ? list.plugins.toReversed() : list.plugins) {
-      const dynamic = runtimeConfig(plugin, entry?.capabilityArgs ?? {});
-      const stdin = {
-        ...plugin,
-        ...extra,
-        name: list.name,
-        cniVersion: list.cniVersion,
-        ...(dynamic && { runtimeConfig: dynamic }),
-        ...(result !== null && { prevResult: result }),
-      };
-      const answer = await callPlugin(run, this.#cni.binDirs, this.#deadlineMs, call, plugin, stdin);
-      if (command === 'ADD') result = answer ?? result;
+  /** Each plugin's result goes to the next (CNI spec, section 3). */
+  async #add(run: RunCommand, list: NetworkList, entry: CachedAttachment): Promise<unknown> {
+    let result: unknown = null;
+    for (const [index, plugin] of list.plugins.entries()) {
+      try {
+        result = (await this.#chain.call(run, { command: 'ADD', list, entry }, plugin, result)) ?? result;
+      } catch (error) {
+        await this.#reached(entry, error instanceof MissingPlugin ? index : index + 1);
+        throw error;
+      }
     }
     return result;
+  }
+
+  /** Plugins that were never called owe nothing if they are not there at DEL. */
+  async #reached(entry: CachedAttachment, called: number): Promise<void> {
+    await this.#cache.put(entry, called).catch(() => {}); // the ADD's error is what is told
   }
 }
 

@@ -1,5 +1,4 @@
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorText, type RunCommand } from '../base/command.ts';
 import { Fault } from '../base/fault.ts';
@@ -20,7 +19,35 @@ const maxResult = 4 << 20;
 /** iptables and ip are looked up in PATH by the standard plugins; nothing else of our environment concerns them. */
 const searchPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Runs one plugin; returns what it printed as JSON, or null when it printed nothing (DEL, CHECK). */
+/** The program of a plugin is not installed, so it was not called. */
+export class MissingPlugin extends Fault {
+  readonly type: string;
+
+  constructor(type: string, binDirs: readonly string[]) {
+    super('FailedPrecondition', `CNI plugin ${JSON.stringify(type)} is in none of ${binDirs.join(', ')}: install it`);
+    this.type = type;
+  }
+}
+
+/** The first executable file of this name, or null. Without a turn of the loop: these are the operator's directories. */
+export function findPlugin(type: string, binDirs: readonly string[]): string | null {
+  for (const folder of binDirs) {
+    const path = join(folder, type);
+    try {
+      if (!statSync(path).isFile()) continue;
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // the next folder may have it
+    }
+  }
+  return null;
+}
+
+/**
+ * Runs one plugin; returns what it printed as JSON, or null when it printed nothing (DEL, CHECK).
+ * @throws MissingPlugin before anything ran; Fault.
+ */
 export async function callPlugin(
   run: RunCommand,
   binDirs: readonly string[],
@@ -30,8 +57,10 @@ export async function callPlugin(
   stdin: object,
 ): Promise<unknown> {
   const name = `CNI plugin ${plugin.type} ${call.command}`;
+  const path = findPlugin(plugin.type, binDirs);
+  if (!path) throw new MissingPlugin(plugin.type, binDirs);
   const result = await run({
-    argv: [await findPlugin(plugin.type, binDirs)],
+    argv: [path],
     env: [
       searchPath,
       `CNI_COMMAND=${call.command}`,
@@ -68,17 +97,4 @@ function reasonOf(stdout: Buffer, stderr: Buffer, code: number): string {
     // not the format that the spec asks for: show what there is
   }
   return errorText(stderr.length > 0 ? stderr : stdout) || `exit code ${code}`;
-}
-
-async function findPlugin(type: string, binDirs: readonly string[]): Promise<string> {
-  for (const folder of binDirs) {
-    const path = join(folder, type);
-    try {
-      await access(path, constants.X_OK);
-      return path;
-    } catch {
-      // the next folder may have it
-    }
-  }
-  throw new Fault('FailedPrecondition', `CNI plugin ${JSON.stringify(type)} is in none of ${binDirs.join(', ')}`);
 }

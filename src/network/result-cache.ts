@@ -1,14 +1,14 @@
 import { mkdir, readdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
-import { replaceFile } from '../sys/write-file.ts';
+import { isTemporary, replaceFile } from '../sys/write-file.ts';
 import type { CapabilityArgs } from './capabilities.ts';
 
 /** What libcni keeps of one attachment, in its file format, so that tools and other runtimes can read it. */
 export type CachedAttachment = {
   readonly kind: 'cniCacheV1';
   readonly containerId: string;
-  /** The network list at ADD, base64: DEL uses it even if the file changed since. */
+  /** The network list at ADD, base64: DEL uses it even if the file changed since. Empty: nobody can read it. */
   readonly config: string;
   readonly ifName: string;
   readonly networkName: string;
@@ -17,19 +17,43 @@ export type CachedAttachment = {
   readonly capabilityArgs: CapabilityArgs;
   /** Absent while ADD has not answered: DEL is owed all the same. */
   readonly result?: unknown;
+  /** Ours alone; others that read the file leave it out. */
+  readonly berth?: {
+    /** Whose attachment it is: other daemons may share the cache. */
+    readonly owner: string;
+    /** How many of the list's plugins an ADD that failed has called; absent: maybe all. */
+    readonly called?: number;
+  };
 };
+
+type Named = Pick<CachedAttachment, 'networkName' | 'containerId' | 'ifName'>;
+
+/** As libcni names it. */
+export const fileNameOf = ({ networkName, containerId, ifName }: Named): string =>
+  `${networkName}-${containerId}-${ifName}`;
+
+const namePattern = /^(.+)-([0-9a-f]{64})-([^-]+)$/;
+
+function namedBy(name: string): Named | null {
+  const [, networkName, containerId, ifName] = namePattern.exec(name) ?? [];
+  return networkName && containerId && ifName ? { networkName, containerId, ifName } : null;
+}
 
 /** `<cacheDir>/results/<network>-<container>-<interface>` */
 export class ResultCache {
   readonly #directory: string;
+  readonly #owner: string;
 
-  constructor(cacheDir: string) {
+  /** `owner` tells this daemon's attachments from those of others in the same cache, for ever. */
+  constructor(cacheDir: string, owner: string) {
     this.#directory = join(cacheDir, 'results');
+    this.#owner = owner;
   }
 
-  async put(attachment: CachedAttachment): Promise<void> {
+  /** Writes it as this daemon's own. `called`: see CachedAttachment. */
+  async put(attachment: CachedAttachment, called?: number): Promise<void> {
     const path = this.#path(attachment);
-    const json = JSON.stringify(attachment);
+    const json = JSON.stringify({ ...attachment, berth: { owner: this.#owner, called } });
     try {
       await replaceFile(path, json);
     } catch (error) {
@@ -39,19 +63,25 @@ export class ResultCache {
     }
   }
 
-  /** Every attachment of a container, in file-name order; a file that is no JSON counts as none. */
+  /** Marks one that is not marked as this daemon's own. */
+  async claim(attachment: CachedAttachment): Promise<void> {
+    if (attachment.berth?.owner !== this.#owner) await this.put(attachment);
+  }
+
+  /** Every attachment of a container, in file-name order. Removes what an interrupted `put` left of it. */
   async of(containerId: string): Promise<CachedAttachment[]> {
-    const names = (await this.#names()).filter((name) => name.includes(`-${containerId}-`)).sort();
-    const read = await Promise.all(names.map((name) => this.#read(name)));
-    return read.filter((entry) => entry !== null);
+    const all = (await this.#names()).filter((name) => name.includes(`-${containerId}-`));
+    for (const name of all.filter(isTemporary)) await remove(join(this.#directory, name));
+    return (await this.#readAll(all)).filter((entry) => entry.containerId === containerId);
+  }
+
+  /** Every attachment of this daemon. */
+  async own(): Promise<CachedAttachment[]> {
+    return (await this.#readAll(await this.#names())).filter(({ berth }) => berth?.owner === this.#owner);
   }
 
   async forget(attachment: CachedAttachment): Promise<void> {
-    try {
-      await unlink(this.#path(attachment));
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error;
-    }
+    await remove(this.#path(attachment));
   }
 
   async #names(): Promise<string[]> {
@@ -63,17 +93,73 @@ export class ResultCache {
     }
   }
 
+  async #readAll(names: readonly string[]): Promise<CachedAttachment[]> {
+    const files = names.filter((name) => !isTemporary(name)).sort();
+    const read = await Promise.all(files.map((name) => this.#read(name)));
+    return read.filter((entry) => entry !== null);
+  }
+
   async #read(name: string): Promise<CachedAttachment | null> {
+    const named = namedBy(name);
+    if (!named) return null; // no container of ours has such an id
     try {
-      const json = JSON.parse(await readFile(join(this.#directory, name), 'utf8'));
-      return json?.kind === 'cniCacheV1' ? json : null;
+      return decode(named, await readFile(join(this.#directory, name), 'utf8'));
     } catch (error) {
-      if (error instanceof SyntaxError || isErrno(error, 'ENOENT')) return null;
-      throw error;
+      return isErrno(error, 'ENOENT') ? null : unreadable(named);
     }
   }
 
-  #path({ networkName, containerId, ifName }: CachedAttachment): string {
-    return join(this.#directory, `${networkName}-${containerId}-${ifName}`);
+  #path(attachment: Named): string {
+    return join(this.#directory, fileNameOf(attachment));
   }
 }
+
+async function remove(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
+}
+
+/** What the file's name alone tells: enough for a DEL by the network's present configuration. */
+const unreadable = (named: Named): CachedAttachment => ({
+  ...named,
+  kind: 'cniCacheV1',
+  config: '',
+  netns: '',
+  cniArgs: [
+    ['IgnoreUnknown', '1'],
+    ['K8S_POD_INFRA_CONTAINER_ID', named.containerId],
+  ],
+  capabilityArgs: {},
+});
+
+/** The name is the truth about what the file is; a field of another kind than its own is as if it were not there. */
+function decode(named: Named, text: string): CachedAttachment {
+  const bare = unreadable(named);
+  const json: unknown = JSON.parse(text);
+  if (!isObject(json) || json.kind !== bare.kind) return bare;
+  const { config, netns, cniArgs, capabilityArgs, result, berth } = json;
+  return {
+    ...bare,
+    ...(typeof config === 'string' && { config }),
+    ...(typeof netns === 'string' && { netns }),
+    ...(isPairs(cniArgs) && { cniArgs }),
+    ...(isObject(capabilityArgs) && { capabilityArgs }),
+    ...(isObject(result) && { result }),
+    ...(isObject(berth) && typeof berth.owner === 'string' && { berth: markOf(berth.owner, berth.called) }),
+  };
+}
+
+const markOf = (owner: string, called: unknown) => ({
+  owner,
+  ...(Number.isInteger(called) && { called: Number(called) }),
+});
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const isPairs = (value: unknown): value is [string, string][] =>
+  Array.isArray(value) &&
+  value.every((pair) => Array.isArray(pair) && typeof pair[0] === 'string' && typeof pair[1] === 'string');
