@@ -8,39 +8,52 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  rmdirSync,
+  readlinkSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { connect } from 'node:net';
+import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import * as cri from '../src/api/runtime/v1/cri.ts';
+import { messageOf } from '../src/base/fault.ts';
 import { loadSettings } from '../src/base/settings.ts';
 import { nodeEnvironment, nodeFlags } from '../src/commands/node-flags.ts';
 import { connectTo, type Rpc } from '../src/commands/rpc.ts';
-import { removeCgroup } from '../src/sys/cgroups.ts';
+import { cgroupFolders, removeCgroup } from '../src/sys/cgroups.ts';
 import { runHere } from '../src/sys/spawn.ts';
 import { makeBundle } from './bundle.ts';
 import { demoImage, demoName } from './up-parts/demo-image.ts';
-import { hasPortmapChains, removePortmapChains, sysctlsBefore, sysctlsRestore } from './up-parts/host-state.ts';
+import {
+  hasLink,
+  hasPortmapChains,
+  removeLink,
+  removeMasquerade,
+  removePortmapChains,
+  sysctlsBefore,
+  sysctlsRestore,
+} from './up-parts/host-state.ts';
+import { type Before, logFile, lookAround, namesIn, podLogs, removeTraces } from './up-parts/traces.ts';
 
 const folder = resolve(import.meta.dirname, '../dist');
 const main = join(folder, 'main.mjs');
+const usual = '/etc/berth/config.toml';
 const { values } = parseArgs({
-  options: { config: { type: 'string', default: '/etc/berth/config.toml' }, down: { type: 'boolean', default: false } },
+  options: { config: { type: 'string', default: usual }, down: { type: 'boolean', default: false } },
 });
 const settings = loadSettings(values.config);
 const bridge = 'berth0';
+const network = 'berth-bridge';
 const subnet = '10.88.0.0/16';
 const conflist = join(settings.cni.confDir, '10-berth-bridge.conflist');
-const logFile = '/var/log/berth.log';
+const downCommand = `scripts/up${values.config === usual ? '' : ` --config ${values.config}`} --down`;
 
-/** What --down needs to know of how the host was before; in Berth's data directory, which goes last. */
-type Made = {
-  pid: number;
+/** What --down needs to know of how the host was before. In Berth's data directory, written first and removed last. */
+type Made = Before & {
   conflist: boolean;
-  directories: string[];
+  cgroup: boolean;
   sysctls: Record<string, string>;
   /** Another runtime's portmap plugin had its chains there before. */
   portmapChains: boolean;
@@ -56,12 +69,12 @@ async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
 }
 
 async function up(): Promise<void> {
-  if (existsSync(madeFile)) throw new Error('Berth is up already; remove it with: scripts/up --down');
+  if (existsSync(madeFile)) throw new Error(`Berth is up already, or was on its way; remove it with: ${downCommand}`);
   const state = join(settings.dataDir, 'v1');
   if (existsSync(state)) throw new Error(`${state} exists: this host runs Berth without this script; leave it alone`);
   await step('the program: bundled into dist/', async () => makeBundle(folder));
-  const made = await step('network configuration', prepareHost);
-  const client = await step('berth serve: started and serving', () => startDaemon(made));
+  await step('network configuration', prepareHost);
+  const client = await step('berth serve: started and serving', startDaemon);
   try {
     await step(`image ${demoName}: made of the host's busybox and loaded`, loadDemo);
     const { podId, containerId, ip } = await runDemo(client);
@@ -73,63 +86,63 @@ async function up(): Promise<void> {
   }
 }
 
-/** A bridge for pods if the host has no network configuration; remembers every directory that did not exist. */
-async function prepareHost(): Promise<Made> {
-  const wanted = [
-    settings.dataDir,
-    settings.runDir,
-    settings.cni.cacheDir,
-    settings.cni.confDir,
-    '/var/lib/cni/networks',
-  ];
-  const missing = [...new Set(wanted.flatMap(missingDirectories))];
-  const has =
-    existsSync(settings.cni.confDir) &&
-    readdirSync(settings.cni.confDir).some((name) => /\.(conf|conflist|json)$/.test(name));
+/** A bridge for pods if the host has no network configuration; remembers how all was before. */
+async function prepareHost(): Promise<void> {
+  const has = namesIn(settings.cni.confDir).some((name) => /\.(conf|conflist|json)$/.test(name));
+  if (!has && (await hasLink(bridge)))
+    throw new Error(`Link ${bridge} exists: remove it, or configure a network of your own in ${settings.cni.confDir}`);
   const made: Made = {
-    pid: 0,
+    ...lookAround(settings, network, conflist),
     conflist: !has,
-    directories: missing,
+    cgroup: cgroupFolders(settings.cgroupParent).some((path) => existsSync(path)),
     sysctls: sysctlsBefore(),
     portmapChains: await hasPortmapChains(),
   };
   mkdirSync(settings.dataDir, { recursive: true, mode: 0o711 });
-  writeFileSync(madeFile, JSON.stringify(made));
-  if (has) return made;
+  writeFileSync(`${madeFile}.tmp`, JSON.stringify(made));
+  renameSync(`${madeFile}.tmp`, madeFile);
+  if (has) return;
   mkdirSync(settings.cni.confDir, { recursive: true });
   const ipam = { type: 'host-local', ranges: [[{ subnet }]], routes: [{ dst: '0.0.0.0/0' }] };
   const plugins = [
     { type: 'bridge', bridge, isGateway: true, ipMasq: true, hairpinMode: true, ipam },
     { type: 'portmap', capabilities: { portMappings: true }, snat: true },
   ];
-  writeFileSync(conflist, `${JSON.stringify({ cniVersion: '1.0.0', name: 'berth-bridge', plugins }, null, 2)}\n`);
-  return made;
+  writeFileSync(conflist, `${JSON.stringify({ cniVersion: '1.0.0', name: network, plugins }, null, 2)}\n`);
 }
 
-/** The path and its parents that do not exist, the deepest first. */
-function missingDirectories(path: string): string[] {
-  return existsSync(path) ? [] : [path, ...missingDirectories(dirname(path))];
-}
+const serveArguments = [main, 'serve', '--config', values.config];
 
-async function startDaemon(made: Made): Promise<Rpc<cri.RuntimeServiceClient>> {
+async function startDaemon(): Promise<Rpc<cri.RuntimeServiceClient>> {
   const log = openSync(logFile, 'a', 0o600);
-  const child = spawn(process.execPath, [...nodeFlags, main, 'serve', '--config', values.config], {
+  const child = spawn(process.execPath, [...nodeFlags, ...serveArguments], {
     env: { ...process.env, ...nodeEnvironment },
     detached: true,
     stdio: ['ignore', log, log],
     cwd: '/',
   });
   closeSync(log);
-  const ended = once(child, 'exit').then(([code]) => {
-    throw new Error(`berth serve ended with code ${code}: see ${logFile}`);
+  const ended = once(child, 'exit').then(([code, signal]) => {
+    throw new Error(`berth serve ended (${code ?? signal}): see ${logFile}; then remove what there is: ${downCommand}`);
   });
   ended.catch(() => {}); // after this function nobody waits for it
-  writeFileSync(madeFile, JSON.stringify({ ...made, pid: child.pid }));
-  while (!existsSync(settings.socket)) await Promise.race([delay(10), ended]);
+  const client = await Promise.race([untilServing(), ended]);
   child.unref();
+  return client;
+}
+
+/** The socket may also be one that a daemon left which was killed: nobody answers there. */
+async function untilServing(): Promise<Rpc<cri.RuntimeServiceClient>> {
+  while (!(await answers())) await delay(10);
   const client = connectTo(cri.RuntimeServiceClient, cri, settings.socket);
   await client.version({});
   return client;
+}
+
+function answers(): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const probe = connect(settings.socket, () => resolve(true)).on('error', () => resolve(false));
+  return promise.finally(() => probe.destroy());
 }
 
 async function loadDemo(): Promise<void> {
@@ -148,7 +161,7 @@ async function runDemo(client: Rpc<cri.RuntimeServiceClient>) {
   const config = {
     metadata: { name: 'hello', namespace: 'default', uid: 'hello', attempt: 0 },
     hostname: 'hello',
-    logDirectory: '/var/log/pods/hello',
+    logDirectory: podLogs,
     linux: {},
   };
   const { podSandboxId: podId } = await step('RunPodSandbox: namespaces, CNI ADD', () =>
@@ -184,30 +197,51 @@ function report(podId: string, containerId: string): void {
   console.log(`Berth is up after ${((performance.now() - began) / 1000).toFixed(1)} s. Its log: ${logFile}`);
   console.log(`Pod ${podId.slice(0, 13)}, container ${containerId.slice(0, 13)}. Go on with crictl:\n`);
   console.log(`  crictl --runtime-endpoint unix://${settings.socket} ps`);
-  console.log('\nRemove all of it: scripts/up --down');
+  console.log(`\nRemove all of it: ${downCommand}`);
 }
 
 async function down(): Promise<void> {
   if (!existsSync(madeFile)) return console.log('Berth is not up: there is nothing to remove.');
   const made: Made = JSON.parse(readFileSync(madeFile, 'utf8'));
-  if (!isBerth(made.pid))
-    await step('berth serve: started again to remove its pods', async () => (await startDaemon(made)).close());
-  const { pid }: Made = JSON.parse(readFileSync(madeFile, 'utf8'));
-  await step('every pod removed', removePods);
-  await step('berth serve: ended', () => endDaemon(pid));
-  await step('files, bridge, cgroup and rules removed', () => removeTraces(made));
+  // Without a pod there is nothing that only the daemon can remove; it may be its start that failed.
+  const pods = namesIn(join(settings.dataDir, 'v1/pods')).length > 0;
+  if (pods && !daemonPid()) await step('berth serve: started again to remove its pods', startAgain);
+  if (daemonPid()) {
+    await step('every pod removed', removePods);
+    await step('berth serve: ended', endDaemon);
+  }
+  await step('files, bridge, cgroup and rules removed', () => clean(made));
 }
 
-function isBerth(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${main}\0serve`);
-  } catch {
-    return false;
-  }
+async function startAgain(): Promise<void> {
+  if (!existsSync(main)) makeBundle(folder);
+  (await startDaemon()).close();
+}
+
+/** The daemon that up started, also if up was ended before it could write a pid down. */
+function daemonPid(): number | undefined {
+  const wanted = `\0${serveArguments.join('\0')}\0`;
+  const here = readlinkSync('/proc/self/ns/mnt');
+  return readdirSync('/proc')
+    .map(Number)
+    .find((pid) => {
+      try {
+        return (
+          readFileSync(`/proc/${pid}/cmdline`, 'utf8').endsWith(wanted) && readlinkSync(`/proc/${pid}/ns/mnt`) === here
+        );
+      } catch {
+        return false; // no process, or one that ended while we looked
+      }
+    });
 }
 
 async function removePods(): Promise<void> {
-  const client = connectTo(cri.RuntimeServiceClient, cri, settings.socket);
+  const ended = (async () => {
+    while (daemonPid()) await delay(100);
+    throw new Error(`berth serve ended: see ${logFile}`);
+  })();
+  ended.catch(() => {});
+  const client = await Promise.race([untilServing(), ended]);
   try {
     const { items } = await client.listPodSandbox({});
     await Promise.all(items.map(({ id }) => client.removePodSandbox({ podSandboxId: id })));
@@ -216,33 +250,31 @@ async function removePods(): Promise<void> {
   }
 }
 
-async function endDaemon(pid: number): Promise<void> {
-  process.kill(pid, 'SIGTERM');
-  for (let tries = 1000; isBerth(pid); tries--) {
+async function endDaemon(): Promise<void> {
+  const pid = daemonPid();
+  if (pid) process.kill(pid, 'SIGTERM');
+  for (let tries = 1000; daemonPid(); tries--) {
     if (tries === 0) throw new Error(`berth serve (pid ${pid}) does not end`);
     await delay(10);
   }
 }
 
-async function removeTraces({ conflist: ours, directories, sysctls, portmapChains }: Made): Promise<void> {
-  if (ours) {
+async function clean(made: Made): Promise<void> {
+  if (made.conflist) {
     rmSync(conflist, { force: true });
-    await runHere({ argv: ['/usr/sbin/ip', 'link', 'delete', bridge], env: [], cwd: '/', deadlineMs: 10_000 });
-    if (!portmapChains) await removePortmapChains();
-    rmSync('/var/lib/cni/networks/berth-bridge', { recursive: true, force: true });
-    sysctlsRestore(sysctls);
+    await removeLink(bridge);
+    await removeMasquerade(network);
+    if (!made.portmapChains) await removePortmapChains();
+    sysctlsRestore(made.sysctls);
   }
-  await removeCgroup(settings.cgroupParent);
-  rmSync('/var/log/pods/hello', { recursive: true, force: true });
-  rmSync(logFile, { force: true });
-  // Directories that were there before stay, and so do those that hold what others put there since.
-  const whole = [settings.dataDir, settings.runDir, settings.cni.cacheDir];
-  for (const path of directories.filter((made) => existsSync(made))) {
-    if (whole.includes(path)) rmSync(path, { recursive: true });
-    else if (readdirSync(path).length === 0) rmdirSync(path);
-  }
-  rmSync(madeFile, { force: true });
+  if (!made.cgroup) await removeCgroup(settings.cgroupParent);
+  removeTraces(made, madeFile);
 }
 
-await (values.down ? down() : up());
+try {
+  await (values.down ? down() : up());
+} catch (error) {
+  console.error(`scripts/up: ${messageOf(error)}`);
+  process.exit(1);
+}
 process.exit(0); // kept-alive HTTP connections must not hold it up

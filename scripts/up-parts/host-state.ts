@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { CommandResult } from '../../src/base/command.ts';
 import { runHere } from '../../src/sys/spawn.ts';
 
@@ -19,7 +19,17 @@ function read(path: string): string[] {
 }
 
 export function sysctlsRestore(values: Readonly<Record<string, string>>): void {
-  for (const [path, value] of Object.entries(values)) writeFileSync(path, value);
+  for (const [path, value] of Object.entries(values)) if (existsSync(path)) writeFileSync(path, value);
+}
+
+const link = (...args: string[]): Promise<CommandResult> =>
+  runHere({ argv: ['/usr/sbin/ip', 'link', ...args], env: [], cwd: '/', deadlineMs: 10_000 });
+
+export const hasLink = async (name: string): Promise<boolean> => (await link('show', name)).code === 0;
+
+/** One that is gone already counts as removed. */
+export async function removeLink(name: string): Promise<void> {
+  await link('delete', name);
 }
 
 const iptables = (...args: string[]): Promise<CommandResult> =>
@@ -56,6 +66,20 @@ export async function removePortmapChains(): Promise<void> {
   }
 }
 
-/** The words of a rule as iptables -S prints it: blanks separate, double quotes hold together. */
+/** The bridge plugin's rules of a network: DEL removes them, unless somebody emptied the cache that it goes by. */
+export async function removeMasquerade(network: string): Promise<void> {
+  const { stdout } = await iptables('-t', 'nat', '-S', 'POSTROUTING');
+  for (const rule of stdout.toString().split('\n')) {
+    const [, chain] = / -j (CNI-[0-9a-f]+)$/.exec(rule) ?? [];
+    if (!chain || !words(rule).some((word) => word.startsWith(`name: "${network}" `))) continue;
+    await iptables('-t', 'nat', ...words(rule.replace(/^-A/, '-D')));
+    await iptables('-t', 'nat', '-F', chain);
+    await iptables('-t', 'nat', '-X', chain);
+  }
+}
+
+/** The words of a rule as iptables -S prints it: blanks separate, double quotes hold together, a backslash escapes. */
 const words = (rule: string): string[] =>
-  [...rule.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '');
+  [...rule.matchAll(/"((?:\\.|[^"\\])*)"|(\S+)/g)].map(
+    ([, quoted, plain]) => quoted?.replace(/\\(.)/g, '$1') ?? plain ?? '',
+  );

@@ -1,47 +1,149 @@
-// The first command of the README, as an operator types it, and the way back.
+// The first command of the README, as an operator types it, and the way back: on a host where nothing of it ever was.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { test } from 'node:test';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { removeCgroup } from '../../src/sys/cgroups.ts';
+import { PrivateHost } from '../harness/private-host.ts';
 
 const up = resolve(import.meta.dirname, '../../scripts/up');
-const run = (file: string, ...args: string[]): string =>
-  execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+/** Cgroups are all that others on this host could share. */
+const cgroup = `berth-up-${process.pid}`;
+const folder = mkdtempSync(join(tmpdir(), 'berth-up-'));
+const config = join(folder, 'config.toml');
+let host: PrivateHost;
 
-/** What scripts/up could leave: mounts, links, iptables rules, cgroups, files and processes by its default names. */
-const trace = () => ({
-  mounts: readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .filter((line) => line.includes('berth')),
-  links: readdirSync('/sys/class/net').filter((name) => /^(berth|veth)/.test(name)),
-  rules: run('/usr/sbin/iptables-save')
-    .split('\n')
-    .filter((line) => !line.startsWith('#') && !line.startsWith(':')),
-  cgroups: readdirSync('/sys/fs/cgroup').filter((name) => existsSync(`/sys/fs/cgroup/${name}/berth`)),
-  files: [
-    '/run/berth',
-    '/var/lib/berth',
-    '/etc/cni',
-    '/etc/cni/net.d',
-    '/var/lib/cni',
-    '/var/log/berth.log',
-    '/var/log/pods/hello',
-  ].filter((path) => existsSync(path)),
-  forwarding: readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8'),
+before(async () => {
+  writeFileSync(config, `cgroup_parent = "/${cgroup}"\n`);
+  host = await PrivateHost.make();
+});
+after(async () => {
+  await host[Symbol.asyncDispose]();
+  await removeCgroup(`/${cgroup}`);
+  rmSync(folder, { recursive: true });
 });
 
-test('scripts/up shows a page from a pod; --down leaves no trace', () => {
-  const before = trace();
-  const shown = run(up);
-  try {
+const sh = (script: string): string => host.run('bash', '-euc', script);
+const goUp = (): string => host.run(up, '--config', config);
+const goDown = (): string => host.run(up, '--config', config, '--down');
+const lines = (text: string): string[] => text.split('\n').filter((line) => line !== '');
+
+/** All that scripts/up could leave in the private host; of files what is not the host's. The lock is the iptables package's. */
+const state = () => ({
+  mounts: lines(sh("awk '{ print $5, $4, $3 }' /proc/self/mountinfo"))
+    .filter((line) => /^\/(run|(etc|opt|var\/lib|var\/log)\/(berth|cni|pods))/.test(line))
+    .sort(),
+  links: lines(sh("ip -o address | awk '{ print $2, $3, $4 }'; ip -o link | awk '{ print $2 }'")),
+  rules: lines(sh('iptables-save; ip6tables-save')).filter((line) => !/^(#|COMMIT|\*|:[A-Z]+ )/.test(line)),
+  cgroups: lines(sh(`find /sys/fs/cgroup -type d -path '*/${cgroup}*' 2>/dev/null || true`)),
+  files: lines(
+    sh(`find /run /etc /opt /var/lib /var/log -xdev -fstype tmpfs ! -name xtables.lock \
+      '(' -type f -exec md5sum {} ';' -o -true ')' -printf '%p %y %m\n'`),
+  ).sort(),
+  sysctls: lines(
+    sh('grep -r . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv{4,6}/conf/{all,default} 2>/dev/null || true'),
+  ),
+  processes: lines(
+    sh('for each in /proc/[0-9]*/cmdline; do { tr "\\0" " " <$each; echo; } 2>/dev/null || true; done'),
+  ).filter((line) => /^\S*(node|berth|busybox|crun|httpd)/.test(line)),
+});
+
+type State = ReturnType<typeof state>;
+function assertSame(then: State): void {
+  const now = state();
+  for (const kind of Object.keys(then) as (keyof State)[]) assert.deepEqual(now[kind], then[kind], kind);
+}
+
+describe('scripts/up', { concurrency: false }, () => {
+  test('shows a page from a pod; --down leaves no trace, not even of what others never had', () => {
+    const then = state();
+    for (const path of ['/var/lib/cni', '/etc/cni', '/opt/cni', '/var/log/pods', '/run/berth', '/var/lib/berth']) {
+      assert.ok(!then.files.some((line) => line.startsWith(path)), `${path} is not there`);
+    }
+    const shown = goUp();
     assert.match(shown, /A pod runs on Berth\./);
     assert.match(shown, /RunPodSandbox/);
     assert.match(shown, /crictl --runtime-endpoint unix:\/\/\/run\/berth\/berth\.sock ps/);
-    assert.throws(() => run(up), /Berth is up already/);
-  } finally {
-    run(up, '--down');
+    assert.ok(shown.includes(`Remove all of it: scripts/up --config ${config} --down`));
+    assert.throws(goUp, /Berth is up already.*--down/);
+    goDown();
+    assertSame(then);
+    assert.match(goDown(), /nothing to remove/);
+    assertSame(then);
+  });
+
+  test('twice in a row, and beside what others may have put there: they keep theirs', () => {
+    const then = state();
+    const note = (path: string) => sh(`mkdir -p $(dirname ${path}); echo note >${path}`);
+    const notes = [
+      '/etc/cni/net.d/readme',
+      '/var/lib/cni/networks/other/10.0.0.1',
+      '/var/lib/cni/results/other',
+      '/var/log/pods/other/0.log',
+      '/run/berth/other',
+      '/var/lib/berth/other',
+      '/opt/cni/bin/other',
+    ];
+    for (const path of notes) note(path);
+    sh(`mkdir /etc/berth; cp ${config} /etc/berth/config.toml`); // the command without an option
+    const before = state();
+    for (const _ of [1, 2]) {
+      assert.match(host.run(up), /A pod runs on Berth\./);
+      host.run(up, '--down');
+      assertSame(before);
+    }
+    host.run(up);
+    note('/var/lib/cni/networks/late/10.0.0.1');
+    host.run(up, '--down');
+    sh('rm -r /var/lib/cni/networks/late');
+    assertSame(before);
+    sh('rm -r /etc/berth /etc/cni /var/lib/cni /var/log/pods /run/berth /var/lib/berth /opt/cni');
+    assertSame(then);
+  });
+
+  test("a log that was there goes on, and a link of the bridge's name is left alone", () => {
+    const then = state();
+    sh('echo old >/var/log/berth.log');
+    goUp();
+    goDown();
+    assert.match(sh('cat /var/log/berth.log'), /^old\n.*Berth is serving/s);
+    sh('rm /var/log/berth.log; ip link add berth0 type bridge');
+    const before = state();
+    assert.throws(goUp, /Link berth0 exists: remove it, or configure a network/);
+    assert.match(goDown(), /nothing to remove/);
+    assertSame(before);
+    sh('ip link delete berth0');
+    assertSame(then);
+  });
+
+  const deaths = ['bundled into dist', 'network configuration', 'started and serving', 'RunPodSandbox'];
+  for (const last of deaths) {
+    test(`killed after "${last}": --down removes what there is`, () => {
+      const then = state();
+      sh(`${up} --config ${config} >/run/out 2>&1 & pid=$!
+        until grep -q '${last}' /run/out; do sleep 0.01; done
+        kill -9 $pid; rm /run/out`);
+      goDown();
+      assertSame(then);
+    });
   }
-  assert.deepEqual(trace(), before);
-  assert.match(run(up, '--down'), /nothing to remove/);
+
+  test('the daemon was killed and every directory of others removed meanwhile', () => {
+    const then = state();
+    goUp();
+    sh(`kill -9 $(pgrep -f '[m]ain.mjs serve --config ${config}')
+      rm -r /etc/cni /var/lib/cni /var/log/pods /var/log/berth.log`);
+    goDown();
+    assertSame(then);
+  });
+
+  test('a daemon that cannot start: the error says where to look, and --down needs none', () => {
+    const then = state();
+    const bad = join(folder, 'bad.toml');
+    writeFileSync(bad, `cgroup_parent = "/${cgroup}"\n[streaming]\naddress = "203.0.113.1:1"\n`);
+    assert.throws(() => host.run(up, '--config', bad), /berth serve ended \(1\): see \/var\/log\/berth\.log/);
+    host.run(up, '--config', bad, '--down');
+    assertSame(then);
+  });
 });
