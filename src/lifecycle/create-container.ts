@@ -11,13 +11,14 @@ import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
 import { buildSpec, mountLabel, type NamespacePaths, type SpecInput, stopSignal } from '../oci/index.ts';
+import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
 import { makeAnonymousVolumes } from './anonymous-volumes.ts';
 import { gatherSpecInputs } from './container-inputs.ts';
 import { prepareMounts, volumeImages } from './container-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { containerCgroup, expectMoves } from './pod-cgroups.ts';
+import { containerCgroup } from './pod-cgroups.ts';
 import { makePassable, usesHostIpc, usesHostNetwork } from './pod-files.ts';
 import { relabelMounts } from './relabel.ts';
 import { mountRoot } from './root-mount.ts';
@@ -61,7 +62,7 @@ async function make(deps: Deps, podId: PodId, config: ContainerConfig): Promise<
   }
   const image = deps.images.find(config.image.image);
   if (!image) throw notFound('image', config.image.image);
-  expectMoves(deps, pod); // its process will be moved by the time it starts
+  void readyToMove(); // its process will be moved by the time it starts
   const id = newContainerId();
   using _container = await deps.locks.hold(id);
   traced(podId, id);

@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedPrecondition, notFound } from '../base/fault.ts';
 import type { Container } from '../model/container.ts';
+import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { expectMoves } from './pod-cgroups.ts';
 
 /** The files of one process to be run in a container; whoever prepared them removes `processFile`. */
 export type ExecFiles = { readonly processFile: string; readonly pidFile: string };
@@ -27,8 +27,7 @@ export async function prepareExec(
   args: readonly string[],
   terminal: boolean,
 ): Promise<ExecFiles> {
-  const pod = deps.pods.get(podId);
-  if (pod) expectMoves(deps, pod);
+  void readyToMove(); // the OCI runtime is about to move a process
   const paths = runPaths(deps);
   const template = JSON.parse(await readFile(paths.processFile(podId, id), 'utf8'));
   const name = join(paths.bundle(podId, id), `exec-${randomBytes(6).toString('hex')}`);

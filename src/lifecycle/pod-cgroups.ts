@@ -3,7 +3,7 @@ import { invalidArgument } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
-import { cgroupEntrance, createCgroup, killCgroup, readyToMove, removeCgroup } from '../sys/cgroups.ts';
+import { cgroupEntrance, createCgroup, killCgroup, removeCgroup } from '../sys/cgroups.ts';
 import { startScope, startUnit, stopUnit } from '../sys/systemd.ts';
 
 type Owner = { readonly settings: Pick<Settings, 'cgroupDriver' | 'cgroupParent'> };
@@ -87,11 +87,6 @@ export async function placePause(owner: Owner, pod: PodLike, pausePid: number): 
     pausePid,
     `Namespaces of pod ${namespace}/${name}`,
   );
-}
-
-/** What runs the pod's next process will find the kernel ready to move it; nothing comes of it but speed. */
-export function expectMoves(owner: Owner, pod: Pod): void {
-  if (pod.state.phase === 'ready') void readyToMove(pauseCgroup(owner, pod), pod.state.pausePid);
 }
 
 /** Removes the pod's cgroup; idempotent. A slice goes only by systemd's hand. */

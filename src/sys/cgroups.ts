@@ -13,7 +13,7 @@ import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno } from '../base/fault.ts';
-import { type CgroupTree, cgroupRoot, hierarchyOf, readCgroupTree } from './cgroup-tree.ts';
+import { type CgroupTree, cgroupRoot, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
 
 export { type CgroupTree, type Hierarchy, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
 
@@ -101,14 +101,15 @@ export function createCgroup(path: string, options: CgroupOptions = {}): void {
 
 /**
  * Has the kernel ready to move processes between cgroups for some milliseconds. The first move after a pause waits for an
- * RCU grace period, whatever moves (cgroup_threadgroup_rwsem): here `pid`, which is in `path` already, to where it is.
+ * RCU grace period, whatever moves (cgroup_threadgroup_rwsem): here this process, to where it is. It names no other by
+ * its pid, which might be a stranger's by then.
  */
-export async function readyToMove(path: string, pid: number, options: CgroupOptions = {}): Promise<void> {
+export async function readyToMove(options: CgroupOptions = {}): Promise<void> {
   try {
-    const [folder = ''] = cgroupFolders(path, options);
-    await writeFile(join(folder, 'cgroup.procs'), String(pid));
+    const hierarchy = treeOf(options).hierarchies[0]!;
+    await writeFile(join(hierarchy.path, ownCgroup(hierarchy), 'cgroup.procs'), '0');
   } catch {
-    // Its end is noticed elsewhere; without this, the next move takes its time.
+    // Without this, the next move takes its time.
   }
 }
 

@@ -10,6 +10,7 @@ import {
   controllerFolder,
   createCgroup,
   oomCountFile,
+  ownCgroup,
   pidsIn,
   readyToMove,
   removeCgroup,
@@ -101,7 +102,12 @@ test('a cgroup that stays busy is named at the deadline', async () => {
   await assert.rejects(removal, { kind: 'DeadlineExceeded', message: /busy stays busy/ });
 });
 
-test('to be ready to move is a wish: nothing is thrown for a path or a process that is not there', async () => {
-  await readyToMove('/gone', 1, { tree: v1 });
-  await readyToMove('a:b:c:d', 1, { tree: v1 });
+test('to be ready to move is a wish of the process itself: nothing is thrown where it has no cgroup', async () => {
+  await readyToMove({ tree: { hierarchies: [] } });
+  await readyToMove({ tree: v1 });
+  const [first] = v1.hierarchies;
+  const own = join(first!.path, ownCgroup(first!));
+  mkdirSync(own, { recursive: true });
+  await readyToMove({ tree: v1 });
+  assert.equal(readFileSync(join(own, 'cgroup.procs'), 'utf8'), '0');
 });
