@@ -131,6 +131,8 @@ export const messages = {
   },
   // `once`: the write end of standard input moves to the client and is not given to another.
   attach: { number: 14, fields: { key: 'string', stdin: 'bool', stdout: 'bool', stderr: 'bool', once: 'bool' } },
+  // Answered by `held`. The namespaces of the sandbox (an empty key), or the PID namespace of a process that runs.
+  hold: { number: 15, fields: { key: 'string' } },
 
   // Replies, under the request's id
   done: { number: 64, fields: {} },
@@ -161,6 +163,8 @@ export const messages = {
   listed: { number: 71, fields: { pausePid: 'u32' } },
   // One descriptor per true field, in this order. `input` is the write end of standard input, or the terminal's master.
   opened: { number: 72, fields: { input: 'bool', stdout: 'bool', stderr: 'bool' } },
+  // Descriptors of the shim, which are these namespaces whatever became of their processes; 0: it is the host's.
+  held: { number: 73, fields: { uts: 'u32', ipc: 'u32', pid: 'u32', user: 'u32' } },
 
   // Events, to every connection, under request id 0
   exit: { number: 128, fields: { key: 'string', ...ending } },

@@ -74,19 +74,20 @@ static void reset_internal_signals(void) {
 static int prepare(const char *folder, struct source *children) {
   static const int ignored[] = {SIGPIPE, SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGXFSZ, SIGUSR1, SIGUSR2};
   struct stat first;
+  bool greeted = fstat(FIRST_CLIENT, &first) == 0; /* before a descriptor of ours gets that number */
   reset_internal_signals();
   for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) signal(ignored[i], SIG_IGN);
   umask(077);
   for (int fd = 0; fd < 3; fd++)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return -EBADF; /* not O_CLOEXEC: it is stdio */
-  syscall(SYS_close_range, FIRST_CLIENT + 1, ~0U, 0);
+  syscall(SYS_close_range, greeted ? FIRST_CLIENT + 1 : FIRST_CLIENT, ~0U, 0);
   if (chdir(folder) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) return -errno;
   /* Fixed thresholds: else one large capture teaches malloc to keep tens of megabytes for ever. */
   mallopt(M_MMAP_THRESHOLD, 65536);
   mallopt(M_TRIM_THRESHOLD, 65536);
   int failed = watch_children(children);
   if (!failed) failed = clients_listen(socket_name);
-  if (!failed && fstat(FIRST_CLIENT, &first) == 0)
+  if (!failed && greeted)
     failed = S_ISSOCK(first.st_mode) ? client_open(FIRST_CLIENT) : -ENOTSOCK;
   return failed;
 }

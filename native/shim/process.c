@@ -36,7 +36,7 @@ struct process *process_new(const struct shim_start *want, int *err) {
     if (!*err) *err = ENOMEM;
     return NULL;
   }
-  process->input = process->log.fd = process->oom.fd = -1;
+  process->input = process->log.fd = process->oom.fd = process->pid_namespace = -1;
   process->tty = want->tty;
   process->next = processes;
   processes = process;
@@ -65,6 +65,7 @@ void process_free(struct process *process) {
     stream_free(process->stream[i]);
   }
   close_held(&process->input);
+  close_held(&process->pid_namespace);
   close_held(&process->log.fd);
   free(process->log.path);
   free(process->key);
@@ -193,6 +194,19 @@ void process_attach(uint64_t client, uint32_t request, const struct shim_attach 
   struct wire_writer frame = wire_begin(SHIM_OPENED, request);
   shim_write_opened(&frame, &opened);
   send_parcel(client, &frame, parcel);
+}
+
+void process_hold(uint64_t client, uint32_t request, const char *key) {
+  struct process *process = process_find(key);
+  if (!process || !process->running) {
+    enum shim_failure kind = process ? SHIM_FAILED_NOT_RUNNING : SHIM_FAILED_NOT_FOUND;
+    return send_failed(client, request, kind, process ? ESRCH : ENOENT, "hold the PID namespace of", key);
+  }
+  /* It is our child, and only reaping clears `running`: its pid is nobody else's now. */
+  if (process->pid_namespace < 0) process->pid_namespace = open_namespace(process->pid, "pid");
+  int fd = process->pid_namespace;
+  if (fd < 0) return send_failed(client, request, SHIM_FAILED_SYSTEM, fd, "hold the PID namespace of", key);
+  SEND(client, held, HELD, request, .pid = (uint32_t)fd);
 }
 
 bool processes_reaped(pid_t pid, int status) {

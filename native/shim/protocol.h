@@ -23,6 +23,7 @@ enum shim_message {
   SHIM_SHUTDOWN = 12,
   SHIM_OPEN_EXEC = 13,
   SHIM_ATTACH = 14,
+  SHIM_HOLD = 15,
   SHIM_DONE = 64,
   SHIM_FAILED = 65,
   SHIM_WELCOME = 66,
@@ -32,6 +33,7 @@ enum shim_message {
   SHIM_ENTRY = 70,
   SHIM_LISTED = 71,
   SHIM_OPENED = 72,
+  SHIM_HELD = 73,
   SHIM_EXIT = 128,
   SHIM_PAUSE_EXIT = 129,
 };
@@ -60,6 +62,7 @@ enum shim_failure {
   X(shutdown, SHUTDOWN) \
   X(open_exec, OPEN_EXEC) \
   X(attach, ATTACH) \
+  X(hold, HOLD) \
   X(failed, FAILED) \
   X(welcome, WELCOME) \
   X(sandboxed, SANDBOXED) \
@@ -68,6 +71,7 @@ enum shim_failure {
   X(entry, ENTRY) \
   X(listed, LISTED) \
   X(opened, OPENED) \
+  X(held, HELD) \
   X(exit, EXIT) \
   X(pause_exit, PAUSE_EXIT)
 
@@ -353,6 +357,17 @@ static inline void shim_write_attach(struct wire_writer *to, const struct shim_a
   wire_write_bool(to, from->once);
 }
 
+struct shim_hold {
+  const char *key;
+};
+static inline bool shim_read_hold(struct wire_reader *from, struct shim_hold *to) {
+  to->key = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_hold(struct wire_writer *to, const struct shim_hold *from) {
+  wire_write_string(to, from->key);
+}
+
 struct shim_failed {
   uint32_t kind;
   uint32_t error;
@@ -523,6 +538,26 @@ static inline void shim_write_opened(struct wire_writer *to, const struct shim_o
   wire_write_bool(to, from->input);
   wire_write_bool(to, from->stdout);
   wire_write_bool(to, from->stderr);
+}
+
+struct shim_held {
+  uint32_t uts;
+  uint32_t ipc;
+  uint32_t pid;
+  uint32_t user;
+};
+static inline bool shim_read_held(struct wire_reader *from, struct shim_held *to) {
+  to->uts = wire_read_u32(from);
+  to->ipc = wire_read_u32(from);
+  to->pid = wire_read_u32(from);
+  to->user = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_held(struct wire_writer *to, const struct shim_held *from) {
+  wire_write_u32(to, from->uts);
+  wire_write_u32(to, from->ipc);
+  wire_write_u32(to, from->pid);
+  wire_write_u32(to, from->user);
 }
 
 struct shim_exit {

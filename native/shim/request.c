@@ -93,6 +93,10 @@ static void on_open_exec(uint64_t client, uint32_t request, const struct shim_op
 static void on_attach(uint64_t client, uint32_t request, const struct shim_attach *want) {
   process_attach(client, request, want);
 }
+static void on_hold(uint64_t client, uint32_t request, const struct shim_hold *want) {
+  if (*want->key) process_hold(client, request, want->key);
+  else sandbox_hold(client, request);
+}
 static void on_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
   job_exec(client, request, want);
 }
@@ -117,6 +121,7 @@ void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wir
     ON(exec, EXEC)
     ON(open_exec, OPEN_EXEC)
     ON(attach, ATTACH)
+    ON(hold, HOLD)
     ON(signal, SIGNAL)
     ON(reopen_log, REOPEN_LOG)
     ON(forget, FORGET)

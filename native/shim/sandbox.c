@@ -16,6 +16,8 @@ static struct {
   pid_t pid;
   bool stopping;
   char *pin; /* where its network namespace is mounted */
+  /* Its own namespaces, by descriptor: a path of its pid might be a stranger's by the time that it is used. 0: the host's. */
+  int held[4];
   bool own_users;
   uid_t uid; /* whom the host knows the root of its user namespace as */
   gid_t gid;
@@ -62,7 +64,35 @@ static int write_own(pid_t pid, const char *name, const char *text) {
   return write_file(path, 0, text, strlen(text));
 }
 
+enum { UTS, IPC, PID, USER };
+
+static int hold_namespaces(const struct shim_sandbox *want, pid_t pid) {
+  static const char *const names[] = {"uts", "ipc", "pid", "user"};
+  const bool own[] = {want->uts, want->ipc, want->pid, *want->uid_map != 0};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    int fd = own[i] ? open_namespace(pid, names[i]) : 0;
+    if (fd < 0) return fd;
+    holder.held[i] = fd;
+  }
+  return 0;
+}
+
+static void let_go(void) {
+  for (size_t i = 0; i < sizeof holder.held / sizeof *holder.held; i++) {
+    if (holder.held[i]) close(holder.held[i]);
+    holder.held[i] = 0;
+  }
+}
+
+void sandbox_hold(uint64_t client, uint32_t request) {
+  if (!holder.pid) return send_failed(client, request, SHIM_FAILED_NOT_RUNNING, ESRCH, "hold the sandbox's namespaces", "");
+  const int *held = holder.held;
+  SEND(client, held, HELD, request, .uts = (uint32_t)held[UTS], .ipc = (uint32_t)held[IPC], .pid = (uint32_t)held[PID],
+       .user = (uint32_t)held[USER]);
+}
+
 static int unpin(void) {
+  let_go();
   if (!holder.pin) return 0;
   /* EINVAL: nothing is mounted there any more, ENOENT: nor is there a file; both are what we want. */
   if (umount2(holder.pin, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT) return -errno;
@@ -117,6 +147,7 @@ static int guide(const struct shim_sandbox *want, pid_t pid, int go, int report,
     *said = its;
     return its.err;
   }
+  STEP(hold_namespaces(want, pid), "hold the namespaces")
   if (want->network && *want->netns_path)
     STEP(pin(pid, want->netns_path), "mount the network namespace on ", want->netns_path)
 #undef STEP

@@ -21,6 +21,7 @@ char *decimal(char text[24], uint64_t value, unsigned width);
 ssize_t read_file(const char *path, char *text, size_t capacity); /* bytes, text ends with NUL; or -errno */
 int write_file(const char *path, int flags, const char *text, size_t size);
 void complain(const char *what, const char *about, int err);
+int open_namespace(pid_t pid, const char *type); /* of a child that is not reaped; or -errno */
 
 /* loop.c: sources of events and timers. A handler may close any source, its own included. */
 struct source {
@@ -51,6 +52,7 @@ struct parcel { /* descriptors that go with a frame; they are the frame's from t
   int fd[3];
   size_t count;
 };
+size_t client_room(uint64_t client); /* bytes that may still wait for it */
 void send_frame(uint64_t client, struct wire_writer *frame);
 void send_parcel(uint64_t client, struct wire_writer *frame, struct parcel parcel);
 void send_failed(uint64_t client, uint32_t request, enum shim_failure kind, int err, const char *step, const char *about);
@@ -154,6 +156,7 @@ _Noreturn void holder_run(const struct shim_sandbox *want, int go, int report);
 void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox *want);
 void sandbox_stop(uint64_t client, uint32_t request);
 bool sandbox_reaped(pid_t pid, int status);
+void sandbox_hold(uint64_t client, uint32_t request);
 pid_t sandbox_pid(void);
 /* A pipe becomes the pod's root's, so that a process opens its own /dev/stdout: the kernel lets only who owns it, and an
    OCI runtime cannot give away in a user namespace what is not mapped there. */
@@ -166,6 +169,7 @@ struct process {
   pid_t pid; /* 0 until the OCI runtime made it */
   bool running, ended, oom_killed, tty;
   int status, input; /* input: the write end of stdin, or the terminal's master, or -1 */
+  int pid_namespace; /* a descriptor of it, or -1: nobody asked to share it */
   struct timespec at;
   struct log_file log;
   struct stream *stream[2];
@@ -178,6 +182,7 @@ struct process *process_find(const char *key);
 void process_started(struct process *process, pid_t pid);
 void process_ended(struct process *process, int status);
 void process_attach(uint64_t client, uint32_t request, const struct shim_attach *want);
+void process_hold(uint64_t client, uint32_t request, const char *key);
 void process_free(struct process *process);
 bool processes_reaped(pid_t pid, int status);
 bool processes_running(void);

@@ -5,6 +5,9 @@
 
 #include "shim.h"
 
+/* What all captures of a shim hold together: two whole results, whatever runs at once. */
+static const size_t capture_budget = (size_t)4 * SHIM_MAX_CAPTURE;
+static size_t captured;
 enum { PAGE = 4096, COOL_MS = 5000, CHUNK = 65536, WIDE_PIPE = 1048576, CHUNKS_A_TURN = 8, DRAIN_CHUNKS = WIDE_PIPE / CHUNK };
 /* Where every stream is read to; empty whenever the loop turns. */
 static _Alignas(PAGE) char chunk[CHUNK];
@@ -25,6 +28,29 @@ static void overflow(struct stream *stream, size_t size) {
   log_feed(stream->log, &stream->line, stream->name, chunk, size);
 }
 
+/* Room for `size` bytes more if the stream and the shim may hold them. */
+static bool grow_capture(struct stream *stream, size_t size) {
+  size_t wanted = stream->size + size;
+  if (wanted <= stream->capacity) return true;
+  size_t capacity = stream->capacity ? stream->capacity * 2 : 4096;
+  if (capacity < wanted) capacity = wanted;
+  if (capacity > stream->limit) capacity = stream->limit;
+  size_t more = capacity - stream->capacity;
+  uint8_t *data = captured + more > capture_budget ? NULL : realloc(stream->data, capacity);
+  if (!data) return false;
+  captured += more;
+  stream->data = data;
+  stream->capacity = capacity;
+  return true;
+}
+
+static void free_capture(struct stream *stream) {
+  captured -= stream->capacity;
+  free(stream->data);
+  stream->data = NULL;
+  stream->size = stream->capacity = 0;
+}
+
 static void capture(struct stream *stream, size_t size) {
   size_t room = stream->limit - stream->size;
   if (size > room) {
@@ -32,18 +58,10 @@ static void capture(struct stream *stream, size_t size) {
     size = room;
     stream->truncated = true;
   }
-  if (stream->size + size > stream->capacity) {
-    size_t capacity = stream->capacity ? stream->capacity * 2 : 4096;
-    if (capacity < stream->size + size) capacity = stream->size + size;
-    if (capacity > stream->limit) capacity = stream->limit;
-    uint8_t *data = realloc(stream->data, capacity);
-    if (!data) {
-      if (stream->overflow && !stream->log) overflow(stream, size);
-      stream->truncated = true;
-      return;
-    }
-    stream->data = data;
-    stream->capacity = capacity;
+  if (!grow_capture(stream, size)) {
+    if (stream->overflow && !stream->log) overflow(stream, size);
+    stream->truncated = true;
+    return;
   }
   if (size) memcpy(stream->data + stream->size, chunk, size);
   stream->size += size;
@@ -121,9 +139,7 @@ void stream_to_log(struct stream *stream, struct log_file *log) {
     if (stream_ended(stream)) log_end_line(log, &stream->line, stream->name);
   }
   stream->dropping = log->fd < 0;
-  free(stream->data);
-  stream->data = NULL;
-  stream->size = stream->capacity = 0;
+  free_capture(stream);
 }
 
 void stream_free(struct stream *stream) {
@@ -132,6 +148,6 @@ void stream_free(struct stream *stream) {
   taps_end(stream, true);
   source_close(&stream->source);
   free(stream->line.text);
-  free(stream->data);
+  free_capture(stream);
   free(stream);
 }

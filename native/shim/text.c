@@ -55,6 +55,13 @@ int write_file(const char *path, int flags, const char *text, size_t size) {
   return (size_t)wrote == size ? 0 : -ENOSPC;
 }
 
+int open_namespace(pid_t pid, const char *type) {
+  char path[64], digits[24];
+  join(path, "/proc/", decimal(digits, (uint64_t)pid, 1), "/ns/", type);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
 void complain(const char *what, const char *about, int err) {
   char line[512];
   const char *name = strerrorname_np(err);

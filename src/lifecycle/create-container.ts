@@ -10,20 +10,20 @@ import { type Container, containerAfter, containerKey } from '../model/container
 import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
-import { buildSpec, mountLabel, type NamespacePaths, type SpecInput, stopSignal } from '../oci/index.ts';
+import { buildSpec, mountLabel, type NamespacePaths, stopSignal } from '../oci/index.ts';
 import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
 import { makeAnonymousVolumes } from './anonymous-volumes.ts';
 import { gatherSpecInputs } from './container-inputs.ts';
+import { namespacePaths } from './container-namespaces.ts';
 import { prepareMounts, volumeImages } from './container-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { containerCgroup } from './pod-cgroups.ts';
-import { makePassable, usesHostIpc, usesHostNetwork } from './pod-files.ts';
+import { makePassable, usesHostIpc } from './pod-files.ts';
 import { relabelMounts } from './relabel.ts';
 import { mountRoot } from './root-mount.ts';
 import { teardownContainer } from './teardown.ts';
-import { podMaps } from './user-namespaces.ts';
 
 export type CreateContainerRequest = { readonly podId: string; readonly config: ContainerConfig };
 
@@ -120,7 +120,8 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const volumes = await step('file: anonymous volumes', () =>
     makeAnonymousVolumes(deps, pod, id, image, { rootfs, mounts }),
   );
-  const request = { ...specRequest(deps, pod, image, container), mounts: [...mounts, ...volumes] };
+  const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
+  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: [...mounts, ...volumes] };
   const input = await step('spec: look at the host and the image', () => gatherSpecInputs(request));
   await step('mount: labels', () => relabelMounts(input.mounts, mountLabel(input)));
   const spec = step('spec: build', () => buildSpec(input));
@@ -139,7 +140,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   crashPoint('create-container:created');
 }
 
-function specRequest(deps: Deps, pod: Pod, image: Image, container: Container) {
+function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, namespacePaths: NamespacePaths) {
   const paths = runPaths(deps);
   const file = (name: string) => paths.file(pod.id, name);
   return {
@@ -150,7 +151,7 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container) {
     image: image.config,
     host: deps.host,
     rootfs: paths.rootfs(pod.id, container.id),
-    namespacePaths: namespacePaths(deps, pod, container),
+    namespacePaths,
     cgroupsPath: container.cgroupsPath,
     files: {
       hosts: file('hosts'),
@@ -162,29 +163,4 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container) {
     cdiDirs: deps.settings.cdi.specDirs,
     hostDevicesIfPrivileged: !pod.resolvedHandler.privilegedWithoutHostDevices,
   };
-}
-
-/** The pause process holds what the pod's containers share; paths of its namespaces live as long as it does. */
-function namespacePaths(deps: Deps, pod: Pod, { config }: Container): SpecInput['namespacePaths'] {
-  if (pod.state.phase !== 'ready') throw failedPrecondition(`Pod ${pod.id} is not ready`);
-  const of = (pid: number, name: string) => `/proc/${pid}/ns/${name}`;
-  const { pausePid } = pod.state;
-  const { pid: pidMode, targetId } = config.security.namespaces;
-  const shares: NamespacePaths = {
-    network: usesHostNetwork(pod.config) ? '' : runPaths(deps).netns(pod.id),
-    uts: usesHostNetwork(pod.config) ? '' : of(pausePid, 'uts'),
-    ipc: usesHostIpc(pod.config) ? '' : of(pausePid, 'ipc'),
-    pid: pidMode === 'pod' ? of(pausePid, 'pid') : '',
-    user: podMaps(pod.config) ? of(pausePid, 'user') : '',
-  };
-  return pidMode === 'target' ? { ...shares, pid: of(targetPid(deps, pod, targetId), 'pid') } : shares;
-}
-
-function targetPid(deps: Deps, pod: Pod, targetId: string): number {
-  const target = deps.containers.find(targetId);
-  if (!target || target.podId !== pod.id) throw notFound(`container of pod ${pod.id}`, targetId);
-  if (target.state.phase !== 'running') {
-    throw failedPrecondition(`Container ${target.id}, whose PID namespace is wanted, is ${target.state.phase}`);
-  }
-  return target.state.pid;
 }

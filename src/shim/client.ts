@@ -181,6 +181,10 @@ export function shimOver(
       const reply = await connection.request('signal', fields, 'signalled', prompt(`signal to ${key}`));
       return reply.fields.delivered;
     },
+    hold: async (key = '') => {
+      const { fields } = await connection.request('hold', { key }, 'held', prompt('holding of namespaces'));
+      return fields;
+    },
     reopenLog: async (key) => {
       await connection.request('reopenLog', { key }, 'done', prompt(`reopening of the log of ${key}`));
     },

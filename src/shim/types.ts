@@ -108,6 +108,14 @@ export type AttachSpec = {
   once: boolean;
 };
 
+/** Descriptors of the shim, each a namespace; 0: it has none of this type. `/proc/<shim>/fd/<n>` is a path to it. */
+export type HeldNamespaces = {
+  readonly uts: number;
+  readonly ipc: number;
+  readonly pid: number;
+  readonly user: number;
+};
+
 export type SandboxSpec = {
   network: boolean;
   pid: boolean;
@@ -151,6 +159,11 @@ export interface Shim {
   attach(spec: AttachSpec): Promise<Stdio>;
   /** False: it had ended. NotFound if nothing is tracked under this key. `all`: every descendant as well. */
   signal(key: string, signo: number, options?: { all?: boolean }): Promise<boolean>;
+  /**
+   * The sandbox's own namespaces, or with a key the PID namespace of that process. They stay what they are as long as the
+   * sandbox, or the process' entry, does. Unimplemented by shims of before; FailedPrecondition once it has ended.
+   */
+  hold(key?: string): Promise<HeldNamespaces>;
   /** Opens the log path anew, losing nothing; FailedPrecondition once the process has ended. */
   reopenLog(key: string): Promise<void>;
   list(): Promise<{ pausePid: number; processes: ShimProcess[] }>;

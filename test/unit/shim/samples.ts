@@ -94,6 +94,7 @@ export const samples: readonly Sample[] = [
     },
   },
   { name: 'attach', request: 14, fields: { key: 'c1', stdin: true, stdout: false, stderr: true, once: true } },
+  { name: 'hold', request: 22, fields: { key: 'c1' } },
   { name: 'done', request: 0xffffffff, fields: {} },
   { name: 'failed', request: 14, fields: { kind: 1, error: 28, step: 'write' } },
   { name: 'welcome', request: 15, fields: { version: 1, shimPid: 77, pausePid: 78 } },
@@ -127,6 +128,7 @@ export const samples: readonly Sample[] = [
   },
   { name: 'listed', request: 20, fields: { pausePid: 81 } },
   { name: 'opened', request: 21, fields: { input: true, stdout: false, stderr: true } },
+  { name: 'held', request: 22, fields: { uts: 5, ipc: 6, pid: 0, user: 7 } },
   { name: 'exit', request: 0, fields: { key: 'c1', ...ending } },
   { name: 'pauseExit', request: 0, fields: { pid: 82 } },
 ];

@@ -103,7 +103,7 @@ test('a cgroup that stays busy is named at the deadline', async () => {
 });
 
 test('to be ready to move is a wish of the process itself: nothing is thrown where it has no cgroup', async () => {
-  await readyToMove({ tree: { hierarchies: [] } });
+  await readyToMove({ tree: { ...v1, hierarchies: [] } });
   await readyToMove({ tree: v1 });
   const [first] = v1.hierarchies;
   const own = join(first!.path, ownCgroup(first!));
