@@ -1,4 +1,6 @@
 import { mkdir } from 'node:fs/promises';
+import { messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
 import type { PodId } from '../model/ids.ts';
 import { connectShim, type Shim, type ShimExit, startShim } from '../shim/index.ts';
 
@@ -11,37 +13,48 @@ export type ShimsEvents = {
   onLost(podId: PodId): void;
 };
 
+/** How shims are reached; tests have their own. */
+export type ShimAccess = { readonly connectShim: typeof connectShim; readonly startShim: typeof startShim };
+
+/** How often a shim is tried that lives, as its socket takes connections, but says nothing. */
+const reconnects = 3;
+
 /** The connections to the pods' shims: at most one each. */
 export class Shims {
   readonly #directory: (id: PodId) => string;
   readonly #events: ShimsEvents;
+  readonly #access: ShimAccess;
   readonly #live = new Map<PodId, Promise<Shim>>();
+  /** Connections that were cut, until they are there again or their shims are known to be gone. */
+  readonly #regaining = new Map<PodId, Promise<void>>();
 
-  constructor(directory: (id: PodId) => string, events: ShimsEvents) {
+  constructor(directory: (id: PodId) => string, events: ShimsEvents, access: ShimAccess = { connectShim, startShim }) {
     this.#directory = directory;
     this.#events = events;
+    this.#access = access;
   }
 
   /** The pod's shim, connected to or started if it must be: also teardown after its death runs commands in one. */
-  ensure(id: PodId): Promise<Shim> {
+  async ensure(id: PodId): Promise<Shim> {
+    await this.#regaining.get(id);
     return this.#hold(id, async () => {
       const directory = this.#directory(id);
       await mkdir(directory, { recursive: true, mode: 0o700 });
-      const handlers = this.#handlers(id);
-      return (await connectShim(directory, handlers)) ?? (await startShim(directory, handlers));
+      return (await this.#connect(id)) ?? (await this.#access.startShim(directory, this.#handlers(id)));
     });
   }
 
   /** Starts the shim of a new pod, where none can be there yet. */
   start(id: PodId): Promise<Shim> {
-    return this.#hold(id, () => startShim(this.#directory(id), this.#handlers(id)));
+    return this.#hold(id, () => this.#access.startShim(this.#directory(id), this.#handlers(id)));
   }
 
   /** The pod's shim if it is alive, else null. */
   async find(id: PodId): Promise<Shim | null> {
+    await this.#regaining.get(id);
     const live = this.#live.get(id);
     if (live) return live;
-    const shim = await connectShim(this.#directory(id), this.#handlers(id));
+    const shim = await this.#connect(id);
     if (shim) this.#live.set(id, Promise.resolve(shim));
     return shim;
   }
@@ -51,6 +64,10 @@ export class Shims {
     const shim = await this.find(id);
     this.#live.delete(id);
     await shim?.shutdown({ force: true });
+  }
+
+  #connect(id: PodId): Promise<Shim | null> {
+    return this.#access.connectShim(this.#directory(id), this.#handlers(id));
   }
 
   #hold(id: PodId, open: () => Promise<Shim>): Promise<Shim> {
@@ -69,8 +86,36 @@ export class Shims {
       onExit: (exit: ShimExit) => this.#events.onExit(id, exit),
       onPauseExit: () => this.#events.onPauseExit(id),
       onLost: () => {
-        if (this.#live.delete(id)) this.#events.onLost(id);
+        if (!this.#live.delete(id)) return;
+        const regaining = this.#regain(id).finally(() => this.#regaining.delete(id));
+        this.#regaining.set(id, regaining);
       },
     };
+  }
+
+  /**
+   * A connection that ended is no shim that died: whatever cut it, the pod's processes go on. What happened meanwhile is
+   * told as if the events had come. Only where nobody listens any more, or nobody answers, the shim counts as lost.
+   */
+  async #regain(id: PodId): Promise<void> {
+    for (let tries = reconnects; tries > 0; tries--) {
+      try {
+        const shim = await this.#connect(id);
+        if (!shim) break;
+        await this.#catchUp(id, shim);
+        this.#live.set(id, Promise.resolve(shim));
+        log.warn({ pod: id }, 'The connection to a shim was cut and is there again');
+        return;
+      } catch (error) {
+        log.warn({ pod: id, reason: messageOf(error) }, 'A shim cannot be reached');
+      }
+    }
+    this.#events.onLost(id);
+  }
+
+  async #catchUp(id: PodId, shim: Shim): Promise<void> {
+    const { pausePid, processes } = await shim.list();
+    for (const { exit } of processes) if (exit) this.#events.onExit(id, exit);
+    if (pausePid === 0) this.#events.onPauseExit(id);
   }
 }

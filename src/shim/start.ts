@@ -29,7 +29,7 @@ export async function startShim(podDir: string, handlers: ShimHandlers): Promise
   try {
     const keeper = await step('shim: spawn', () => spawnKeeper(nativePath('berth-shim'), podDir, log));
     pid = keeper.pid;
-    return await greet(podDir, new Socket({ fd: keeper.socketFd }), handlers, childGone);
+    return await greet(podDir, new Socket({ fd: keeper.socketFd }), handlers);
   } catch (error) {
     if (pid > 0) await kill(pid);
     const said = (await readFile(logPath, 'utf8')).trim().slice(-1000);
@@ -46,9 +46,27 @@ async function kill(pid: number): Promise<void> {
   await childGone(pid);
 }
 
+/** Resolves when the process is no more, and has been reaped where it is our child. */
 async function childGone(pid: number): Promise<void> {
   await processGone(pid);
   reapKeeper(pid);
+}
+
+/** After a connection that ended unasked. While somebody listens the shim lives, and is reaped by who ends it. */
+async function reapOnceDead(podDir: string, pid: number): Promise<void> {
+  if (!(await listens(podDir))) await childGone(pid);
+}
+
+async function listens(podDir: string): Promise<boolean> {
+  try {
+    await using folder = await open(podDir, constants.O_RDONLY | constants.O_DIRECTORY);
+    const socket = connect(`/proc/self/fd/${folder.fd}/shim.sock`);
+    await connected(socket);
+    socket.destroy();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Connects to the shim that an earlier daemon started in `podDir`; null if nobody listens there any more. */
@@ -58,7 +76,7 @@ export async function connectShim(podDir: string, handlers: ShimHandlers): Promi
     await using folder = await open(podDir, constants.O_RDONLY | constants.O_DIRECTORY);
     const socket = connect(`/proc/self/fd/${folder.fd}/shim.sock`);
     await connected(socket);
-    return await greet(podDir, socket, handlers, processGone);
+    return await greet(podDir, socket, handlers);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ECONNREFUSED')) return null;
     throw error;
@@ -75,13 +93,8 @@ function connected(socket: Socket): Promise<void> {
   });
 }
 
-/** Says hello, and makes a Shim of the connection. `gone` resolves when the process of this pid is no more. */
-async function greet(
-  podDir: string,
-  socket: Socket,
-  handlers: ShimHandlers,
-  gone: (pid: number) => Promise<void>,
-): Promise<Shim> {
+/** Says hello, and makes a Shim of the connection. */
+async function greet(podDir: string, socket: Socket, handlers: ShimHandlers): Promise<Shim> {
   let pid = 0;
   let asked = true; // until it is up, its caller learns of a lost connection by the error
   const connection = new Connection(socket, {
@@ -91,7 +104,7 @@ async function greet(
     },
     onEnd: () => {
       if (asked) return;
-      void gone(pid);
+      void reapOnceDead(podDir, pid);
       handlers.onLost();
     },
   });
@@ -113,7 +126,7 @@ async function greet(
         asked = before;
         throw error;
       }
-      await within(shutdownMs, `The end of shim ${pid}`, Promise.all([connection.ended, gone(pid)]));
+      await within(shutdownMs, `The end of shim ${pid}`, Promise.all([connection.ended, childGone(pid)]));
     };
     return shimOver(connection, pid, { shutdown, close, ...streamCalls(podDir) });
   } catch (error) {

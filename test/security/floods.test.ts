@@ -1,0 +1,37 @@
+// What one container or client asks for in bulk costs neither its pod nor the daemon.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ContainerState, PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
+import { hostNetwork, TestPod } from '../harness/pods.ts';
+import { ociRuntimes, suite } from '../harness/suite.ts';
+import { inOwnNamespaces } from './own-namespaces.ts';
+
+const atOnce = 8;
+const megabytes = 40;
+const kept = 16 * 1024 * 1024;
+
+inOwnNamespaces(import.meta.filename, () => {
+  for (const handler of ociRuntimes) {
+    suite(`floods with ${handler}`, { handler, network: false }, (bench) => {
+      test(`${atOnce} execs with ${megabytes} MB on both streams take no sidecar down`, async () => {
+        const { runtime } = bench.daemon;
+        const pod = await TestPod.run(bench.daemon, 'flooded', hostNetwork);
+        const sidecar = await pod.sh('sidecar', bench.image.busybox, 'sleep 1000', hostNetwork);
+        const flood = `head -c ${megabytes}M /dev/zero & head -c ${megabytes}M /dev/zero >&2; wait`;
+        const exec = () =>
+          runtime
+            .execSync({ containerId: sidecar, cmd: ['/bin/sh', '-c', flood], timeout: 60n })
+            .catch((error) => error);
+        const results = await Promise.all(Array.from({ length: atOnce }, exec));
+        for (const { exitCode, stdout, stderr } of results) {
+          assert.equal(exitCode, 0);
+          assert.ok(stdout.length <= kept && stderr.length <= kept);
+        }
+        assert.equal((await pod.status()).state, PodSandboxState.SANDBOX_READY);
+        const { status } = await runtime.containerStatus({ containerId: sidecar });
+        assert.equal(status?.state, ContainerState.CONTAINER_RUNNING);
+        await pod.remove();
+      });
+    });
+  }
+});
