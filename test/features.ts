@@ -132,8 +132,27 @@ const rows: readonly Row[] = [
   ['containers', 'systemd driver', 'node/containers-systemd.test.ts', 'pods and containers are scopes'],
   ['PullImage', 'the id is the config digest', 'node/calls.test.ts', 'ImageStatus finds by tag'],
   ['PullImage', 'one download for equal pulls', 'node/pull-faults.test.ts', 'equal pulls at once share'],
+  [
+    'PullImage',
+    'a redirect learns no credentials',
+    'node/pull-tls.test.ts',
+    'where a redirect ends, nothing that is for the registry',
+  ],
+  ['PullImage', 'configs are bounded', 'node/hostile-images.test.ts', 'users that no list can hold'],
   ['ImageStatus', 'by id, prefix, tag, digest; missing is OK', 'node/calls.test.ts', 'ImageStatus finds by tag'],
   ['ListImages', 'filter', 'node/calls.test.ts', 'ListImages honours'],
+  [
+    'ListImages',
+    'one bad record costs itself',
+    'node/hostile-images.test.ts',
+    'a record from before the limits costs its image',
+  ],
+  [
+    'ListContainers',
+    'one bad record costs itself',
+    'node/hostile-images.test.ts',
+    'a pod and a container that no list can hold',
+  ],
   ['RemoveImage', 'every name; in use', 'node/calls.test.ts', 'an image that a container uses can be removed'],
   ['ImageFsInfo', 'true bytes and inodes', 'node/calls.test.ts', 'ImageFsInfo tells'],
 ];

@@ -4,7 +4,7 @@ import type { TracedCall } from '../base/trace.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { Call, Handlers } from './calls.ts';
 import { line, optionalPath } from './check.ts';
-import { nanoseconds } from './encode.ts';
+import { int64, nanoseconds } from './numbers.ts';
 
 /** What the berth command asks beyond CRI. */
 export function adminHandlers(deps: Deps) {
@@ -19,21 +19,21 @@ export function adminHandlers(deps: Deps) {
       const path = optionalPath('path', request.path);
       if (path === '') throw invalidArgument('path is empty');
       const { id, bytes } = await deps.images.save(line('image', request.image), path, signal);
-      return { id, bytes: BigInt(bytes) };
+      return { id, bytes: int64(bytes) };
     },
     listPulls: (): admin.ListPullsResponse => ({
       pulls: deps.images.pulls().map((pull) => ({
         ...pull,
         startedAt: nanoseconds(pull.startedAt),
-        bytesTotal: BigInt(pull.bytesTotal),
-        bytesFetched: BigInt(pull.bytesFetched),
-        bytesUnpacked: BigInt(pull.bytesUnpacked),
-        rate: BigInt(pull.rate),
+        bytesTotal: int64(pull.bytesTotal),
+        bytesFetched: int64(pull.bytesFetched),
+        bytesUnpacked: int64(pull.bytesUnpacked),
+        rate: int64(pull.rate),
       })),
     }),
     collectGarbage: async ({ dryRun }: admin.CollectGarbageRequest): Promise<admin.CollectGarbageResponse> => {
       const layers = await deps.images.gc({ dryRun });
-      return { layers: layers.map(({ key, bytes }) => ({ key, bytes: BigInt(bytes) })) };
+      return { layers: layers.map(({ key, bytes }) => ({ key, bytes: int64(bytes) })) };
     },
     tracePod: ({ podId }: admin.TracePodRequest): admin.TracePodResponse => {
       const [found, ...more] = deps.traces.of(line('pod_id', podId));

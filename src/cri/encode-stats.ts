@@ -1,14 +1,16 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
+import { ContainerAttributes } from '../api/runtime/v1/cri.ts';
+import { eachSound } from '../base/sound.ts';
 import type { CgroupUsage, ContainerFigures, InterfaceUsage, PodFigures, Psi } from '../stats/index.ts';
-import { nanoseconds } from './encode.ts';
+import { nanoseconds, uint64 } from './numbers.ts';
 
-const value = (number: number): cri.UInt64Value => ({ value: BigInt(Math.max(Math.round(number), 0)) });
+const value = (number: number): cri.UInt64Value => ({ value: uint64(number) });
 
 /** Pressure totals are nanoseconds in CRI, microseconds in the kernel. */
 function psi(given: Psi | null): cri.PsiStats | undefined {
   if (!given) return undefined;
   const data = ({ avg10, avg60, avg300, total }: Psi['some']): cri.PsiData => ({
-    Total: BigInt(total) * 1000n,
+    Total: uint64(total, 1000n),
     Avg10: avg10,
     Avg60: avg60,
     Avg300: avg300,
@@ -69,6 +71,12 @@ export function encodeContainerStats(figures: ContainerFigures, mountpoint: stri
   };
 }
 
+/** Figures always fit; what a record holds beside them may not, and must not take the pod's other containers with it. */
+function checked(stats: cri.ContainerStats): cri.ContainerStats {
+  ContainerAttributes.encode(stats.attributes!);
+  return stats;
+}
+
 const interfaceUsage = (used: InterfaceUsage): cri.NetworkInterfaceUsage => ({
   name: used.name,
   rxBytes: value(used.rxBytes),
@@ -114,7 +122,11 @@ export function encodePodStats(figures: PodFigures, mountpoint: string): cri.Pod
       memory: memory(usage, timestamp),
       network: network(interfaces, timestamp),
       process: processes(usage, timestamp),
-      containers: figures.containers.map((one) => encodeContainerStats(one, mountpoint)),
+      containers: eachSound(
+        figures.containers,
+        ({ container }) => container,
+        (one) => checked(encodeContainerStats(one, mountpoint)),
+      ),
       io: io(usage, timestamp),
     },
     windows: undefined,

@@ -11,9 +11,8 @@ import type { Container } from '../model/container.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
 import { signalToCri } from '../model/signals.ts';
-
-/** CRI times are nanoseconds since the epoch; records hold milliseconds, with a fraction. 0 stays 0: "not yet". */
-export const nanoseconds = (ms: number): bigint => BigInt(Math.round(ms * 1000)) * 1000n;
+import { plainId } from '../model/users.ts';
+import { int64, nanoseconds, uint64 } from './numbers.ts';
 
 const modes = { pod: 0, container: 1, node: 2, target: 3 } as const satisfies Record<NamespaceMode, number>;
 const propagations = { private: 0, hostToContainer: 1, bidirectional: 2 } as const;
@@ -62,7 +61,8 @@ const containerStates = {
   removing: CriContainerState.CONTAINER_EXITED,
 } as const;
 
-export const containerState = ({ state }: Container): cri.ContainerState => containerStates[state.phase];
+export const containerState = ({ state }: Container): cri.ContainerState =>
+  containerStates[state.phase] ?? CriContainerState.CONTAINER_UNKNOWN;
 
 const imageSpec = ({ config, imageId }: Container): cri.ImageSpec => ({
   image: config.image.image,
@@ -111,7 +111,7 @@ export function encodeContainerStatus(container: Container): cri.ContainerStatus
     logPath: container.logPath,
     resources: { linux: encodeResources(container.config.resources) },
     user: {
-      linux: { uid: BigInt(user.uid), gid: BigInt(user.gid), supplementalGroups: user.groups.map(BigInt) },
+      linux: { uid: int64(user.uid), gid: int64(user.gid), supplementalGroups: user.groups.map((gid) => int64(gid)) },
     },
     stopSignal: signalToCri(container.stopSignal) as cri.Signal,
   });
@@ -139,29 +139,35 @@ const encodeMount = (mount: Mount): cri.Mount => ({
 });
 
 const encodeResources = (resources: Resources): cri.LinuxContainerResources => ({
-  cpuPeriod: BigInt(resources.cpuPeriod),
-  cpuQuota: BigInt(resources.cpuQuota),
-  cpuShares: BigInt(resources.cpuShares),
-  memoryLimitInBytes: BigInt(resources.memoryLimit),
-  oomScoreAdj: BigInt(resources.oomScoreAdj),
+  cpuPeriod: int64(resources.cpuPeriod),
+  cpuQuota: int64(resources.cpuQuota),
+  cpuShares: int64(resources.cpuShares),
+  memoryLimitInBytes: int64(resources.memoryLimit),
+  oomScoreAdj: int64(resources.oomScoreAdj),
   cpusetCpus: resources.cpusetCpus,
   cpusetMems: resources.cpusetMems,
-  hugepageLimits: resources.hugepageLimits.map(({ pageSize, limit }) => ({ pageSize, limit: BigInt(limit) })),
+  hugepageLimits: resources.hugepageLimits.map(({ pageSize, limit }) => ({ pageSize, limit: uint64(limit) })),
   unified: { ...resources.unified },
-  memorySwapLimitInBytes: BigInt(resources.memorySwapLimit),
+  memorySwapLimitInBytes: int64(resources.memorySwapLimit),
 });
 
-/** `uid` and `username`: who the image's process is, for kubelet's runAsNonRoot check. */
+/** Of a user's name as it is shown; an image's config has no longer one, a record from before may. */
+const mostUser = 256;
+
+/**
+ * `uid` and `username`: who the image's process is, for kubelet's runAsNonRoot check. What no Linux takes for an id is shown
+ * as a name, which kubelet does not take for anybody but root.
+ */
 export function encodeImage(image: Image, pinned: boolean): cri.Image {
-  const [user = ''] = image.config.user.split(':');
-  const numeric = /^\d+$/.test(user);
+  const [user = ''] = image.config.user.split(':', 1);
+  const uid = plainId(user);
   return CriImage.fromPartial({
     id: image.id,
     repoTags: [...image.tags],
     repoDigests: [...image.digests],
-    size: BigInt(image.size),
-    uid: numeric ? { value: BigInt(user) } : undefined,
-    username: numeric ? '' : user,
+    size: uint64(image.size),
+    uid: uid === null ? undefined : { value: int64(uid) },
+    username: uid === null ? user.slice(0, mostUser) : '',
     spec: { image: image.id },
     pinned,
   });

@@ -1,17 +1,22 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
-import { ContainerEventType } from '../api/runtime/v1/cri.ts';
+import { ContainerEventResponse, ContainerEventType } from '../api/runtime/v1/cri.ts';
 import { Fault } from '../base/fault.ts';
+import { eachSound } from '../base/sound.ts';
 import { containersOf, type Deps } from '../lifecycle/deps.ts';
 import type { Container, ContainerState } from '../model/container.ts';
 import type { PodId } from '../model/ids.ts';
 import type { Pod, PodState } from '../model/pod.ts';
 import type { Call } from './calls.ts';
-import { encodeContainerStatus, encodePodStatus, nanoseconds } from './encode.ts';
+import { encodePodStatus } from './encode.ts';
+import { nanoseconds } from './numbers.ts';
+import { containerStatuses } from './reads.ts';
 
 /** Events kept for a subscriber that reads slower than they come; it is then cut off, and lists anew. */
 const maxBehind = 10_000;
 /** Events kept for subscribers that come back. Records are immutable: an event costs a few references. */
 const journalSize = 2000;
+/** kubelet's client ends its stream at a message of 16 MiB, and with it every pod's events. */
+const maxEventBytes = 15 * 1024 * 1024;
 /** A client that was away asks for what it missed: nanoseconds since the epoch, in the call's metadata. */
 export const sinceHeader = 'berth-events-since';
 
@@ -82,7 +87,7 @@ export class ContainerEvents {
    * Every event from now on, in order, until the caller leaves; before them those of the journal after `since`.
    * @throws Fault ResourceExhausted if the caller reads too slowly.
    */
-  async *subscribe({ signal }: Call, since?: bigint): AsyncGenerator<cri.ContainerEventResponse> {
+  async *subscribe({ signal }: Call, since?: bigint): AsyncGenerator<Buffer> {
     const missed = since === undefined ? [] : this.#journal.filter(({ at }) => at > since);
     const subscriber: Subscriber = { queue: missed, wake: () => {}, lost: false };
     const wake = () => subscriber.wake();
@@ -94,7 +99,7 @@ export class ContainerEvents {
           throw new Fault('ResourceExhausted', `More than ${maxBehind} events were not read: subscribe and list again`);
         }
         const event = subscriber.queue.shift();
-        if (event) yield encode(event);
+        if (event) yield* eventBytes(event);
         else await new Promise<void>((resolve) => Object.assign(subscriber, { wake: resolve }));
       }
     } finally {
@@ -138,5 +143,17 @@ const encode = ({ id, happened, at, pod, containers }: Event): cri.ContainerEven
   containerEventType: types[happened],
   createdAt: at,
   podSandboxStatus: pod && encodePodStatus(pod),
-  containersStatuses: containers.filter(({ state }) => state.phase !== 'creating').map(encodeContainerStatus),
+  containersStatuses: containerStatuses(containers),
 });
+
+/** On the wire; nothing for an event that cannot be told, as a client lists from time to time too. */
+const eventBytes = (event: Event): Buffer[] =>
+  eachSound(
+    [event],
+    ({ pod, id }) => pod ?? { id },
+    (one) => {
+      const bytes = Buffer.from(ContainerEventResponse.encode(encode(one)).finish());
+      if (bytes.length > maxEventBytes) throw new Error(`an event of ${bytes.length} bytes is more than clients take`);
+      return bytes;
+    },
+  );

@@ -1,19 +1,21 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
+import { Image as CriImage } from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
+import { eachSound, itself } from '../base/sound.ts';
 import type { RegistryAuth } from '../image/index.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { ImageId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Call, Handlers } from './calls.ts';
 import { line, required, text } from './check.ts';
-import { encodeImage, nanoseconds } from './encode.ts';
+import { encodeImage } from './encode.ts';
+import { item, listBytes } from './list-bytes.ts';
+import { nanoseconds, uint64 } from './numbers.ts';
 
 /** Every call of ImageService that is served. */
 export function imageHandlers(deps: Deps) {
   return {
-    listImages: (request: cri.ListImagesRequest): cri.ListImagesResponse => ({
-      images: imagesMatching(deps, request.filter),
-    }),
+    listImages: (request: cri.ListImagesRequest) => listBytes(imageItems(deps, request.filter)),
     imageStatus: (request: cri.ImageStatusRequest): cri.ImageStatusResponse => {
       const found = deps.images.find(imageName(request.image));
       if (!found) return { image: undefined, info: {} };
@@ -33,12 +35,11 @@ export function imageHandlers(deps: Deps) {
 
 const encode = (deps: Deps, image: Image): cri.Image => encodeImage(image, isPinned(deps, image));
 
-/** Every image, or the one that the filter names. */
-export function imagesMatching(deps: Deps, filter: cri.ImageFilter | undefined): cri.Image[] {
+/** Every image, or the one that the filter names, on the wire. Not kept: which are pinned can change with other images. */
+export function imageItems(deps: Deps, filter: cri.ImageFilter | undefined): Buffer[] {
   const wanted = line('filter.image.image', filter?.image?.image ?? '');
-  if (wanted === '') return deps.images.list().map((image) => encode(deps, image));
-  const found = deps.images.find(wanted);
-  return found ? [encode(deps, found)] : [];
+  const found = wanted === '' ? deps.images.list() : [deps.images.find(wanted)].filter((image) => image !== undefined);
+  return eachSound(found, itself, (image) => item(CriImage, encode(deps, image)));
 }
 
 function imageName(spec: cri.ImageSpec | undefined): string {
@@ -73,8 +74,8 @@ async function fsInfo(deps: Deps): Promise<cri.ImageFsInfoResponse> {
   const usage = (used: { bytes: number; inodes: number }): cri.FilesystemUsage => ({
     timestamp,
     fsId: { mountpoint },
-    usedBytes: { value: BigInt(used.bytes) },
-    inodesUsed: { value: BigInt(used.inodes) },
+    usedBytes: { value: uint64(used.bytes) },
+    inodesUsed: { value: uint64(used.inodes) },
   });
   const layers = deps.snapshots.list().filter(({ kind }) => kind === 'active');
   const used = await Promise.all(layers.map(({ key }) => deps.snapshots.usage(key)));

@@ -1,14 +1,15 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
-import { MetricType } from '../api/runtime/v1/cri.ts';
+import { MetricType, PodSandboxMetrics } from '../api/runtime/v1/cri.ts';
+import { eachSound, eachSoundSoon } from '../base/sound.ts';
 import { podCgroup } from '../lifecycle/pod-cgroups.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { containerFacts, podFacts, readFilesystem } from '../stats/metric-facts.ts';
 import { baseLabels, type MetricFacts, metricSources } from '../stats/metrics.ts';
 import type { Handlers, Streams } from './calls.ts';
-import { nanoseconds } from './encode.ts';
+import { batches, item, listBytes } from './list-bytes.ts';
+import { nanoseconds, uint64 } from './numbers.ts';
 import type { StatsDeps } from './stats-service.ts';
-import { batches } from './stream-lists.ts';
 
 /** The metrics calls of RuntimeService. */
 export function metricsHandlers(deps: StatsDeps) {
@@ -20,24 +21,22 @@ export function metricsHandlers(deps: StatsDeps) {
         labelKeys: [...baseLabels, ...labels],
       })),
     }),
-    listPodSandboxMetrics: async (): Promise<cri.ListPodSandboxMetricsResponse> => ({
-      podMetrics: await podMetrics(deps),
-    }),
+    listPodSandboxMetrics: async () => listBytes(await podMetricsItems(deps)),
   } satisfies Handlers;
 }
 
 export function metricsStreams(deps: StatsDeps) {
   return {
     streamPodSandboxMetrics: async function* () {
-      for (const podSandboxMetrics of batches(await podMetrics(deps))) yield { podSandboxMetrics };
+      yield* batches(await podMetricsItems(deps));
     },
   } satisfies Streams;
 }
 
-async function podMetrics(deps: StatsDeps): Promise<cri.PodSandboxMetrics[]> {
+async function podMetricsItems(deps: StatsDeps): Promise<Buffer[]> {
   const filesystem = await readFilesystem(deps.snapshots.root);
   const ready = [...deps.pods.all()].filter(({ state }) => state.phase === 'ready');
-  return Promise.all(ready.map((pod) => metricsOfPod(deps, pod, filesystem)));
+  return eachSoundSoon(ready, async (pod) => item(PodSandboxMetrics, await metricsOfPod(deps, pod, filesystem)));
 }
 
 async function metricsOfPod(
@@ -49,10 +48,14 @@ async function metricsOfPod(
   return {
     podSandboxId: pod.id,
     metrics: metricsOf(podFacts(figures, podCgroup(deps, pod), filesystem), podLabels(pod)),
-    containerMetrics: figures.containers.map((one) => ({
-      containerId: one.container.id,
-      metrics: metricsOf(containerFacts(one, filesystem), containerLabels(pod, one.container)),
-    })),
+    containerMetrics: eachSound(
+      figures.containers,
+      ({ container }) => container,
+      (one) => ({
+        containerId: one.container.id,
+        metrics: metricsOf(containerFacts(one, filesystem), containerLabels(pod, one.container)),
+      }),
+    ),
   };
 }
 
@@ -87,7 +90,7 @@ function metricsOf(facts: MetricFacts, labels: Labels): cri.Metric[] {
       timestamp,
       metricType: types[type],
       labelValues: [...base, ...sample.labels],
-      value: { value: BigInt(Math.max(Math.floor(sample.value), 0)) },
+      value: { value: uint64(Math.floor(sample.value)) },
     })),
   );
 }

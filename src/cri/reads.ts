@@ -1,12 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type * as cri from '../api/runtime/v1/cri.ts';
+import { ContainerStatus, Container as CriContainer, PodSandbox } from '../api/runtime/v1/cri.ts';
 import { isErrno, notFound } from '../base/fault.ts';
+import { eachSound, itself } from '../base/sound.ts';
 import { containersOf, type Deps, runPaths } from '../lifecycle/deps.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { choice, id, line } from './check.ts';
-import { containerState, encodeContainerStatus, encodePodStatus } from './encode.ts';
+import { containerState, encodeContainer, encodeContainerStatus, encodePod, encodePodStatus } from './encode.ts';
+import { recordItems } from './list-bytes.ts';
 
 const podStates = { 0: 'ready', 1: 'notReady' } as const;
 const knownContainerStates = { 0: 0, 1: 1, 2: 2, 3: 3 } as const;
@@ -20,8 +23,14 @@ export const hasLabels = (
 /** Being made: no client knows its id yet. */
 const isListed = ({ state }: { readonly state: { readonly phase: string } }): boolean => state.phase !== 'creating';
 
-/** Pods that match every part of the filter; ids by prefix. */
-export function findPods(deps: Deps, filter: cri.PodSandboxFilter | undefined): Pod[] {
+/** The records that match; one that cannot be looked at does not. */
+export const matching = <T extends { readonly id: string }>(
+  records: Iterable<T>,
+  matches: (record: T) => boolean,
+): T[] => eachSound(records, itself, (record) => (matches(record) ? [record] : [])).flat();
+
+/** Pods that match every part of the filter, on the wire; ids by prefix. */
+export function podItems(deps: Deps, filter: cri.PodSandboxFilter | undefined): Buffer[] {
   const wantedId = line('filter.id', filter?.id ?? '');
   const wantedState = filter?.state ? choice('filter.state', podStates, filter.state.state) : null;
   const matches = (pod: Pod) =>
@@ -29,11 +38,11 @@ export function findPods(deps: Deps, filter: cri.PodSandboxFilter | undefined): 
     pod.id.startsWith(wantedId) &&
     (wantedState === null || (pod.state.phase === 'ready') === (wantedState === 'ready')) &&
     hasLabels(pod.config.labels, filter?.labelSelector ?? {});
-  return [...deps.pods.all()].filter(matches);
+  return recordItems(matching(deps.pods.all(), matches), PodSandbox, encodePod);
 }
 
-/** Containers that match every part of the filter; ids by prefix. */
-export function findContainers(deps: Deps, filter: cri.ContainerFilter | undefined): Container[] {
+/** Containers that match every part of the filter, on the wire; ids by prefix. */
+export function containerItems(deps: Deps, filter: cri.ContainerFilter | undefined): Buffer[] {
   const wantedId = line('filter.id', filter?.id ?? '');
   const wantedPod = line('filter.pod_sandbox_id', filter?.podSandboxId ?? '');
   const wantedState = filter?.state ? choice('filter.state', knownContainerStates, filter.state.state) : null;
@@ -43,8 +52,16 @@ export function findContainers(deps: Deps, filter: cri.ContainerFilter | undefin
     container.podId.startsWith(wantedPod) &&
     (wantedState === null || containerState(container) === wantedState) &&
     hasLabels(container.config.labels, filter?.labelSelector ?? {});
-  return [...deps.containers.all()].filter(matches);
+  return recordItems(matching(deps.containers.all(), matches), CriContainer, encodeContainer);
 }
+
+/** The status of each container that a client may know. One that cannot be encoded takes no other with it. */
+export const containerStatuses = (containers: readonly Container[]): cri.ContainerStatus[] =>
+  eachSound(containers.filter(isListed), itself, (container) => {
+    const status = encodeContainerStatus(container);
+    ContainerStatus.encode(status); // throws here, not where the whole answer is encoded
+    return status;
+  });
 
 /** A pod with the status of each of its containers. @throws Fault NotFound */
 export async function podStatus(
@@ -56,7 +73,7 @@ export async function podStatus(
   return {
     status: encodePodStatus(pod),
     info: request.verbose ? { info: JSON.stringify(podInfo(pod)) } : {},
-    containersStatuses: containersOf(deps, pod.id).filter(isListed).map(encodeContainerStatus),
+    containersStatuses: containerStatuses(containersOf(deps, pod.id)),
     // 0, as with containerd. Given a time, kubelet with EventedPLEG (1.37) goes by the statuses of this answer alone and
     // starts every init container twice; given none, it asks for each container's status. Events work either way.
     timestamp: 0n,

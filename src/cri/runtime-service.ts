@@ -1,5 +1,5 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
-import { CgroupDriver, Container, PodSandbox } from '../api/runtime/v1/cri.ts';
+import { CgroupDriver } from '../api/runtime/v1/cri.ts';
 import { createContainer } from '../lifecycle/create-container.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { execSync } from '../lifecycle/exec-sync.ts';
@@ -15,10 +15,9 @@ import { id, integer, line, required } from './check.ts';
 import { resources, texts } from './decode-common.ts';
 import { decodeContainerConfig } from './decode-container.ts';
 import { decodePodConfig } from './decode-pod.ts';
-import { encodeContainer, encodePod } from './encode.ts';
 import { listBytes } from './list-bytes.ts';
 import { nodeStatus } from './node-status.ts';
-import { containerStatus, findContainers, findPods, podStatus } from './reads.ts';
+import { containerItems, containerStatus, podItems, podStatus } from './reads.ts';
 
 /** What VersionResponse names; also `berth version`. */
 export const berthVersion: string = '0.1.0';
@@ -74,8 +73,7 @@ function podHandlers(deps: Deps) {
       return {};
     },
     podSandboxStatus: (request: cri.PodSandboxStatusRequest) => podStatus(deps, request),
-    listPodSandbox: (request: cri.ListPodSandboxRequest) =>
-      listBytes(findPods(deps, request.filter), (pod) => PodSandbox.encode(encodePod(pod)).finish()),
+    listPodSandbox: (request: cri.ListPodSandboxRequest) => listBytes(podItems(deps, request.filter)),
   };
 }
 
@@ -103,8 +101,7 @@ function containerHandlers(deps: Deps) {
       await removeContainer(deps, id('container_id', request.containerId));
       return {};
     },
-    listContainers: (request: cri.ListContainersRequest) =>
-      listBytes(findContainers(deps, request.filter), (one) => Container.encode(encodeContainer(one)).finish()),
+    listContainers: (request: cri.ListContainersRequest) => listBytes(containerItems(deps, request.filter)),
     containerStatus: (request: cri.ContainerStatusRequest) => containerStatus(deps, request),
     reopenContainerLog: async (request: cri.ReopenContainerLogRequest): Promise<cri.ReopenContainerLogResponse> => {
       await reopenLog(deps, id('container_id', request.containerId));

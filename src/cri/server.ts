@@ -35,11 +35,11 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
   const streaming = await StreamingServer.open(deps.settings.streaming.address);
   const calls = runtimeCalls(deps, streaming);
   const streams = runtimeStreams(deps, new ContainerEvents(deps));
+  server.addService(takingBytes(RuntimeServiceService), serve(RuntimeServiceService, calls, streams, deps.traces));
   server.addService(
-    takingBytes(RuntimeServiceService, ['listPodSandbox', 'listContainers']),
-    serve(RuntimeServiceService, calls, streams, deps.traces),
+    takingBytes(ImageServiceService),
+    serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)),
   );
-  server.addService(ImageServiceService, serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)));
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
   mkdirSync(dirname(socket), { recursive: true, mode: 0o711 });
   await removeStaleSocket(socket);

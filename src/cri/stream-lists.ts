@@ -1,34 +1,26 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { Streams } from './calls.ts';
-import { encodeContainer, encodePod } from './encode.ts';
-import { imagesMatching } from './image-service.ts';
-import { findContainers, findPods } from './reads.ts';
-
-/** Objects in one message of a streamed list: well below any client's message limit. */
-const batchSize = 256;
-
-/** The items in pieces; no items give no message. */
-export function* batches<T>(items: readonly T[]): Generator<T[]> {
-  for (let at = 0; at < items.length; at += batchSize) yield items.slice(at, at + batchSize);
-}
+import { imageItems } from './image-service.ts';
+import { batches } from './list-bytes.ts';
+import { containerItems, podItems } from './reads.ts';
 
 /** The Stream* forms of the plain lists: the same filters, the same objects. */
 export function listStreams(deps: Deps) {
   return {
-    streamPodSandboxes: async function* (request: cri.StreamPodSandboxesRequest) {
-      for (const podSandboxes of batches(findPods(deps, request.filter).map(encodePod))) yield { podSandboxes };
+    streamPodSandboxes: async function* ({ filter }: cri.StreamPodSandboxesRequest) {
+      yield* batches(podItems(deps, filter));
     },
-    streamContainers: async function* (request: cri.StreamContainersRequest) {
-      for (const containers of batches(findContainers(deps, request.filter).map(encodeContainer))) yield { containers };
+    streamContainers: async function* ({ filter }: cri.StreamContainersRequest) {
+      yield* batches(containerItems(deps, filter));
     },
   } satisfies Streams;
 }
 
 export function imageStreams(deps: Deps) {
   return {
-    streamImages: async function* (request: cri.StreamImagesRequest) {
-      for (const images of batches(imagesMatching(deps, request.filter))) yield { images };
+    streamImages: async function* ({ filter }: cri.StreamImagesRequest) {
+      yield* batches(imageItems(deps, filter));
     },
   } satisfies Streams;
 }

@@ -1,3 +1,4 @@
+import { eachSoundSoon } from '../base/sound.ts';
 import type { Container } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
@@ -79,7 +80,7 @@ export class Stats {
       usage,
       cpuRate,
       interfaces: own && pod.state.phase === 'ready' ? readNetworkUsage(pod.state.pausePid) : [],
-      containers: await Promise.all(containers.map((container) => this.ofContainer(container))),
+      containers: await eachSoundSoon(containers, (container) => this.ofContainer(container)),
     };
   }
 
