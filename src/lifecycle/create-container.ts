@@ -20,7 +20,7 @@ import { prepareMounts, volumeImages } from './container-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { containerCgroup } from './pod-cgroups.ts';
-import { makePassable, usesHostIpc } from './pod-files.ts';
+import { makePassable, type SharedName, sharedPath, usesHostIpc } from './pod-files.ts';
 import { relabelMounts } from './relabel.ts';
 import { mountRoot } from './root-mount.ts';
 import { teardownContainer } from './teardown.ts';
@@ -142,7 +142,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
 
 function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, namespacePaths: NamespacePaths) {
   const paths = runPaths(deps);
-  const file = (name: string) => paths.file(pod.id, name);
+  const file = (name: SharedName) => sharedPath(deps, pod.id, name);
   return {
     podId: pod.id,
     containerId: container.id,
@@ -157,7 +157,7 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, n
       hosts: file('hosts'),
       hostname: file('hostname'),
       resolvConf: file('resolv.conf'),
-      shm: usesHostIpc(pod.config) ? '' : paths.shm(pod.id),
+      shm: usesHostIpc(pod.config) ? '' : file('shm'),
     },
     ociVersion,
     cdiDirs: deps.settings.cdi.specDirs,

@@ -55,13 +55,9 @@ export class RunPaths {
     return join(this.pod(id), 'netns');
   }
 
-  shm(id: PodId): string {
-    return join(this.pod(id), 'shm');
-  }
-
-  /** hosts, hostname, resolv.conf */
-  file(id: PodId, name: string): string {
-    return join(this.pod(id), name);
+  /** The tmpfs of what the pod's containers may write: /dev/shm, hosts, hostname, resolv.conf. */
+  shared(id: PodId): string {
+    return join(this.pod(id), 'shared');
   }
 
   /** The OCI bundle of a container. */

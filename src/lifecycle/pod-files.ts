@@ -1,12 +1,15 @@
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import { chown, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { invalidArgument, isErrno } from '../base/fault.ts';
 import { allOf } from '../base/run-all.ts';
 import type { PodConfig } from '../model/config.ts';
+import type { PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
 import { letGroupsThrough } from '../sys/access.ts';
 import { hostId } from '../sys/idmap.ts';
+import { mountTmpfs } from '../sys/mounts.ts';
 import { makeDirectory, writeNewFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { podMaps } from './user-namespaces.ts';
@@ -55,18 +58,44 @@ export async function giveToPod({ config }: Pod, path: string): Promise<void> {
   if (maps) await chown(path, hostId(maps.uids, 0)!, hostId(maps.gids, 0)!);
 }
 
-/** Writes what every container of the pod gets as /etc/hostname and /etc/resolv.conf. */
-export async function writePodFiles(deps: Deps, pod: Pod): Promise<void> {
+/** As the peers: /dev/shm of a pod that has its own IPC namespace. */
+const sharedBytes = 64 * 1024 * 1024;
+
+/**
+ * Makes what every container of the pod gets as /dev/shm, /etc/hostname and /etc/resolv.conf; writeHosts follows. They may
+ * be written from inside, so they are on a tmpfs of the pod's own: on /run one container would fill it for the host.
+ */
+export async function makeShared(deps: Deps, pod: Pod): Promise<void> {
   const resolver = await resolvConf(pod.config);
+  const target = runPaths(deps).shared(pod.id);
+  await makeDirectory(target, 0o700);
+  // Without flags of its own: an OCI runtime that makes a bind mount of it read-only in a user namespace may not drop them,
+  // and runc 1.1 does not know. Each mount of it has those that it needs.
+  mountTmpfs(target, { size: sharedBytes, mode: 0o700 }, {});
   await allOf([
+    makeShm(pod, join(target, 'shm')),
     writePodFile(deps, pod, 'hostname', `${podHostname(pod.config)}\n`),
     writePodFile(deps, pod, 'resolv.conf', resolver),
   ]);
 }
 
+async function makeShm(pod: Pod, path: string): Promise<void> {
+  if (usesHostIpc(pod.config)) return;
+  await makeDirectory(path, 0o1777);
+  await giveToPod(pod, path);
+}
+
+export type SharedName = 'shm' | 'hosts' | 'hostname' | 'resolv.conf';
+
+/** Where one of them is; in a pod of an earlier build each lies in the pod's directory itself. */
+export function sharedPath(deps: Deps, id: PodId, name: SharedName): string {
+  const path = join(runPaths(deps).shared(id), name);
+  return existsSync(path) ? path : join(runPaths(deps).pod(id), name);
+}
+
 /** Every user of a container may read it, whatever the daemon's umask is. */
-async function writePodFile(deps: Deps, pod: Pod, name: string, text: string): Promise<void> {
-  const path = runPaths(deps).file(pod.id, name);
+async function writePodFile(deps: Deps, pod: Pod, name: SharedName, text: string): Promise<void> {
+  const path = join(runPaths(deps).shared(pod.id), name);
   await writeNewFile(path, text, 0o644);
   await giveToPod(pod, path);
 }

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
@@ -9,24 +8,13 @@ import { type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
 import { checkSysctls } from '../oci/index.ts';
 import type { Shim } from '../shim/index.ts';
 import { mapLines } from '../sys/idmap.ts';
-import { mountTmpfs } from '../sys/mounts.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, pauseEntrance, placePause } from './pod-cgroups.ts';
-import {
-  giveToPod,
-  makePodDirectory,
-  podHostname,
-  usesHostIpc,
-  usesHostNetwork,
-  writeHosts,
-  writePodFiles,
-} from './pod-files.ts';
+import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod-files.ts';
 import { teardownPod } from './teardown.ts';
 import { checkUserNamespace, podMaps } from './user-namespaces.ts';
 
-/** As the peers: /dev/shm of a pod that has its own IPC namespace. */
-const shmBytes = 64 * 1024 * 1024;
 /** kubelet's value for a pod's infrastructure: the last to be killed. */
 const pauseOomScoreAdj = -998;
 
@@ -80,8 +68,7 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
   // What only containers need is made while the way to the network, the longest, is gone.
   const [{ pausePid, network }] = await allOf([
     isolate(deps, pod),
-    step('file: hostname, resolv.conf', () => writePodFiles(deps, pod)),
-    step('mount: /dev/shm', () => mountShm(deps, pod)),
+    step('mount: /dev/shm, hosts, hostname, resolv.conf', () => makeShared(deps, pod)),
   ]);
   crashPoint('run-pod:network');
   await step('file: hosts', () => writeHosts(deps, pod, network?.ips ?? []));
@@ -105,14 +92,6 @@ async function isolate(deps: Deps, pod: Pod): Promise<{ pausePid: number; networ
 /** While the shim comes up. */
 async function makeCgroup(deps: Deps, pod: Pod): Promise<void> {
   step('cgroup: make', () => makePauseCgroup(deps, pod));
-}
-
-async function mountShm(deps: Deps, pod: Pod): Promise<void> {
-  if (usesHostIpc(pod.config)) return;
-  const target = runPaths(deps).shm(pod.id);
-  await mkdir(target, { mode: 0o700 });
-  mountTmpfs(target, { size: shmBytes, mode: 0o1777 });
-  await giveToPod(pod, target);
 }
 
 async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {

@@ -96,7 +96,7 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
     ['shim', () => deps.shims.shutdown(id)],
     ['processes', () => killCgroup(pauseCgroup(deps, pod))],
     ['network namespace', () => unmount(paths.netns(id), { detach: true })],
-    ['shared memory', () => unmount(paths.shm(id), { detach: true })],
+    ['shared memory and files', () => unmount(paths.shared(id), { detach: true })],
     ['pause cgroup', () => removeCgroup(pauseCgroup(deps, pod))],
     ['pod cgroup', () => removePodCgroup(deps, pod)],
   ];

@@ -97,7 +97,7 @@ for (const handler of ociRuntimes) {
           await runtime.removeContainer({ containerId: created });
         }
         disk.fill(); // what was removed gave space back
-        await refused(TestPod.run(daemon, 'late', hostNetwork), grpc.RESOURCE_EXHAUSTED, /ENOSPC/);
+        await refused(podWithContainer(daemon, image), grpc.RESOURCE_EXHAUSTED, /ENOSPC/);
         for (const { pod } of made) {
           disk.fill();
           await refused(pod.create('late', image), grpc.RESOURCE_EXHAUSTED, /ENOSPC/);
@@ -131,6 +131,16 @@ for (const handler of ociRuntimes) {
         assertNoLeak(clean, footprint(daemon));
       });
     });
+  }
+}
+
+/** A full run_dir may still take a pod, which needs directories only; not a container. */
+async function podWithContainer(daemon: TestDaemon, image: string): Promise<void> {
+  const pod = await TestPod.run(daemon, 'late', hostNetwork);
+  try {
+    await pod.sh('c', image, 'true', hostNetwork);
+  } finally {
+    await pod.remove();
   }
 }
 

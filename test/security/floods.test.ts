@@ -1,9 +1,11 @@
 // What one container or client asks for in bulk costs neither its pod nor the daemon.
 import assert from 'node:assert/strict';
+import { statfsSync } from 'node:fs';
 import { test } from 'node:test';
 import { ContainerState, PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
-import { hostNetwork, TestPod } from '../harness/pods.ts';
+import { hostNetwork, TestPod, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+import { linesOf } from '../node/containers-support.ts';
 import { inOwnNamespaces } from './own-namespaces.ts';
 
 const atOnce = 8;
@@ -13,6 +15,27 @@ const kept = 16 * 1024 * 1024;
 inOwnNamespaces(import.meta.filename, () => {
   for (const handler of ociRuntimes) {
     suite(`floods with ${handler}`, { handler, network: false }, (bench) => {
+      test('a container that writes its hosts, hostname, resolv.conf and /dev/shm full leaves the run_dir its space', async () => {
+        const free = () => statfsSync(bench.daemon.runDir, { bigint: true }).bavail;
+        const pod = await TestPod.run(bench.daemon, 'writer', hostNetwork);
+        const before = free();
+        const fill = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf', '/dev/shm/file']
+          .map((path) => `head -c 200M /dev/zero >>${path} 2>/dev/null`)
+          .join('; ');
+        const id = await pod.sh(
+          'c',
+          bench.image.busybox,
+          `${fill}; du -cm /etc/hosts /dev/shm/file | tail -1`,
+          hostNetwork,
+        );
+        assert.equal((await untilExited(bench.daemon, id)).exitCode, 0);
+        const written = Number.parseInt(linesOf(pod, 'c')[0]!, 10);
+        assert.ok(written > 0 && written <= 64, `${written} MB`);
+        const lost = Number(before - free()) * Number(statfsSync(bench.daemon.runDir).bsize);
+        assert.ok(lost < 1 << 20, `${lost} bytes of the run_dir are gone`);
+        await pod.remove();
+      });
+
       test(`${atOnce} execs with ${megabytes} MB on both streams take no sidecar down`, async () => {
         const { runtime } = bench.daemon;
         const pod = await TestPod.run(bench.daemon, 'flooded', hostNetwork);

@@ -1,11 +1,12 @@
 // Root in a container that sees processes of Berth (a shared PID namespace, the host's) gets nothing of the host by them.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { status as grpc } from '@grpc/grpc-js';
 import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
 import { compiled } from '../harness/compile.ts';
-import { type ContainerConfig, type PodConfig, TestPod, untilExited } from '../harness/pods.ts';
+import { type ContainerConfig, hostNetwork, type PodConfig, refused, TestPod, untilExited } from '../harness/pods.ts';
 import { type Bench, ociRuntimes, suite } from '../harness/suite.ts';
 import { loadImage } from '../node/containers-support.ts';
 import { inOwnNamespaces } from './own-namespaces.ts';
@@ -75,11 +76,43 @@ async function look(
   return { pause: seen[0]!, others: seen.slice(1) };
 }
 
+async function pidOf({ daemon }: Bench, containerId: string): Promise<number> {
+  const { info } = await daemon.runtime.containerStatus({ containerId, verbose: true });
+  return JSON.parse(info.info!).pid;
+}
+
 inOwnNamespaces(
   import.meta.filename,
   () => {
     for (const handler of ociRuntimes) {
       suite(`processes of Berth as seen by containers of ${handler}`, { handler, network: false }, (bench) => {
+        test('the PID namespace of a container that ended is joined by nobody, whatever process has its pid now', async () => {
+          const pod = await TestPod.run(bench.daemon, 'target', hostNetwork);
+          const own = { network: NamespaceMode.NODE, pid: NamespaceMode.CONTAINER };
+          const ofItsOwn = { linux: { securityContext: { namespaceOptions: own } } };
+          const target = await pod.sh('target', bench.image.busybox, 'sleep 1000', ofItsOwn);
+          const namespaceOptions = { network: NamespaceMode.NODE, pid: NamespaceMode.TARGET, targetId: target };
+          const sharing = { linux: { securityContext: { namespaceOptions } } };
+          const wanted = readlinkSync(`/proc/${await pidOf(bench, target)}/ns/pid`);
+          const [early, late] = await Promise.all(
+            ['early', 'late'].map((name) =>
+              pod.create(name, bench.image.busybox, { command: ['/bin/sleep', '1000'], ...sharing }),
+            ),
+          );
+          const joined = (id: string) => {
+            const spec = join(bench.daemon.runDir, 'pods', pod.id, 'containers', id, 'config.json');
+            const { namespaces } = JSON.parse(readFileSync(spec, 'utf8')).linux;
+            return namespaces.find(({ type }: { type: string }) => type === 'pid').path;
+          };
+          assert.equal(readlinkSync(joined(early!)), wanted);
+          await bench.daemon.runtime.startContainer({ containerId: early! });
+          assert.equal(readlinkSync(`/proc/${await pidOf(bench, early!)}/ns/pid`), wanted);
+          await bench.daemon.runtime.stopContainer({ containerId: target, timeout: 0n });
+          assert.equal(readlinkSync(joined(late!)), wanted, 'not by a pid');
+          await refused(bench.daemon.runtime.startContainer({ containerId: late! }), grpc.INTERNAL, /Cannot start/);
+          await pod.remove();
+        });
+
         for (const [name, kind] of Object.entries(kinds)) {
           test(`with ${name}`, async () => {
             const data = readFileSync(await compiledLook());
