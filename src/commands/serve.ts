@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
@@ -10,6 +11,7 @@ import { openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
 import { type Deps, RunPaths } from '../lifecycle/deps.ts';
 import { onExit, podDown } from '../lifecycle/exits.ts';
+import { Mending } from '../lifecycle/mending.ts';
 import { OciRuntimes } from '../lifecycle/oci-runtimes.ts';
 import { podCgroup, prepareCgroups } from '../lifecycle/pod-cgroups.ts';
 import { openWay } from '../lifecycle/pod-files.ts';
@@ -27,6 +29,11 @@ import { lockDirectories } from '../sys/directory-lock.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
 import { surviveSignals, toldToEnd } from './signals.ts';
 
+/**
+ * What mends at once is mended before the first call: reads are then true from the first moment. What is stuck (a plugin,
+ * a shim, a disk) keeps nobody else waiting: its calls wait for it, all others are served.
+ */
+const untilServingMs = 1000;
 /** How long calls in flight may take to end after SIGTERM. */
 const graceMs = 4000;
 
@@ -56,7 +63,8 @@ async function start(settings: Settings): Promise<Serving> {
   );
   await takeDirectories(settings);
   const deps = await openDeps(settings);
-  await recover(deps);
+  const recovered = recover(deps);
+  await Promise.race([recovered, delay(untilServingMs)]);
   const stats = new Stats({ ...deps, podCgroup: (pod) => podCgroup(deps, pod) });
   const server = await listen(
     { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint },
@@ -67,6 +75,7 @@ async function start(settings: Settings): Promise<Serving> {
     { socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },
     'Berth is serving',
   );
+  void recovered.then(() => log.info({ tookMs: Math.round(performance.now() - begin) }, 'All is mended'));
   return { server, deps };
 }
 
@@ -127,6 +136,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
       onLost: (podId) => handled(`lost shim of ${podId}`, onShimLost(deps, podId)),
     }),
     locks: new Locks(),
+    mending: new Mending(),
     podCreations: new Creations(),
     containerCreations: new Creations(),
     stopping: new Set(),

@@ -52,7 +52,17 @@ export function containerItems(deps: Deps, filter: cri.ContainerFilter | undefin
     container.podId.startsWith(wantedPod) &&
     (wantedState === null || containerState(container) === wantedState) &&
     hasLabels(container.config.labels, filter?.labelSelector ?? {});
-  return recordItems(matching(deps.containers.all(), matches), CriContainer, encodeContainer);
+  return recordItems(matching(knownContainers(deps), matches), CriContainer, encodeContainer);
+}
+
+/** Whether one that ran still does is not known while its pod is being mended; a status waits for that, a list does not. */
+function knownContainers({ containers, mending }: Deps): Iterable<Container> {
+  if (mending.size === 0) return containers.all();
+  return [...containers.all()].map((container) =>
+    container.state.phase === 'running' && mending.has(container.podId)
+      ? { ...container, state: { phase: 'unknown' } as never }
+      : container,
+  );
 }
 
 /** The status of each container that a client may know. One that cannot be encoded takes no other with it. */

@@ -5,9 +5,10 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { AdminService } from '../api/berth/v1/admin.ts';
 import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cri.ts';
 import { Fault, invalidArgument, isErrno } from '../base/fault.ts';
+import type { PodId } from '../model/ids.ts';
 import { StreamingServer } from '../streaming/index.ts';
 import { adminHandlers } from './admin-service.ts';
-import { type Call, serve } from './calls.ts';
+import { type Call, type Handlers, serve } from './calls.ts';
 import { ContainerEvents, sinceHeader } from './events.ts';
 import { imageHandlers } from './image-service.ts';
 import { takingBytes } from './list-bytes.ts';
@@ -33,7 +34,7 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
     'grpc.max_send_message_length': maxAnswer,
   });
   const streaming = await StreamingServer.open(deps.settings.streaming.address);
-  const calls = runtimeCalls(deps, streaming);
+  const calls = waitingForPods(deps, runtimeCalls(deps, streaming));
   const streams = runtimeStreams(deps, new ContainerEvents(deps));
   server.addService(takingBytes(RuntimeServiceService), serve(RuntimeServiceService, calls, streams, deps.traces));
   server.addService(
@@ -54,6 +55,29 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
       streaming.close();
     },
   };
+}
+
+/** A call on a pod that is still being mended waits for it, and for nothing else. */
+function waitingForPods(deps: StatsDeps, handlers: Handlers): Handlers {
+  const wait = async (request: NamesPod, { signal }: Call) => {
+    const podId = deps.mending.size === 0 ? undefined : podNamedBy(deps, request);
+    if (podId !== undefined) await deps.mending.settled(podId, signal);
+  };
+  const waiting = Object.entries(handlers).map(([name, handler]) => [
+    name,
+    async (request: NamesPod, call: Call) => {
+      await wait(request, call);
+      return handler(request, call);
+    },
+  ]);
+  return Object.fromEntries(waiting);
+}
+
+type NamesPod = { readonly podSandboxId?: unknown; readonly containerId?: unknown };
+
+function podNamedBy({ pods, containers }: StatsDeps, { podSandboxId, containerId }: NamesPod): PodId | undefined {
+  if (typeof podSandboxId === 'string') return pods.find(podSandboxId)?.id;
+  return typeof containerId === 'string' ? containers.find(containerId)?.podId : undefined;
 }
 
 const runtimeCalls = (deps: StatsDeps, streaming: StreamingServer) => ({

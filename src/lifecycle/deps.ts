@@ -11,6 +11,7 @@ import type { Network } from '../network/index.ts';
 import type { Snapshots } from '../snapshot/index.ts';
 import type { Records } from '../state/records.ts';
 import type { Creations } from './creations.ts';
+import type { Mending } from './mending.ts';
 import type { OciRuntimes } from './oci-runtimes.ts';
 import type { Shims } from './shims.ts';
 
@@ -27,6 +28,7 @@ export type Deps = {
   readonly ociRuntimes: OciRuntimes;
   readonly shims: Shims;
   readonly locks: Locks;
+  readonly mending: Mending;
   readonly podCreations: Creations<PodId>;
   readonly containerCreations: Creations<ContainerId>;
   /** Containers with a StopContainer under way: its signal was sent. */

@@ -22,16 +22,19 @@ const pollMs = 10;
 /**
  * Brings records and host together after a start of the daemon, whatever ended the last one: half-made objects are torn
  * down, exits that happened meanwhile are read from their files, what no record names is removed. Every pod is its own
- * task, so that one stuck dependency delays no other pod. Resolves when all is true again.
+ * task, so that one stuck dependency delays no other pod; calls are served meanwhile (deps.mending). Resolves when all is
+ * true again; failures are logged.
  */
 export async function recover(deps: Deps): Promise<void> {
-  const pods = [...deps.pods.all()];
-  const results = await Promise.allSettled(pods.map((pod) => recoverPod(deps, pod)));
-  for (const [index, result] of results.entries()) {
-    if (result.status === 'rejected') logFailure(`pod ${pods[index]?.id}`, result.reason);
-  }
+  await Promise.all(
+    [...deps.pods.all()].map(async (pod) => {
+      const work = attempt(`pod ${pod.id}`, () => recoverPod(deps, pod));
+      deps.mending.track(pod.id, work);
+      await work;
+    }),
+  );
   await attempt('containers without a pod', () => removeOrphans(deps));
-  await attempt('CNI GC', () => deps.network.collectGarbage([...deps.pods.all()].map((pod) => pod.id)));
+  await attempt('CNI GC', () => deps.network.collectGarbage(() => [...deps.pods.all()].map((pod) => pod.id)));
   await attempt('pod directories', () => sweepRunDirectory(deps));
   await attempt('CNI attachments that were kept', () => deps.network.settle(attachedPods(deps)));
   await attempt('writable layers', () => sweepSnapshots(deps));
@@ -60,7 +63,7 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
   if (pod.bootId !== deps.bootId) await afterReboot(deps, pod);
   const released = pod.state.phase === 'notReady' && pod.state.released;
   if (!released && pod.bootId === deps.bootId) await makePodDirectory(deps, pod); // an earlier build left it open
-  const shim = released ? null : await deps.shims.find(pod.id);
+  const shim = released ? null : await deps.shims.findOrKill(pod.id);
   const listed = await shim?.list();
   if (pod.state.phase === 'ready') {
     if (!shim) await podDown(deps, pod.id, 'its shim is gone');

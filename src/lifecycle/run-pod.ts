@@ -24,13 +24,15 @@ export type RunPodRequest = { readonly config: PodConfig; readonly handler: stri
  * Makes a pod and waits until it is ready. A retry joins the run in flight.
  * @throws Fault InvalidArgument for an unknown handler or a forbidden sysctl, AlreadyExists for a duplicate.
  */
-export function runPod(deps: Deps, request: RunPodRequest, signal: AbortSignal): Promise<PodId> {
+export async function runPod(deps: Deps, request: RunPodRequest, signal: AbortSignal): Promise<PodId> {
   deps.ociRuntimes.get(request.handler);
   checkSysctls(request.config.sysctls, request.config.security.namespaces);
   checkCgroupParent(deps, request.config);
   const key = podKey(request.config);
   const { namespace, name } = request.config.metadata;
   const existing = () => [...deps.pods.all()].find((pod) => podKey(pod.config) === key)?.id;
+  const halfMade = existing();
+  if (halfMade) await deps.mending.settled(halfMade, signal); // it may be gone then
   return deps.podCreations.create(`Pod ${namespace}/${name}`, key, existing, () => makePod(deps, request), signal);
 }
 

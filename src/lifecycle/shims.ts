@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import type { PodId } from '../model/ids.ts';
-import { connectShim, type Shim, type ShimExit, startShim } from '../shim/index.ts';
+import { connectShim, killShim, type Shim, type ShimExit, startShim } from '../shim/index.ts';
 
 export type ShimsEvents = {
   /** A container's process ended. */
@@ -14,7 +14,11 @@ export type ShimsEvents = {
 };
 
 /** How shims are reached; tests have their own. */
-export type ShimAccess = { readonly connectShim: typeof connectShim; readonly startShim: typeof startShim };
+export type ShimAccess = {
+  readonly connectShim: typeof connectShim;
+  readonly startShim: typeof startShim;
+  readonly killShim: typeof killShim;
+};
 
 /** How often a shim is tried that lives, as its socket takes connections, but says nothing. */
 const reconnects = 3;
@@ -28,7 +32,11 @@ export class Shims {
   /** Connections that were cut, until they are there again or their shims are known to be gone. */
   readonly #regaining = new Map<PodId, Promise<void>>();
 
-  constructor(directory: (id: PodId) => string, events: ShimsEvents, access: ShimAccess = { connectShim, startShim }) {
+  constructor(
+    directory: (id: PodId) => string,
+    events: ShimsEvents,
+    access: ShimAccess = { connectShim, startShim, killShim },
+  ) {
     this.#directory = directory;
     this.#events = events;
     this.#access = access;
@@ -59,11 +67,31 @@ export class Shims {
     return shim;
   }
 
-  /** Ends the shim and everything that it keeps; one that is gone already counts as ended. */
+  /** The pod's shim if it is alive and answers, else null; one that does not answer is killed. */
+  async findOrKill(id: PodId): Promise<Shim | null> {
+    try {
+      return await this.find(id);
+    } catch (error) {
+      await this.#kill(id, error);
+      return null;
+    }
+  }
+
+  /** Ends the shim and everything that it keeps; one that is gone already counts as ended. One that is stuck is killed. */
   async shutdown(id: PodId): Promise<void> {
-    const shim = await this.find(id);
+    try {
+      const shim = await this.find(id);
+      this.#live.delete(id);
+      await shim?.shutdown({ force: true });
+    } catch (error) {
+      await this.#kill(id, error);
+    }
+  }
+
+  async #kill(id: PodId, why: unknown): Promise<void> {
+    log.warn({ pod: id, reason: messageOf(why) }, 'A shim does not answer and is killed');
     this.#live.delete(id);
-    await shim?.shutdown({ force: true });
+    await this.#access.killShim(this.#directory(id));
   }
 
   #connect(id: PodId): Promise<Shim | null> {
@@ -110,6 +138,7 @@ export class Shims {
         log.warn({ pod: id, reason: messageOf(error) }, 'A shim cannot be reached');
       }
     }
+    await this.#access.killShim(this.#directory(id));
     this.#events.onLost(id);
   }
 

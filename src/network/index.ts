@@ -31,6 +31,7 @@ export class Network {
   readonly #chain: Chain;
   readonly #conflists: ConflistDirectory;
   readonly #cache: ResultCache;
+  #collecting: Promise<void> | null = null;
   readonly #undo: Undo;
 
   constructor({ cni, dataDir, timeouts }: Pick<Settings, 'cni' | 'dataDir' | 'timeouts'>) {
@@ -82,6 +83,7 @@ export class Network {
    * @throws Fault; the caller then owes `down`.
    */
   async up(run: RunCommand, attachment: Attachment): Promise<PodNetwork> {
+    await this.#collecting?.catch(() => {}); // it is told where it was asked for
     this.#undo.retry();
     const own = attachment.confDir ? new ConflistDirectory(attachment.confDir) : this.#conflists;
     const { lists, problems } = await own.look();
@@ -119,10 +121,22 @@ export class Network {
     this.#undo.retry();
   }
 
-  /** CNI GC with the attachments that are alive; plugins before CNI 1.1 are left alone. */
-  async collectGarbage(live: readonly PodId[]): Promise<void> {
+  /**
+   * CNI GC with the attachments that are alive; plugins before CNI 1.1 are left alone. New attachments wait: a plugin would
+   * take them for garbage. `live`: pods on record, those in the making included.
+   */
+  async collectGarbage(live: () => readonly PodId[]): Promise<void> {
+    this.#collecting = this.#collect(live);
+    try {
+      await this.#collecting;
+    } finally {
+      this.#collecting = null;
+    }
+  }
+
+  async #collect(live: () => readonly PodId[]): Promise<void> {
     const { lists } = await this.#conflists.look();
-    const attachments = live.map((containerID) => ({ containerID, ifname: 'eth0' }));
+    const attachments = live().map((containerID) => ({ containerID, ifname: 'eth0' }));
     const extra = { 'cni.dev/valid-attachments': attachments };
     for (const list of this.#used(lists)) {
       if (!atLeast(list.cniVersion, 1, 1)) continue;

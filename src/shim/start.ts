@@ -7,10 +7,10 @@ import { within } from '../base/deadline.ts';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { step } from '../base/trace.ts';
 import { nativePath } from '../sys/addon.ts';
-import { reapKeeper, spawnKeeper } from '../sys/keepers.ts';
+import { spawnKeeper } from '../sys/keepers.ts';
 import { exitOf, shimOver } from './client.ts';
 import { Connection } from './connection.ts';
-import { processGone } from './gone.ts';
+import { childGone } from './gone.ts';
 import { streamCalls } from './streams.ts';
 import type { Shim, ShimHandlers } from './types.ts';
 
@@ -44,12 +44,6 @@ export async function startShim(podDir: string, handlers: ShimHandlers): Promise
 async function kill(pid: number): Promise<void> {
   process.kill(pid, 'SIGKILL');
   await childGone(pid);
-}
-
-/** Resolves when the process is no more, and has been reaped where it is our child. */
-async function childGone(pid: number): Promise<void> {
-  await processGone(pid);
-  reapKeeper(pid);
 }
 
 /** After a connection that ended unasked. While somebody listens the shim lives, and is reaped by who ends it. */

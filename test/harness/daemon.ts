@@ -141,8 +141,8 @@ export class TestDaemon {
     return [...flags, this.options.main ?? main, 'serve', '--config', configFile];
   }
 
-  /** Starts the daemon and returns when it serves. */
-  async start(env: Record<string, string> = {}): Promise<void> {
+  /** Starts the daemon and returns when it serves and all is mended; or, without `mended`, as soon as it serves. */
+  async start(env: Record<string, string> = {}, options = { mended: true }): Promise<void> {
     const child = spawn(process.execPath, this.serveArguments(), {
       stdio: ['ignore', 'inherit', 'pipe'],
       env: { ...process.env, ...nodeEnvironment, ...this.options.env, ...env },
@@ -156,7 +156,7 @@ export class TestDaemon {
       const entry = parseLine(line);
       this.logged.push(entry);
       if (process.env.BERTH_TEST_LOG) process.stderr.write(`${line}\n`);
-      if (entry.msg === 'Berth is serving') serving.resolve();
+      if (entry.msg === (options.mended ? 'All is mended' : 'Berth is serving')) serving.resolve();
     });
     try {
       await serving.promise;

@@ -18,6 +18,7 @@ import { int64, nanoseconds, uint64 } from '../../../src/cri/numbers.ts';
 import { podStatus } from '../../../src/cri/reads.ts';
 import { runtimeHandlers } from '../../../src/cri/runtime-service.ts';
 import { statsHandlers } from '../../../src/cri/stats-service.ts';
+import { Mending } from '../../../src/lifecycle/mending.ts';
 import type { Image } from '../../../src/model/image.ts';
 
 type Json = Record<string, unknown>;
@@ -112,6 +113,7 @@ const deps = (images: readonly Image[] = []) =>
       pod('d', { createdAt: 'now' }),
     ),
     containers: new Held(...broken),
+    mending: new Mending(),
     images: { list: () => images, find: (name: string) => images.find((image) => image.id === name) },
     settings: { images: { pinned: [] } },
     stats,

@@ -24,7 +24,11 @@ function connecting(...answers: Answer[]) {
     handlers = given;
     return answer as Shim | null;
   };
-  const access: ShimAccess = { connectShim: connect, startShim: async (dir, given) => (await connect(dir, given))! };
+  const access: ShimAccess = {
+    connectShim: connect,
+    startShim: async (dir, given) => (await connect(dir, given))!,
+    killShim: async () => void told.push('killed'),
+  };
   const shims = new Shims(
     (id) => join(root, id),
     {
@@ -69,7 +73,7 @@ describe('a connection to a shim that is cut', () => {
     await shims.start(pod);
     cut();
     assert.equal(await shims.find(pod), null);
-    assert.deepEqual(told, ['lost']);
+    assert.deepEqual(told, ['killed', 'lost']);
   });
 
   test('one that does not answer is tried again, and is lost in the end', async () => {
@@ -83,7 +87,18 @@ describe('a connection to a shim that is cut', () => {
     await never.shims.start(pod);
     never.cut();
     assert.equal(await never.shims.find(pod), null);
-    assert.deepEqual(never.told, ['lost']);
+    assert.deepEqual(never.told, ['killed', 'lost']);
+  });
+
+  test('one that does not answer when it is wanted, or does not end, is killed', async () => {
+    const mute = connecting(new Error('it says nothing'));
+    assert.equal(await mute.shims.findOrKill(pod), null);
+    assert.deepEqual(mute.told, ['killed']);
+    const stubborn = connecting({ ...listing(5), shutdown: () => Promise.reject(new Error('it goes on')) }, null);
+    await stubborn.shims.start(pod);
+    await stubborn.shims.shutdown(pod);
+    assert.deepEqual(stubborn.told, ['killed']);
+    assert.equal(await stubborn.shims.find(pod), null);
   });
 
   test('nothing is told of one that was shut down', async () => {
