@@ -109,7 +109,7 @@ static void others_are_not_meant(const struct process *killed) {
 static void oom_changed(struct source *source) {
   struct process *process = container_of(source, struct process, oom);
   long kills = kills_in(source->fd, "");
-  if (kills > 0) process->oom_killed = true;
+  if (kills > 0) process->oom_kills = kills;
   if (kills > 0) others_are_not_meant(process);
   if (kills < 0) source_close(source);
 }
@@ -154,15 +154,27 @@ static void record_exit(struct timer *timer) {
   timer_arm(timer, RETRY_MS, record_exit);
 }
 
+/* Only if its own end was the kill: a container may outlive the kill of a child, and end as it likes or as we tell it to. */
+static bool was_oom_killed(const struct process *process) {
+  if (exit_code(process->status) != 128 + SIGKILL) return false;
+  long kills = kills_in(process->oom.fd, process->oom_file);
+  if (kills < 0 && process->oom_kills == 0) return kills_around(process) > process->kills_before;
+  if (kills < process->oom_kills) kills = process->oom_kills;
+  return kills > process->kills_when_killed;
+}
+
+void process_will_be_killed(struct process *process) {
+  long kills = kills_in(process->oom.fd, process->oom_file);
+  process->kills_when_killed = kills > 0 ? kills : 0;
+}
+
 void process_ended(struct process *process, int status) {
   clock_gettime(CLOCK_REALTIME, &process->at);
   process->running = false;
   process->ended = true;
   process->status = status;
   for (int i = 0; i < 2; i++) stream_drain(process->stream[i]);
-  long kills = kills_in(process->oom.fd, process->oom_file);
-  bool unseen = kills < 0 && exit_code(status) == 128 + SIGKILL && kills_around(process) > process->kills_before;
-  if (kills > 0 || unseen) process->oom_killed = true;
+  process->oom_killed = was_oom_killed(process);
   if (process->oom_killed) others_are_not_meant(process);
   source_close(&process->oom);
   record_exit(&process->retry);

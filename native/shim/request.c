@@ -25,7 +25,7 @@ static struct process *find(uint64_t client, uint32_t request, const char *key) 
 }
 
 static void on_signal(uint64_t client, uint32_t request, const struct shim_signal *want) {
-  const struct process *process = find(client, request, want->key);
+  struct process *process = find(client, request, want->key);
   if (!process) return;
   if (want->signo == 0 || want->signo >= NSIG || (!process->running && !process->ended)) {
     enum shim_failure kind = want->signo == 0 || want->signo >= NSIG ? SHIM_FAILED_INVALID : SHIM_FAILED_NOT_RUNNING;
@@ -35,6 +35,7 @@ static void on_signal(uint64_t client, uint32_t request, const struct shim_signa
   int signo = (int)want->signo;
   bool delivered = false;
   /* It is our child: while it is not reaped its pid is nobody else's, and only reaping clears `running`. */
+  if (process->running && signo == SIGKILL) process_will_be_killed(process);
   if (process->running && want->all && signo == SIGKILL) {
     tree_kill(process->pid);
     delivered = true;

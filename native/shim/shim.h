@@ -175,12 +175,14 @@ struct process {
   struct stream *stream[2];
   struct source oom;  /* its cgroup's count of kills */
   long kills_before;  /* what the cgroup around it counted when none of its own was seen */
+  long oom_kills, kills_when_killed; /* what its own counted last, and when we sent it SIGKILL */
   struct timer retry; /* of the exit file, while the disk refuses it */
 };
 struct process *process_new(const struct shim_start *want, int *err);
 struct process *process_find(const char *key);
 void process_started(struct process *process, pid_t pid);
 void process_ended(struct process *process, int status);
+void process_will_be_killed(struct process *process); /* by us, before the signal */
 void process_attach(uint64_t client, uint32_t request, const struct shim_attach *want);
 void process_hold(uint64_t client, uint32_t request, const char *key);
 void process_free(struct process *process);

@@ -18,7 +18,8 @@ import { gatherSpecInputs } from './container-inputs.ts';
 import { namespacePaths } from './container-namespaces.ts';
 import { prepareMounts, volumeImages } from './container-volumes.ts';
 import { crashPoint } from './crash-point.ts';
-import { type Deps, runPaths } from './deps.ts';
+import { creationTime } from './creations.ts';
+import { containersOf, type Deps, runPaths } from './deps.ts';
 import { containerCgroup } from './pod-cgroups.ts';
 import { makePassable, type SharedName, sharedPath, usesHostIpc } from './pod-files.ts';
 import { relabelMounts } from './relabel.ts';
@@ -97,10 +98,14 @@ function newRecord(deps: Deps, pod: Pod, image: Image, config: ContainerConfig, 
     stopSignal: stopSignal(config.stopSignal, image.config.stopSignal),
     logPath: config.logPath && pod.config.logDirectory ? join(pod.config.logDirectory, config.logPath) : '',
     cgroupsPath: containerCgroup(deps, pod, id),
-    createdAt: Date.now(),
+    createdAt: creationTime(earlierAttempts(deps, pod, config)),
     bootId: deps.bootId,
     state: { phase: 'creating' },
   };
+}
+
+function earlierAttempts(deps: Deps, pod: Pod, { metadata: { name } }: ContainerConfig): Container[] {
+  return containersOf(deps, pod.id).filter(({ config }) => config.metadata.name === name);
 }
 
 async function prepare(deps: Deps, pod: Pod, image: Image, container: Container): Promise<void> {

@@ -2,6 +2,13 @@ import { Fault } from '../base/fault.ts';
 import { SharedRuns } from '../base/shared-runs.ts';
 
 /**
+ * When something is created: now, but later than what it follows, whatever the clock does. kubelet takes the attempt with
+ * the latest time for the current one. Milliseconds since the epoch.
+ */
+export const creationTime = (earlier: Iterable<{ readonly createdAt: number }>): number =>
+  Math.max(Date.now(), ...[...earlier].map(({ createdAt }) => createdAt + 1));
+
+/**
  * Makes creation safe to retry. A request with the key of one in flight joins it; if every caller of a creation went
  * away before it finished, the first later request with that key is given what it made; any other request with the
  * key of an existing object is AlreadyExists.

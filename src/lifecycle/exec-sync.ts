@@ -1,5 +1,6 @@
 import { unlink } from 'node:fs/promises';
 import { errorText } from '../base/command.ts';
+import { longestMs } from '../base/deadline.ts';
 import { Fault, invalidArgument } from '../base/fault.ts';
 import { step, traced } from '../base/trace.ts';
 import type { Container } from '../model/container.ts';
@@ -9,6 +10,9 @@ import { ociRuntimeEnv } from './oci-runtimes.ts';
 
 /** As the peers: what is kept of each stream; the rest is read and dropped. */
 const maxOutput = 16 * 1024 * 1024;
+
+/** What a command with a time limit gets for its start: an OCI runtime that hangs must not hold a probe for a minute. */
+const startMs = 10_000;
 
 export type ExecOutput = { readonly stdout: Buffer; readonly stderr: Buffer; readonly code: number };
 
@@ -44,8 +48,8 @@ async function run(deps: Deps, container: Container, files: ExecFiles, deadlineM
     env: ociRuntimeEnv,
     cwd: '/',
     pidFile: files.pidFile,
-    deadlineMs,
-    startDeadlineMs: ociRuntime * 1000,
+    deadlineMs: Math.min(deadlineMs, longestMs),
+    startDeadlineMs: deadlineMs === 0 ? ociRuntime * 1000 : Math.min(ociRuntime * 1000, deadlineMs + startMs),
     drainMs: execDrain * 1000,
     maxOutput,
   };

@@ -9,6 +9,7 @@ import { checkSysctls } from '../oci/index.ts';
 import type { Shim } from '../shim/index.ts';
 import { mapLines } from '../sys/idmap.ts';
 import { crashPoint } from './crash-point.ts';
+import { creationTime } from './creations.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, pauseEntrance, placePause } from './pod-cgroups.ts';
 import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod-files.ts';
@@ -45,7 +46,7 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
     config,
     handler,
     resolvedHandler: runtime.handler,
-    createdAt: Date.now(),
+    createdAt: creationTime(earlierAttempts(deps, config)),
     bootId: deps.bootId,
     state: { phase: 'creating' },
   };
@@ -62,6 +63,10 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
     });
     throw error;
   }
+}
+
+function earlierAttempts(deps: Deps, { metadata: { namespace, name } }: PodConfig): Pod[] {
+  return [...deps.pods.all()].filter(({ config: { metadata: m } }) => m.namespace === namespace && m.name === name);
 }
 
 async function bringUp(deps: Deps, pod: Pod): Promise<void> {

@@ -1,12 +1,12 @@
+import { longestMs } from '../base/deadline.ts';
 import { Fault } from '../base/fault.ts';
 import { step, traced } from '../base/trace.ts';
 import type { Container } from '../model/container.ts';
+import { thawCgroup } from '../sys/cgroups.ts';
 import type { Deps } from './deps.ts';
 import { applyExit, endsWithin, unseenExit } from './exits.ts';
 
 const SIGKILL = 9;
-/** setTimeout's largest delay, 24.8 days. */
-const longest = 2 ** 31 - 1;
 
 /**
  * Stops a container: its stop signal, and SIGKILL to all of it when `timeoutMs` is over. Unknown ids and containers
@@ -14,11 +14,19 @@ const longest = 2 ** 31 - 1;
  * kills nothing.
  */
 export async function stopContainer(deps: Deps, id: string, timeoutMs: number, signal?: AbortSignal): Promise<void> {
-  const container = deps.containers.find(id);
+  const container = await onceStarted(deps, id);
   if (container?.state.phase !== 'running') return;
   traced(container.podId, container.id);
-  if (timeoutMs > 0 && (await endsGracefully(deps, container, Math.min(timeoutMs, longest), signal))) return;
+  if (timeoutMs > 0 && (await endsGracefully(deps, container, Math.min(timeoutMs, longestMs), signal))) return;
   await killContainer(deps, container, signal);
+}
+
+/** A start in flight would make it run after it was said to be stopped. */
+async function onceStarted(deps: Deps, id: string): Promise<Container | undefined> {
+  const found = deps.containers.find(id);
+  if (found?.state.phase !== 'created') return found;
+  using _ = await deps.locks.hold(found.id);
+  return deps.containers.get(found.id);
 }
 
 async function endsGracefully(deps: Deps, container: Container, ms: number, signal?: AbortSignal): Promise<boolean> {
@@ -38,6 +46,7 @@ export async function killContainer(deps: Deps, container: Container, signal?: A
   const { id, podId } = container;
   const shim = await deps.shims.find(podId);
   if (!shim) return applyExit(deps, id, unseenExit('its shim is gone'));
+  thawCgroup(container.cgroupsPath);
   await shim.signal(id, SIGKILL, { all: true });
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
   if (await step('wait: its end', () => endsWithin(deps, container, deadlineMs, signal))) return;

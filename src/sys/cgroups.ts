@@ -176,6 +176,25 @@ function below(folder: string): string[] {
   return [...names.flatMap((name) => below(join(folder, name))), folder];
 }
 
+/** v1 freezer: a frozen process gets no SIGKILL (freezer-subsystem.rst); v2 lets it die, yet not what it left undone. */
+const thawing = [
+  { file: 'freezer.state', text: 'THAWED' },
+  { file: 'cgroup.freeze', text: '0' },
+] as const;
+
+/** Lets the processes of the cgroup and below go on, whoever froze them; a cgroup that is gone is left alone. */
+export function thawCgroup(path: string, options: CgroupOptions = {}): void {
+  for (const folder of cgroupFolders(path, options).flatMap((root) => below(root).reverse())) {
+    for (const { file, text } of thawing) {
+      try {
+        writeFileSync(join(folder, file), text, { flag: 'r+' });
+      } catch (error) {
+        if (!isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP')) throw error;
+      }
+    }
+  }
+}
+
 const pollMs = 5;
 
 /**
@@ -205,6 +224,7 @@ function killOnce(path: string, options: CgroupOptions): number[] {
     }
   }
   const pids = pidsIn(path, options);
+  if (pids.length > 0) thawCgroup(path, options);
   for (const pid of pids) {
     try {
       process.kill(pid, 'SIGKILL');

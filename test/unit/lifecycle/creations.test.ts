@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Creations } from '../../../src/lifecycle/creations.ts';
+import { Creations, creationTime } from '../../../src/lifecycle/creations.ts';
 
 const never = new AbortController().signal;
 
@@ -73,4 +73,12 @@ test('a failed creation leaves the key free', async () => {
     ),
     'id-2',
   );
+});
+
+test('what follows is created later, whatever the clock does', (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 1000 });
+  assert.equal(creationTime([]), 1000);
+  assert.equal(creationTime([{ createdAt: 500 }]), 1000);
+  assert.equal(creationTime([{ createdAt: 1000 }]), 1001);
+  assert.equal(creationTime([{ createdAt: 500 }, { createdAt: 7000 }]), 7001, 'the clock was set back');
 });

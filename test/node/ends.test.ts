@@ -1,0 +1,116 @@
+// How containers end is told as it was, whatever else happens to them.
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { status as grpc } from '@grpc/grpc-js';
+import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
+import { cgroupFolders, pidsIn } from '../../src/sys/cgroups.ts';
+import { type ContainerConfig, hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
+import { ociRuntimes, suite } from '../harness/suite.ts';
+import { program } from '../images/run.ts';
+import { linesOf } from './containers-support.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'berth-ends-'));
+after(() => rmSync(folder, { recursive: true }));
+
+/** The real OCI runtime; its run says that it began, and waits as long as the file `hold` exists. */
+function slow(name: string): string {
+  const path = join(folder, name);
+  const wait = `case "$*" in *' run '*) echo >${folder}/begun; while [ -e ${folder}/hold ]; do sleep 0.02; done ;; esac`;
+  writeFileSync(path, `#!/bin/sh\n${wait}\nexec ${program(name, name)} "$@"\n`);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+const limited: ContainerConfig = {
+  linux: { ...hostNetwork.linux, resources: { memoryLimitInBytes: 32n << 20n } },
+};
+/** More than the limit: the kernel kills it. */
+const greedy = 'dd if=/dev/zero of=/dev/null bs=200M';
+
+for (const handler of ociRuntimes) {
+  const settings = { handlers: { [handler]: { path: slow(handler) } } };
+  suite(`ends with ${handler}`, { handler, settings }, (bench) => {
+    test('OOMKilled is only what ended by the kill', async () => {
+      const pod = await TestPod.run(bench.daemon, 'oom', hostNetwork);
+      const cases = {
+        [`exec ${greedy}`]: [137, 'OOMKilled'],
+        [`${greedy}; exit 0`]: [0, 'Completed'],
+        [`${greedy}; exit 7`]: [7, 'Error'],
+        [`${greedy}; kill -TERM $$; sleep 10`]: [143, 'Error'],
+      };
+      for (const [index, [script, expected]] of Object.entries(cases).entries()) {
+        const id = await pod.sh(`c${index}`, bench.image.busybox, script, limited);
+        const { exitCode, reason } = await untilExited(bench.daemon, id);
+        assert.deepEqual([exitCode, reason], expected, script);
+      }
+      const outlives = await pod.sh('outlives', bench.image.busybox, `${greedy}; echo lives; sleep 1000`, limited);
+      await until('the kill of its child', async () => linesOf(pod, 'outlives').includes('lives'));
+      await bench.daemon.runtime.stopContainer({ containerId: outlives, timeout: 0n });
+      const { exitCode, reason } = await untilExited(bench.daemon, outlives);
+      assert.deepEqual([exitCode, reason], [137, 'Error'], 'killed by us');
+      await pod.remove();
+    });
+
+    test('a container that is stopped while it starts does not run afterwards', async () => {
+      const { runtime } = bench.daemon;
+      const pod = await TestPod.run(bench.daemon, 'starting', hostNetwork);
+      const containerId = await pod.create('c', bench.image.busybox, {
+        command: ['/bin/sleep', '1000'],
+        ...hostNetwork,
+      });
+      writeFileSync(join(folder, 'hold'), '');
+      const started = runtime.startContainer({ containerId }).catch(() => {});
+      await until('the start', async () => existsSync(join(folder, 'begun')));
+      const stopped = runtime.stopContainer({ containerId, timeout: 0n });
+      rmSync(join(folder, 'hold'));
+      await Promise.all([started, stopped]);
+      rmSync(join(folder, 'begun'));
+      const { status } = await runtime.containerStatus({ containerId });
+      assert.equal(status?.state, ContainerState.CONTAINER_EXITED);
+      await pod.remove();
+    });
+
+    test('a frozen container is stopped, and a probe in it ends at its time', async () => {
+      const { runtime } = bench.daemon;
+      const pod = await TestPod.run(bench.daemon, 'frozen', hostNetwork);
+      const cgroup = (id: string) => `/${bench.daemon.name}/${pod.id}/${id}`;
+      const names = ['stopped', 'removed', 'with-its-pod'];
+      const ids = await Promise.all(names.map((name) => pod.sh(name, bench.image.busybox, 'sleep 1000', hostNetwork)));
+      const [stopped, removed] = ids as [string, string];
+      const probe = runtime.execSync({ containerId: stopped, cmd: ['/bin/sleep', '1000'], timeout: 1n });
+      const late = refused(probe, grpc.DEADLINE_EXCEEDED);
+      await until('the probe', async () => pidsIn(cgroup(stopped)).filter(sleeps).length === 2);
+      for (const id of ids) freeze(cgroup(id));
+      await late;
+      await runtime.stopContainer({ containerId: stopped, timeout: 0n });
+      assert.equal((await untilExited(bench.daemon, stopped)).exitCode, 137);
+      await runtime.removeContainer({ containerId: removed });
+      await pod.remove();
+    });
+
+    test('an exec with more seconds than a timer takes is not timed out', async () => {
+      const pod = await TestPod.run(bench.daemon, 'patient', hostNetwork);
+      const containerId = await pod.sh('c', bench.image.busybox, 'sleep 1000', hostNetwork);
+      for (const timeout of [2n ** 31n / 1000n + 1n, 2n ** 40n]) {
+        const { exitCode } = await bench.daemon.runtime.execSync({ containerId, cmd: ['/bin/true'], timeout });
+        assert.equal(exitCode, 0);
+      }
+      await pod.remove();
+    });
+  });
+}
+
+/** An OCI runtime's helper is in the cgroup before the probe is. */
+const sleeps = (pid: number) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sleep\n';
+
+/** By the v1 freezer, or by v2. */
+function freeze(path: string): void {
+  for (const folder of cgroupFolders(path)) {
+    for (const [file, text] of Object.entries({ 'freezer.state': 'FROZEN', 'cgroup.freeze': '1' })) {
+      if (existsSync(join(folder, file))) writeFileSync(join(folder, file), text);
+    }
+  }
+}
