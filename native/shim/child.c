@@ -1,8 +1,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -20,6 +22,12 @@ static _Noreturn void run_child(const struct spawn *spawn, char **argv, char **e
   sigprocmask(SIG_SETMASK, &none, NULL);
   setsid();
   umask(022);
+  /* How the daemon was started, or tuned, is not how containers are to run. What is not permitted stays as it is. */
+  cpu_set_t every;
+  memset(&every, 0xff, sizeof every);
+  sched_setaffinity(0, sizeof every, &every);
+  sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+  setpriority(PRIO_PROCESS, 0, 0);
   /* What a descendant abandons then comes to the command and not to the shim: at a deadline all of it is in reach. */
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   bool ready = chdir(spawn->cwd) == 0;

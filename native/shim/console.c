@@ -5,7 +5,8 @@
 
 #include "shim.h"
 
-/* The master comes as ancillary data of one message, whose text (the terminal's name) says nothing that we need. */
+/* The master comes as ancillary data of one message, whose text (the terminal's name) says nothing that we need. -1: there
+   is none, or none yet (errno is EAGAIN). */
 static int receive(int from) {
   char text[256];
   union {
@@ -16,8 +17,7 @@ static int receive(int from) {
   struct msghdr message = {
       .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
   int fd = -1;
-  /* Blocking, but for no longer than the peer, who has connected, takes to send; it may be gone as well. */
-  if (poll(&(struct pollfd){.fd = from, .events = POLLIN}, 1, 1000) != 1) return -1;
+  errno = 0;
   if (recvmsg(from, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) < 0) return -1;
   const struct cmsghdr *got = CMSG_FIRSTHDR(&message);
   if (got && got->cmsg_level == SOL_SOCKET && got->cmsg_type == SCM_RIGHTS && got->cmsg_len == CMSG_LEN(sizeof fd))
@@ -25,20 +25,28 @@ static int receive(int from) {
   return fd;
 }
 
+/* Between its connect and its message a sender may take its time: the loop goes on meanwhile. */
+static void peer_ready(struct source *source) {
+  struct console *console = container_of(source, struct console, peer);
+  int master = receive(source->fd);
+  if (master < 0 && errno == EAGAIN) return;
+  console->master = master;
+  source_close(source);
+}
+
+/* One terminal is expected: who connects later, or besides, is turned away. */
 static void console_ready(struct source *source) {
   struct console *console = container_of(source, struct console, source);
-  cleanup_fd int peer = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC);
-  if (peer < 0) return;
-  int master = receive(peer);
-  if (master >= 0 && console->master >= 0) close(master);
-  else if (master >= 0) console->master = master;
+  int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  bool wanted = fd >= 0 && console->master < 0 && console->peer.fd < 0;
+  if (fd >= 0 && (!wanted || source_open(&console->peer, fd, POLLIN, peer_ready))) close(fd);
 }
 
 int console_open(struct console *console) {
   static uint32_t serial;
   char number[24], pid[24];
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  console->master = console->source.fd = -1;
+  console->master = console->source.fd = console->peer.fd = -1;
   join(console->name, "console-", decimal(number, ++serial, 1), ".sock");
   /* A pod's folder may be too deep for the 107 bytes of a socket's path; the way through /proc is always short. */
   join(console->path, "/proc/", decimal(pid, (uint64_t)getpid(), 1), "/cwd/", console->name);
@@ -54,7 +62,10 @@ int console_open(struct console *console) {
 
 int console_take(struct console *console) {
   if (console->source.fd >= 0) {
-    if (console->master < 0) console_ready(&console->source); /* connected, and not seen by poll() yet */
+    /* The OCI runtime has ended: what it sent is there, if poll() has not told of it yet. */
+    if (console->master < 0 && console->peer.fd < 0) console_ready(&console->source);
+    if (console->peer.fd >= 0) peer_ready(&console->peer);
+    source_close(&console->peer);
     source_close(&console->source);
     unlink(console->name);
   }

@@ -253,7 +253,7 @@ static struct job *job_new(uint64_t client, uint32_t request, enum kind kind, co
   job->client = client;
   job->request = request;
   job->kind = kind;
-  job->failure = job->input = job->console.master = job->console.source.fd = -1;
+  job->failure = job->input = job->console.master = job->console.source.fd = job->console.peer.fd = -1;
   job->next = jobs;
   jobs = job;
   running++;

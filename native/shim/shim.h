@@ -137,7 +137,7 @@ static inline bool stream_ended(const struct stream *stream) { return !stream ||
 
 /* console.c: the socket on which an OCI runtime hands over a terminal's master. */
 struct console {
-  struct source source;
+  struct source source, peer; /* the socket, and who connected to it */
   char name[40], path[108];
   int master;
 };

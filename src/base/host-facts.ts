@@ -10,6 +10,8 @@ export type HostFacts = {
   readonly capabilities: readonly string[];
   /** The lowest oom_score_adj the daemon may set, -1000..1000; without CAP_SYS_RESOURCE its own value. */
   readonly oomScoreAdjMin: number;
+  /** The daemon's hard limit of open files; Node raises the soft one to it. */
+  readonly openFiles: number;
   readonly apparmor: boolean;
   readonly selinux: boolean;
   readonly seccomp: boolean;

@@ -33,6 +33,11 @@ export const defaults = {
   defaultHandler: 'crun',
   /** True: a host path that does not exist makes CreateContainer fail; false: it is made as a directory. */
   refuseMissingHostPaths: false,
+  /**
+   * How many files a process of a container may have open before it raises its own limit; the most that it may raise it to is
+   * the daemon's. 0: that at once.
+   */
+  softOpenFiles: 1024,
   handlers: {
     crun: { ...handlerDefaults, path: '/usr/bin/crun' },
     runc: { ...handlerDefaults, path: '/usr/sbin/runc' },

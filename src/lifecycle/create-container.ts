@@ -145,6 +145,11 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   crashPoint('create-container:created');
 }
 
+/** Without it a container would inherit what Node made of the daemon's limit. */
+function openFilesLimit({ settings: { softOpenFiles }, host: { openFiles: hard } }: Deps) {
+  return { type: 'RLIMIT_NOFILE', soft: softOpenFiles === 0 ? hard : Math.min(softOpenFiles, hard), hard };
+}
+
 function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, namespacePaths: NamespacePaths) {
   const paths = runPaths(deps);
   const file = (name: SharedName) => sharedPath(deps, pod.id, name);
@@ -165,6 +170,7 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, n
       shm: usesHostIpc(pod.config) ? '' : file('shm'),
     },
     ociVersion,
+    rlimits: [openFilesLimit(deps)],
     cdiDirs: deps.settings.cdi.specDirs,
     hostDevicesIfPrivileged: !pod.resolvedHandler.privilegedWithoutHostDevices,
   };

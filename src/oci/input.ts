@@ -2,7 +2,7 @@ import type { HostFacts } from '../base/host-facts.ts';
 import type { ContainerConfig, Mount, PodConfig } from '../model/config.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
-import type { OciHooks, OciMount, OciSeccomp } from './spec.ts';
+import type { OciHooks, OciMount, OciRlimit, OciSeccomp } from './spec.ts';
 
 /** Who the container's process is; ids are 0..2^32-2. */
 export type ResolvedUser = {
@@ -53,6 +53,8 @@ export type SpecInput = {
   readonly rootfs: string;
   readonly namespacePaths: NamespacePaths;
   readonly cgroupsPath: string;
+  /** Limits of the process that are not to be the daemon's own. */
+  readonly rlimits?: readonly OciRlimit[];
   /**
    * Files of the pod that containers get unless a mount of the request covers them; empty: none, but a pod on the host's
    * IPC namespace has the host's /dev/shm.

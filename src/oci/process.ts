@@ -26,6 +26,7 @@ export function buildProcess(input: SpecInput): OciProcess {
     capabilities: resolveCapabilities(container.security, host.capabilities),
     noNewPrivileges: container.security.noNewPrivs,
     oomScoreAdj: clampOomScore(container.resources.oomScoreAdj, host.oomScoreAdjMin),
+    ...(input.rlimits && { rlimits: [...input.rlimits] }),
     ...(host.apparmor && apparmorProfile !== '' ? { apparmorProfile } : {}),
     ...(selinuxLabel !== '' ? { selinuxLabel } : {}),
   };

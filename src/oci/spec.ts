@@ -52,6 +52,8 @@ export type OciCapabilities = {
   ambient: string[];
 };
 
+export type OciRlimit = { type: string; soft: number; hard: number };
+
 export type OciProcess = {
   terminal: boolean;
   user: { uid: number; gid: number; additionalGids?: number[] };
@@ -61,6 +63,7 @@ export type OciProcess = {
   capabilities: OciCapabilities;
   noNewPrivileges: boolean;
   oomScoreAdj: number;
+  rlimits?: OciRlimit[];
   apparmorProfile?: string;
   selinuxLabel?: string;
 };

@@ -19,6 +19,7 @@ export function gatherHostFacts(): HostFacts {
     controllers: limitingControllers(tree),
     capabilities,
     oomScoreAdjMin: capabilities.includes('CAP_SYS_RESOURCE') ? -1000 : Number(textOf('/proc/self/oom_score_adj')),
+    openFiles: Number(/^Max open files +\S+ +(\d+)/m.exec(textOf('/proc/self/limits'))?.[1] ?? 1024),
     apparmor: textOf('/sys/module/apparmor/parameters/enabled').startsWith('Y'),
     selinux: existsSync('/sys/fs/selinux/enforce'),
     seccomp: existsSync('/proc/sys/kernel/seccomp/actions_avail'),

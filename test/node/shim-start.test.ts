@@ -229,6 +229,36 @@ test('all that was written before the exit is in the log when the event comes', 
   }
 });
 
+/** An OCI runtime that connects to the console socket, and sends a terminal's master when the file `go` is there. */
+const slowConsole = `
+import array, os, pty, socket, sys, time
+console, pid_file = sys.argv[1:]
+peer = socket.socket(socket.AF_UNIX)
+peer.connect(console)
+open("connected", "w")
+while not os.path.exists("go"): time.sleep(0.01)
+child, master = pty.fork()
+if child == 0:
+    os.execv("/bin/echo", ["echo", "from a terminal"])
+peer.sendmsg([b"name"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [master]))])
+open(pid_file, "w").write(str(child))
+os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+`;
+
+test('a terminal that is long in coming holds nobody else up', async (t) => {
+  const pod = await startPod(t);
+  const spec = startScript(pod, 'c1', '', { tty: true });
+  const argv = ['/usr/bin/python3', '-c', slowConsole, '{console}', spec.pidFile];
+  const started = pod.shim.start({ ...spec, argv });
+  await until(() => existsSync(join(pod.dir, 'connected')));
+  assert.equal((await pod.shim.list()).processes[0]?.pid, 0, 'answered while the terminal is awaited');
+  await writeFile(join(pod.dir, 'go'), '');
+  assert.notEqual((await started).pid, 0);
+  await pod.exited('c1');
+  await until(async () => (await readLog(spec.logPath)).length === 1);
+  assert.equal((await readLog(spec.logPath))[0]?.text, 'from a terminal\r');
+});
+
 test('an OCI runtime that misbehaves is a failure that says how', async (t) => {
   const pod = await startPod(t);
   const cases: { text: string; says: RegExp }[] = [

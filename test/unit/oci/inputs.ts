@@ -116,6 +116,7 @@ export const host: HostFacts = {
   controllers: ['cpu', 'cpuset', 'memory', 'pids'],
   capabilities: capabilityNames.filter((name) => name !== 'CAP_SYS_RESOURCE'),
   oomScoreAdjMin: -5,
+  openFiles: 4096,
   apparmor: false,
   selinux: false,
   seccomp: true,
