@@ -1,22 +1,10 @@
 /* Reading inside a root that belongs to somebody else, and what every file of the addon needs. */
-#include "unpack.h"
-
-#include <linux/openat2.h>
-#include <stdio.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
-int open_in_root(int root, const char *path, int flags) {
-  struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-  /* EAGAIN: a rename or mount elsewhere raced with a ".." step; openat2(2) asks for another try. */
-  for (int attempt = 0; attempt < 64; attempt++) {
-    long fd = syscall(SYS_openat2, root, path, &how, sizeof how);
-    if (fd >= 0) return (int)fd;
-    if (errno != EAGAIN && errno != EINTR) return -errno;
-  }
-  return -EAGAIN;
-}
+#include "content.h"
+#include "unpack.h"
 
 bool take_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values) {
   size_t given = count;
@@ -82,10 +70,7 @@ static int open_regular(int root, const char *path) {
   struct stat st;
   if (fstat(handle, &st) < 0) return -errno;
   if (!S_ISREG(st.st_mode)) return -EISDIR;
-  char self[32];
-  snprintf(self, sizeof self, "/proc/self/fd/%d", handle);
-  int fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-  return fd < 0 ? -errno : fd;
+  return open_again(handle, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 }
 
 /* Reads up to `limit` bytes into a growing buffer; the length, or -errno (-EFBIG: there is more). */
@@ -141,23 +126,6 @@ static napi_value is_mount_root(napi_env env, napi_callback_info info) {
   return napi_get_boolean(env, mounted, &result) == napi_ok ? result : NULL;
 }
 
-int copy_attributes(int from, int to) {
-  struct stat st;
-  if (fstat(from, &st) < 0 || fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
-    return -errno;
-  char names[65536], value[65536];
-  ssize_t length = flistxattr(from, names, sizeof names);
-  if (length < 0 && errno != ENOTSUP) return -errno;
-  for (const char *name = names; length > 0 && name < names + length; name += strlen(name) + 1) {
-    if (strncmp(name, "trusted.overlay.", 16) == 0) continue; /* overlayfs' own notes belong to one layer */
-    ssize_t size = fgetxattr(from, name, value, sizeof value);
-    if (size < 0) return -errno;
-    if (fsetxattr(to, name, value, (size_t)size, 0) < 0 && errno != ENOTSUP) return -errno;
-  }
-  const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, st.st_mtim};
-  return futimens(to, times) < 0 ? -errno : 0;
-}
-
 /* copyDirectoryAttributes(from, to): of one directory to another. */
 static napi_value copy_directory_attributes(napi_env env, napi_callback_info info) {
   napi_value args[2];
@@ -203,5 +171,5 @@ bool register_files(napi_env env, napi_value exports) {
       {"setAccessList", set_access_list}, {"tryLock", try_lock},
   };
   return addon_register(env, exports, table, sizeof table / sizeof *table) && register_unpack(env, exports) &&
-         register_join(env, exports) && register_walk(env, exports);
+         register_join(env, exports) && register_usage(env, exports);
 }

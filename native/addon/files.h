@@ -1,4 +1,4 @@
-/* What files.c, unpack.c, walk.c and mounts.c share: arguments, descriptors, resolution below a root. */
+/* What the files of the addon share that work on files: arguments and descriptors. */
 #ifndef BERTH_FILES_H
 #define BERTH_FILES_H
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "addon.h"
+#include "root.h"
 
 /* The longest xattr value the kernel takes is 64 KiB; a handful of them fit. */
 #define XATTRS_MAX (1024u * 1024u)
@@ -27,9 +28,6 @@ static inline void free_pointer(void *place) { free(*(void **)place); }
 
 #define PROPAGATE_SLAVE (1u << 19) /* MS_SLAVE; this libc's mount headers disagree with each other */
 
-/* openat2 that never leaves `root` and never follows a magic link; a descriptor or -errno. */
-int open_in_root(int root, const char *path, int flags);
-
 /* Reads all arguments; false with a TypeError pending when there are fewer than `count`. */
 bool take_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values);
 
@@ -44,10 +42,7 @@ bool take_int64(napi_env env, napi_value value, int64_t *number);
 napi_value make_int(napi_env env, int number);
 napi_value make_number(napi_env env, double number);
 
-/* Removes a directory tree or a single file at (`parent`, `name`): 0 or -errno; a missing one counts as removed. */
-int remove_tree(int parent, const char *name);
-
 bool register_unpack(napi_env env, napi_value exports);
-bool register_walk(napi_env env, napi_value exports);
+bool register_usage(napi_env env, napi_value exports);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include "content.h"
 #include "unpack.h"
 
 /* What treeKind answers; src/sys/tree.ts has the same table. */
@@ -116,14 +117,6 @@ static napi_value tree_copy_attributes(napi_env env, napi_callback_info info) {
   return make_int(env, out < 0 ? out : copy_attributes(in, out));
 }
 
-static int copy_content(int in, int out) {
-  for (;;) {
-    ssize_t moved = copy_file_range(in, NULL, out, NULL, 1u << 30, 0);
-    if (moved < 0) return -errno;
-    if (moved == 0) return 0;
-  }
-}
-
 /* treeCopyFile(from, path, to, path): a regular file with all its attributes, under a new name. */
 static napi_value tree_copy_file(napi_env env, napi_callback_info info) {
   char from_path[PATH_MAX], to_path[PATH_MAX];
@@ -139,8 +132,8 @@ static napi_value tree_copy_file(napi_env env, napi_callback_info info) {
   if (parent < 0) return make_int(env, parent);
   cleanup_fd int out = openat(parent, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (out < 0) return make_int(env, -errno);
-  int err = copy_content(in, out);
-  return make_int(env, err < 0 ? err : copy_attributes(in, out));
+  int64_t size = copy_content(in, out, INT64_MAX);
+  return make_int(env, size < 0 ? (int)size : copy_attributes(in, out));
 }
 
 /* treeRename(tree, from, to): -EEXIST if the new name is taken. */

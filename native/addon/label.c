@@ -2,57 +2,37 @@
 #include <stdio.h>
 #include <sys/xattr.h>
 
-#include "work.h"
+#include "walk.h"
 
 typedef struct {
   addon_work work;
-  int root;
-  folder *todo;
+  walk walk;
   char path[PATH_MAX], name[256], value[PATH_MAX];
 } job;
 
-/* There is no call with a directory's descriptor and a name before Linux 6.13: /proc stands in. The file may go, and a
-   file system that has no labels (EOPNOTSUPP) keeps what its mount says. */
-static int label(const job *j, int folder_fd, const char *name) {
-  char path[48 + NAME_MAX];
-  snprintf(path, sizeof path, "/proc/self/fd/%d/%.*s", folder_fd, NAME_MAX, name);
-  if (lsetxattr(path, j->name, j->value, strlen(j->value) + 1, 0) == 0) return 0;
-  return errno == ENOENT || errno == EOPNOTSUPP ? 0 : -errno;
+/* There is no call that takes a descriptor (O_PATH) before Linux 6.13: /proc stands in, and leads to a link itself. A file
+   system that has no labels (EOPNOTSUPP) keeps what its mount says. */
+static int label(walk *w, const entry *e) {
+  const job *j = (const job *)((const char *)w - offsetof(job, walk));
+  char self[32];
+  snprintf(self, sizeof self, "/proc/self/fd/%d", e->fd);
+  if (setxattr(self, j->name, j->value, strlen(j->value) + 1, 0) == 0) return 0;
+  return errno == EOPNOTSUPP ? 0 : -errno;
 }
 
-static int label_folder(job *j, const char *path) {
-  int fd = openat(j->root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
-  cleanup_dir DIR *dir = fdopendir(fd);
-  if (!dir) {
-    close_fd(&fd);
-    return -ENOMEM;
-  }
-  struct dirent *entry;
-  while ((errno = 0, entry = readdir(dir))) {
-    if (is_dot(entry->d_name)) continue;
-    struct stat st;
-    int err = label(j, fd, entry->d_name);
-    if (err == 0 && fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
-      err = folder_push(&j->todo, path, entry->d_name);
-    if (err < 0) return err;
-  }
-  return -errno;
-}
-
+/*
+ * What is mounted in the tree gets the label too, as with the peers: the container sees it (CRI mounts are recursive), and
+ * only root on the host can have mounted it there.
+ */
 static int run_label(addon_work *work) {
   job *j = (job *)work;
+  cleanup_fd int root = open_without_links(j->path, O_PATH);
+  if (root < 0) return root;
   struct stat st;
-  cleanup_fd int root = open(j->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-  j->root = root;
-  if (root < 0 || fstat(root, &st) < 0) return -errno;
-  int err = fsetxattr(root, j->name, j->value, strlen(j->value) + 1, 0) < 0 && errno != EOPNOTSUPP ? -errno : 0;
-  if (err == 0 && S_ISDIR(st.st_mode)) err = folder_push(&j->todo, ".", ".");
-  for (folder *item; (item = folder_pop(&j->todo));) {
-    if (err == 0) err = label_folder(j, item->path);
-    free(item);
-  }
-  return err;
+  if (fstat(root, &st) < 0) return -errno;
+  if (S_ISLNK(st.st_mode)) return -ELOOP;
+  j->walk = (walk){.crosses = true, .visit = label};
+  return walk_tree(&j->walk, root);
 }
 
 static bool take_label(napi_env env, napi_callback_info info, job *j) {
@@ -69,7 +49,7 @@ static bool take_label(napi_env env, napi_callback_info info, job *j) {
   return false;
 }
 
-/* labelTree(path, attribute, value): of `path`, no link, and all below it; a promise. */
+/* labelTree(path, attribute, value): of `path`, in which no component is a link, and all below it; a promise. */
 static napi_value start_label(napi_env env, napi_callback_info info) {
   job *j = calloc(1, sizeof *j);
   if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);

@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include "remove.h"
 #include "unpack.h"
 
 static void forget_parent(tree *t) {

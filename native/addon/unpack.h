@@ -18,9 +18,6 @@ bool take_tree(napi_env env, napi_value value, tree **t);
  */
 int find_parent(tree *t, char *path, const char **base);
 
-/* Copies owner, mode, extended attributes (but overlayfs' own) and modification time; 0 or -errno. */
-int copy_attributes(int from, int to);
-
 bool register_join(napi_env env, napi_value exports);
 
 #endif

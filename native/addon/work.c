@@ -39,16 +39,3 @@ napi_value addon_start(napi_env env, addon_work *work) {
   addon_drop(work);
   return addon_throw_errno(env, ENOMEM, "queue the work to", NULL);
 }
-
-int folder_push(folder **list, const char *path, const char *name) {
-  size_t before = strlen(path), size = strlen(name) + 1;
-  if (before + 1 + size > PATH_MAX) return -ENAMETOOLONG;
-  folder *item = malloc(sizeof *item + before + 1 + size);
-  if (!item) return -ENOMEM;
-  memcpy(item->path, path, before);
-  item->path[before] = '/';
-  memcpy(item->path + before + 1, name, size);
-  item->next = *list;
-  *list = item;
-  return 0;
-}

@@ -1,4 +1,4 @@
-/* What the addon's files share that work off the caller's thread, and that visit trees. */
+/* What the addon's files share that work off the caller's thread, and that read directories. */
 #ifndef BERTH_WORK_H
 #define BERTH_WORK_H
 #include <dirent.h>
@@ -21,21 +21,6 @@ napi_value addon_drop(addon_work *work);
 
 /* A promise. Takes the work, whatever comes of it. */
 napi_value addon_start(napi_env env, addon_work *work);
-
-/* Directories yet to be visited, by their paths below a root. */
-typedef struct folder {
-  struct folder *next;
-  char path[];
-} folder;
-
-/* Adds `path`/`name`; 0, -ENOMEM or -ENAMETOOLONG. */
-int folder_push(folder **list, const char *path, const char *name);
-
-static inline folder *folder_pop(folder **list) {
-  folder *item = *list;
-  if (item) *list = item->next;
-  return item;
-}
 
 static inline bool is_dot(const char *name) {
   return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0));

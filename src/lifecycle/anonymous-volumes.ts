@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir } from 'node:fs/promises';
+import { chmod, mkdir, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
 import type { ContainerId } from '../model/ids.ts';
@@ -36,7 +36,7 @@ export async function makeAnonymousVolumes(
     await makeDirectory(join(root(deps), id), 0o700);
     await mkdir(folder);
     await fill(pod, mounted.rootfs, path, folder);
-    volumes.push(volumeAt(path, folder));
+    volumes.push(volumeAt(path, await realpath(folder))); // canonical, as the host paths of requests are
   }
   return volumes;
 }

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
-import { Fault } from '../base/fault.ts';
+import { Fault, failedPrecondition, isErrno } from '../base/fault.ts';
 import { loadAddon } from './addon.ts';
 import { errnoError } from './files.ts';
 
@@ -44,12 +44,25 @@ export function openInRoot(root: string, path: string): Place | null {
   throw errnoError(fd, 'openInRoot', path);
 }
 
-/** Copies a directory's content and attributes into `to`, an empty one; owners, modes, times and xattrs are kept. */
+/**
+ * Copies a directory's content and attributes into `to`, an empty one; owners, modes, times, xattrs, hard links and holes
+ * are kept. What is mounted in it is not copied.
+ */
 export async function copyTree(from: string, to: string): Promise<void> {
   await addon.copyTree(from, to);
 }
 
-/** Gives `path`, which must be no symbolic link, and all below it this value of an extended attribute. */
+/**
+ * Gives `path` and all below it, mounts included, this value of an extended attribute. No link is followed, not on the way to
+ * `path` either. @throws Fault FailedPrecondition for a path with a link: it was canonical, so that somebody changed it.
+ */
 export async function labelTree(path: string, attribute: string, value: string): Promise<void> {
-  await addon.labelTree(path, attribute, value);
+  try {
+    await addon.labelTree(path, attribute, value);
+  } catch (error) {
+    if (!isErrno(error, 'ELOOP')) throw error;
+    throw failedPrecondition(
+      `${path} leads through a symbolic link by now: it is not relabelled; name what it leads to`,
+    );
+  }
 }

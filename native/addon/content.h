@@ -1,0 +1,15 @@
+/* Copies of what a file or directory is. */
+#ifndef BERTH_CONTENT_H
+#define BERTH_CONTENT_H
+#include <stdint.h>
+
+/* Copies owner, mode, extended attributes (but overlayfs' own) and modification time; 0 or -errno. */
+int copy_attributes(int from, int to);
+
+/*
+ * Copies the content of a file into an empty one, holes as holes; shared with the original where the file system can.
+ * The bytes that are stored of it, or -errno: -EFBIG, before anything is written, if they are more than `most`.
+ */
+int64_t copy_content(int from, int to, int64_t most);
+
+#endif
