@@ -8,6 +8,7 @@
 
 #include "content.h"
 #include "unpack.h"
+#include "work.h"
 
 /* What treeKind answers; src/sys/tree.ts has the same table. */
 enum { kind_none, kind_directory, kind_opaque, kind_whiteout, kind_symlink, kind_file, kind_other };
@@ -99,31 +100,36 @@ static int open_plain(tree *t, char *path, int flags) {
   return fd < 0 ? -errno : fd;
 }
 
-static bool take_two(napi_env env, napi_callback_info info, tree **from, tree **to, char path[PATH_MAX],
+static bool take_two(napi_env env, const napi_value *args, tree **from, tree **to, char path[PATH_MAX],
                      char other[PATH_MAX]) {
-  napi_value args[4];
-  return take_arguments(env, info, 4, args) && take_tree(env, args[0], from) && take_bytes_path(env, args[1], path) &&
-         take_tree(env, args[2], to) && take_bytes_path(env, args[3], other);
+  return take_tree(env, args[0], from) && take_bytes_path(env, args[1], path) && take_tree(env, args[2], to) &&
+         take_bytes_path(env, args[3], other);
 }
 
 /* treeCopyAttributes(from, path, to, path): of a directory to another one. */
 static napi_value tree_copy_attributes(napi_env env, napi_callback_info info) {
+  napi_value args[4];
   char from_path[PATH_MAX], to_path[PATH_MAX];
   tree *from, *to;
-  if (!take_two(env, info, &from, &to, from_path, to_path)) return NULL;
+  if (!take_arguments(env, info, 4, args) || !take_two(env, args, &from, &to, from_path, to_path)) return NULL;
   cleanup_fd int in = open_plain(from, from_path, O_DIRECTORY);
   if (in < 0) return make_int(env, in);
   cleanup_fd int out = open_plain(to, to_path, O_DIRECTORY);
   return make_int(env, out < 0 ? out : copy_attributes(in, out));
 }
 
-/* treeCopyFile(from, path, to, path): a regular file with all its attributes, under a new name. */
+/* treeCopyFile(from, path, to, path, most): a regular file with all its attributes, under a new name. The bytes that are
+   stored of it; -EFBIG if they are more than `most`. */
 static napi_value tree_copy_file(napi_env env, napi_callback_info info) {
+  napi_value args[5];
   char from_path[PATH_MAX], to_path[PATH_MAX];
   tree *from, *to;
+  int64_t most;
   struct stat st;
   const char *base;
-  if (!take_two(env, info, &from, &to, from_path, to_path)) return NULL;
+  if (!take_arguments(env, info, 5, args) || !take_two(env, args, &from, &to, from_path, to_path) ||
+      !take_int64(env, args[4], &most))
+    return NULL;
   cleanup_fd int in = open_plain(from, from_path, 0);
   if (in < 0) return make_int(env, in);
   if (fstat(in, &st) < 0) return make_int(env, -errno);
@@ -132,8 +138,71 @@ static napi_value tree_copy_file(napi_env env, napi_callback_info info) {
   if (parent < 0) return make_int(env, parent);
   cleanup_fd int out = openat(parent, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (out < 0) return make_int(env, -errno);
-  int64_t size = copy_content(in, out, INT64_MAX);
-  return make_int(env, size < 0 ? (int)size : copy_attributes(in, out));
+  int64_t size = copy_content(in, out, most);
+  int err = size < 0 ? (int)size : copy_attributes(in, out);
+  return make_number(env, err < 0 ? err : (double)size);
+}
+
+/* treeInode(tree, path): its number as a bigint, or -errno; the last component is not followed. */
+static napi_value tree_inode(napi_env env, napi_callback_info info) {
+  napi_value args[2], result;
+  char path[PATH_MAX];
+  tree *t;
+  struct stat st;
+  const char *base;
+  if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
+    return NULL;
+  int parent = find_parent(t, path, &base);
+  if (parent < 0) return make_int(env, parent);
+  if (fstatat(parent, base, &st, AT_SYMLINK_NOFOLLOW) < 0) return make_int(env, -errno);
+  return napi_create_bigint_uint64(env, st.st_ino, &result) == napi_ok ? result : NULL;
+}
+
+static bool append(napi_env env, napi_value list, napi_value item) {
+  uint32_t length;
+  return item && napi_get_array_length(env, list, &length) == napi_ok &&
+         napi_set_element(env, list, length, item) == napi_ok;
+}
+
+/* treeTimes(tree, path): the modification time of a directory as [seconds, nanoseconds], or -errno. */
+static napi_value tree_times(napi_env env, napi_callback_info info) {
+  napi_value args[2], result;
+  char path[PATH_MAX];
+  tree *t;
+  struct stat st;
+  if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
+    return NULL;
+  cleanup_fd int fd = open_plain(t, path, O_DIRECTORY);
+  if (fd < 0) return make_int(env, fd);
+  if (fstat(fd, &st) < 0) return make_int(env, -errno);
+  if (napi_create_array(env, &result) != napi_ok || !append(env, result, make_number(env, (double)st.st_mtim.tv_sec)) ||
+      !append(env, result, make_number(env, (double)st.st_mtim.tv_nsec)))
+    return NULL;
+  return result;
+}
+
+/* treeList(tree, path): the names in a directory as latin1 strings, or -errno. */
+static napi_value tree_list(napi_env env, napi_callback_info info) {
+  napi_value args[2], result, name;
+  char path[PATH_MAX];
+  tree *t;
+  if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path) ||
+      napi_create_array(env, &result) != napi_ok)
+    return NULL;
+  int fd = open_plain(t, path, O_DIRECTORY);
+  if (fd < 0) return make_int(env, fd);
+  cleanup_dir DIR *dir = fdopendir(fd);
+  if (!dir) {
+    close_fd(&fd);
+    return make_int(env, -ENOMEM);
+  }
+  const struct dirent *entry;
+  while ((errno = 0, entry = readdir(dir))) {
+    if (is_dot(entry->d_name)) continue;
+    if (napi_create_string_latin1(env, entry->d_name, NAPI_AUTO_LENGTH, &name) != napi_ok || !append(env, result, name))
+      return NULL;
+  }
+  return errno ? make_int(env, -errno) : result;
 }
 
 /* treeRename(tree, from, to): -EEXIST if the new name is taken. */
@@ -159,9 +228,15 @@ static napi_value tree_rename(napi_env env, napi_callback_info info) {
 
 bool register_join(napi_env env, napi_value exports) {
   static const addon_function table[] = {
-      {"treeKind", tree_kind},         {"treeReadlink", tree_readlink}, {"treeXattrs", tree_xattrs},
+      {"treeKind", tree_kind},
+      {"treeReadlink", tree_readlink},
+      {"treeXattrs", tree_xattrs},
+      {"treeInode", tree_inode},
+      {"treeTimes", tree_times},
+      {"treeList", tree_list},
       {"treeCopyAttributes", tree_copy_attributes},
-      {"treeCopyFile", tree_copy_file}, {"treeRename", tree_rename},
+      {"treeCopyFile", tree_copy_file},
+      {"treeRename", tree_rename},
   };
   return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

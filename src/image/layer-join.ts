@@ -1,9 +1,9 @@
-import { statSync } from 'node:fs';
-import { check, Tree } from '../sys/tree.ts';
+import { Fault } from '../base/fault.ts';
+import { check, refusal, Tree } from '../sys/tree.ts';
 import { Below, implyParents, isDirectory, parentOf } from './layer-below.ts';
 import { translateLayerError } from './layer-errors.ts';
 import { followLowerLinks } from './layer-relocate.ts';
-import type { LayerNotes } from './layer-writer.ts';
+import type { LayerLimits, LayerNotes } from './layer-writer.ts';
 import { badLink } from './tar-header.ts';
 
 export type JoinJob = {
@@ -14,7 +14,12 @@ export type JoinJob = {
   /** Trees of the layers below it, top first. */
   readonly lowers: readonly string[];
   readonly notes: LayerNotes;
+  /** What the image may still unpack to. */
+  readonly limits: Pick<LayerLimits, 'maxBytes' | 'maxEntries'>;
 };
+
+/** What the join adds to the layer: content of files copied from below, and directories to hold them. */
+export type Joined = { readonly bytes: number; readonly entries: number };
 
 /**
  * Settles what a layer, unpacked by itself, left open about those below it: directories that it implies look as they
@@ -22,21 +27,22 @@ export type JoinJob = {
  * overlayfs would list them).
  * @throws Fault InvalidArgument, ResourceExhausted.
  */
-export function joinLayer(job: JoinJob): void {
+export function joinLayer(job: JoinJob): Joined {
   try {
-    settle(job);
+    return settle(job);
   } catch (error) {
     throw translateLayerError(error, job.name);
   }
 }
 
-function settle({ path, lowers, notes }: JoinJob): void {
+function settle({ path, lowers, notes, limits }: JoinJob): Joined {
   using stack = new DisposableStack();
   const own = stack.use(new Tree(path));
   const below = new Below(lowers.map((lower) => stack.use(new Tree(lower))));
   const { implied, whiteouts, links } = followLowerLinks(own, below, notes);
   const times = new DirectoryTimes(own);
-  for (const [name, existing] of links) linkToLower(own, below, name, existing, implied, times);
+  const copies = new LowerFiles(own, below, implied, times, limits);
+  for (const [name, existing] of links) copies.link(name, existing);
   for (const name of whiteouts) {
     if (own.kind(name) !== 'whiteout') continue;
     if (below.find(name).kind !== 'none' && !hasOpaqueParent(own, name)) continue;
@@ -49,6 +55,7 @@ function settle({ path, lowers, notes }: JoinJob): void {
     const found = below.find(name);
     if (isDirectory(found.kind) && found.tree) own.copyAttributes(found.tree, name);
   }
+  return { bytes: copies.bytes, entries: implied.length - notes.implied.length };
 }
 
 function hasOpaqueParent(own: Tree, name: string): boolean {
@@ -58,36 +65,72 @@ function hasOpaqueParent(own: Tree, name: string): boolean {
   return false;
 }
 
-/** Copies the lower file up, as overlayfs would when it is linked, and gives it its second name. */
-function linkToLower(
-  own: Tree,
-  below: Below,
-  name: string,
-  existing: string,
-  implied: string[],
-  times: DirectoryTimes,
-): void {
-  if (own.kind(name) !== 'none') return; // a later member has this name
-  times.keep(name);
-  const kind = own.kind(existing);
-  if (isDirectory(kind)) throw badLink(name, existing, 'a directory');
-  if (kind === 'whiteout') throw badLink(name, existing, 'which the layer removes');
-  if (kind === 'none') {
-    const found = below.find(existing);
-    if (found.kind !== 'file' || !found.tree) {
-      throw badLink(name, existing, isDirectory(found.kind) ? 'a directory' : 'which no layer has');
-    }
-    implyParents(own, existing, implied);
-    times.keep(existing);
-    own.copyFile(found.tree, existing);
+/** Hard links to files of lower layers: each file is copied up once, as overlayfs would when it is linked, and then linked. */
+class LowerFiles {
+  readonly #own: Tree;
+  readonly #below: Below;
+  readonly #implied: string[];
+  readonly #times: DirectoryTimes;
+  readonly #limits: JoinJob['limits'];
+  readonly #before: number;
+  /** By layer and inode, what was copied: lower layers may have many names for one file. */
+  readonly #copies = new Map<string, string>();
+  bytes = 0;
+
+  constructor(own: Tree, below: Below, implied: string[], times: DirectoryTimes, limits: JoinJob['limits']) {
+    this.#own = own;
+    this.#below = below;
+    this.#implied = implied;
+    this.#times = times;
+    this.#limits = limits;
+    this.#before = implied.length;
   }
-  check(own.link(existing, name), 'link', name);
+
+  /** Gives what is at `existing`, here or below, the name `name` too. */
+  link(name: string, existing: string): void {
+    const own = this.#own;
+    if (own.kind(name) !== 'none') return; // a later member has this name
+    this.#times.keep(name);
+    const kind = own.kind(existing);
+    if (isDirectory(kind)) throw badLink(name, existing, 'a directory');
+    if (kind === 'whiteout') throw badLink(name, existing, 'which the layer removes');
+    if (kind === 'none') this.#copyUp(name, existing);
+    check(own.link(existing, name), 'link', name);
+  }
+
+  #copyUp(name: string, existing: string): void {
+    const { kind, tree } = this.#below.find(existing);
+    if (kind !== 'file' || !tree) {
+      throw badLink(name, existing, isDirectory(kind) ? 'a directory' : 'which no layer has');
+    }
+    implyParents(this.#own, existing, this.#implied);
+    if (this.#implied.length - this.#before > this.#limits.maxEntries) throw tooMuch(name, existing);
+    this.#times.keep(existing);
+    const file = `${tree.inode(existing)} of ${tree.root}`;
+    const copy = this.#copies.get(file);
+    if (copy === undefined) {
+      this.bytes += this.#copy(tree, name, existing);
+      this.#copies.set(file, existing);
+    } else check(this.#own.link(copy, existing), 'link', existing);
+  }
+
+  #copy(tree: Tree, name: string, existing: string): number {
+    const bytes = this.#own.copyFile(tree, existing, this.#limits.maxBytes - this.bytes);
+    if (bytes === refusal.tooLarge) throw tooMuch(name, existing);
+    return check(bytes, 'copy file', existing);
+  }
 }
+
+const tooMuch = (name: string, existing: string): Fault =>
+  new Fault(
+    'ResourceExhausted',
+    `The image unpacks to more than its limits (images.limits): the hard link ${JSON.stringify(name)} takes a copy of ${JSON.stringify(existing)} in a lower layer`,
+  );
 
 /** Modification times of directories that a change inside would disturb. */
 class DirectoryTimes {
   readonly #own: Tree;
-  readonly #kept = new Map<string, bigint>();
+  readonly #kept = new Map<string, readonly [seconds: number, nanoseconds: number]>();
 
   constructor(own: Tree) {
     this.#own = own;
@@ -96,15 +139,12 @@ class DirectoryTimes {
   keep(name: string): void {
     const folder = parentOf(name);
     if (this.#kept.has(folder) || (folder !== '' && !isDirectory(this.#own.kind(folder)))) return;
-    const path = Buffer.concat([Buffer.from(`${this.#own.root}/`), Buffer.from(folder, 'latin1')]);
-    this.#kept.set(folder, statSync(path, { bigint: true }).mtimeNs);
+    this.#kept.set(folder, this.#own.times(folder));
   }
 
   restore(): void {
-    for (const [folder, time] of this.#kept) {
-      const nanoseconds = ((time % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
-      const seconds = (time - nanoseconds) / 1_000_000_000n;
-      check(this.#own.setTimes(folder, Number(seconds), Number(nanoseconds)), 'set times', folder);
+    for (const [folder, [seconds, nanoseconds]] of this.#kept) {
+      check(this.#own.setTimes(folder, seconds, nanoseconds), 'set times', folder);
     }
   }
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Fault, messageOf } from '../base/fault.ts';
-import type { JoinJob } from './layer-join.ts';
+import type { Joined, JoinJob } from './layer-join.ts';
 import { type FromWorker, fromPlainError, type ToWorker } from './layer-protocol.ts';
 import { messageBytes, type UnpackJob } from './layer-stream.ts';
 import type { LayerNotes } from './layer-writer.ts';
@@ -47,14 +47,15 @@ export class LayerPool implements AsyncDisposable {
   }
 
   /** Joins an unpacked layer with those below it; see joinLayer. */
-  async join(job: JoinJob, signal: AbortSignal): Promise<void> {
+  async join(job: JoinJob, signal: AbortSignal): Promise<Joined> {
     const slot = await this.#acquire(signal);
     // A join hears nothing until it is done. The run ends when the thread has: nobody writes to the tree after that.
     const leave = () => void this.#end(slot);
     signal.addEventListener('abort', leave, { once: true });
     try {
-      await new WorkerRun(slot.worker, this.#progressMs, this.#spare).join(job);
+      const added = await new WorkerRun(slot.worker, this.#progressMs, this.#spare).join(job);
       this.#release(slot);
+      return added;
     } catch (error) {
       this.#afterFailure(slot, error);
       throw signal.aborted ? signal.reason : error;
@@ -149,7 +150,7 @@ class WorkerStuck extends Fault {}
 /** One job on one worker. */
 class WorkerRun {
   readonly #worker: Worker;
-  readonly #result = Promise.withResolvers<LayerNotes | null>();
+  readonly #result = Promise.withResolvers<LayerNotes | Joined>();
   readonly #watchdog: NodeJS.Timeout;
   /** Bytes sent that the worker has not taken over. */
   #outstanding = 0;
@@ -226,14 +227,14 @@ class WorkerRun {
       throw error;
     }
     const notes = await this.#result.promise;
-    if (!notes) throw new Error('The layer worker did not say what it unpacked');
+    if (!('links' in notes)) throw new Error('The layer worker did not say what it unpacked');
     return notes;
   }
 
-  async join(job: JoinJob): Promise<void> {
+  async join(job: JoinJob): Promise<Joined> {
     using _ = this.#scope();
     this.#tell({ kind: 'join', job });
-    await this.#result.promise;
+    return await this.#result.promise; // not before: the scope ends with it
   }
 
   #tell(message: ToWorker, transfer: ArrayBuffer[] = []): void {
@@ -258,6 +259,8 @@ class WorkerRun {
       this.#room.resolve();
     } else if (message.kind === 'done') {
       this.#result.resolve(message.notes);
+    } else if (message.kind === 'joined') {
+      this.#result.resolve(message.added);
     } else if (message.kind === 'failed') {
       this.#fail(fromPlainError(message.error));
     }

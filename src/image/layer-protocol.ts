@@ -1,5 +1,5 @@
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
-import type { JoinJob } from './layer-join.ts';
+import type { Joined, JoinJob } from './layer-join.ts';
 import type { UnpackJob } from './layer-stream.ts';
 import type { LayerNotes } from './layer-writer.ts';
 
@@ -15,7 +15,8 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: 'taken'; readonly bytes: number; readonly memory: ArrayBuffer | null }
   | { readonly kind: 'alive' }
-  | { readonly kind: 'done'; readonly notes: LayerNotes | null }
+  | { readonly kind: 'done'; readonly notes: LayerNotes }
+  | { readonly kind: 'joined'; readonly added: Joined }
   | { readonly kind: 'failed'; readonly error: PlainError };
 
 /** An error as it crosses between threads: a Fault's class would not survive. */

@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs';
 import { check, refusal, type Tree } from '../sys/tree.ts';
 import { type Below, implyParents, isDirectory } from './layer-below.ts';
 import { type LayerNotes, resolveLink } from './layer-writer.ts';
@@ -41,8 +40,7 @@ function moveInto(own: Tree, from: string, to: string): void {
   if (result === 0) return;
   if (result !== refusal.exists) check(result, 'rename', from);
   if (to === '' || (isDirectory(own.kind(from)) && isDirectory(own.kind(to)))) {
-    const path = Buffer.concat([Buffer.from(`${own.root}/`), Buffer.from(from, 'latin1')]);
-    for (const child of readdirSync(path, { encoding: 'latin1' })) moveInto(own, `${from}/${child}`, under(to, child));
+    for (const child of own.list(from)) moveInto(own, `${from}/${child}`, under(to, child));
     own.remove(from);
     return;
   }

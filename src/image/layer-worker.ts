@@ -75,8 +75,7 @@ port.on('message', (message: ToWorker) => {
       return;
     case 'join':
       try {
-        joinLayer(message.job);
-        tell({ kind: 'done', notes: null });
+        tell({ kind: 'joined', added: joinLayer(message.job) });
       } catch (error) {
         tell({ kind: 'failed', error: toPlainError(error) });
       }

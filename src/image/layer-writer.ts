@@ -6,8 +6,9 @@ import type { Entry, TarSink } from './tar.ts';
 import { badArchive, badLink } from './tar-header.ts';
 
 export type LayerLimits = {
-  /** Bytes of file content to unpack; holes do not count. */
+  /** Bytes of file content to unpack; holes do not count, the blocks between them do. */
   readonly maxBytes: number;
+  /** Members, and directories that they imply. */
   readonly maxEntries: number;
   /** Unpacked bytes for each compressed one, once there are enough of them to tell (layer-stream). */
   readonly maxRatio: number;
@@ -31,6 +32,8 @@ const opaque = packXattrs([['trusted.overlay.opaque', Buffer.from('y')]])!;
 const whiteoutAttributes: Attributes = { mode: 0, uid: 0, gid: 0, seconds: 0, nanoseconds: 0, xattrs: undefined };
 const maxId = 2 ** 32 - 2; // 2^32-1 means "leave as it is" to chown
 const maxLinkHops = 40;
+/** Of the file systems that layers lie on. */
+const blockBytes = 4096;
 
 /**
  * Turns archive members into a tree in overlay form. A layer is unpacked by itself: what it says about lower layers
@@ -46,7 +49,7 @@ export class LayerWriter implements TarSink, Disposable {
   #hidesAll = false;
   #bytes = 0;
   #entries = 0;
-  #open: { fd: number; path: string; entry: Entry } | null = null;
+  #open: { fd: number; path: string; entry: Entry; blocksTo: number } | null = null;
 
   constructor(root: string, limits: LayerLimits) {
     this.#tree = new Tree(root);
@@ -58,20 +61,18 @@ export class LayerWriter implements TarSink, Disposable {
   }
 
   entry(entry: Entry, content: Buffer | null): void {
-    if (++this.#entries > this.#limits.maxEntries) {
-      throw new Fault('ResourceExhausted', `The layer has more than ${this.#limits.maxEntries} entries`);
-    }
+    this.#countEntry();
     const path = cleanPath(entry.path);
     const base = path.slice(path.lastIndexOf('/') + 1);
     if (base.startsWith('.wh.')) this.#marker(path, base);
     else if (path === '' && entry.type !== 'directory')
       throw badArchive(`its root is not a directory but a ${entry.type}`);
     else this.#create(path, entry, content);
-    if (content === null && entry.type === 'file' && !this.#open) this.#open = { fd: -1, path, entry };
+    if (content === null && entry.type === 'file' && !this.#open) this.#open = { fd: -1, path, entry, blocksTo: 0 };
   }
 
   write(data: Buffer, position: number): void {
-    this.#count(data.length);
+    this.#count(this.#open!.entry.sparse ? this.#newBlocks(data.length, position) : data.length);
     const fd = this.#open!.fd;
     for (let done = 0; done < data.length && fd >= 0; ) {
       done += writeSync(fd, data, done, data.length - done, position + done);
@@ -110,13 +111,26 @@ export class LayerWriter implements TarSink, Disposable {
     }
   }
 
+  #countEntry(): void {
+    if (++this.#entries <= this.#limits.maxEntries) return;
+    throw new Fault('ResourceExhausted', `The layer has more than ${this.#limits.maxEntries} entries`);
+  }
+
+  /** Bytes of the blocks that these are the first in: on disk a byte between two holes takes a whole one. */
+  #newBlocks(length: number, position: number): number {
+    const open = this.#open!;
+    const from = Math.max(Math.floor(position / blockBytes) * blockBytes, open.blocksTo);
+    open.blocksTo = Math.ceil((position + length) / blockBytes) * blockBytes;
+    return open.blocksTo - from;
+  }
+
   #create(path: string, entry: Entry, content: Buffer | null): void {
     const tree = this.#tree;
     switch (entry.type) {
       case 'file':
         if (content === null) {
           const fd = this.#attempt(path, () => tree.createFile(path));
-          this.#open = { fd, path, entry };
+          this.#open = { fd, path, entry, blocksTo: 0 };
         } else {
           this.#count(content.length);
           const attributes = attributesOf(entry);
@@ -245,6 +259,7 @@ export class LayerWriter implements TarSink, Disposable {
   #implyOne(path: string, hops: number): string {
     const result = this.#tree.mkdir(path);
     if (result === 0) {
+      this.#countEntry();
       this.#implied.add(path);
       return path;
     }

@@ -71,8 +71,14 @@ export class Layers {
     const visible = notes.hidesAll ? null : parent;
     const lowers = visible === null ? [] : this.#snapshots.lowerPaths(visible);
     const name = digest ?? diffId;
-    if (needsJoin(notes, lowers)) await this.#pool.join({ path: stage.path, name, lowers, notes }, signal);
-    await stage.commit(key, visible, notes.bytes);
+    let bytes = notes.bytes;
+    if (needsJoin(notes, lowers)) {
+      const job = { path: stage.path, name, lowers, notes, limits: budget.left() };
+      const added = await this.#pool.join(job, signal);
+      budget.spend(added);
+      bytes += added.bytes;
+    }
+    await stage.commit(key, visible, bytes);
     progress.done(notes.bytes);
   }
 
@@ -103,7 +109,7 @@ class Budget {
   }
 
   /** @throws Fault ResourceExhausted */
-  spend({ bytes, entries }: LayerNotes): void {
+  spend({ bytes, entries }: Pick<LayerNotes, 'bytes' | 'entries'>): void {
     this.#bytes += bytes;
     this.#entries += entries;
     const { maxBytes, maxEntries } = this.left();

@@ -39,15 +39,18 @@ type Addon = {
   treeReadlink(tree: Handle, path: string): string | number;
   treeXattrs(tree: Handle, path: string): Buffer | number;
   treeCopyAttributes(from: Handle, path: string, to: Handle, toPath: string): number;
-  treeCopyFile(from: Handle, path: string, to: Handle, toPath: string): number;
+  treeInode(tree: Handle, path: string): bigint | number;
+  treeTimes(tree: Handle, path: string): [seconds: number, nanoseconds: number] | number;
+  treeList(tree: Handle, path: string): string[] | number;
+  treeCopyFile(from: Handle, path: string, to: Handle, toPath: string, most: number): number;
   treeRename(tree: Handle, from: string, to: string): number;
 };
 
 const addon = loadAddon<Addon>();
 
-const { EEXIST, ENOENT, ENOTDIR } = constants.errno;
+const { EEXIST, ENOENT, ENOTDIR, EFBIG } = constants.errno;
 /** The refusals that an archive provokes by itself; everything else is an error of the host. */
-export const refusal = { exists: -EEXIST, missing: -ENOENT, notDirectory: -ENOTDIR } as const;
+export const refusal = { exists: -EEXIST, missing: -ENOENT, notDirectory: -ENOTDIR, tooLarge: -EFBIG } as const;
 
 const values = (a: Attributes): Values => [a.mode, a.uid, a.gid, a.seconds, a.nanoseconds, a.xattrs];
 
@@ -130,16 +133,27 @@ export class Tree implements Disposable {
   }
 
   readlink(path: string): string {
-    const result = addon.treeReadlink(this.#handle, path);
-    if (typeof result === 'number') throw errnoError(result, 'readlink', path);
-    return result;
+    return value(addon.treeReadlink(this.#handle, path), 'readlink', path);
+  }
+
+  /** The number of an inode: two names of this tree that have the same one are one file. */
+  inode(path: string): bigint {
+    return value(addon.treeInode(this.#handle, path), 'stat', path);
+  }
+
+  /** A directory's modification time, as setTimes takes it. */
+  times(path: string): readonly [seconds: number, nanoseconds: number] {
+    return value(addon.treeTimes(this.#handle, path), 'stat', path);
+  }
+
+  /** The names in a directory. */
+  list(path: string): readonly string[] {
+    return value(addon.treeList(this.#handle, path), 'read directory', path);
   }
 
   /** Every extended attribute by name (latin1). */
   xattrs(path: string): Map<string, Buffer> {
-    const result = addon.treeXattrs(this.#handle, path);
-    if (typeof result === 'number') throw errnoError(result, 'getxattr', path);
-    return unpackXattrs(result);
+    return unpackXattrs(value(addon.treeXattrs(this.#handle, path), 'getxattr', path));
   }
 
   /** Gives the directory `path` what the same path has in `from`. */
@@ -147,9 +161,12 @@ export class Tree implements Disposable {
     check(addon.treeCopyAttributes(from.#handle, path, this.#handle, path), 'copy attributes', path);
   }
 
-  /** Copies a regular file from another tree, under the same path. */
-  copyFile(from: Tree, path: string): void {
-    check(addon.treeCopyFile(from.#handle, path, this.#handle, path), 'copy file', path);
+  /**
+   * Copies a regular file from another tree, under the same path. The bytes that are stored of it (holes are not), whether
+   * or not the file system shares them with the original; or a negative errno: refusal.tooLarge if they are more than `most`.
+   */
+  copyFile(from: Tree, path: string, most: number): number {
+    return addon.treeCopyFile(from.#handle, path, this.#handle, path, most);
   }
 
   /** 0 or a negative errno; never replaces anything. */
@@ -161,6 +178,12 @@ export class Tree implements Disposable {
 /** The result, unless it is a negative errno: that is thrown. */
 export function check(result: number, what: string, path: string): number {
   if (result < 0) throw errnoError(result, what, path);
+  return result;
+}
+
+/** What was asked for, unless it is a negative errno: that is thrown. */
+function value<T>(result: T | number, what: string, path: string): T {
+  if (typeof result === 'number') throw errnoError(result, what, path);
   return result;
 }
 

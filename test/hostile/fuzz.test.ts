@@ -182,7 +182,7 @@ test('joins: a tree over another or a Fault, whatever a layer says of those belo
     });
     try {
       const notes = await unpack(path, random(4) === 0 ? damagedArchive(random) : tar(...members));
-      joinLayer({ path, name: 'upper', lowers: [lower], notes });
+      joinLayer({ path, name: 'upper', lowers: [lower], notes, limits });
     } finally {
       await removeTree(path);
     }
