@@ -14,34 +14,38 @@ bool take_arguments(napi_env env, napi_callback_info info, size_t count, napi_va
   return false;
 }
 
-static bool check_text(napi_env env, const char *text, size_t length) {
-  if (length >= PATH_MAX - 1) {
-    addon_throw_errno(env, ENAMETOOLONG, "path", NULL);
-    return false;
-  }
-  if (memchr(text, 0, length)) {
-    addon_throw_errno(env, EINVAL, "path with a NUL", text);
-    return false;
-  }
-  return true;
+static bool refuse_path(napi_env env, int err, const char *what) {
+  addon_throw_errno(env, err, what, NULL);
+  return false;
 }
 
+static bool refuse_type(napi_env env) {
+  addon_throw_type(env, "A path must be a string");
+  return false;
+}
+
+/* The whole length comes first: what N-API copies of a longer string ends before the first character that does not fit. */
 bool take_path(napi_env env, napi_value value, char text[PATH_MAX]) {
   size_t length = 0;
-  if (napi_get_value_string_utf8(env, value, text, PATH_MAX, &length) != napi_ok) {
-    addon_throw_type(env, "A path must be a string");
-    return false;
-  }
-  return check_text(env, text, length);
+  if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok) return refuse_type(env);
+  if (length >= PATH_MAX) return refuse_path(env, ENAMETOOLONG, "path");
+  if (napi_get_value_string_utf8(env, value, text, PATH_MAX, &length) != napi_ok) return refuse_type(env);
+  return !memchr(text, 0, length) || refuse_path(env, EINVAL, "path with a NUL");
 }
 
+/* Read as UTF-16: N-API would make a byte of any character by cutting its upper half off, a slash of U+012F. */
 bool take_bytes_path(napi_env env, napi_value value, char text[PATH_MAX]) {
+  char16_t characters[PATH_MAX];
   size_t length = 0;
-  if (napi_get_value_string_latin1(env, value, text, PATH_MAX, &length) != napi_ok) {
-    addon_throw_type(env, "A path must be a string");
-    return false;
+  if (napi_get_value_string_utf16(env, value, NULL, 0, &length) != napi_ok) return refuse_type(env);
+  if (length >= PATH_MAX) return refuse_path(env, ENAMETOOLONG, "path");
+  if (napi_get_value_string_utf16(env, value, characters, PATH_MAX, &length) != napi_ok) return refuse_type(env);
+  for (size_t i = 0; i < length; i++) {
+    if (characters[i] == 0 || characters[i] > 0xff) return refuse_path(env, EINVAL, "path with a NUL, or with what is no byte");
+    text[i] = (char)characters[i];
   }
-  return check_text(env, text, length);
+  text[length] = 0;
+  return true;
 }
 
 bool take_int64(napi_env env, napi_value value, int64_t *number) {

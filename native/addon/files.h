@@ -34,7 +34,7 @@ bool take_arguments(napi_env env, napi_callback_info info, size_t count, napi_va
 /* Copies a string argument; false with an exception pending if it is no string, holds a NUL or does not fit. */
 bool take_path(napi_env env, napi_value value, char text[PATH_MAX]);
 
-/* The same for a string whose characters are bytes (latin1): a name from an archive, in whatever encoding. */
+/* The same for a string whose characters are bytes (latin1), none above 0xff: a name from an archive, in whatever encoding. */
 bool take_bytes_path(napi_env env, napi_value value, char text[PATH_MAX]);
 
 bool take_int64(napi_env env, napi_value value, int64_t *number);
