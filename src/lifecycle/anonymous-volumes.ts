@@ -4,21 +4,21 @@ import { isErrno } from '../base/fault.ts';
 import type { ContainerId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
-import { cleanPath, type ResolvedMount } from '../oci/index.ts';
+import { cleanPath, inMountOrder, type ResolvedMount } from '../oci/index.ts';
 import { removeTree } from '../sys/files.ts';
 import { copyTree, openInRoot } from '../sys/places.ts';
 import { makeDirectory } from '../sys/write-file.ts';
 import type { Deps } from './deps.ts';
+import { isReserved } from './landings.ts';
 import { giveToPod } from './pod-files.ts';
-
-/** Paths that Berth and the OCI runtime mount themselves: an image's volume there would hide them. */
-const reserved = /^\/(|proc|sys|dev)(\/|$)/;
+import { RootView } from './root-view.ts';
 
 const root = ({ settings }: Pick<Deps, 'settings'>): string => join(settings.dataDir, 'v1', 'volumes');
 
 /**
  * A directory of the container's own for every VOLUME of its image that the request mounts nothing on. It starts with
- * what the image has there, owners and modes included, and goes with the container.
+ * what the image has there, owners and modes included, and goes with the container. What counts is where a path leads, not
+ * how it is written: a volume that would hide what Berth mounts is left out.
  */
 export async function makeAnonymousVolumes(
   deps: Deps,
@@ -27,9 +27,7 @@ export async function makeAnonymousVolumes(
   image: Image,
   mounted: { readonly rootfs: string; readonly mounts: readonly ResolvedMount[] },
 ): Promise<ResolvedMount[]> {
-  const taken = new Set(mounted.mounts.map(({ containerPath }) => cleanPath(containerPath)));
-  const wanted = new Set(image.config.volumes.map(cleanPath));
-  const paths = [...wanted].filter((path) => !taken.has(path) && !reserved.test(path));
+  const paths = await freePlaces(mounted, image.config.volumes);
   const volumes: ResolvedMount[] = [];
   for (const [index, path] of paths.entries()) {
     const folder = join(root(deps), id, String(index));
@@ -39,6 +37,23 @@ export async function makeAnonymousVolumes(
     volumes.push(volumeAt(path, await realpath(folder))); // canonical, as the host paths of requests are
   }
   return volumes;
+}
+
+/** Where these paths lead, once each, but for places that are taken and those that are no image's. */
+async function freePlaces(
+  { rootfs, mounts }: Parameters<typeof makeAnonymousVolumes>[4],
+  paths: readonly string[],
+): Promise<string[]> {
+  const view = new RootView(rootfs);
+  const taken = new Set<string>();
+  for (const { containerPath, source } of inMountOrder(mounts, ({ containerPath: path }) => cleanPath(path))) {
+    const place = await view.resolve(containerPath);
+    view.cover(place, source);
+    taken.add(place);
+  }
+  const places = new Set<string>();
+  for (const path of paths) places.add(await view.resolve(path));
+  return [...places].filter((place) => !taken.has(place) && !isReserved(place));
 }
 
 async function fill(pod: Pod, rootfs: string, path: string, folder: string): Promise<void> {

@@ -115,6 +115,8 @@ async function mountPart(whole: string, subPath: string, reference: string): Pro
   }
   using part = openInRoot(whole, subPath);
   if (!part) throw failedPrecondition(`${shown} does not exist in it`);
+  const found = await stat(part.path);
+  if (!found.isDirectory() && !found.isFile()) throw failedPrecondition(`${shown} is no directory and no file`);
   const target = `${whole}-part`;
   await makeTarget(target, part.path);
   bindMount(part.path, target, { readonly: true, nosuid: true, nodev: true });

@@ -20,6 +20,7 @@ import { prepareMounts, volumeImages } from './container-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { creationTime } from './creations.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
+import { checkLandings, checkTops } from './landings.ts';
 import { containerCgroup } from './pod-cgroups.ts';
 import { makePassable, type SharedName, sharedPath, usesHostIpc } from './pod-files.ts';
 import { relabelMounts } from './relabel.ts';
@@ -120,6 +121,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   crashPoint('create-container:snapshot');
   await step('mount: root', () => mountRoot(deps, pod, id));
   crashPoint('create-container:mounted');
+  checkTops(rootfs, container.imageName ?? image.id);
   const mounts = await step('mount: volumes', () => prepareMounts(deps, pod, container));
   crashPoint('create-container:volumes');
   const volumes = await step('file: anonymous volumes', () =>
@@ -130,6 +132,8 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const input = await step('spec: look at the host and the image', () => gatherSpecInputs(request));
   await step('mount: labels', () => relabelMounts(input.mounts, mountLabel(input)));
   const spec = step('spec: build', () => buildSpec(input));
+  const { privileged } = container.config.security;
+  await step('spec: where it lands', () => checkLandings(spec, container.imageName ?? image.id, privileged));
   await step('file: config.json, process.json', () =>
     allOf([
       writeNewFile(join(bundle, 'config.json'), JSON.stringify(spec)),

@@ -12,8 +12,12 @@ export function buildMounts(input: SpecInput): OciMount[] {
   const requested = [...input.mounts.map(requestMount), ...(input.injected?.mounts ?? [])];
   const covered = new Set(requested.map((mount) => mount.destination));
   const own = [...defaultMounts(input), ...podFiles(input)].filter((mount) => !covered.has(mount.destination));
-  return [...own, ...requested].sort((a, b) => depth(a.destination) - depth(b.destination));
+  return inMountOrder([...own, ...requested], ({ destination }) => destination);
 }
+
+/** Parents before children by what the clean paths say; equals stay in their order. */
+export const inMountOrder = <T>(mounts: readonly T[], pathOf: (mount: T) => string): T[] =>
+  mounts.toSorted((a, b) => depth(pathOf(a)) - depth(pathOf(b)));
 
 /** The widest propagation that any mount needs of the root, or undefined for private. */
 export function rootfsPropagation(mounts: readonly ResolvedMount[]): 'rshared' | 'rslave' | undefined {

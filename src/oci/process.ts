@@ -70,19 +70,21 @@ function environment({ container, image, pod, user, host, injected }: SpecInput)
   return [...env].map(([name, value]) => passable('Environment variable', `${name}=${value}`));
 }
 
-/**
- * A working directory below /proc/<pid>/fd, cwd or root would be resolved before the root is changed, through whatever
- * descriptors the OCI runtime holds, and open the host (CVE-2024-21626).
- */
 function workingDirectory(path: string): string {
   const absolute = passable('Working directory', path === '' ? '/' : path.startsWith('/') ? path : `/${path}`);
   const parts = absolute.split('/').filter((part) => part !== '' && part !== '.');
-  const throughProc = parts[0] === 'proc' && parts.length > 2 && /^(self|thread-self|\d+)$/.test(parts[1]!);
-  if (throughProc || parts.includes('..')) {
+  const plain = `/${parts.join('/')}`;
+  if (leavesThroughProc(plain) || parts.includes('..')) {
     throw invalidArgument(`Working directory ${JSON.stringify(path.slice(0, 200))} is refused: use a plain path`);
   }
-  return `/${parts.join('/')}`;
+  return plain;
 }
+
+/**
+ * True for a clean path below /proc/<pid>: in fd, cwd or root it would be resolved through whatever descriptors the OCI
+ * runtime holds, and open the host (CVE-2024-21626).
+ */
+export const leavesThroughProc = (path: string): boolean => /^\/proc\/(self|thread-self|\d+)\/./.test(path);
 
 function passable(what: string, text: string): string {
   if (text.includes('\0')) {

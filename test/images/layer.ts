@@ -5,7 +5,7 @@ import { type Header, pack } from 'tar-stream';
 /** One entry of a layer; directories end in nothing special, `mode` defaults to 0755 for them and to 0644 for files. */
 export type Entry = {
   readonly name: string;
-  readonly type?: 'file' | 'directory' | 'symlink' | 'link';
+  readonly type?: 'file' | 'directory' | 'symlink' | 'link' | 'fifo';
   readonly data?: string | Buffer;
   readonly link?: string;
   readonly mode?: number;

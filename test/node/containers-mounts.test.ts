@@ -157,6 +157,7 @@ for (const handler of ociRuntimes) {
         { name: 'out', type: 'symlink', link: join(bench.daemon.dir, 'outside') },
         { name: 'up', type: 'symlink', link: '../../../../data' },
         { name: 'owned', uid: 7, gid: 8 },
+        { name: 'pipe', type: 'fifo' },
       ]);
       mkdirSync(join(bench.daemon.dir, 'outside'), { recursive: true });
       const image = { image: reference };
@@ -191,6 +192,7 @@ for (const handler of ociRuntimes) {
         await refused(create('/etc'), grpc.INVALID_ARGUMENT, /must be relative/);
         await refused(create('no/such'), grpc.FAILED_PRECONDITION, /does not exist in it/);
         await refused(create('out'), grpc.FAILED_PRECONDITION, /does not exist in it/);
+        await refused(create('pipe'), grpc.FAILED_PRECONDITION, /is no directory and no file/);
         await refused(
           bench.daemon.images.removeImage({ image }),
           grpc.FAILED_PRECONDITION,
