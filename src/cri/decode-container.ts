@@ -92,8 +92,9 @@ function device(given: cri.Device): Device {
 /** Relative to the pod's log directory, and below it. */
 function logPath(value: string): string {
   line('config.log_path', value);
-  if (value.startsWith('/') || value.split('/').includes('..')) {
-    throw invalidArgument(`config.log_path = ${JSON.stringify(value)} must be relative and without ".."`);
+  if (value !== '' && value.split('/').some((name) => name === '' || name === '.' || name === '..')) {
+    const shown = JSON.stringify(value.slice(0, 200));
+    throw invalidArgument(`config.log_path = ${shown} must be relative, without "." and ".." and empty names`);
   }
   return value;
 }

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { failedPrecondition, messageOf, notFound } from '../base/fault.ts';
 import { log } from '../base/log.ts';
@@ -21,6 +20,7 @@ import { crashPoint } from './crash-point.ts';
 import { creationTime } from './creations.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
 import { checkLandings, checkTops } from './landings.ts';
+import { makeLogFolder } from './log-path.ts';
 import { containerCgroup } from './pod-cgroups.ts';
 import { makePassable, type SharedName, sharedPath, usesHostIpc } from './pod-files.ts';
 import { relabelMounts } from './relabel.ts';
@@ -140,7 +140,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
       writeNewFile(paths.processFile(pod.id, id), JSON.stringify(spec.process)),
     ]),
   );
-  if (container.logPath) await mkdir(join(container.logPath, '..'), { recursive: true, mode: 0o755 });
+  await makeLogFolder(pod, container);
   crashPoint('create-container:bundle');
   const { uid, gid, additionalGids } = input.user;
   const shown = mounts.map(({ source: _, ...mount }) => mount);

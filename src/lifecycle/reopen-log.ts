@@ -1,5 +1,6 @@
 import { failedPrecondition, notFound } from '../base/fault.ts';
 import type { Deps } from './deps.ts';
+import { openingLog } from './log-path.ts';
 
 /** Opens the container's log path anew, after kubelet renamed the file. @throws Fault unless it is running. */
 export async function reopenLog(deps: Deps, id: string): Promise<void> {
@@ -10,5 +11,8 @@ export async function reopenLog(deps: Deps, id: string): Promise<void> {
       `Container ${container.id} is ${container.state.phase}: only a running one has an open log`,
     );
   }
-  await (await deps.shims.ensure(container.podId)).reopenLog(container.id);
+  const pod = deps.pods.get(container.podId);
+  if (!pod) throw notFound('pod', container.podId);
+  const shim = await deps.shims.ensure(container.podId);
+  await openingLog(pod, container, shim.reopenLog(container.id));
 }

@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import { Fault, failedPrecondition, notFound } from '../base/fault.ts';
 import { traced } from '../base/trace.ts';
 import { type Container, containerAfter } from '../model/container.ts';
+import type { Pod } from '../model/pod.ts';
 import { oomCountFile } from '../sys/cgroups.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
+import { linkFreeLogPath, openingLog } from './log-path.ts';
 import { failureText, ociRuntimeEnv } from './oci-runtimes.ts';
 import { releaseContainer } from './teardown.ts';
 
@@ -30,12 +32,12 @@ export async function startContainer(deps: Deps, id: string): Promise<void> {
   const pod = deps.pods.get(container.podId);
   if (pod?.state.phase !== 'ready')
     throw failedPrecondition(`Pod ${container.podId} of container ${container.id} is not ready`);
-  await start(deps, container);
+  await start(deps, pod, container);
 }
 
-async function start(deps: Deps, container: Container): Promise<void> {
+async function start(deps: Deps, pod: Pod, container: Container): Promise<void> {
   try {
-    const pid = await spawn(deps, container);
+    const pid = await spawn(deps, pod, container);
     crashPoint('start-container:process');
     await deps.containers.put(containerAfter(container, { type: 'started', pid, at: Date.now() }));
     crashPoint('start-container:recorded');
@@ -48,14 +50,14 @@ async function start(deps: Deps, container: Container): Promise<void> {
   }
 }
 
-async function spawn(deps: Deps, container: Container): Promise<number> {
+async function spawn(deps: Deps, pod: Pod, container: Container): Promise<number> {
   const { id, podId, config } = container;
   const bundle = runPaths(deps).bundle(podId, id);
   const logFile = join(bundle, 'runtime.log');
   const runtime = deps.ociRuntimes.of(container);
   const shim = await deps.shims.ensure(podId);
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
-  const result = await shim.start({
+  const started = shim.start({
     key: id,
     argv: runtime.run(id, bundle, join(bundle, 'pid'), logFile, config.tty),
     env: ociRuntimeEnv,
@@ -64,10 +66,11 @@ async function spawn(deps: Deps, container: Container): Promise<number> {
     pidFile: join(bundle, 'pid'),
     stdin: config.stdin,
     tty: config.tty,
-    logPath: container.logPath,
+    logPath: await linkFreeLogPath(pod, container),
     oomFile: oomCountFile(container.cgroupsPath),
     exitFile: runPaths(deps).exitFile(podId, id),
   });
+  const result = await openingLog(pod, container, started);
   if (result.timedOut) {
     throw new Fault(
       'DeadlineExceeded',

@@ -3,6 +3,7 @@ import { loadAddon } from './addon.ts';
 type WriteAddon = {
   writeFile(path: string, temporary: string, data: Buffer, mode: number, sync: boolean): Promise<undefined>;
   makeDirectory(path: string, mode: number): Promise<undefined>;
+  makeFoldersBelow(top: string, path: string, mode: number): Promise<undefined>;
 };
 
 const addon = loadAddon<WriteAddon>();
@@ -34,6 +35,14 @@ export async function writeNewFile(path: string, data: string | Uint8Array, mode
 /** Makes a directory with this mode, whatever the umask; one that exists gets the mode. Its parent must exist. */
 export async function makeDirectory(path: string, mode: number): Promise<void> {
   await addon.makeDirectory(path, mode);
+}
+
+/**
+ * Makes the directories of a relative path below `top`, those that are missing with this mode, whatever the umask. Others
+ * may write there: ENOTDIR or ELOOP where a link stands for one of them, EINVAL for an empty name, `.` and `..`.
+ */
+export async function makeFoldersBelow(top: string, path: string, mode: number): Promise<void> {
+  await addon.makeFoldersBelow(top, path, mode);
 }
 
 /** True if `name` is what an interrupted replaceFile leaves behind. */
