@@ -28,6 +28,7 @@ const maxErrorText = 4096;
 
 /** The text of a program's output for an error message: no control characters, at most 4 KiB, the end of it. */
 export function errorText(output: Buffer | string): string {
-  const text = output.toString().slice(-maxErrorText).trim();
+  const end = output.slice(-4 * maxErrorText); // a character has up to four bytes
+  const text = end.toString().slice(-maxErrorText).trim();
   return text.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, ' ');
 }

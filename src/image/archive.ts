@@ -1,6 +1,7 @@
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, isErrno } from '../base/fault.ts';
+import { readBytes } from '../sys/read-file.ts';
 import { cleanPath } from './layer-writer.ts';
 import { badArchive, blockSize, parseHeader } from './tar-header.ts';
 import { type Extended, parseExtended } from './tar-pax.ts';
@@ -34,7 +35,7 @@ export function directoryArchive(root: string): Archive {
       const length = await size(name);
       if (length === null) throw missing(name);
       if (length > limit) throw tooLong(name, limit);
-      return readFile(join(root, name));
+      return readBytes(join(root, name), limit);
     },
     async *stream(name, signal) {
       const length = await size(name);
@@ -46,12 +47,12 @@ export function directoryArchive(root: string): Archive {
   };
 }
 
-const readBytes = 256 * 1024;
+const pieceBytes = 256 * 1024;
 
 async function* fileRange(file: FileHandle, from: number, length: number, signal: AbortSignal): AsyncGenerator<Buffer> {
   for (let at = from; at < from + length; ) {
     signal.throwIfAborted();
-    const want = Math.min(readBytes, from + length - at);
+    const want = Math.min(pieceBytes, from + length - at);
     const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(want), 0, want, at);
     if (bytesRead === 0) throw badArchive('it ends in the middle of a member');
     at += bytesRead;

@@ -1,7 +1,8 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parse } from 'smol-toml';
-import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
+import { readText } from '../sys/read-file.ts';
 
 export type Capability = 'pull' | 'resolve' | 'push';
 
@@ -191,9 +192,11 @@ async function looseCertificates(folder: string): Promise<Table | null> {
 }
 
 async function readBounded(path: string): Promise<string> {
-  const text = await readFile(path, 'utf8');
-  if (text.length > maxFileBytes) throw new Fault('InvalidArgument', `${path} is longer than ${maxFileBytes} bytes`);
-  return text;
+  try {
+    return await readText(path, maxFileBytes);
+  } catch (error) {
+    throw error instanceof Fault ? invalidArgument(error.message) : error;
+  }
 }
 
 async function readOptional(path: string): Promise<string | null> {

@@ -53,5 +53,8 @@ async function loadDefault(): Promise<void> {
   const stdin = Buffer.from(defaultProfileText);
   const { code, stdout, stderr } = await runHere({ argv, env: [], cwd: '/', stdin, deadlineMs });
   if (code === 0) return;
-  throw new Fault('Internal', `Cannot load AppArmor profile ${defaultProfile}: ${errorText(stderr) || stdout}`);
+  throw new Fault(
+    'Internal',
+    `Cannot load AppArmor profile ${defaultProfile}: ${errorText(stderr) || errorText(stdout)}`,
+  );
 }

@@ -1,5 +1,5 @@
 import { type BigIntStats, statSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedPrecondition, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
@@ -12,6 +12,7 @@ import {
   parseCdiSpec,
   type ResolvedDevice,
 } from '../oci/index.ts';
+import { readText } from '../sys/read-file.ts';
 import { deviceNumber } from './container-devices.ts';
 
 /** What injected devices change in a container. */
@@ -89,9 +90,7 @@ async function namesIn(folder: string): Promise<string[]> {
 }
 
 async function readValue(path: string): Promise<unknown> {
-  const { size } = await stat(path);
-  if (size > mostBytes) throw new Error(`it has ${size} bytes, more than ${mostBytes}`);
-  const source = await readFile(path, 'utf8');
+  const source = await readText(path, mostBytes);
   if (path.endsWith('.json')) return JSON.parse(source);
   const { parse } = await import('yaml'); // most nodes have no devices: it is not worth their memory
   return parse(source, { maxAliasCount: 100 });

@@ -1,6 +1,4 @@
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { failedPrecondition, invalidArgument, isErrno, isFault } from '../base/fault.ts';
+import { Fault, failedPrecondition, invalidArgument, isErrno, isFault } from '../base/fault.ts';
 import type { ContainerConfig } from '../model/config.ts';
 import type { ImageConfig } from '../model/image.ts';
 import {
@@ -12,6 +10,7 @@ import {
   type SpecInput,
 } from '../oci/index.ts';
 import { readFileInRoot } from '../sys/files.ts';
+import { readText } from '../sys/read-file.ts';
 import { ensureProfile } from './apparmor-profile.ts';
 import { injectDevices } from './cdi-devices.ts';
 import { hostDevices, resolveDevices } from './container-devices.ts';
@@ -89,21 +88,13 @@ async function readLocalhostSeccomp({ security }: ContainerConfig): Promise<OciS
   return parseSeccompProfile(path, await readProfile(path));
 }
 
-/** O_NONBLOCK: a FIFO at that path must not hold the call up. */
 async function readProfile(path: string): Promise<string> {
   const shown = `Seccomp profile ${JSON.stringify(path.slice(0, 200))}`;
   try {
-    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const stat = await file.stat();
-    if (!stat.isFile() || stat.size > mostProfileBytes) {
-      throw invalidArgument(`${shown} is not a file of at most 1 MiB`);
-    }
-    const buffer = Buffer.alloc(mostProfileBytes + 1);
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
-    if (bytesRead > mostProfileBytes) throw invalidArgument(`${shown} is not a file of at most 1 MiB`);
-    return buffer.toString('utf8', 0, bytesRead);
+    return await readText(path, mostProfileBytes);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) throw failedPrecondition(`${shown} does not exist: create it`);
-    throw error;
+    if (!(error instanceof Fault)) throw error;
+    throw invalidArgument(`${shown} is not a file of at most 1 MiB`);
   }
 }

@@ -22,6 +22,7 @@ const known = [
   { name: 'runc', recursiveSince: [1, 1], userSince: [1, 0] },
 ] as const;
 const deadlineMs = 10_000;
+const longestVersion = 200;
 
 type Version = readonly [major: number, minor: number];
 const atLeast = ([a, b]: Version, [major, minor]: Version) => a > major || (a === major && b >= minor);
@@ -38,7 +39,7 @@ export function parseVersion(text: string): { name: string; version: Version } |
  * user namespace will do.
  */
 export function featuresOf(versionText: string, features: unknown, kernel: Version): HandlerFeatures {
-  const version = versionText.split('\n', 1)[0]!.trim();
+  const version = versionText.slice(0, longestVersion).split('\n', 1)[0]!.trim();
   const said = features === null ? knownFeatures(version) : saidFeatures(features);
   return {
     version,

@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { errorText } from '../base/command.ts';
 import { Fault, isErrno } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import type { Handler } from '../model/handler.ts';
+import { readEnd } from '../sys/read-file.ts';
 import { type HandlerFeatures, probeFeatures } from './handler-features.ts';
 
 /** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
@@ -164,10 +165,13 @@ export class OciRuntimes {
   }
 }
 
+/** The end of a log says why the program ended; what comes before it may be of any size. */
+const mostLogBytes = 64 * 1024;
+
 /** What an OCI runtime wrote in its JSON log before it failed, else what it printed. */
 export async function failureText(logFile: string, printed: Buffer): Promise<string> {
   try {
-    const lines = (await readFile(logFile, 'utf8')).trim().split('\n').slice(-8);
+    const lines = (await readEnd(logFile, mostLogBytes)).toString().trim().split('\n').slice(-8);
     const errors = lines.map(messageOfLine).filter((text) => text !== '');
     if (errors.length > 0) return errorText(errors.join('; '));
   } catch (error) {

@@ -1,5 +1,5 @@
 import { chmodSync, existsSync } from 'node:fs';
-import { chown, readFile } from 'node:fs/promises';
+import { chown } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { invalidArgument, isErrno } from '../base/fault.ts';
@@ -10,6 +10,7 @@ import type { Pod } from '../model/pod.ts';
 import { letGroupsThrough } from '../sys/access.ts';
 import { hostId } from '../sys/idmap.ts';
 import { mountTmpfs } from '../sys/mounts.ts';
+import { readText } from '../sys/read-file.ts';
 import { makeDirectory, writeNewFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { podMaps } from './user-namespaces.ts';
@@ -131,9 +132,11 @@ async function resolvConf({ dns }: PodConfig): Promise<string> {
   return `${lines.join('\n')}\n`;
 }
 
+const mostHostFileBytes = 1 << 20;
+
 async function readHostFile(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await readText(path, mostHostFileBytes);
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return '';
     throw error;

@@ -1,6 +1,7 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno, messageOf } from '../base/fault.ts';
+import { readText } from '../sys/read-file.ts';
 
 export type PluginConfig = {
   readonly type: string;
@@ -85,9 +86,8 @@ export class ConflistDirectory {
       const stamp = `${ino} ${mtimeMs} ${size}`;
       const known = this.#known.get(name);
       if (known?.stamp === stamp) return known;
-      if (size > maxBytes) return { stamp, list: null, problem: `${size} bytes is too large` };
       try {
-        return { stamp, list: parseNetworkList(await readFile(path, 'utf8')), problem: '' };
+        return { stamp, list: parseNetworkList(await readText(path, maxBytes)), problem: '' };
       } catch (error) {
         return { stamp, list: null, problem: messageOf(error) };
       }

@@ -1,6 +1,7 @@
-import { mkdir, readdir, readFile, unlink } from 'node:fs/promises';
+import { mkdir, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
+import { readText } from '../sys/read-file.ts';
 import { isTemporary, replaceFile } from '../sys/write-file.ts';
 import type { CapabilityArgs } from './capabilities.ts';
 
@@ -27,6 +28,9 @@ export type CachedAttachment = {
 };
 
 type Named = Pick<CachedAttachment, 'networkName' | 'containerId' | 'ifName'>;
+
+/** Others keep files there too. A plugin's answer is at most 10 MiB, and JSON in JSON may need more. */
+const mostBytes = 64 << 20;
 
 /** As libcni names it. */
 export const fileNameOf = ({ networkName, containerId, ifName }: Named): string =>
@@ -103,7 +107,7 @@ export class ResultCache {
     const named = namedBy(name);
     if (!named) return null; // no container of ours has such an id
     try {
-      return decode(named, await readFile(join(this.#directory, name), 'utf8'));
+      return decode(named, await readText(join(this.#directory, name), mostBytes));
     } catch (error) {
       return isErrno(error, 'ENOENT') ? null : unreadable(named);
     }

@@ -1,7 +1,8 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { BlockList } from 'node:net';
 import { join } from 'node:path';
 import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
+import { readText } from '../sys/read-file.ts';
 import { replaceFile } from '../sys/write-file.ts';
 import { parseNetworkList } from './conflist.ts';
 
@@ -33,6 +34,8 @@ export function fillTemplate(template: string, cidrs: readonly string[]): string
   return filled;
 }
 
+const mostTemplateBytes = 1 << 20;
+
 /** Writes the network list of a node whose pod CIDRs are known now. */
 export async function writeFromTemplate(
   templateFile: string,
@@ -41,7 +44,7 @@ export async function writeFromTemplate(
 ): Promise<void> {
   let filled: string;
   try {
-    filled = fillTemplate(await readFile(templateFile, 'utf8'), cidrs);
+    filled = fillTemplate(await readText(templateFile, mostTemplateBytes), cidrs);
   } catch (error) {
     const next = isErrno(error, 'ENOENT') ? 'it does not exist' : messageOf(error);
     throw new Fault('FailedPrecondition', `CNI template ${templateFile} cannot be used: ${next}`, { cause: error });

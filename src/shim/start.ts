@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { connect, Socket } from 'node:net';
 import { join } from 'node:path';
 import { protocolVersion } from '../../proto/shim.ts';
@@ -8,6 +8,7 @@ import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { step } from '../base/trace.ts';
 import { nativePath } from '../sys/addon.ts';
 import { spawnKeeper } from '../sys/keepers.ts';
+import { readEnd } from '../sys/read-file.ts';
 import { exitOf, shimOver } from './client.ts';
 import { Connection } from './connection.ts';
 import { childGone } from './gone.ts';
@@ -32,7 +33,7 @@ export async function startShim(podDir: string, handlers: ShimHandlers): Promise
     return await greet(podDir, new Socket({ fd: keeper.socketFd }), handlers);
   } catch (error) {
     if (pid > 0) await kill(pid);
-    const said = (await readFile(logPath, 'utf8')).trim().slice(-1000);
+    const said = (await readEnd(logPath, 1000)).toString().trim();
     const message = `The shim in ${podDir} did not come up: ${said || messageOf(error)}`;
     throw new Fault('Unavailable', message, { cause: error });
   } finally {
