@@ -58,13 +58,17 @@ static int make_namespace(const char *uids, const char *gids) {
   return result;
 }
 
-/* bindMapped(source, target, uidMap, gidMap): with all mounts below, of which only the first shows other owners. */
+/* bindMapped(source, target, uidMap, gidMap, attributes): with all mounts below; only the first shows other owners, and
+   has the attributes. */
 static napi_value bind_mapped(napi_env env, napi_callback_info info) {
-  napi_value args[4];
+  napi_value args[5];
+  uint32_t attributes;
   char source[PATH_MAX], target[PATH_MAX], uids[PATH_MAX], gids[PATH_MAX];
-  if (!take_arguments(env, info, 4, args) || !take_path(env, args[0], source) || !take_path(env, args[1], target) ||
+  if (!take_arguments(env, info, 5, args) || !take_path(env, args[0], source) || !take_path(env, args[1], target) ||
       !take_path(env, args[2], uids) || !take_path(env, args[3], gids))
     return NULL;
+  if (napi_get_value_uint32(env, args[4], &attributes) != napi_ok)
+    return addon_throw_type(env, "bindMapped takes attributes");
   cleanup_fd int owners = make_namespace(uids, gids);
   if (owners < 0) return addon_throw_errno(env, -owners, "make a user namespace for", target);
   cleanup_fd int tree =
@@ -74,7 +78,7 @@ static napi_value bind_mapped(napi_env env, napi_callback_info info) {
   struct mount_attr slave = {.propagation = PROPAGATE_SLAVE};
   if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &slave, sizeof slave) < 0)
     return addon_throw_errno(env, errno, "set the propagation of", source);
-  struct mount_attr set = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)owners};
+  struct mount_attr set = {.attr_set = MOUNT_ATTR_IDMAP | attributes, .userns_fd = (uint64_t)owners};
   if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &set, sizeof set) < 0)
     return addon_throw_errno(env, errno, "map the owners of", source);
   if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)

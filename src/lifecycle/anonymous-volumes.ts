@@ -1,6 +1,7 @@
 import { chmod, mkdir, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
+import type { Container } from '../model/container.ts';
 import type { ContainerId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
@@ -11,6 +12,7 @@ import { makeDirectory } from '../sys/write-file.ts';
 import type { Deps } from './deps.ts';
 import { isReserved } from './landings.ts';
 import { giveToPod } from './pod-files.ts';
+import { mayHaveNodes } from './root-mount.ts';
 import { RootView } from './root-view.ts';
 
 const root = ({ settings }: Pick<Deps, 'settings'>): string => join(settings.dataDir, 'v1', 'volumes');
@@ -23,18 +25,20 @@ const root = ({ settings }: Pick<Deps, 'settings'>): string => join(settings.dat
 export async function makeAnonymousVolumes(
   deps: Deps,
   pod: Pod,
-  id: ContainerId,
+  { id, config }: Container,
   image: Image,
   mounted: { readonly rootfs: string; readonly mounts: readonly ResolvedMount[] },
 ): Promise<ResolvedMount[]> {
   const paths = await freePlaces(mounted, image.config.volumes);
+  const nodev = !mayHaveNodes(deps, pod, config);
   const volumes: ResolvedMount[] = [];
   for (const [index, path] of paths.entries()) {
     const folder = join(root(deps), id, String(index));
     await makeDirectory(join(root(deps), id), 0o700);
     await mkdir(folder);
     await fill(pod, mounted.rootfs, path, folder);
-    volumes.push(volumeAt(path, await realpath(folder))); // canonical, as the host paths of requests are
+    const source = await realpath(folder); // canonical, as the host paths of requests are
+    volumes.push({ ...volumeAt(path, source), nodev });
   }
   return volumes;
 }

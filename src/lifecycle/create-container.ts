@@ -119,13 +119,13 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   });
   await step('snapshot: writable layer', () => deps.snapshots.prepare(id, image.layers.at(-1) ?? null));
   crashPoint('create-container:snapshot');
-  await step('mount: root', () => mountRoot(deps, pod, id));
+  await step('mount: root', () => mountRoot(deps, pod, container));
   crashPoint('create-container:mounted');
   checkTops(rootfs, container.imageName ?? image.id);
   const mounts = await step('mount: volumes', () => prepareMounts(deps, pod, container));
   crashPoint('create-container:volumes');
   const volumes = await step('file: anonymous volumes', () =>
-    makeAnonymousVolumes(deps, pod, id, image, { rootfs, mounts }),
+    makeAnonymousVolumes(deps, pod, container, image, { rootfs, mounts }),
   );
   const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
   const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: [...mounts, ...volumes] };

@@ -1,9 +1,13 @@
 import { chown, mkdir, stat } from 'node:fs/promises';
 import { failedPrecondition, isErrno } from '../base/fault.ts';
+import type { ContainerConfig } from '../model/config.ts';
+import type { Container } from '../model/container.ts';
 import type { ContainerId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
+import { cleanPath, resolveCapabilities } from '../oci/index.ts';
 import { bindMapped, hostId, type IdMaps } from '../sys/idmap.ts';
-import { unmount } from '../sys/mounts.ts';
+import { type MountLimits, unmount } from '../sys/mounts.ts';
+import { requestedDevices } from './cdi-devices.ts';
 import { type Deps, runPaths } from './deps.ts';
 import { podMaps } from './user-namespaces.ts';
 
@@ -11,12 +15,29 @@ import { podMaps } from './user-namespaces.ts';
  * Mounts the container's root on its place in the bundle. In a pod with a user namespace the image's layers are seen
  * with its owners, and the writable layer has them on the disk: nothing in it belongs to the host's root.
  */
-export async function mountRoot(deps: Deps, pod: Pod, id: ContainerId): Promise<void> {
+export async function mountRoot(deps: Deps, pod: Pod, { id, config }: Container): Promise<void> {
   const target = runPaths(deps).rootfs(pod.id, id);
   const maps = podMaps(pod.config);
-  if (!maps) return deps.snapshots.mount(id, target);
+  const nodev = !mayHaveNodes(deps, pod, config);
+  if (!maps) return deps.snapshots.mount(id, target, { nodev });
   await giveUpperLayer(deps, id, maps);
-  await withMappedLayers(deps, pod, id, maps, (through) => deps.snapshots.mount(id, target, through));
+  await withMappedLayers(deps, pod, id, maps, (through) => deps.snapshots.mount(id, target, { through, nodev }));
+}
+
+/**
+ * Whether device nodes in the container's root are of use: those that it makes (a chroot's /dev/null; the devices cgroup
+ * says which can be opened), and those that it asks for outside of /dev. For everybody else a node in the root is one that
+ * came with the image.
+ */
+export function mayHaveNodes(deps: Pick<Deps, 'host'>, pod: Pod, config: ContainerConfig): boolean {
+  const { security, devices } = config;
+  const makes =
+    podMaps(pod.config) === null && // mknod(2): only in the first user namespace
+    resolveCapabilities(security, deps.host.capabilities).bounding.includes('CAP_MKNOD');
+  const elsewhere = devices.some(
+    ({ hostPath, containerPath }) => !cleanPath(containerPath || hostPath).startsWith('/dev/'),
+  );
+  return security.privileged || makes || elsewhere || requestedDevices(config).length > 0;
 }
 
 /** The upper directory is the root directory of the overlay: its owner is the image's, mapped. */
@@ -44,7 +65,7 @@ export async function withMappedLayers(
 ): Promise<void> {
   const place = runPaths(deps).layers(pod.id, id);
   await mkdir(place, { recursive: true, mode: 0o700 });
-  mapOwners(deps.snapshots.root, place, maps);
+  mapOwners(deps.snapshots.root, place, maps, { nosuid: true, nodev: true }); // an image volume of one layer is a part of it
   try {
     await work(place);
   } finally {
@@ -53,9 +74,9 @@ export async function withMappedLayers(
 }
 
 /** bindMapped; FailedPrecondition where the file system cannot do it. */
-export function mapOwners(source: string, target: string, maps: IdMaps): void {
+export function mapOwners(source: string, target: string, maps: IdMaps, limits: MountLimits = {}): void {
   try {
-    bindMapped(source, target, maps);
+    bindMapped(source, target, maps, limits);
   } catch (error) {
     if (!isErrno(error, 'EINVAL', 'EPERM', 'EOPNOTSUPP')) throw error;
     throw failedPrecondition(

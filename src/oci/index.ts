@@ -3,7 +3,7 @@ export type { HostFacts } from '../base/host-facts.ts';
 export { resolveApparmor } from './apparmor.ts';
 export { defaultProfile, defaultProfileText } from './apparmor-default.ts';
 export { buildSpec } from './build-spec.ts';
-export { defaultCapabilities } from './capabilities.ts';
+export { defaultCapabilities, resolveCapabilities } from './capabilities.ts';
 export { type CdiEdits, type CdiNode, type CdiSpec, isCdiName, parseCdiSpec } from './cdi.ts';
 export type { NamespacePaths, ResolvedDevice, ResolvedMount, ResolvedUser, SpecInput } from './input.ts';
 export { cleanPath, inMountOrder } from './mounts.ts';

@@ -17,6 +17,8 @@ export type ResolvedUser = {
 export type ResolvedMount = Mount & {
   /** What to bind: the host path, or a mount that Berth made of an image or with mapped owners. */
   readonly source: string;
+  /** Device nodes in it are none. */
+  readonly nodev?: boolean;
 };
 
 /** A device node as it shall appear in the container; `access` is a subset of `rwm`. */

@@ -87,6 +87,7 @@ function requestMount(request: ResolvedMount): OciMount {
     propagationOption[request.propagation],
     accessOption(request),
     ...(request.image === '' ? [] : imageVolume),
+    ...(request.nodev ? ['nodev'] : []),
   ]);
 }
 

@@ -65,6 +65,8 @@ function orphansOf(found: ReadonlyMap<string, Metadata>): Metadata[] {
   return [...found.values()].filter((item) => item.kind === 'committed' && !whole(item));
 }
 
+type MountOptions = { readonly through?: string; readonly nodev?: boolean };
+
 /** Trees in overlay form, each in `<root>/<key>/fs`; the facts about it lie beside it. Keys are unique over both kinds. */
 export class Snapshots {
   readonly #root: string;
@@ -178,17 +180,17 @@ export class Snapshots {
 
   /**
    * Mounts an active snapshot, writable, on the directory `target`. `through`: another place where the root of all
-   * snapshots is seen, with mapped owners; the layers below are taken from there.
+   * snapshots is seen, with mapped owners; the layers below are taken from there. `nodev`: device nodes in it are none.
    */
-  async mount(key: string, target: string, through: string = this.#root): Promise<void> {
+  async mount(key: string, target: string, { through = this.#root, nodev = false }: MountOptions = {}): Promise<void> {
     if (this.#must(key).kind !== 'active') {
       throw failedPrecondition(`Cannot mount snapshot "${key}" writable: it is committed`);
     }
     const lowers = this.#lowersThrough(key, through);
     const folder = this.#folder(key);
     const upper = join(folder, 'fs');
-    if (lowers.length === 0) bindMount(upper, target);
-    else mountOverlay({ lowers, upper, work: join(folder, 'work'), target });
+    if (lowers.length === 0) bindMount(upper, target, { nodev });
+    else mountOverlay({ lowers, upper, work: join(folder, 'work'), target, nodev });
   }
 
   /** Mounts a committed snapshot with all below it, read-only, on the directory `target`; `through` as for mount. */

@@ -53,7 +53,7 @@ const propagationFlags = { unbindable: 1 << 17, private: 1 << 18, slave: 1 << 19
 >;
 
 /** MOUNT_ATTR_*: the same first four bits as MS_*, by the kernel's design. */
-const attributesOf = (limits: MountLimits): number =>
+export const attributesOf = (limits: MountLimits): number =>
   (limits.readonly ? mountFlags.readonly : 0) |
   (limits.nosuid ? mountFlags.nosuid : 0) |
   (limits.nodev ? mountFlags.nodev : 0) |
