@@ -281,8 +281,10 @@ for (const handler of ociRuntimes) {
       const pod = await TestPod.run(bench.daemon, 'thousand');
       const script = 'read a; echo heard; read b';
       const id = await pod.sh('c', bench.image.busybox, script, { stdin: true });
-      await finish(await exec(bench, id, 'exit 0'));
       const shim = shimPid(bench);
+      const idle = descriptorsOf(shim);
+      await finish(await exec(bench, id, 'exit 0'));
+      await until('the exec is gone', async () => descriptorsOf(shim) <= idle);
       const before = [descriptorsOf(bench.daemon.pid), descriptorsOf(shim)];
       const clients: CommandClient[] = [];
       for (let i = 0; i < 20; i++) {
