@@ -23,6 +23,7 @@ import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
 import { Network } from '../network/index.ts';
 import { openSnapshots } from '../snapshot/index.ts';
+import { decodeContainer, decodePod } from '../state/object-records.ts';
 import { Records } from '../state/records.ts';
 import { Stats } from '../stats/index.ts';
 import { lockDirectories } from '../sys/directory-lock.ts';
@@ -112,10 +113,13 @@ async function openDeps(settings: Settings): Promise<Deps> {
   const handled = (what: string, work: Promise<void>) =>
     work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
   const ociRuntimes = await OciRuntimes.open(settings);
-  const pods = await Records.open<PodId, Pod>(stateDir, { what: 'pod', parse: (json) => podOf(json, ociRuntimes) });
+  const pods = await Records.open<PodId, Pod>(stateDir, {
+    what: 'pod',
+    parse: (json) => decodePod(json, (name) => ociRuntimes.formerly(name)),
+  });
   const containers = await Records.open<ContainerId, Container>(stateDir, {
     what: 'container',
-    parse: (json) => containerOf(json, ociRuntimes, pods),
+    parse: (json) => decodeContainer(json, (podId) => pods.get(podId)?.resolvedHandler ?? ociRuntimes.formerly('')),
   });
   const deps: Deps = {
     settings,
@@ -156,26 +160,4 @@ function whenPodsChanged(deps: Deps): void {
   } catch (error) {
     log.error({ reason: messageOf(error) }, 'The way to the pods could not be closed to who needs it no more');
   }
-}
-
-/** Records from before the resolved handler was kept have the one of that name today. */
-function podOf(json: unknown, ociRuntimes: OciRuntimes): Pod {
-  const record = parseRecord<Pod>(json);
-  return { ...record, resolvedHandler: record.resolvedHandler ?? ociRuntimes.formerly(record.handler ?? '') };
-}
-
-function containerOf(json: unknown, ociRuntimes: OciRuntimes, pods: Records<PodId, Pod>): Container {
-  const record = parseRecord<Container>(json);
-  const ofPod = pods.get(record.podId)?.resolvedHandler ?? ociRuntimes.formerly('');
-  return { ...record, resolvedHandler: record.resolvedHandler ?? ofPod };
-}
-
-/** What every pod and container record of this format has; a record that lacks it goes to quarantine. */
-function parseRecord<T>(json: unknown): T {
-  const record = json as Record<string, unknown> | null;
-  const phase = (record?.state as { phase?: unknown } | undefined)?.phase;
-  if (typeof record?.id !== 'string' || !/^[0-9a-f]{64}$/.test(record.id)) throw new Error('it has no id');
-  if (typeof phase !== 'string') throw new Error('it has no state');
-  if (typeof record.config !== 'object' || record.config === null) throw new Error('it has no config');
-  return record as T;
 }
