@@ -45,9 +45,9 @@ const critest = (runtime: string, options: readonly string[]): Part => ({
   counts: true,
 });
 const fuzzSeconds = 10 * 60;
-const fuzzTargets = 7;
+const fuzzTargets = 8;
 const fuzzing: Part = {
-  ...nodeTest('fuzzers', ['test/hostile/fuzz.test.ts']),
+  ...nodeTest('fuzzers', ['test/hostile/fuzz.test.ts', 'test/hostile/moving-trees.test.ts']),
   env: { BERTH_FUZZ_SECONDS: `${Math.ceil(fuzzSeconds / fuzzTargets)}` },
 };
 const everything: Part[] = [

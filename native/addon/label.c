@@ -4,6 +4,9 @@
 
 #include "walk.h"
 
+/* Minutes for the largest volumes, and an end for one that somebody adds to all the time. */
+#define MOST_SECONDS 600
+
 typedef struct {
   addon_work work;
   walk walk;
@@ -31,7 +34,7 @@ static int run_label(addon_work *work) {
   struct stat st;
   if (fstat(root, &st) < 0) return -errno;
   if (S_ISLNK(st.st_mode)) return -ELOOP;
-  j->walk = (walk){.crosses = true, .visit = label};
+  j->walk = (walk){.crosses = true, .until = seconds_from_now(MOST_SECONDS), .visit = label};
   return walk_tree(&j->walk, root);
 }
 

@@ -112,6 +112,7 @@ static int go_up(walk *w, chain *c) {
 
 static int walk_on(walk *w, chain *c) {
   while (c->depth > 0) {
+    if (w->until && seconds_from_now(0) >= w->until) return -ETIMEDOUT;
     errno = 0;
     const struct dirent *next = readdir(c->steps[c->depth - 1].dir);
     int err = -errno;

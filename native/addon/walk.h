@@ -1,6 +1,8 @@
 /* One walk for all that visit trees. The tree may be a running container's, which changes it meanwhile. */
 #ifndef BERTH_WALK_H
 #define BERTH_WALK_H
+#include <time.h>
+
 #include "work.h"
 
 /*
@@ -41,6 +43,9 @@ typedef struct {
 typedef struct walk {
   /* Whether to go into what is mounted in the tree. Without, it is passed over. */
   bool crosses;
+  /* Seconds of CLOCK_MONOTONIC at which it ends with -ETIMEDOUT; 0: never. Who adds to a tree as fast as it is read could
+     hold the thread up for ever. */
+  time_t until;
   int (*visit)(struct walk *w, const entry *e); /* everything once, a directory before what is in it; 0 or -errno */
   int (*leave)(struct walk *w, int fd);         /* a directory when all in it was visited; NULL: nobody asks */
 } walk;
@@ -50,5 +55,12 @@ typedef struct walk {
  * failure of a visit, or -errno.
  */
 int walk_tree(walk *w, int root);
+
+/* For `until`. */
+static inline time_t seconds_from_now(time_t seconds) {
+  struct timespec now = {0};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec + seconds;
+}
 
 #endif

@@ -9,7 +9,7 @@ type Addon = {
   readFileInRoot(root: string, path: string, maxBytes: number): Buffer | number;
   copyDirectoryAttributes(from: string, to: string): number;
   removeTree(path: string): Promise<unknown>;
-  diskUsage(path: string): Promise<Usage>;
+  diskUsage(path: string, maxSeconds: number): Promise<Usage>;
   syncFilesystem(path: string): Promise<unknown>;
 };
 
@@ -56,8 +56,15 @@ export async function removeTree(path: string): Promise<void> {
   await addon.removeTree(path);
 }
 
-/** Measures a tree off the main thread. What vanishes meanwhile is not counted. */
-export const diskUsage = (path: string): Promise<Usage> => addon.diskUsage(path);
+/** Long enough for millions of files. Whoever writes faster than they are counted would hold a thread up for ever. */
+const maxWalkSeconds = 10;
+
+/**
+ * Measures a tree off the main thread. What vanishes meanwhile is not counted, nor is what is mounted in it; after
+ * `maxSeconds`, what was found until then.
+ */
+export const diskUsage = (path: string, maxSeconds = maxWalkSeconds): Promise<Usage> =>
+  addon.diskUsage(path, maxSeconds);
 
 /** Writes back everything dirty in the filesystem that holds `path` (syncfs). */
 export async function syncFilesystem(path: string): Promise<void> {

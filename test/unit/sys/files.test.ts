@@ -77,6 +77,13 @@ for i in range(3000):
   await removeTree(top);
 });
 
+test('diskUsage ends in time, with what it found', async () => {
+  using root = scratch();
+  for (let i = 0; i < 100; i++) writeFileSync(join(root.path, String(i)), '');
+  assert.equal((await diskUsage(root.path)).inodes, 101);
+  assert.equal((await diskUsage(root.path, 0)).inodes, 1);
+});
+
 test('diskUsage counts as du does', async () => {
   using root = scratch();
   mkdirSync(join(root.path, 'a/b'), { recursive: true });
