@@ -133,6 +133,8 @@ export const messages = {
   attach: { number: 14, fields: { key: 'string', stdin: 'bool', stdout: 'bool', stderr: 'bool', once: 'bool' } },
   // Answered by `held`. The namespaces of the sandbox (an empty key), or the PID namespace of a process that runs.
   hold: { number: 15, fields: { key: 'string' } },
+  // `name=value`, written in the sandbox's network namespace: those of interfaces, when there are any.
+  sysctls: { number: 16, fields: { settings: 'strings' } },
 
   // Replies, under the request's id
   done: { number: 64, fields: {} },

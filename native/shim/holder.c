@@ -33,7 +33,7 @@ static int raise_loopback(void) {
 }
 
 /* `net.ipv4.conf.eth0/100.forwarding=1`: as in sysctl.d(5), dot and slash change places unless the slash comes first. */
-static int write_sysctl(const char *setting) {
+int sysctl_write(const char *setting) {
   char path[300] = "/proc/sys/";
   const char *value = strchr(setting, '='), *first = strpbrk(setting, "./=");
   size_t base = strlen(path), size = value ? (size_t)(value - setting) : 0;
@@ -68,7 +68,7 @@ static void set_up(const struct shim_sandbox *want, struct verdict *verdict) {
   if (want->network) STEP(raise_loopback(), "bring up the loopback interface")
   const char *setting = want->sysctls.first;
   for (uint32_t i = 0; i < want->sysctls.count; i++, setting = wire_next(setting))
-    STEP(write_sysctl(setting), "set the sysctl ", setting)
+    STEP(sysctl_write(setting), "set the sysctl ", setting)
 }
 
 /* An empty root of its own, which is all that is seen through /proc/<pid>/root and cwd. The program's file lies in it until

@@ -24,6 +24,7 @@ enum shim_message {
   SHIM_OPEN_EXEC = 13,
   SHIM_ATTACH = 14,
   SHIM_HOLD = 15,
+  SHIM_SYSCTLS = 16,
   SHIM_DONE = 64,
   SHIM_FAILED = 65,
   SHIM_WELCOME = 66,
@@ -63,6 +64,7 @@ enum shim_failure {
   X(open_exec, OPEN_EXEC) \
   X(attach, ATTACH) \
   X(hold, HOLD) \
+  X(sysctls, SYSCTLS) \
   X(failed, FAILED) \
   X(welcome, WELCOME) \
   X(sandboxed, SANDBOXED) \
@@ -366,6 +368,17 @@ static inline bool shim_read_hold(struct wire_reader *from, struct shim_hold *to
 }
 static inline void shim_write_hold(struct wire_writer *to, const struct shim_hold *from) {
   wire_write_string(to, from->key);
+}
+
+struct shim_sysctls {
+  struct wire_strings settings;
+};
+static inline bool shim_read_sysctls(struct wire_reader *from, struct shim_sysctls *to) {
+  to->settings = wire_read_strings(from);
+  return !from->bad;
+}
+static inline void shim_write_sysctls(struct wire_writer *to, const struct shim_sysctls *from) {
+  wire_write_strings(to, from->settings);
 }
 
 struct shim_failed {

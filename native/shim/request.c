@@ -98,6 +98,9 @@ static void on_hold(uint64_t client, uint32_t request, const struct shim_hold *w
   if (*want->key) process_hold(client, request, want->key);
   else sandbox_hold(client, request);
 }
+static void on_sysctls(uint64_t client, uint32_t request, const struct shim_sysctls *want) {
+  sandbox_sysctls(client, request, want);
+}
 static void on_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
   job_exec(client, request, want);
 }
@@ -123,6 +126,7 @@ void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wir
     ON(open_exec, OPEN_EXEC)
     ON(attach, ATTACH)
     ON(hold, HOLD)
+    ON(sysctls, SYSCTLS)
     ON(signal, SIGNAL)
     ON(reopen_log, REOPEN_LOG)
     ON(forget, FORGET)

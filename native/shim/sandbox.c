@@ -64,6 +64,16 @@ static int write_own(pid_t pid, const char *name, const char *text) {
   return write_file(path, 0, text, strlen(text));
 }
 
+/* A whole verdict says what failed, one byte alone that the pause program waits. */
+static int wait_verdict(int from, struct verdict *verdict) {
+  int ready = poll(&(struct pollfd){.fd = from, .events = POLLIN}, 1, SETUP_MS);
+  if (ready < 0) return -errno;
+  if (ready == 0) return -ETIMEDOUT;
+  ssize_t got = read(from, verdict, sizeof *verdict);
+  if (got == 1) *verdict = (struct verdict){0};
+  return got == 1 || got == sizeof *verdict ? 0 : -EPIPE;
+}
+
 enum { UTS, IPC, PID, USER };
 
 static int hold_namespaces(const struct shim_sandbox *want, pid_t pid) {
@@ -91,6 +101,43 @@ void sandbox_hold(uint64_t client, uint32_t request) {
        .user = (uint32_t)held[USER]);
 }
 
+/* In a child: a thread that entered the pod's network would have to find its way back. */
+static _Noreturn void write_sysctls(const struct shim_sysctls *want, int report) {
+  struct verdict verdict = {0};
+  cleanup_fd int network = open_namespace(holder.pid, "net");
+  verdict.err = network < 0 ? network : setns(network, CLONE_NEWNET) < 0 ? -errno : 0;
+  if (verdict.err) join(verdict.step, "enter the network namespace");
+  const char *setting = want->settings.first;
+  for (uint32_t i = 0; i < want->settings.count && !verdict.err; i++, setting = wire_next(setting)) {
+    verdict.err = sysctl_write(setting);
+    if (verdict.err) join(verdict.step, "set the sysctl ", setting);
+  }
+  _exit(write(report, &verdict, sizeof verdict) == sizeof verdict ? 0 : 1);
+}
+
+void sandbox_sysctls(uint64_t client, uint32_t request, const struct shim_sysctls *want) {
+  int report[2] = {-1, -1};
+  struct verdict said = {0};
+  if (!holder.pid) return send_failed(client, request, SHIM_FAILED_NOT_RUNNING, ESRCH, "set sysctls of the sandbox", "");
+  pid_t pid = open_pipe(report) ? -1 : fork();
+  if (pid == 0) write_sysctls(want, report[1]);
+  if (pid < 0) said.err = -errno;
+  close_held(&report[1]);
+  report[1] = -1;
+  int failed = pid > 0 ? wait_verdict(report[0], &said) : 0;
+  if (failed) {
+    said.err = failed;
+    join(said.step, "wait for sysctls to be set");
+  }
+  close_held(&report[0]);
+  if (pid > 0) {
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+  }
+  if (said.err) send_failed(client, request, SHIM_FAILED_SYSTEM, said.err, said.step, "");
+  else send_done(client, request);
+}
+
 static int unpin(void) {
   let_go();
   if (!holder.pin) return 0;
@@ -109,16 +156,6 @@ static int pin(pid_t pid, const char *path) {
   join(source, "/proc/", decimal(digits, (uint64_t)pid, 1), "/ns/net");
   if (!(holder.pin = strdup(path))) return -ENOMEM;
   return mount(source, path, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
-}
-
-/* A whole verdict says what failed, one byte alone that the pause program waits. */
-static int wait_verdict(int from, struct verdict *verdict) {
-  int ready = poll(&(struct pollfd){.fd = from, .events = POLLIN}, 1, SETUP_MS);
-  if (ready < 0) return -errno;
-  if (ready == 0) return -ETIMEDOUT;
-  ssize_t got = read(from, verdict, sizeof *verdict);
-  if (got == 1) *verdict = (struct verdict){0};
-  return got == 1 || got == sizeof *verdict ? 0 : -EPIPE;
 }
 
 /* What the shim does for the new process before and after that sets itself up. 0, or -errno and the step's name. */

@@ -149,6 +149,7 @@ struct verdict {
   int err; /* 0: all went well */
   char step[252];
 };
+int sysctl_write(const char *setting); /* name=value, of the namespaces that we are in; 0 or -errno */
 /* Runs in the new process. Says on `report` what failed, or has the pause program say that it waits. */
 _Noreturn void holder_run(const struct shim_sandbox *want, int go, int report);
 
@@ -157,6 +158,7 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
 void sandbox_stop(uint64_t client, uint32_t request);
 bool sandbox_reaped(pid_t pid, int status);
 void sandbox_hold(uint64_t client, uint32_t request);
+void sandbox_sysctls(uint64_t client, uint32_t request, const struct shim_sysctls *want);
 pid_t sandbox_pid(void);
 /* A pipe becomes the pod's root's, so that a process opens its own /dev/stdout: the kernel lets only who owns it, and an
    OCI runtime cannot give away in a user namespace what is not mapped there. */

@@ -90,7 +90,7 @@ async function isolate(deps: Deps, pod: Pod): Promise<{ pausePid: number; networ
   const pausePid = await startPause(deps, pod, shim);
   crashPoint('run-pod:pause');
   const [network] = await allOf([
-    attach(deps, pod, shim),
+    joinNetwork(deps, pod, shim),
     step('cgroup: place', () => placePause(deps, pod, pausePid)),
   ]);
   return { pausePid, network };
@@ -113,7 +113,7 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
     pid: config.security.namespaces.pid === 'pod',
     hostname: ownNetwork ? podHostname(config) : '',
     netnsPath: ownNetwork ? runPaths(deps).netns(pod.id) : '',
-    sysctls: checkSysctls(config.sysctls, config.security.namespaces),
+    sysctls: podSysctls(pod).filter((setting) => !isOfNetwork(setting)),
     cgroupTasks: cgroup.tasks,
     cgroupFolder: cgroup.folder,
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
@@ -121,6 +121,18 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
   });
   return pausePid;
 }
+
+/** Sysctls of interfaces, and those that plugins set too, are the pod's own once the plugins are done. */
+async function joinNetwork(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
+  const network = await attach(deps, pod, shim);
+  const settings = podSysctls(pod).filter(isOfNetwork);
+  if (settings.length > 0) await step('sysctls: of the network', () => shim.setSysctls(settings));
+  return network;
+}
+
+const podSysctls = ({ config }: Pod): string[] => checkSysctls(config.sysctls, config.security.namespaces);
+
+const isOfNetwork = (setting: string): boolean => setting.startsWith('net.');
 
 async function attach(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
   if (usesHostNetwork(pod.config)) return null;

@@ -12,7 +12,7 @@ const namespaced: readonly { readonly pattern: RegExp; readonly owner: 'network'
 const longestValue = 4096;
 
 /**
- * A pod's sysctls as `name=value`, dots as separators, sorted by name. Only namespaced ones, and only those of
+ * A pod's sysctls as `name=value`, dots as separators and slashes for dots within names, sorted by name. Only namespaced ones, and only those of
  * namespaces that the pod has for itself. InvalidArgument says which rule a name or value breaks.
  */
 export function checkSysctls(sysctls: Readonly<Record<string, string>>, namespaces: Namespaces): string[] {
@@ -24,7 +24,7 @@ export function checkSysctls(sysctls: Readonly<Record<string, string>>, namespac
 function checkedName(text: string, namespaces: Namespaces): string {
   const shown = JSON.stringify(text.slice(0, 128));
   const name = dotted(text);
-  if (!/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$/.test(name) || name.length > 256) {
+  if (!/^[A-Za-z0-9_-]+(\.\/*[A-Za-z0-9_-][A-Za-z0-9_/-]*)+$/.test(name) || name.length > 256) {
     throw invalidArgument(`Sysctl ${shown} is not the name of a sysctl`);
   }
   const rule = namespaced.find(({ pattern }) => pattern.test(name));
@@ -35,10 +35,13 @@ function checkedName(text: string, namespaces: Namespaces): string {
   return name;
 }
 
-/** sysctl(8) takes `net/ipv4/x` for `net.ipv4.x`; whichever separator comes first is the one in use. */
+/**
+ * sysctl.d(5) takes `net/ipv4/conf/eth0.100/x` for `net.ipv4.conf.eth0/100.x`: whichever separator comes first is the one
+ * in use, and the other one stands for it within a name.
+ */
 function dotted(text: string): string {
-  const separator = /[./]/.exec(text)?.[0];
-  return separator === '/' && !text.includes('.') ? text.replaceAll('/', '.') : text;
+  if (/[./]/.exec(text)?.[0] !== '/') return text;
+  return text.replace(/[./]/g, (separator) => (separator === '/' ? '.' : '/'));
 }
 
 function checkedValue(name: string, value: string): string {

@@ -181,6 +181,10 @@ export function shimOver(
       const reply = await connection.request('signal', fields, 'signalled', prompt(`signal to ${key}`));
       return reply.fields.delivered;
     },
+    setSysctls: async (settings) => {
+      const options = { step: 'setting of sysctls', deadlineMs: sandboxMs };
+      await connection.request('sysctls', { settings }, 'done', options);
+    },
     hold: async (key = '') => {
       const { fields } = await connection.request('hold', { key }, 'held', prompt('holding of namespaces'));
       return fields;

@@ -145,6 +145,8 @@ export interface Shim {
   readonly pid: number;
   /** Makes the pod's namespaces and the process that holds them. Leaves nothing if it fails. */
   sandbox(spec: SandboxSpec): Promise<{ pausePid: number; oomClamped: boolean }>;
+  /** Writes `name=value` in the sandbox's network namespace. */
+  setSysctls(settings: readonly string[]): Promise<void>;
   /** Ends that process and unmounts the network namespace; idempotent. */
   stopSandbox(): Promise<void>;
   /** Runs a command to its end. An abort kills it and rejects with the signal's reason. */

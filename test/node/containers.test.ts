@@ -241,6 +241,17 @@ for (const handler of ociRuntimes) {
       const script =
         'cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shmmax /proc/sys/fs/mqueue/msg_max';
       assert.deepEqual(await outputOf(bench, script, {}, { linux: { sysctls } }), ['1', '12345', '20']);
+      // Of the interface that the plugins make, and what they set themselves.
+      const ofInterfaces = {
+        'net.ipv4.conf.eth0.rp_filter': '2',
+        'net/ipv4/conf/eth0/log_martians': '1',
+        'net.ipv6.conf.all.disable_ipv6': '1',
+      };
+      const look =
+        'cd /proc/sys/net; cat ipv4/conf/eth0/rp_filter ipv4/conf/eth0/log_martians ipv6/conf/all/disable_ipv6';
+      assert.deepEqual(await outputOf(bench, look, {}, { linux: { sysctls: ofInterfaces } }), ['2', '1', '1']);
+      const absent = podConfig(bench.daemon, 'absent', { linux: { sysctls: { 'net.ipv4.conf.eth7.rp_filter': '2' } } });
+      await refused(bench.daemon.runtime.runPodSandbox({ config: absent }), grpc.FAILED_PRECONDITION, /eth7.*ENOENT/);
       const attempt = (name: string) =>
         bench.daemon.runtime.runPodSandbox({
           config: podConfig(bench.daemon, 'bad', { linux: { sysctls: { [name]: '1' } } }),

@@ -12,6 +12,12 @@ test('namespaced sysctls, by name, with either separator', () => {
   ]);
 });
 
+test('a dot within a name is a slash, and the other way round', () => {
+  const same = ['net.ipv4.conf.eth0/100.forwarding', 'net/ipv4/conf/eth0.100/forwarding'];
+  for (const name of same)
+    assert.deepEqual(checkSysctls({ [name]: '1' }, podNamespaces), ['net.ipv4.conf.eth0/100.forwarding=1']);
+});
+
 const refused: [name: string, value: string, message: RegExp][] = [
   ['vm.swappiness', '1', /not namespaced/],
   ['kernel.core_pattern', '|/x', /not namespaced/],
@@ -22,6 +28,9 @@ const refused: [name: string, value: string, message: RegExp][] = [
   ['net..ipv4', '1', /not the name/],
   ['net/../kernel/core_pattern', '1', /not the name/],
   ['net.ipv4/../../kernel', '1', /not the name/],
+  ['net.ipv4.//.//.kernel', '1', /not the name/],
+  ['net.ipv4./.x', '1', /not the name/],
+  ['net/ipv4/./x', '1', /not the name/],
   ['net', '1', /not the name/],
   ['', '1', /not the name/],
 ];

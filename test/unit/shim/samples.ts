@@ -95,6 +95,7 @@ export const samples: readonly Sample[] = [
   },
   { name: 'attach', request: 14, fields: { key: 'c1', stdin: true, stdout: false, stderr: true, once: true } },
   { name: 'hold', request: 22, fields: { key: 'c1' } },
+  { name: 'sysctls', request: 23, fields: { settings: ['a.b=1'] } },
   { name: 'done', request: 0xffffffff, fields: {} },
   { name: 'failed', request: 14, fields: { kind: 1, error: 28, step: 'write' } },
   { name: 'welcome', request: 15, fields: { version: 1, shimPid: 77, pausePid: 78 } },
