@@ -19,7 +19,8 @@ const prefix = 'berth';
  * is a slice, by its name alone: that spells its parents.
  */
 export function podCgroup(owner: Owner, { id, config }: PodLike): string {
-  if (!bySystemd(owner)) return config.cgroupParent || join(owner.settings.cgroupParent, id);
+  // Always from the root: an OCI runtime takes a relative path from where it happens to be itself.
+  if (!bySystemd(owner)) return join('/', config.cgroupParent || join(owner.settings.cgroupParent, id));
   return config.cgroupParent === '' ? `${ownSlice(owner)}-pod${id}.slice` : basename(config.cgroupParent);
 }
 

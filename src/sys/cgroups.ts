@@ -31,8 +31,9 @@ function treeOf(options: CgroupOptions): CgroupTree {
 }
 
 /**
- * The directory of a cgroup in every hierarchy. `path` is below the mount points, without `..`; a leading slice
- * (`a-b.slice/x`) or the systemd driver's `slice:prefix:name` is spelled out. InvalidArgument for anything else.
+ * The directory of a cgroup in every hierarchy. `path` is below the mount points, without `..`: with a leading slash it is
+ * taken as it is; without, a slice that it begins with (`a-b.slice/x`) or the systemd driver's `slice:prefix:name` is
+ * spelled out. InvalidArgument for anything else.
  */
 export function cgroupFolders(path: string, options: CgroupOptions = {}): string[] {
   const parts = partsOf(path);
@@ -43,7 +44,8 @@ function partsOf(path: string): string[] {
   const [slice = '', prefix = '', name, more] = path.split(':');
   const plain = name === undefined ? path : `${slice}/${prefix === '' ? name : `${prefix}-${name}.scope`}`;
   const [first = '', ...rest] = plain.split('/').filter((part) => part !== '');
-  const parts = [...(first.endsWith('.slice') ? sliceParents(first) : [first]), ...rest];
+  const isSlice = first.endsWith('.slice') && !path.startsWith('/');
+  const parts = [...(isSlice ? sliceParents(first) : [first]), ...rest];
   if (
     first === '' ||
     more !== undefined ||

@@ -13,6 +13,7 @@ import {
   Signal,
   SupplementalGroupsPolicy,
 } from '../../src/api/runtime/v1/cri.ts';
+import { pidsIn, removeCgroup } from '../../src/sys/cgroups.ts';
 import { gatherHostFacts } from '../../src/sys/host.ts';
 import { podConfig, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
@@ -65,6 +66,21 @@ for (const handler of ociRuntimes) {
       const late = pod.create('late', bench.image.busybox, secured({ namespaceOptions }));
       await refused(late, grpc.FAILED_PRECONDITION, /whose PID namespace is wanted, is exited/);
       await pod.remove();
+    });
+
+    test('a cgroup parent is a path from the root, with a slash or without, whatever its name looks like', async () => {
+      const parent = `${bench.daemon.name}-pod_1-2.slice`;
+      for (const cgroupParent of [`/${parent}`, parent]) {
+        const options = { linux: { cgroupParent } };
+        const pod = await TestPod.run(bench.daemon, 'placed', options);
+        const id = await pod.sh('c', bench.image.busybox, 'sleep 1000');
+        const { stats } = await bench.daemon.runtime.containerStats({ containerId: id });
+        assert.ok(stats!.cpu!.usageCoreNanoSeconds!.value > 0n, cgroupParent);
+        assert.equal(pidsIn(`/${parent}/${id}`).length, 1);
+        await pod.remove();
+        assert.deepEqual(pidsIn(`/${parent}`), []);
+        await removeCgroup(`/${parent}`);
+      }
     });
 
     test('a private cgroup namespace on cgroup v2', { skip: host.cgroupMode !== 'v2' && 'cgroup v1' }, async () => {

@@ -35,7 +35,8 @@ const places: [path: string, below: string][] = [
   ['/pods/a', 'pods/a'],
   ['pods//a/', 'pods/a'],
   ['kube-burst-pod1.slice:berth:c1', 'kube.slice/kube-burst.slice/kube-burst-pod1.slice/berth-c1.scope'],
-  ['/kube-burst.slice/pause', 'kube.slice/kube-burst.slice/pause'],
+  ['kube-burst.slice/pause', 'kube.slice/kube-burst.slice/pause'],
+  ['/kube-burst.slice/pause', 'kube-burst.slice/pause'], // a path of the cgroupfs driver, whatever its name
   ['system.slice::a.service', 'system.slice/a.service'],
 ];
 for (const [path, below] of places) {
