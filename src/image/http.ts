@@ -97,10 +97,13 @@ export class HttpClient implements Disposable {
       clearTimeout(timer);
       resolve({ ...hop, status: body.statusCode ?? 0, headers: body.headers, body, shown });
     });
-    outgoing.on('error', (error) => {
+    const ended = (error: unknown) => {
       clearTimeout(timer);
       reject(request.signal.aborted ? request.signal.reason : unreachable(url, error));
-    });
+    };
+    outgoing.on('error', ended);
+    // Node ends a request whose answer is a switch of protocols, which was not asked for, without an error.
+    outgoing.once('close', () => ended(new Error('it ended the connection without an answer')));
     outgoing.end(request.body);
     return promise;
   }

@@ -148,6 +148,8 @@ const body =
   (data: Buffer, headers: Record<string, string> = {}) =>
   (outgoing: ServerResponse) =>
     void outgoing.writeHead(200, headers).end(data);
+const switched = (outgoing: ServerResponse) =>
+  void outgoing.socket!.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
 const flipped = Buffer.from(big.data);
 flipped[300_000]! ^= 1;
 const challenge = (header: string) => ({ 'www-authenticate': header });
@@ -222,6 +224,9 @@ const faults: Readonly<Record<string, readonly [Misbehaviour, kind: string | nul
     on('manifest', (outgoing) => void outgoing.socket!.end('SSH-2.0-x\r\n\r\n')),
     'Unavailable',
   ],
+  'the manifest is a switch of protocols': [on('manifest', switched), 'Unavailable'],
+  'the layer is a switch of protocols': [on('big', switched), 'Unavailable'],
+  'the token is a switch of protocols': [guarded(switched, () => bearer(here('/token'))), 'Unavailable'],
   'the headers are megabytes': [on('manifest', status(200, { 'x-large': 'x'.repeat(900_000) })), 'Unavailable'],
   'silence instead of the manifest': [on('manifest', () => {}), 'DeadlineExceeded'],
   'silence in the middle of the layer': [
