@@ -10,6 +10,8 @@
 enum { MAX_CLIENTS = 1024, FIRST_READ = 4096 };
 /* What may wait for a client that does not read; beyond it the connection ends, and the exit files tell the rest. */
 static const size_t max_waiting = (size_t)4 * SHIM_MAX_TO_DAEMON;
+/* With more than this its requests wait too: small answers cost many times their size. */
+enum { MAX_UNREAD = 262144 };
 
 struct outgoing {
   struct outgoing *next;
@@ -93,7 +95,7 @@ static void write_waiting(struct client *client) {
     frame_free(frame);
   }
   if (!client->first) client->last = &client->first;
-  client->source.events = client->first ? POLLIN | POLLOUT : POLLIN;
+  client->source.events = (short)((client->first ? POLLOUT : 0) | (client->waiting > MAX_UNREAD ? 0 : POLLIN));
 }
 
 static void queue_frame(struct client *client, uint8_t *data, size_t size, struct parcel parcel) {
@@ -198,6 +200,7 @@ static bool make_room(struct client *client) {
 static void client_ready(struct source *source) {
   struct client *client = container_of(source, struct client, source);
   write_waiting(client);
+  if (!client->broken && client->waiting > MAX_UNREAD) return;
   if (client->broken || !make_room(client)) {
     client_free(client);
     return;

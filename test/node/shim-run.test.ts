@@ -7,6 +7,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isFault } from '../../src/base/fault.ts';
+import { encode } from '../../src/shim/codec.ts';
 import { connectShim, startShim } from '../../src/shim/index.ts';
 import { alive, env, sanitized, script, startPod, startScript, statusOf, textOf, until } from './shim-support.ts';
 
@@ -156,6 +157,23 @@ test('a frame that does not parse, and one that it does not know, are answered w
     if (Buffer.concat(chunks).includes('does not know')) break;
   }
   assert.match(Buffer.concat(chunks).toString('latin1'), /read the fields of forget/);
+});
+
+test('a client that takes no answers is asked no more, and costs the shim next to nothing', {
+  skip: sanitized,
+}, async (t) => {
+  const pod = await startPod(t);
+  const socket = connect(join(pod.dir, 'shim.sock')).pause();
+  const requests = 150_000;
+  const frame = encode('cancel', 1, { request: 7 }); // answered by ten bytes
+  socket.write(Buffer.concat(Array.from({ length: requests }, () => frame)));
+  for (let i = 0; i < 1000; i++) await pod.shim.list(); // a read of that socket each, if it is read
+  assert.ok(Number.parseInt(statusOf(pod.shim.pid, 'RssAnon'), 10) < 12_000, statusOf(pod.shim.pid, 'RssAnon'));
+  let answered = 0;
+  for await (const chunk of socket) {
+    answered += chunk.length;
+    if (answered === 10 * requests) break;
+  }
 });
 
 test('what a connection started outlives it, and a second shim for the same folder does not start', async (t) => {
