@@ -14,8 +14,9 @@ static int receive(int from) {
     char space[CMSG_SPACE(sizeof(int))];
   } control = {0};
   struct iovec part = {.iov_base = text, .iov_len = sizeof text};
+  /* Room for one and no more: CMSG_SPACE is rounded up, and a second descriptor would fit and be ours to close. */
   struct msghdr message = {
-      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int))};
   int fd = -1;
   errno = 0;
   if (recvmsg(from, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) < 0) return -1;

@@ -34,6 +34,12 @@ struct job {
 static struct job *jobs;
 static size_t running;
 
+/* A process that was not handed over never ran, or its OCI runtime undid it: what was logged were other words. */
+static void unlog(struct job *job) {
+  bool out = stream_leave_log(job->stream[0]), err = stream_leave_log(job->stream[1]);
+  if (job->process && (out || err)) log_take_back(&job->process->log);
+}
+
 static void job_free(struct job *job) {
   for (struct job **at = &jobs; *at; at = &(*at)->next) {
     if (*at != job) continue;
@@ -43,9 +49,7 @@ static void job_free(struct job *job) {
   }
   timer_stop(&job->deadline);
   timer_stop(&job->drain);
-  /* A process that was not handed over never ran, or its OCI runtime undid it: what was logged were other words. */
-  bool out = stream_leave_log(job->stream[0]), err = stream_leave_log(job->stream[1]);
-  if (job->process && (out || err)) log_take_back(&job->process->log);
+  unlog(job);
   for (int i = 0; i < 2; i++) stream_free(job->stream[i]);
   if (job->process) process_free(job->process);
   int master = console_take(&job->console);
@@ -83,6 +87,7 @@ static void fit(struct job *job) {
 
 static void finish(struct job *job, pid_t pid) {
   fit(job);
+  unlog(job); /* before it is answered: who has the answer may read the log */
   const struct stream *out = job->stream[0], *err = job->stream[1];
   SEND(job->client, result, RESULT, job->request, .pid = (uint32_t)pid, .started = job->started,
        .code = exit_code(job->status), .signal = exit_signal(job->status), .timed_out = job->timed_out,
@@ -131,16 +136,6 @@ static void expire(struct timer *timer) {
   stop(job);
 }
 
-static pid_t read_pid(const char *path) {
-  char text[32];
-  ssize_t size = read_file(path, text, sizeof text);
-  if (size < 0) return (pid_t)size;
-  int64_t pid = 0;
-  const char *at = text;
-  for (; *at >= '0' && *at <= '9' && at - text < 10; at++) pid = pid * 10 + (*at - '0');
-  return at == text || (*at && *at != '\n') || pid <= 1 || pid > INT32_MAX ? -EINVAL : (pid_t)pid;
-}
-
 static void hand_over(struct job *job, pid_t pid, int master, bool gone, int status) {
   struct process *process = job->process;
   for (int i = 0; i < 2; i++) process->stream[i] = job->stream[i];
@@ -185,6 +180,13 @@ static void hand_out(struct job *job, int master) {
   send_parcel(job->client, &frame, parcel);
 }
 
+/* A child is one process's: named again, it would be reaped for one only, and the other signal whoever has the pid next. */
+static bool taken(pid_t pid) {
+  for (const struct job *job = jobs; job; job = job->next)
+    if (pid == job->command || pid == job->target) return true;
+  return pid == sandbox_pid() || processes_have(pid);
+}
+
 /* What the OCI runtime made is our child now, or was and has ended. crun leaves a process between for a moment, which
    outlives the command: then the child comes to us when that one is reaped. */
 static void adopt(struct job *job, pid_t pid) {
@@ -192,6 +194,7 @@ static void adopt(struct job *job, pid_t pid) {
   int claim = orphan_claim(pid, &status);
   job->awaited = claim == -ECHILD && tree_child_above(pid) ? pid : 0;
   if (job->awaited) return;
+  if (claim == 0 && taken(pid)) claim = -EBUSY;
   if (claim < 0) return fail(job, claim, "adopt the process that the OCI runtime named in", job->pid_file);
   int master = job->console.name[0] ? console_take(&job->console) : -1;
   if (job->console.name[0] && master < 0) {

@@ -230,6 +230,12 @@ bool processes_reaped(pid_t pid, int status) {
   return false;
 }
 
+bool processes_have(pid_t pid) {
+  for (const struct process *process = processes; process; process = process->next)
+    if (process->running && process->pid == pid) return true;
+  return false;
+}
+
 void processes_forget(void) {
   while (processes) process_free(processes);
 }

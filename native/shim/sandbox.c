@@ -200,6 +200,7 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
     send_failed(client, request, SHIM_FAILED_EXISTS, EEXIST, "make the sandbox: it exists", "");
     return;
   }
+  let_go(); /* of one that ended by itself, on the host's network: nothing was pinned */
   pid_t pid = open_pipe(go) || open_pipe(report) ? -errno : clone_holder(want, &said);
   if (pid == 0) {
     close(go[1]);

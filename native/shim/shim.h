@@ -19,6 +19,7 @@ bool join_parts(char *out, size_t capacity, const char *const *parts, size_t cou
              sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 char *decimal(char text[24], uint64_t value, unsigned width);
 ssize_t read_file(const char *path, char *text, size_t capacity); /* bytes, text ends with NUL; or -errno */
+pid_t read_pid(const char *path); /* what a program wrote there for us; or -errno */
 int write_file(const char *path, int flags, const char *text, size_t size);
 void complain(const char *what, const char *about, int err);
 int open_namespace(pid_t pid, const char *type); /* of a child that is not reaped; or -errno */
@@ -190,6 +191,7 @@ void process_hold(uint64_t client, uint32_t request, const char *key);
 void process_free(struct process *process);
 bool processes_reaped(pid_t pid, int status);
 bool processes_running(void);
+bool processes_have(pid_t pid); /* one that runs */
 void processes_kill(void);
 void processes_forget(void); /* what is left of their last lines goes to the logs */
 void processes_list(uint64_t client, uint32_t request);

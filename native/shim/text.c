@@ -47,8 +47,19 @@ ssize_t read_file(const char *path, char *text, size_t capacity) {
   return (ssize_t)used;
 }
 
+pid_t read_pid(const char *path) {
+  char text[32];
+  ssize_t size = read_file(path, text, sizeof text);
+  if (size < 0) return (pid_t)size;
+  int64_t pid = 0;
+  const char *at = text;
+  for (; *at >= '0' && *at <= '9' && at - text < 10; at++) pid = pid * 10 + (*at - '0');
+  return at == text || (*at && *at != '\n') || pid <= 1 || pid > INT32_MAX ? -EINVAL : (pid_t)pid;
+}
+
 int write_file(const char *path, int flags, const char *text, size_t size) {
-  cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+  /* O_NONBLOCK: opening a FIFO would wait for a reader; a file takes no notice. */
+  cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0600);
   if (fd < 0) return -errno;
   ssize_t wrote = write(fd, text, size);
   if (wrote < 0) return -errno;

@@ -1,5 +1,6 @@
 // The pod's namespaces and the pause process, on the real kernel.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -113,6 +114,20 @@ test('the end of the pause process is told, and the network stays until it is ta
   assert.equal(existsSync(join(pod.dir, 'netns')), false);
 });
 
+test('a sandbox after one that ended by itself holds its own namespaces alone', async (t) => {
+  const pod = await startPod(t);
+  const onHost = { network: false, netnsPath: '', pid: true, userMaps };
+  const descriptors = () => readdirSync(`/proc/${pod.shim.pid}/fd`).length;
+  const once = async () => {
+    const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, onHost));
+    return { pausePid, held: descriptors() };
+  };
+  const first = await once();
+  process.kill(first.pausePid, 'SIGKILL');
+  await until(() => pod.pauseExits.length > 0);
+  assert.equal((await once()).held, first.held);
+});
+
 test('in a shared PID namespace the pause process is PID 1 and reaps', async (t) => {
   const pod = await startPod(t);
   const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, { pid: true }));
@@ -205,6 +220,13 @@ test('a sandbox that fails names the step and leaves nothing', async (t) => {
   const { pausePid } = await pod.shim.sandbox(sandboxOf(pod));
   await assert.rejects(pod.shim.sandbox(sandboxOf(pod)), (error) => isFault(error, 'AlreadyExists'));
   assert.ok(alive(pausePid));
+});
+
+test('a FIFO in the place of a cgroup file fails the sandbox at once, and holds up nobody', async (t) => {
+  const pod = await startPod(t);
+  const tasks = join(pod.dir, 'tasks');
+  execFileSync('/usr/bin/mkfifo', [tasks]);
+  await assert.rejects(pod.shim.sandbox(sandboxOf(pod, { cgroupTasks: [tasks] })), /cgroup .*tasks: ENXIO/);
 });
 
 test('the pause process does not outlive its shim', async (t) => {

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { isFault } from '../../src/base/fault.ts';
-import { connectShim, readExitFile } from '../../src/shim/index.ts';
+import { connectShim, readExitFile, type SandboxSpec } from '../../src/shim/index.ts';
+import { compiled } from '../harness/compile.ts';
 import type { RuntimeName } from './shim-support.ts';
 import {
   alive,
@@ -22,6 +23,20 @@ import {
   startScript,
   until,
 } from './shim-support.ts';
+
+/** Namespaces on the host's network. */
+const onHost: SandboxSpec = {
+  network: false,
+  pid: false,
+  ipc: true,
+  uts: false,
+  hostname: '',
+  netnsPath: '',
+  sysctls: [],
+  cgroupTasks: [],
+  cgroupFolder: '',
+  oomScoreAdj: null,
+};
 
 for (const runtime of Object.keys(ociRuntimes) as RuntimeName[]) {
   describe(runtime, () => {
@@ -284,6 +299,37 @@ test('an OCI runtime that misbehaves is a failure that says how', async (t) => {
   await until(() => !alive(Number(readFileSync(join(pod.dir, 'c1.pid.kept'), 'utf8'))));
   const loud = await pod.shim.start(startScript(pod, 'c1', 'head -c 100M /dev/zero; exit 1'));
   assert.deepEqual([loud.pid, loud.code, loud.truncated, loud.stdout.length], [0, 1, true, 65536]);
+});
+
+test('an OCI runtime that names a process of another is not believed', async (t) => {
+  const pod = await startPod(t);
+  const { pid } = await pod.shim.start(startScript(pod, 'mine', 'sleep 1214 & echo $! > $1'));
+  const { pausePid } = await pod.shim.sandbox(onHost);
+  for (const [key, named] of Object.entries({ another: pid, holder: pausePid }))
+    await assert.rejects(pod.shim.start(startScript(pod, key, `echo ${named} > $1`)), /adopt .*EBUSY/);
+  const { processes } = await pod.shim.list();
+  assert.deepEqual(
+    processes.map(({ key, exit }) => [key, exit]),
+    [['mine', null]],
+  );
+  assert.equal(await pod.shim.signal('mine', 9), true);
+  await pod.exited('mine');
+});
+
+test('of what an OCI runtime hands over on the console socket one descriptor is kept', async (t) => {
+  const pod = await startPod(t);
+  const rights = await compiled(join(import.meta.dirname, '../hostile/rights.c'));
+  const descriptors = () => readdirSync(`/proc/${pod.shim.pid}/fd`).length;
+  const idle = descriptors();
+  for (const count of [1, 2, 9]) {
+    const text = `${rights} $2 ${count} terminal < /dev/null; (sleep 0.1; echo end) & echo $! > $1`;
+    const spec = startScript(pod, 'c', text, { tty: true });
+    await pod.shim.start({ ...spec, argv: [...spec.argv, '{console}'] });
+    await pod.exited('c');
+    await pod.shim.forget('c');
+    await until(() => descriptors() === idle);
+    pod.exits.length = 0;
+  }
 });
 
 test('a log that cannot be opened stops the start, and one behind a link is not followed', async (t) => {
