@@ -45,9 +45,13 @@ const critest = (runtime: string, options: readonly string[]): Part => ({
   counts: true,
 });
 const fuzzSeconds = 10 * 60;
-const fuzzTargets = 8;
+const fuzzTargets = 9;
 const fuzzing: Part = {
-  ...nodeTest('fuzzers', ['test/hostile/fuzz.test.ts', 'test/hostile/moving-trees.test.ts']),
+  ...nodeTest('fuzzers', [
+    'test/hostile/fuzz.test.ts',
+    'test/hostile/moving-trees.test.ts',
+    'test/hostile/shim-fuzz.test.ts',
+  ]),
   env: { BERTH_FUZZ_SECONDS: `${Math.ceil(fuzzSeconds / fuzzTargets)}` },
 };
 const everything: Part[] = [
