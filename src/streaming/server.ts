@@ -1,9 +1,10 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { type AddressInfo, isIP } from 'node:net';
+import { type AddressInfo, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
 import { Fault, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { Newcomers } from './newcomers.ts';
 import type { StreamRequest } from './requests.ts';
 import { commandProtocols, serveSpdyCommand } from './spdy-command.ts';
 import { forwardProtocols, serveSpdyForward } from './spdy-forward.ts';
@@ -11,7 +12,8 @@ import { Tokens } from './tokens.ts';
 import { commandSubprotocols, serveWebSocketCommand } from './websocket-command.ts';
 import { forwardSubprotocols, portsProblem, serveWebSocketForward } from './websocket-forward.ts';
 
-const maxConnections = 8192;
+/** Streams at once; every one of them was asked for over CRI. */
+const maxStreams = 8192;
 const maxHeaderSize = 16 * 1024;
 /** A client writes pieces of 32 KiB; a paste is one message. */
 const maxMessage = 4 * 1024 * 1024;
@@ -32,6 +34,7 @@ export class StreamingServer {
     clientTracking: false,
     skipUTF8Validation: true, // as kubelet's library: what a channel carries is bytes, whatever the client calls it
   });
+  readonly #newcomers = new Newcomers();
   readonly #connections = new Set<Duplex>();
   readonly #host: string;
 
@@ -39,11 +42,12 @@ export class StreamingServer {
     this.#host = host;
     this.#http = createServer({
       maxHeaderSize,
-      headersTimeout: 10_000,
-      requestTimeout: 10_000,
+      headersTimeout: 5000,
+      requestTimeout: 5000,
+      connectionsCheckingInterval: 1000, // how often Node looks at the two above; 30 s if not told
       keepAliveTimeout: 1000,
     });
-    this.#http.maxConnections = maxConnections;
+    this.#http.on('connection', (socket: Socket) => this.#newcomers.add(socket));
     this.#http.on('request', (_, response) => {
       response.writeHead(404, { connection: 'close' }).end('This server only upgrades connections to one-shot URLs\n');
     });
@@ -72,6 +76,9 @@ export class StreamingServer {
 
   /** The URL that does this, once, within a minute. @throws Fault ResourceExhausted */
   url(request: StreamRequest): string {
+    if (this.#connections.size >= maxStreams) {
+      throw new Fault('ResourceExhausted', `${maxStreams} streams are open: end some of them`);
+    }
     const { port } = this.#http.address() as AddressInfo;
     const host = isIP(this.#host) === 6 ? `[${this.#host}]` : this.#host;
     return `http://${host}:${port}/${request.kind}/${this.#tokens.issue(request)}`;
@@ -92,6 +99,7 @@ export class StreamingServer {
       refuse(socket, '404 Not Found', 'This URL is unknown, used or expired\n');
       return;
     }
+    this.#newcomers.admit(request.socket);
     request.socket.setKeepAlive(true, keepAliveMs);
     request.socket.setNoDelay(true);
     request.socket.setTimeout(idleMs, () => socket.destroy());
