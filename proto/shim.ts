@@ -42,6 +42,9 @@ const ending = {
 /** Microseconds of CLOCK_MONOTONIC. */
 const spanning = { begunUs: 'u64', endedUs: 'u64' } as const;
 
+/** The oom_score_adj of an OCI runtime, and so of what it makes where it sets none itself. */
+const scored = { adjustOom: 'bool', oomScoreAdj: 'i32' } as const;
+
 export const messages = {
   // Requests
   hello: { number: 1, fields: { version: 'u32' } },
@@ -105,6 +108,7 @@ export const messages = {
       deadlineMs: 'u32',
       drainMs: 'u32',
       maxOutput: 'u32',
+      ...scored,
     },
   },
   signal: { number: 7, fields: { key: 'string', signo: 'u32', all: 'bool' } },
@@ -127,6 +131,7 @@ export const messages = {
       stdin: 'bool',
       stdout: 'bool',
       stderr: 'bool',
+      ...scored,
     },
   },
   // `once`: the write end of standard input moves to the client and is not given to another.

@@ -15,7 +15,7 @@ enum { MAX_ARGUMENTS = 65536 };
 int open_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0; }
 
 /* Only async-signal-safe calls from here on: this runs between fork and exec. */
-static _Noreturn void run_child(const struct spawn *spawn, char **argv, char **env, int failure) {
+static _Noreturn void run_child(const struct spawn *spawn, const char *oom, char **argv, char **env, int failure) {
   sigset_t none;
   sigemptyset(&none);
   for (int signo = 1; signo < NSIG; signo++) signal(signo, SIG_DFL);
@@ -30,6 +30,8 @@ static _Noreturn void run_child(const struct spawn *spawn, char **argv, char **e
   setpriority(PRIO_PROCESS, 0, 0);
   /* What a descendant abandons then comes to the command and not to the shim: at a deadline all of it is in reach. */
   prctl(PR_SET_CHILD_SUBREAPER, 1);
+  /* crun sets none for an exec, which would have the daemon's. Lower than that takes CAP_SYS_RESOURCE: then it stays. */
+  if (spawn->adjust_oom) write_file("/proc/self/oom_score_adj", 0, oom, strlen(oom));
   bool ready = chdir(spawn->cwd) == 0;
   for (int i = 0; ready && i < 3; i++) ready = dup2(spawn->stdio[i], i) == i;
   /* Every descriptor of ours has close-on-exec already; this is for one that a library might have opened. */
@@ -62,7 +64,9 @@ static char *with_console(const char *argument, const char *console, char out[30
    *failure is to be read once it ended: it holds an errno if the command could not be executed, else nothing. */
 pid_t spawn_command(const struct spawn *spawn, int *failure) {
   int ends[2];
-  char replaced[300];
+  char replaced[300], digits[24], oom[26];
+  int64_t score = spawn->oom_score_adj;
+  join(oom, score < 0 ? "-" : "", decimal(digits, (uint64_t)(score < 0 ? -score : score), 1));
   if (spawn->argv.count == 0 || *spawn->argv.first != '/') return -EINVAL;
   char **argv = list_of(spawn->argv), **env = list_of(spawn->env);
   pid_t pid = argv && env ? 0 : -ENOMEM;
@@ -75,7 +79,7 @@ pid_t spawn_command(const struct spawn *spawn, int *failure) {
   if (pid == 0) pid = open_pipe(ends);
   if (pid == 0) {
     pid = fork();
-    if (pid == 0) run_child(spawn, argv, env, ends[1]);
+    if (pid == 0) run_child(spawn, oom, argv, env, ends[1]);
     if (pid < 0) {
       pid = -errno;
       close(ends[0]);

@@ -341,7 +341,8 @@ void job_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
   if (!job) return;
   job->drain_ms = want->drain_ms;
   job->deadline_ms = want->deadline_ms;
-  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {open_null()}};
+  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {open_null()},
+                        .adjust_oom = want->adjust_oom, .oom_score_adj = want->oom_score_adj};
   begin(job, &spawn, want->max_output, want->start_deadline_ms);
 }
 
@@ -356,7 +357,8 @@ void job_open_exec(uint64_t client, uint32_t request, const struct shim_open_exe
   if (err) return fail(job, err, "open the standard input of", "an exec");
   job->input = input[1];
   struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {input[0]},
-                        .console = want->tty ? job->console.path : NULL};
+                        .console = want->tty ? job->console.path : NULL,
+                        .adjust_oom = want->adjust_oom, .oom_score_adj = want->oom_score_adj};
   begin(job, &spawn, RUNTIME_OUTPUT, want->start_deadline_ms);
 }
 

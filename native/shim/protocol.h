@@ -217,6 +217,8 @@ struct shim_exec {
   uint32_t deadline_ms;
   uint32_t drain_ms;
   uint32_t max_output;
+  bool adjust_oom;
+  int32_t oom_score_adj;
 };
 static inline bool shim_read_exec(struct wire_reader *from, struct shim_exec *to) {
   to->argv = wire_read_strings(from);
@@ -227,6 +229,8 @@ static inline bool shim_read_exec(struct wire_reader *from, struct shim_exec *to
   to->deadline_ms = wire_read_u32(from);
   to->drain_ms = wire_read_u32(from);
   to->max_output = wire_read_u32(from);
+  to->adjust_oom = wire_read_bool(from);
+  to->oom_score_adj = wire_read_i32(from);
   return !from->bad;
 }
 static inline void shim_write_exec(struct wire_writer *to, const struct shim_exec *from) {
@@ -238,6 +242,8 @@ static inline void shim_write_exec(struct wire_writer *to, const struct shim_exe
   wire_write_u32(to, from->deadline_ms);
   wire_write_u32(to, from->drain_ms);
   wire_write_u32(to, from->max_output);
+  wire_write_bool(to, from->adjust_oom);
+  wire_write_i32(to, from->oom_score_adj);
 }
 
 struct shim_signal {
@@ -311,6 +317,8 @@ struct shim_open_exec {
   bool stdin;
   bool stdout;
   bool stderr;
+  bool adjust_oom;
+  int32_t oom_score_adj;
 };
 static inline bool shim_read_open_exec(struct wire_reader *from, struct shim_open_exec *to) {
   to->argv = wire_read_strings(from);
@@ -322,6 +330,8 @@ static inline bool shim_read_open_exec(struct wire_reader *from, struct shim_ope
   to->stdin = wire_read_bool(from);
   to->stdout = wire_read_bool(from);
   to->stderr = wire_read_bool(from);
+  to->adjust_oom = wire_read_bool(from);
+  to->oom_score_adj = wire_read_i32(from);
   return !from->bad;
 }
 static inline void shim_write_open_exec(struct wire_writer *to, const struct shim_open_exec *from) {
@@ -334,6 +344,8 @@ static inline void shim_write_open_exec(struct wire_writer *to, const struct shi
   wire_write_bool(to, from->stdin);
   wire_write_bool(to, from->stdout);
   wire_write_bool(to, from->stderr);
+  wire_write_bool(to, from->adjust_oom);
+  wire_write_i32(to, from->oom_score_adj);
 }
 
 struct shim_attach {

@@ -79,6 +79,8 @@ pid_t tree_child_above(pid_t pid);
 struct spawn {
   struct wire_strings argv, env;
   const char *cwd, *console; /* console replaces {console} in argv */
+  bool adjust_oom;
+  int32_t oom_score_adj;
   int stdio[3];
 };
 pid_t spawn_command(const struct spawn *spawn, int *failure);

@@ -8,7 +8,7 @@ import { writeNewFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
 
 /** The files of one process to be run in a container; whoever prepared them removes `processFile`. */
-export type ExecFiles = { readonly processFile: string; readonly pidFile: string };
+export type ExecFiles = { readonly processFile: string; readonly pidFile: string; readonly oomScoreAdj: number };
 
 /** @throws Fault NotFound; FailedPrecondition unless it is running. */
 export function runningContainer(deps: Deps, id: string): Container {
@@ -31,7 +31,7 @@ export async function prepareExec(
   const paths = runPaths(deps);
   const template = JSON.parse(await readFile(paths.processFile(podId, id), 'utf8'));
   const name = join(paths.bundle(podId, id), `exec-${randomBytes(6).toString('hex')}`);
-  const files = { processFile: `${name}.json`, pidFile: `${name}.pid` };
+  const files = { processFile: `${name}.json`, pidFile: `${name}.pid`, oomScoreAdj: template.oomScoreAdj ?? 0 };
   const env = terminal ? withTerm(template.env ?? []) : template.env;
   await writeNewFile(files.processFile, JSON.stringify({ ...template, args, env, terminal }));
   return files;

@@ -42,7 +42,7 @@ export async function execStream(deps: Deps, id: string, command: ExecCommand, i
 }
 
 async function open(deps: Deps, container: Container, { args, tty }: ExecCommand, io: ProcessIo): Promise<OpenExec> {
-  const { processFile, pidFile } = await prepareExec(deps, container, args, tty);
+  const { processFile, pidFile, oomScoreAdj } = await prepareExec(deps, container, args, tty);
   try {
     const runtime = deps.ociRuntimes.of(container);
     const shim = await deps.shims.ensure(container.podId);
@@ -51,6 +51,7 @@ async function open(deps: Deps, container: Container, { args, tty }: ExecCommand
       env: ociRuntimeEnv,
       cwd: '/',
       pidFile,
+      oomScoreAdj,
       startDeadlineMs: deps.settings.timeouts.ociRuntime * 1000,
       tty,
       stdin: io.stdin !== null,

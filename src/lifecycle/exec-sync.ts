@@ -48,6 +48,7 @@ async function run(deps: Deps, container: Container, files: ExecFiles, deadlineM
     env: ociRuntimeEnv,
     cwd: '/',
     pidFile: files.pidFile,
+    oomScoreAdj: files.oomScoreAdj,
     deadlineMs: Math.min(deadlineMs, longestMs),
     startDeadlineMs: deadlineMs === 0 ? ociRuntime * 1000 : Math.min(ociRuntime * 1000, deadlineMs + startMs),
     drainMs: execDrain * 1000,

@@ -4,10 +4,12 @@ import { errorText } from '../base/command.ts';
 import { Fault, failedPrecondition, messageOf, notFound } from '../base/fault.ts';
 import type { Resources } from '../model/config.ts';
 import type { Container } from '../model/container.ts';
-import { buildResources } from '../oci/index.ts';
+import { buildResources, clampOomScore } from '../oci/index.ts';
+import { controllerFolder } from '../sys/cgroups.ts';
+import { setOomScore } from '../sys/oom-score.ts';
 import { replaceFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { ociRuntimeEnv } from './oci-runtimes.ts';
+import { type OciRuntime, ociRuntimeEnv } from './oci-runtimes.ts';
 
 /**
  * Changes the limits of a created or running container; what the request leaves at 0 or empty stays as it is. If the
@@ -21,12 +23,13 @@ export async function updateContainerResources(deps: Deps, id: string, wanted: R
   if (!container) throw notFound('container', id);
   const resources = merged(container.config.resources, wanted);
   const { phase } = container.state;
-  if (phase === 'created') await rewriteSpec(deps, container, resources);
-  else if (phase === 'running') await updateProcess(deps, container, resources);
-  else
+  if (phase !== 'created' && phase !== 'running') {
     throw failedPrecondition(
       `Container ${container.id} is ${phase}: only a created or running one has limits to change`,
     );
+  }
+  if (phase === 'running') await updateProcess(deps, container, resources);
+  await rewriteBundle(deps, container, resources);
   await deps.containers.put({ ...container, config: { ...container.config, resources } });
 }
 
@@ -38,17 +41,21 @@ function merged(old: Resources, wanted: Resources): Resources {
 
 const isEmpty = (value: unknown): boolean => Array.isArray(value) && value.length === 0;
 
-async function rewriteSpec(deps: Deps, { id, podId }: Container, resources: Resources): Promise<void> {
+/** What a start, an exec and verbose information go by. */
+async function rewriteBundle(deps: Deps, { id, podId }: Container, resources: Resources): Promise<void> {
   const file = join(runPaths(deps).bundle(podId, id), 'config.json');
   const spec = JSON.parse(await readFile(file, 'utf8'));
   const devices = spec.linux.resources?.devices;
   spec.linux.resources = { ...buildResources(resources, deps.host), ...(devices && { devices }) };
+  spec.process.oomScoreAdj = clampOomScore(resources.oomScoreAdj, deps.host.oomScoreAdjMin);
   await replaceFile(file, JSON.stringify(spec));
+  await replaceFile(runPaths(deps).processFile(podId, id), JSON.stringify(spec.process));
 }
 
 async function updateProcess(deps: Deps, container: Container, resources: Resources): Promise<void> {
   try {
     await runUpdate(deps, container, resources);
+    setOomScore(container.cgroupsPath, clampOomScore(resources.oomScoreAdj, deps.host.oomScoreAdjMin));
   } catch (error) {
     const back = await runUpdate(deps, container, container.config.resources).catch((failure: unknown) =>
       messageOf(failure),
@@ -66,7 +73,12 @@ async function runUpdate(deps: Deps, container: Container, resources: Resources)
   const file = join(runPaths(deps).bundle(podId, id), 'update.json');
   const shim = await deps.shims.ensure(podId);
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
-  await writeFile(file, JSON.stringify(buildResources(resources, deps.host)), { mode: 0o600 });
+  const limits = buildResources(resources, deps.host);
+  if (limits.cpu?.quota === -1 && (await cannotLiftQuota(deps, runtime))) {
+    await writeFile(cpuQuotaFile(container.cgroupsPath), '-1');
+    limits.cpu = { ...limits.cpu, quota: undefined };
+  }
+  await writeFile(file, JSON.stringify(limits), { mode: 0o600 });
   try {
     const result = await shim.run({ argv: runtime.update(id, file), env: ociRuntimeEnv, cwd: '/', deadlineMs });
     if (result.timedOut)
@@ -78,6 +90,12 @@ async function runUpdate(deps: Deps, container: Container, resources: Resources)
     await unlink(file);
   }
 }
+
+/** crun 1.8 writes it to v1's cpu.cfs_quota_us as a number without a sign. */
+const cannotLiftQuota = async ({ host }: Deps, runtime: OciRuntime): Promise<boolean> =>
+  host.cgroupMode !== 'v2' && (await runtime.features()).version.startsWith('crun ');
+
+const cpuQuotaFile = (cgroup: string): string => join(controllerFolder(cgroup, 'cpu') ?? '/', 'cpu.cfs_quota_us');
 
 /** Keeps what kubelet says of the pod as a whole; kubelet itself writes the pod's cgroup. */
 export async function updatePodResources(

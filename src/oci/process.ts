@@ -99,4 +99,4 @@ function passable(what: string, text: string): string {
 }
 
 /** Without CAP_SYS_RESOURCE nobody may go below the value that the daemon itself has (proc(5)). */
-const clampOomScore = (wanted: number, lowest: number) => Math.min(1000, Math.max(wanted, lowest));
+export const clampOomScore = (wanted: number, lowest: number) => Math.min(1000, Math.max(wanted, lowest));

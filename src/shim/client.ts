@@ -121,6 +121,12 @@ async function start(connection: Connection, spec: StartSpec): Promise<RunResult
   return { ...resultOf(result), pid: result.pid };
 }
 
+/** A score on the wire. */
+export const scoreOf = ({ oomScoreAdj }: { readonly oomScoreAdj?: number }) => ({
+  adjustOom: oomScoreAdj !== undefined,
+  oomScoreAdj: oomScoreAdj ?? 0,
+});
+
 async function exec(
   connection: Connection,
   spec: ExecSpec,
@@ -136,6 +142,7 @@ async function exec(
     deadlineMs: deadline(spec.deadlineMs, step, true),
     drainMs: deadline(spec.drainMs, `${step}: its output`, true),
     maxOutput: Math.min(spec.maxOutput, maxCapture),
+    ...scoreOf(spec),
   };
   const own = spec.deadlineMs === 0 ? Infinity : spec.deadlineMs;
   const deadlineMs = spec.startDeadlineMs + own + spec.drainMs + marginMs;

@@ -3,7 +3,7 @@ import type { Message } from '../../proto/shim.ts';
 import { within } from '../base/deadline.ts';
 import { Fault, messageOf } from '../base/fault.ts';
 import { DescriptorSocket } from '../sys/sockets.ts';
-import { deadline, resultOf } from './client.ts';
+import { deadline, resultOf, scoreOf } from './client.ts';
 import { type Decoded, decode, encode, FrameReader } from './codec.ts';
 import { faultOf } from './connection.ts';
 import type { AttachSpec, OpenExec, OpenExecSpec, RunResult, Shim, Stdio } from './types.ts';
@@ -70,7 +70,7 @@ async function openExec(podDir: string, spec: OpenExecSpec): Promise<OpenExec> {
   const step = `exec of ${spec.argv[0]}`;
   const channel = channelTo(podDir, step);
   try {
-    const fields = { ...spec, startDeadlineMs: deadline(spec.startDeadlineMs, step) };
+    const fields = { ...spec, startDeadlineMs: deadline(spec.startDeadlineMs, step), ...scoreOf(spec) };
     await channel.send(encode('openExec', request, fields));
     const reply = await within(spec.startDeadlineMs + marginMs, `The shim's ${step}`, channel.next(step));
     if (reply.name === 'result') {

@@ -68,6 +68,8 @@ export type ExecSpec = Command & {
   drainMs: number;
   /** Bytes kept of each stream, at most 16 MiB. */
   maxOutput: number;
+  /** Of the OCI runtime, and so of what it makes where it sets none; absent: the shim's own. */
+  oomScoreAdj?: number;
 };
 
 /** The same with streams of its own, which the caller gets. */
@@ -80,6 +82,8 @@ export type OpenExecSpec = Command & {
   /** Not wanted: what it writes is read and dropped. */
   stdout: boolean;
   stderr: boolean;
+  /** As of ExecSpec. */
+  oomScoreAdj?: number;
 };
 
 /** Descriptors of ours, in O_NONBLOCK mode or a pipe's; the caller closes them. Null: not wanted, or not there. */

@@ -1,12 +1,14 @@
 // Figures against the kernel's own files, and events against what was done.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { status as grpc, Metadata } from '@grpc/grpc-js';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { openStream } from '../../src/commands/rpc.ts';
+import { pidsIn } from '../../src/sys/cgroups.ts';
 import { cgroupFile, cgroupV2, weightOf } from '../harness/cgroups.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
-import { hostNetwork, refused, TestPod, until } from '../harness/pods.ts';
+import { hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 
 const { CONTAINER_CREATED_EVENT, CONTAINER_STARTED_EVENT, CONTAINER_STOPPED_EVENT, CONTAINER_DELETED_EVENT } =
@@ -275,6 +277,35 @@ for (const handler of ociRuntimes) {
         /limits of container/,
       );
       assert.deepEqual(await limits(containerId), [shares(512), 20_000, 128 << 20]);
+      await pod.remove();
+    });
+
+    test('a limit is taken away, the OOM score goes along, and verbose information shows what is in force', async () => {
+      const { runtime } = bench.daemon;
+      const pod = await TestPod.run(bench.daemon, 'update-more');
+      const resources = { cpuQuota: 20_000n, cpuPeriod: 100_000n, oomScoreAdj: 300n };
+      const script = 'sleep 1001 & sleep 1000';
+      const containerId = await pod.sh('c', bench.image.busybox, script, { linux: { resources } });
+      await runtime.updateContainerResources({ containerId, linux: { cpuQuota: -1n, oomScoreAdj: 500n } });
+      const [, quota] = await limits(containerId);
+      assert.ok(quota === -1 || Number.isNaN(quota), `${quota}: none`); // v2 says max
+      const scores = pidsIn(`/${bench.daemon.name}/${pod.id}/${containerId}`).map((pid) =>
+        readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8').trim(),
+      );
+      assert.deepEqual(scores, ['500', '500', '500'].slice(0, scores.length));
+      const cmd = ['/bin/cat', '/proc/self/oom_score_adj'];
+      const { stdout } = await runtime.execSync({ containerId, cmd, timeout: 10n });
+      // runc gives an exec what its own state of the container says, which no update changes.
+      if (handler === 'crun') assert.equal(Buffer.from(stdout).toString(), '500\n');
+      const { info } = await runtime.containerStatus({ containerId, verbose: true });
+      const { runtimeSpec } = JSON.parse(info.info!);
+      assert.equal(runtimeSpec.process.oomScoreAdj, 500);
+      assert.equal(runtimeSpec.linux.resources.cpu.quota, -1);
+      const created = await pod.create('created', bench.image.busybox, { command: cmd });
+      await runtime.updateContainerResources({ containerId: created, linux: { oomScoreAdj: 400n } });
+      await runtime.startContainer({ containerId: created });
+      await untilExited(bench.daemon, created);
+      assert.equal(pod.log('created')[0]?.text, '400');
       await pod.remove();
     });
 
