@@ -16,14 +16,20 @@ export type LayerSource = {
   /** Bytes of the blob, as its manifest says; 0 if nobody did. */
   readonly size: number;
   readonly open: ChunkSource;
+  /** Who provides it: a registry's name, or empty for an archive. */
+  readonly origin: string;
 };
 
-/** Turns the layers of images into committed snapshots, each once, however many images want it at a time. */
+/**
+ * Turns the layers of images into committed snapshots, each once, however many images of a registry want it at a time. Of
+ * two registries the first to be done counts: what a layer is said to be is an image's word, and who says it need not be able
+ * to give it, nor ever come to an end.
+ */
 export class Layers {
   readonly #snapshots: Snapshots;
   readonly #pool: LayerPool;
   readonly #limits: LayerLimits;
-  /** By chain id; a holder waits for its parent's holder only, so there is no circle. */
+  /** By origin and chain id; a holder waits for its parent's holder only, so there is no circle. */
   readonly #locks = new Locks();
 
   constructor(snapshots: Snapshots, pool: LayerPool, limits: LayerLimits) {
@@ -55,12 +61,12 @@ export class Layers {
   }
 
   async #realizeOne(
-    { digest, diffId, open }: LayerSource,
+    { digest, diffId, open, origin }: LayerSource,
     { key, parent, below }: { key: Digest; parent: Digest | null; below: Promise<void> | undefined },
     { budget, progress, signal }: { budget: Budget; progress: Progress; signal: AbortSignal },
   ): Promise<void> {
     if (this.#snapshots.get(key)) return;
-    using _ = await this.#hold(key, signal);
+    using _ = await this.#hold(`${origin} ${key}`, signal);
     if (this.#snapshots.get(key)) return progress.done(0); // another pull was faster
     await using stage = await this.#snapshots.stage();
     const job = { path: stage.path, digest, diffId, limits: budget.left() };
@@ -82,8 +88,8 @@ export class Layers {
     progress.done(notes.bytes);
   }
 
-  async #hold(key: string, signal: AbortSignal): Promise<Disposable> {
-    const hold = this.#locks.hold(key);
+  async #hold(name: string, signal: AbortSignal): Promise<Disposable> {
+    const hold = this.#locks.hold(name);
     try {
       return await unlessAborted(hold, signal);
     } catch (error) {

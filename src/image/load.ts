@@ -145,6 +145,7 @@ async function dockerImage(archive: Archive, item: DockerItem, settings: FullSet
     diffId: diffIds[i]!,
     size: 0,
     open: (signal: AbortSignal) => archive.stream(name, signal),
+    origin: '',
   }));
   return { found, sources, names: { tags: fullTags(item.tags), digests: [] } };
 }
@@ -188,6 +189,7 @@ async function ociImages(
       diffId: found.diffIds[i]!,
       size: layer.size,
       open: (signal: AbortSignal) => archive.stream(blobName(layer.digest), signal),
+      origin: '',
     }));
     const digests = tags.map((tag) => byDigest(parseReference(tag), found.target));
     images.push({ found, sources, names: { tags: [...new Set(tags)], digests: [...new Set(digests)] } });

@@ -77,6 +77,7 @@ export const layersFrom = (repository: Repository, found: Found): LayerSource[] 
     diffId: found.diffIds[i]!,
     size: descriptor.size,
     open: (signal) => repository.blob(descriptor, signal),
+    origin: repository.domain,
   }));
 
 /** Opens the reference's repository and describes the image there. The caller disposes of the repository. */

@@ -65,6 +65,11 @@ export class Repository implements Disposable {
     return new Repository(http, reference, places, options);
   }
 
+  /** The registry's name, wherever its mirrors are. */
+  get domain(): string {
+    return this.#reference.domain;
+  }
+
   [Symbol.dispose](): void {
     this.#http[Symbol.dispose]();
   }

@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { within } from '../../src/base/deadline.ts';
 import { Fault } from '../../src/base/fault.ts';
 import type { RegistryAuth } from '../../src/image/index.ts';
 import { image, layer, ociManifest } from '../registry/images.ts';
@@ -414,6 +415,34 @@ test('50 pulls at once are one download', async () => {
   for (const other of more) assert.equal(other.id, first!.id);
   assert.equal(registry.requests.filter(({ url }) => whatOf(url) === 'big').length, 1);
   await store.images.remove(first!.id, () => false);
+});
+
+test('a registry that claims a layer of another, and never comes to its end, holds up nobody who has it', async () => {
+  const stop = new AbortController();
+  const begun = Promise.withResolvers<void>();
+  registry.reset(() => false);
+  stranger.reset(
+    on('big', (outgoing) => {
+      begun.resolve();
+      outgoing.writeHead(200, { 'content-length': big.data.length });
+      let at = 0;
+      const drops = setInterval(() => outgoing.write(big.data.subarray(at, ++at)), 50);
+      outgoing.once('close', () => clearInterval(drops));
+    }),
+  );
+  const never = store.images.pull({ reference: `${stranger.host}/app:v1`, auth: null }, stop.signal);
+  const left = assert.rejects(never, { message: 'enough' });
+  await begun.promise;
+  const whole = store.images.pull({ reference: `${registry.host}/app:v1`, auth: secret });
+  const { id } = await within(30_000, 'The pull beside it', whole);
+  assert.equal(store.images.pulls().length, 1, 'the other still goes on');
+  stop.abort(new Error('enough'));
+  await left;
+  await store.images.idle();
+  assert.ok(readFileSync(join(await store.mount(id), 'noise')).equals(noise));
+  store.unmount();
+  await store.images.remove(id, () => false);
+  assert.deepEqual(store.leftovers(), []);
 });
 
 test('a cancelled pull ends its transfer, whoever is slow', async () => {
