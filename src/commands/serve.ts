@@ -77,6 +77,7 @@ async function start(settings: Settings): Promise<Serving> {
     'Berth is serving',
   );
   void recovered.then(() => log.info({ tookMs: Math.round(performance.now() - begin) }, 'All is mended'));
+  for (const runtime of deps.ociRuntimes.all()) void runtime.features(); // it warns of what is known of its version
   return { server, deps };
 }
 

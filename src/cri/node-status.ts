@@ -1,5 +1,6 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import type { Deps } from '../lifecycle/deps.ts';
+import { escapesOf } from '../lifecycle/known-escapes.ts';
 import type { OciRuntime } from '../lifecycle/oci-runtimes.ts';
 
 /** Whether pods can run here and, if not, why; and what each handler can do. */
@@ -40,11 +41,14 @@ async function handlerOf(name: string, runtime: OciRuntime): Promise<cri.Runtime
 }
 
 async function verboseInfo({ settings, host, ociRuntimes }: Deps): Promise<Record<string, string>> {
-  const all = await Promise.all(ociRuntimes.all().map(async (each) => [each.name, (await each.features()).version]));
+  const all = await Promise.all(
+    ociRuntimes.all().map(async (each) => [each.name, (await each.features()).version] as const),
+  );
   return {
     config: JSON.stringify(settings),
     host: JSON.stringify(host),
     ociRuntimes: JSON.stringify(Object.fromEntries(all)),
+    publishedEscapes: JSON.stringify(Object.fromEntries(all.map(([name, version]) => [name, escapesOf(version)]))),
     pauseImage: '"none"',
   };
 }

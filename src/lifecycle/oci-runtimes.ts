@@ -8,6 +8,7 @@ import type { Settings } from '../base/settings.ts';
 import type { Handler } from '../model/handler.ts';
 import { readEnd } from '../sys/read-file.ts';
 import { type HandlerFeatures, probeFeatures } from './handler-features.ts';
+import { warnOfEscapes } from './known-escapes.ts';
 
 /** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
 export const ociRuntimeEnv = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
@@ -47,6 +48,7 @@ export class OciRuntime {
 
   async #probe(): Promise<HandlerFeatures> {
     const features = await probeFeatures(this.path);
+    warnOfEscapes(this.path, features.version);
     const forget = () => {
       this.#features = null;
     };
