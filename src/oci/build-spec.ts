@@ -43,11 +43,22 @@ function buildLinux(input: SpecInput, namespaces: OciSpec['linux']['namespaces']
     cgroupsPath: input.cgroupsPath,
     ...(propagation ? { rootfsPropagation: propagation } : {}),
     ...(seccomp ? { seccomp } : {}),
-    maskedPaths: hiddenPaths(security.privileged, security.maskedPaths),
+    maskedPaths: hiddenPaths(security.privileged, security.maskedPaths, alwaysMasked),
     readonlyPaths: hiddenPaths(security.privileged, security.readonlyPaths),
     ...(label !== '' ? { mountLabel: label } : {}),
   };
 }
 
-/** The request names every path to hide, none for an unmasked /proc; a privileged container hides nothing. */
-const hiddenPaths = (privileged: boolean, paths: readonly string[]) => (privileged ? [] : paths.map(cleanPath));
+/** What tells of the host or of others (keys, energy, heat): a kubelet's list is as old as the kubelet. */
+const alwaysMasked = [
+  ...'acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats'
+    .split(' ')
+    .map((name) => `/proc/${name}`),
+  '/sys/devices/virtual/powercap',
+  '/sys/firmware',
+];
+
+/** The request names paths to hide, none for an unmasked /proc; a privileged container hides nothing. */
+function hiddenPaths(privileged: boolean, paths: readonly string[], always: readonly string[] = []): string[] {
+  return privileged || paths.length === 0 ? [] : [...new Set([...paths.map(cleanPath), ...always])];
+}

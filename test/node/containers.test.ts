@@ -217,6 +217,13 @@ for (const handler of ociRuntimes) {
       assert.match(rest[1]!, /shmmax: Read-only/);
       assert.equal(rest[2], 'end');
       assert.equal(field(await outputOf(bench, status), 'NoNewPrivs'), '0');
+      // A kubelet's list may be older than what is known to need a mask; one that is empty unmasks /proc.
+      const masked =
+        'for f in interrupts timer_list; do wc -c </proc/$f; done; ls /sys/devices/virtual/powercap 2>&1 | wc -l';
+      const old = { maskedPaths: ['/proc/kcore'] };
+      assert.deepEqual((await outputOf(bench, masked, secured(old))).slice(0, 2), ['0', '0']);
+      const [interrupts] = await outputOf(bench, masked, secured({}));
+      assert.notEqual(interrupts, '0');
     });
 
     test('seccomp: RuntimeDefault, Unconfined, Localhost, and the deprecated strings', async () => {
