@@ -5,6 +5,9 @@ import { failedPrecondition, isErrno } from '../base/fault.ts';
 
 /** As many as the kernel follows in one path (path_resolution(7)). */
 const mostLinks = 40;
+/** Characters of all the paths that one view looks at: an image of a thousand volumes has some hundred thousand, while 40
+ * links of 4 KiB each, on the way to each of a thousand volumes, would have some thousand millions. */
+const mostCharacters = 4 * 2 ** 20;
 
 type Cover = { readonly place: string; readonly source: string | null };
 
@@ -17,6 +20,7 @@ export class RootView {
   readonly #covers: Cover[] = [];
   /** Targets of symbolic links by their path on the host; null: no link. */
   readonly #links = new Map<string, string | null>();
+  #looked = 0;
 
   constructor(rootfs: string) {
     this.#rootfs = rootfs;
@@ -29,7 +33,7 @@ export class RootView {
 
   /**
    * Where a path leads, absolute and without links. Links and `..` stay in the root; what is not there is as if it were a
-   * directory, as an OCI runtime makes it. @throws Fault FailedPrecondition for links that go in circles.
+   * directory, as an OCI runtime makes it. @throws Fault FailedPrecondition for links that go in circles, or on and on.
    */
   async resolve(path: string): Promise<string> {
     const todo = path.split('/').reverse();
@@ -39,7 +43,14 @@ export class RootView {
       if (part === '' || part === '.') continue;
       if (part === '..') done.pop();
       else done.push(part);
-      const target = part === '..' ? null : await this.#linkAt(`/${done.join('/')}`);
+      const place = `/${done.join('/')}`;
+      this.#looked += place.length;
+      if (this.#looked > mostCharacters) {
+        throw failedPrecondition(
+          `${JSON.stringify(path)} and others lead through too many and too long links and paths`,
+        );
+      }
+      const target = part === '..' ? null : await this.#linkAt(place);
       if (target === null) continue;
       if (++links > mostLinks) throw failedPrecondition(`${JSON.stringify(path)} is a loop of symbolic links`);
       if (target.startsWith('/')) done.length = 0;

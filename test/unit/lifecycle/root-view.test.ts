@@ -48,6 +48,24 @@ test('loops end', async () => {
   await assert.rejects(new RootView(root).resolve('/loop'), /"\/loop" is a loop of symbolic links/);
 });
 
+test('links that lead on and on end before anybody has to wait for them', async () => {
+  const long = join(folder, 'long');
+  mkdirSync(long);
+  for (let i = 0; i < 39; i++)
+    symlinkSync(`${'/y'.repeat(800)}${'/..'.repeat(800)}/link${i + 1}`, join(long, `link${i}`));
+  const view = new RootView(long);
+  const begun = process.cpuUsage();
+  await assert.rejects(view.resolve('/link0'), /"\/link0" and others lead through too many and too long links/);
+  await assert.rejects(view.resolve('/x'), /too many/, 'it is the view that has an end, not each of its paths');
+  const { user, system } = process.cpuUsage(begun);
+  assert.ok(user + system < 300_000, `${user + system} microseconds`);
+});
+
+test('a thousand volumes with long names are no such thing', async () => {
+  const view = new RootView(root);
+  for (let i = 0; i < 1000; i++) await view.resolve(`/usr/share/application/of/some/maker/with/long/names/${i}/data`);
+});
+
 test('of what is mounted the last one counts, and a file system of the kernel has no links', async () => {
   const view = new RootView(root);
   view.cover('/a', volume);
