@@ -31,7 +31,9 @@ export type LayerNotes = {
 const opaque = packXattrs([['trusted.overlay.opaque', Buffer.from('y')]])!;
 const whiteoutAttributes: Attributes = { mode: 0, uid: 0, gid: 0, seconds: 0, nanoseconds: 0, xattrs: undefined };
 const maxId = 2 ** 32 - 2; // 2^32-1 means "leave as it is" to chown
-const maxLinkHops = 40;
+/** Links in one path, as many as the kernel follows (path_resolution(7)). Counted together: by depth alone, links that name
+ * others many times would be powers of that many. */
+const maxLinks = 40;
 /** Of the file systems that layers lie on. */
 const blockBytes = 4096;
 
@@ -249,14 +251,13 @@ export class LayerWriter implements TarSink, Disposable {
   }
 
   /** Makes the directories on the way to `path`, and `path` itself, where the layer has none; returns where that is. */
-  #implyDirectory(path: string, hops = 0): string {
-    if (hops > maxLinkHops) throw badArchive(`${JSON.stringify(path)} goes through too many symbolic links`);
+  #implyDirectory(path: string, followed = { links: 0 }): string {
     let own = '';
-    for (const part of path.split('/')) own = this.#implyOne(own === '' ? part : `${own}/${part}`, hops);
+    for (const part of path.split('/')) own = this.#implyOne(own === '' ? part : `${own}/${part}`, followed);
     return own;
   }
 
-  #implyOne(path: string, hops: number): string {
+  #implyOne(path: string, followed: { links: number }): string {
     const result = this.#tree.mkdir(path);
     if (result === 0) {
       this.#countEntry();
@@ -267,8 +268,9 @@ export class LayerWriter implements TarSink, Disposable {
     const kind = this.#tree.kind(path);
     if (kind === 'symlink') {
       // It may lead to a directory that only a lower layer has; making it here is what following it would do.
+      if (++followed.links > maxLinks) throw badArchive(`${JSON.stringify(path)} goes through too many symbolic links`);
       const target = resolveLink(path, this.#tree.readlink(path));
-      return target === '' ? '' : this.#implyDirectory(target, hops + 1);
+      return target === '' ? '' : this.#implyDirectory(target, followed);
     }
     if (kind === 'whiteout') {
       this.#replace(path);

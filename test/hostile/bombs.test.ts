@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { createGzip, gzipSync, zstdCompressSync } from 'node:zlib';
 import { type BuiltLayer, blob, image, layer, sha256, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
-import { dir, file, header, tar } from '../registry/tar.ts';
+import { dir, file, header, symlink, tar } from '../registry/tar.ts';
 
 const skip = !process.env.BERTH_SLOW;
 let work = '';
@@ -52,6 +52,19 @@ test('an archive of images that is compressed as a whole stops at the limit', as
     await assert.rejects(store.images.load(join(work, name)), { kind: 'ResourceExhausted' });
     assert.deepEqual(store.leftovers(), []);
   }
+});
+
+test('links that name each other many times are followed as often as the kernel would', async () => {
+  await using store = await Store.open({ limits, progressTimeoutMs: 5000 });
+  const links = Array.from({ length: 8 }, (_, i) => symlink(`l${i + 1}`, `${`l${i}/u/`.repeat(600)}d`));
+  const members = [dir('d'), symlink('d/u', '/'), symlink('l0', 'd'), ...links];
+  // What is missing at the start is never made: so the kernel gives up early, and we go on by ourselves.
+  const bomb = layer(tar(...members, symlink('start', 'missing/..'), file('start/l8/file', 'x')));
+  await assert.rejects(store.images.load(saved(bomb)), {
+    kind: 'InvalidArgument',
+    message: /goes through too many symbolic links/,
+  });
+  assert.deepEqual(store.leftovers(), []);
 });
 
 test('more layers than the limit are refused before any is fetched', async () => {
