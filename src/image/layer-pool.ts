@@ -147,8 +147,8 @@ export class LayerPool implements AsyncDisposable {
 class WorkerLost extends Fault {}
 class WorkerStuck extends Fault {}
 
-/** One job on one worker. */
-class WorkerRun {
+/** One job on one worker. Exported for its test. */
+export class WorkerRun {
   readonly #worker: Worker;
   readonly #result = Promise.withResolvers<LayerNotes | Joined>();
   readonly #watchdog: NodeJS.Timeout;
@@ -220,6 +220,8 @@ class WorkerRun {
     } catch (error) {
       if (stop.signal.aborted) throw stop.signal.reason; // the worker failed first, and that is why the source stopped
       if (!this.#begun) throw error;
+      this.#feeding = false; // from here on it is the worker's turn
+      this.#watchdog.refresh();
       this.#tell({ kind: 'abort' });
       await this.#result.promise.catch((late) => {
         if (late instanceof WorkerLost || late instanceof WorkerStuck) throw late;
