@@ -1,4 +1,4 @@
-import { readdirSync, readlinkSync } from 'node:fs';
+import { type Dir, opendirSync, readlinkSync, statSync } from 'node:fs';
 import { isErrno } from '../base/fault.ts';
 import { pidsIn } from '../sys/cgroups.ts';
 import { readText } from './read.ts';
@@ -16,7 +16,7 @@ export type ProcessFacts = {
 /** Costs a look into /proc for every process of the cgroup. */
 export function readProcessFacts(cgroup: string): ProcessFacts {
   const pids = pidsIn(cgroup);
-  const links = pids.flatMap(descriptorsOf);
+  const { descriptors, sockets } = countDescriptors(pids);
   const threads = pids.reduce(
     (sum, pid) => sum + Number(/^Threads:\s+(\d+)/m.exec(readText(`/proc/${pid}/status`) ?? '')?.[1] ?? 0),
     0,
@@ -25,29 +25,59 @@ export function readProcessFacts(cgroup: string): ProcessFacts {
   return {
     processes: pids.length,
     threads,
-    descriptors: links.length,
-    sockets: links.filter((isSocket) => isSocket).length,
+    descriptors,
+    sockets,
     openFilesLimit: Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? 0),
   };
 }
 
-/** One entry a descriptor: is it a socket? */
-function descriptorsOf(pid: number): boolean[] {
-  try {
-    return readdirSync(`/proc/${pid}/fd`, { withFileTypes: true }).map((entry) =>
-      linkIsSocket(`/proc/${pid}/fd/${entry.name}`),
-    );
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ESRCH', 'EACCES')) return []; // it ended meanwhile
-    throw error;
+/** Descriptors that are looked at in one cgroup, some microseconds each. */
+const mostLooks = 16_384;
+
+/**
+ * How many descriptors these processes have, and how many of them are sockets. A process may have millions, and share them
+ * with thousands of others: beyond so many they are counted as the kernel counts them (Linux 6.2), or not at all, and of
+ * sockets there are then at least as many as this says.
+ */
+export function countDescriptors(pids: readonly number[]): { descriptors: number; sockets: number } {
+  const sum = { descriptors: 0, sockets: 0 };
+  let left = mostLooks;
+  for (const pid of pids) {
+    const { looked, sockets } = look(pid, left);
+    left -= looked;
+    sum.sockets += sockets;
+    sum.descriptors += left > 0 ? looked : Math.max(looked, numberOf(pid));
   }
+  return sum;
 }
 
-function linkIsSocket(path: string): boolean {
+/** proc_pid_fd(5): the size of the directory is the number of open files, or 0 before Linux 6.2. */
+const numberOf = (pid: number): number =>
+  unlessEnded(0, () => statSync(`/proc/${pid}/fd`, { throwIfNoEntry: false })?.size ?? 0);
+
+function look(pid: number, most: number): { looked: number; sockets: number } {
+  const seen = { looked: 0, sockets: 0 };
+  if (most <= 0) return seen;
+  return unlessEnded(seen, () => {
+    using folder = opendirSync(`/proc/${pid}/fd`);
+    for (let name = nextName(folder); name !== null && seen.looked < most; name = nextName(folder)) {
+      seen.looked++;
+      if (linkIsSocket(`/proc/${pid}/fd/${name}`)) seen.sockets++;
+    }
+    return seen;
+  });
+}
+
+const nextName = (folder: Dir): string | null => folder.readSync()?.name ?? null;
+
+const linkIsSocket = (path: string): boolean => unlessEnded(false, () => readlinkSync(path).startsWith('socket:'));
+
+/** A process, or what it has open, may be gone by the time it is looked at. */
+function unlessEnded<T>(otherwise: T, read: () => T): T {
   try {
-    return readlinkSync(path).startsWith('socket:');
+    return read();
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ESRCH', 'EACCES')) return false;
+    if (isErrno(error, 'ENOENT', 'ESRCH', 'EACCES')) return otherwise;
     throw error;
   }
 }
