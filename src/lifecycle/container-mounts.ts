@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, realpathSync } from 'node:fs';
+import { chmod, mkdir, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { failedPrecondition, isErrno } from '../base/fault.ts';
 import type { Mount } from '../model/config.ts';
@@ -6,12 +6,18 @@ import { type MountEntry, mountOf, readMountInfo } from '../sys/mountinfo.ts';
 
 /**
  * The request's mounts with canonical host paths, missing ones made as directories unless `refuseMissing`, and their
- * propagation checked against the mount that holds the source. Image volumes are left as they are.
+ * propagation checked against the mount that holds the source. Image volumes are left as they are. A path may lie on a
+ * file server that hangs: that costs a thread, not the event loop.
  */
-export function resolveMounts(mounts: readonly Mount[], options: { refuseMissing: boolean }): Mount[] {
-  const resolved = mounts.map((mount) =>
-    mount.image === '' ? { ...mount, hostPath: existingPath(mount.hostPath, options.refuseMissing) } : mount,
-  );
+export async function resolveMounts(
+  mounts: readonly Mount[],
+  { refuseMissing }: { refuseMissing: boolean },
+): Promise<Mount[]> {
+  const resolved: Mount[] = [];
+  for (const mount of mounts) {
+    const isImage = mount.image !== '';
+    resolved.push(isImage ? mount : { ...mount, hostPath: await existingPath(mount.hostPath, refuseMissing) });
+  }
   if (resolved.some(({ propagation }) => propagation !== 'private')) {
     const table = readMountInfo();
     for (const mount of resolved) checkPropagation(mount, table);
@@ -19,21 +25,21 @@ export function resolveMounts(mounts: readonly Mount[], options: { refuseMissing
   return resolved;
 }
 
-function existingPath(path: string, refuseMissing: boolean): string {
+async function existingPath(path: string, refuseMissing: boolean): Promise<string> {
   try {
-    return realpathSync(path);
+    return await realpath(path);
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error;
   }
   if (refuseMissing) throw failedPrecondition(`Host path ${JSON.stringify(path)} does not exist: create it`);
-  const first = mkdirSync(path, { recursive: true });
-  if (first !== undefined) openToAll(first, path);
-  return realpathSync(path);
+  const first = await mkdir(path, { recursive: true });
+  if (first !== undefined) await openToAll(first, path);
+  return realpath(path);
 }
 
 /** As the peers make them: the daemon's umask would keep a container's users out. */
-function openToAll(first: string, last: string): void {
-  for (let path = last; path.length >= first.length; path = dirname(path)) chmodSync(path, 0o755);
+async function openToAll(first: string, last: string): Promise<void> {
+  for (let path = last; path.length >= first.length; path = dirname(path)) await chmod(path, 0o755);
 }
 
 /** mount_namespaces(7): a mount can only take part in what its source takes part in. */

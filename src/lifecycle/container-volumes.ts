@@ -30,7 +30,7 @@ export async function prepareMounts(deps: Deps, pod: Pod, container: Container):
       `Handler ${runtime.name} cannot make mounts recursively read-only: it takes runc 1.1 or crun 1.4, and Linux 5.12`,
     );
   }
-  const resolved = resolveMounts(mounts, { refuseMissing: deps.settings.refuseMissingHostPaths });
+  const resolved = await resolveMounts(mounts, { refuseMissing: deps.settings.refuseMissingHostPaths });
   const ready: ResolvedMount[] = [];
   for (const [index, mount] of resolved.entries()) {
     const source = await sourceOf(deps, pod, container, mount, String(index));

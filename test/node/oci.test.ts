@@ -65,10 +65,8 @@ async function runSpec(runtime: string, script: string, changes: Changes = {}): 
     container: { command: ['/bin/sh', '-c', script], ...container },
     ...rest,
   });
-  const mounts = resolveMounts(request.container.mounts, { refuseMissing: false }).map((each) => ({
-    ...each,
-    source: each.hostPath,
-  }));
+  const resolved = await resolveMounts(request.container.mounts, { refuseMissing: false });
+  const mounts = resolved.map((each) => ({ ...each, source: each.hostPath }));
   const input = await gatherSpecInputs({ ...request, mounts, hostDevicesIfPrivileged: true, cdiDirs: [] });
   const bundle = join(folder, id);
   mkdirSync(bundle);
