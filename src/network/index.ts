@@ -135,10 +135,11 @@ export class Network {
   }
 
   async #collect(live: () => readonly PodId[]): Promise<void> {
-    const { lists } = await this.#conflists.look();
-    const attachments = live().map((containerID) => ({ containerID, ifname: 'eth0' }));
+    const used = this.#used((await this.#conflists.look()).lists);
+    // Each network gets all names: which one a pod has there depends on how many there were when it came.
+    const attachments = live().flatMap((containerID) => used.map((_, i) => ({ containerID, ifname: `eth${i}` })));
     const extra = { 'cni.dev/valid-attachments': attachments };
-    for (const list of this.#used(lists)) {
+    for (const list of used) {
       if (!atLeast(list.cniVersion, 1, 1)) continue;
       await this.#chain.callEach(runHere, { command: 'GC', list, extra });
     }
