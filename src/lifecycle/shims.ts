@@ -138,8 +138,12 @@ export class Shims {
         log.warn({ pod: id, reason: messageOf(error) }, 'A shim cannot be reached');
       }
     }
-    await this.#access.killShim(this.#directory(id));
-    this.#events.onLost(id);
+    try {
+      await this.#access.killShim(this.#directory(id));
+    } catch (error) {
+      log.error({ pod: id, reason: messageOf(error) }, 'A shim that is lost could not be killed');
+    }
+    this.#events.onLost(id); // in any case: else its pod would be ready for ever
   }
 
   async #catchUp(id: PodId, shim: Shim): Promise<void> {

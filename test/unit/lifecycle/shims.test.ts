@@ -38,7 +38,7 @@ function connecting(...answers: Answer[]) {
     },
     access,
   );
-  return { shims, told, cut: () => handlers!.onLost() };
+  return { shims, told, access, cut: () => handlers!.onLost() };
 }
 
 const exit = { key: 'c1', code: 7 } as ShimExit;
@@ -66,6 +66,16 @@ describe('a connection to a shim that is cut', () => {
     cut();
     await shims.find(pod);
     assert.deepEqual(told, ['exit c1 7', 'pause']);
+  });
+
+  test('a shim that cannot be killed is lost all the same', async () => {
+    const { shims, told, access, cut } = connecting(listing(5), null, null);
+    const killShim = () => Promise.reject(new Error('EIO: i/o error, read'));
+    Object.assign(access, { killShim });
+    await shims.start(pod);
+    cut();
+    assert.equal(await shims.find(pod), null);
+    assert.deepEqual(told, ['lost']);
   });
 
   test('a shim where nobody listens is lost, and is found no more', async () => {
