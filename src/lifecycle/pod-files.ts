@@ -63,11 +63,12 @@ export async function giveToPod({ config }: Pod, path: string): Promise<void> {
 const sharedBytes = 64 * 1024 * 1024;
 
 /**
- * Makes what every container of the pod gets as /dev/shm, /etc/hostname and /etc/resolv.conf; writeHosts follows. They may
- * be written from inside, so they are on a tmpfs of the pod's own: on /run one container would fill it for the host.
+ * Makes what every container of the pod gets as /dev/shm, /etc/hostname, /etc/resolv.conf and, with the host's network,
+ * /etc/hosts; for a network of its own writeHosts follows. They may be written from inside, so they are on a tmpfs of the
+ * pod's own: on /run one container would fill it for the host.
  */
 export async function makeShared(deps: Deps, pod: Pod): Promise<void> {
-  const resolver = await resolvConf(pod.config);
+  const [resolver, hosts] = await allOf([resolvConf(pod.config), hostsOfHost(pod.config)]);
   const target = runPaths(deps).shared(pod.id);
   await makeDirectory(target, 0o700);
   // Without flags of its own: an OCI runtime that makes a bind mount of it read-only in a user namespace may not drop them,
@@ -77,8 +78,12 @@ export async function makeShared(deps: Deps, pod: Pod): Promise<void> {
     makeShm(pod, join(target, 'shm')),
     writePodFile(deps, pod, 'hostname', `${podHostname(pod.config)}\n`),
     writePodFile(deps, pod, 'resolv.conf', resolver),
+    ...(hosts === null ? [] : [writePodFile(deps, pod, 'hosts', hosts)]),
   ]);
 }
+
+const hostsOfHost = async (config: PodConfig): Promise<string | null> =>
+  usesHostNetwork(config) ? readHostFile('/etc/hosts') : null;
 
 async function makeShm(pod: Pod, path: string): Promise<void> {
   if (usesHostIpc(pod.config)) return;
@@ -102,11 +107,8 @@ async function writePodFile(deps: Deps, pod: Pod, name: SharedName, text: string
 }
 
 /** Writes /etc/hosts once the addresses are known; kubelet mounts its own over it. */
-export async function writeHosts(deps: Deps, pod: Pod, ips: readonly string[]): Promise<void> {
-  const { config } = pod;
-  const text = usesHostNetwork(config) ? await readHostFile('/etc/hosts') : hostsText(podHostname(config), ips);
-  await writePodFile(deps, pod, 'hosts', text);
-}
+export const writeHosts = (deps: Deps, pod: Pod, ips: readonly string[]): Promise<void> =>
+  writePodFile(deps, pod, 'hosts', hostsText(podHostname(pod.config), ips));
 
 const hostsText = (name: string, ips: readonly string[]): string =>
   [

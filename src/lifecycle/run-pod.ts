@@ -78,7 +78,7 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
     step('mount: /dev/shm, hosts, hostname, resolv.conf', () => makeShared(deps, pod)),
   ]);
   crashPoint('run-pod:network');
-  await step('file: hosts', () => writeHosts(deps, pod, network?.ips ?? []));
+  if (network) await step('file: hosts', () => writeHosts(deps, pod, network.ips));
   await deps.pods.put(podAfter(pod, { type: 'up', pausePid, network }));
   crashPoint('run-pod:ready');
 }
