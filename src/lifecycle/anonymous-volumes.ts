@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, realpath } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, readlink, realpath, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
 import type { Container } from '../model/container.ts';
@@ -32,11 +32,15 @@ export async function makeAnonymousVolumes(
   const paths = await freePlaces(mounted, image.config.volumes);
   const nodev = !mayHaveNodes(deps, pod, config);
   const volumes: ResolvedMount[] = [];
-  for (const [index, path] of paths.entries()) {
+  // The outer before the inner: see `fill`.
+  for (const [index, path] of inMountOrder(paths, (each) => each).entries()) {
     const folder = join(root(deps), id, String(index));
     await makeDirectory(join(root(deps), id), 0o700);
     await mkdir(folder);
-    await fill(pod, mounted.rootfs, path, folder);
+    if (!(await fill(mounted.rootfs, path, folder, volumes))) {
+      await chmod(folder, 0o755);
+      await giveToPod(pod, folder);
+    }
     const source = await realpath(folder); // canonical, as the host paths of requests are
     volumes.push({ ...volumeAt(path, source), nodev });
   }
@@ -60,17 +64,44 @@ async function freePlaces(
   return [...places].filter((place) => !taken.has(place) && !isReserved(place));
 }
 
-async function fill(pod: Pod, rootfs: string, path: string, folder: string): Promise<void> {
+/**
+ * Gives a volume's folder what the image has there; false if that is no directory. Nothing is copied twice, so that a
+ * thousand volumes, each in the one before, cost the disk one image: the inner one is taken out of the outer one's copy.
+ */
+async function fill(rootfs: string, path: string, folder: string, made: readonly ResolvedMount[]): Promise<boolean> {
+  const outer = made.findLast(({ containerPath }) => path.startsWith(`${containerPath}/`));
+  if (outer) return takeOut(outer.source, path.slice(outer.containerPath.length + 1).split('/'), folder);
   using found = openInRoot(rootfs, path);
-  if (found) {
-    try {
-      return await copyTree(found.path, folder);
-    } catch (error) {
-      if (!isErrno(error, 'ENOTDIR')) throw error;
-    }
+  // `path` has no links as the container sees it. What a mount hides may have some, which the container never sees.
+  if (!found || (await readlink(found.path)) !== join(await realpath(rootfs), path)) return false;
+  try {
+    await copyTree(found.path, folder);
+    return true;
+  } catch (error) {
+    if (!isErrno(error, 'ENOTDIR')) throw error;
+    return false;
   }
-  await chmod(folder, 0o755);
-  await giveToPod(pod, folder);
+}
+
+/** Moves a directory out of a volume that no process has yet, unless the way there has a link. A mount point is left. */
+async function takeOut(volume: string, names: readonly string[], folder: string): Promise<boolean> {
+  let path = volume;
+  for (const name of names) {
+    path = join(path, name);
+    if (!(await isDirectory(path))) return false;
+  }
+  await rename(path, folder);
+  await mkdir(path);
+  return true;
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isDirectory();
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error;
+    return false;
+  }
 }
 
 const volumeAt = (containerPath: string, folder: string): ResolvedMount => ({

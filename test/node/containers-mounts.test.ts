@@ -1,5 +1,6 @@
 // What a container can have mounted: host paths in every way, images, an image's own volumes.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chownSync,
   existsSync,
@@ -245,6 +246,44 @@ for (const handler of ociRuntimes) {
       }
     });
 
+    test('VOLUMEs in VOLUMEs cost the disk what the image has, once', async () => {
+      const depth = 12;
+      const bytes = 4 << 20;
+      const names = Array.from({ length: depth }, (_, index) =>
+        Array(index + 1)
+          .fill('v')
+          .join('/'),
+      );
+      const entries = [
+        ...names.map((name) => ({ name, type: 'directory' as const, mode: 0o1751 })),
+        { name: `${names.at(-1)!}/file`, data: 'x'.repeat(bytes) },
+        { name: 'v/outer', data: 'of the outer one' },
+        { name: 'v/link', type: 'symlink' as const, link: '/etc' },
+      ];
+      // In no order; /v/new is nowhere in the image; what a link leads to is a volume where it leads.
+      const Volumes = Object.fromEntries(
+        [...names.map((name) => `/${name}`), '/v/new'].reverse().map((path) => [path, {}]),
+      );
+      const image = await loadImage(bench, `nested-${handler}`, entries, { Volumes });
+      const script = `cat /v/outer; echo; stat -c "%n %a" /v /v/v /v/v/v /v/new; wc -c </${names.at(-1)}/file; grep -c " /v" /proc/mounts`;
+      for (const [name, options] of Object.entries({ plain: {}, mapped: inNamespace })) {
+        const pod = await TestPod.run(bench.daemon, name, options);
+        assert.deepEqual(await outputIn(pod, image, script, options), [
+          'of the outer one',
+          '/v 1751',
+          '/v/v 1751',
+          '/v/v/v 1751',
+          '/v/new 755',
+          String(bytes),
+          String(depth + 1),
+        ]);
+        const volumes = join(bench.daemon.dataDir, 'v1/volumes');
+        const used = Number(execFileSync('/usr/bin/du', ['-sB1', volumes], { encoding: 'utf8' }).split('\t')[0]);
+        assert.ok(used < 1.5 * bytes, `${used} bytes for an image of ${bytes}`);
+        await pod.remove();
+      }
+    });
+
     test('a volume outlives the daemon, and one without a record goes at its start', async () => {
       const image = await loadImage(bench, `kept-${handler}`, [{ name: 'd', type: 'directory' }], {
         Volumes: { '/d': {} },
@@ -274,7 +313,6 @@ suite('labels', {}, (bench) => {
     writeFileSync(join(folder, 'a/b/file'), '');
     symlinkSync(outside, join(folder, 'a/link'));
     await labelTree(folder, 'security.berth', 'x:y:z'); // security.selinux, where there is no such module to check it
-    const { execFileSync } = await import('node:child_process');
     const has = (path: string) => {
       try {
         return execFileSync('/usr/bin/getfattr', ['-h', '--only-values', '-n', 'security.berth', path], {
