@@ -272,6 +272,10 @@ export class Frames {
         return { key, stdin: flag(), stdout: flag(), stderr: flag(), once: flag() };
       case 'hold':
         return { key: random(2) ? key : '' };
+      case 'sysctls':
+        return {
+          settings: pick(random, [[], ['net.ipv4.conf.lo.forwarding=1'], ['net/none=1', 'net.ipv4..=', '=', '']]),
+        };
       case 'reopenLog':
       case 'forget':
         return { key };
