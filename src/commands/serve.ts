@@ -145,6 +145,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
     podCreations: new Creations(),
     containerCreations: new Creations(),
     stopping: new Set(),
+    stoppingPods: new Set(),
     traces: new Traces(),
   };
   openWay(deps);

@@ -33,6 +33,8 @@ export type Deps = {
   readonly containerCreations: Creations<ContainerId>;
   /** Containers with a StopContainer under way: its signal was sent. */
   readonly stopping: Set<ContainerId>;
+  /** Pods with a StopPodSandbox or RemovePodSandbox under way: nothing is started in them. */
+  readonly stoppingPods: Set<PodId>;
   readonly traces: Traces;
 };
 

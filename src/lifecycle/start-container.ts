@@ -32,6 +32,8 @@ export async function startContainer(deps: Deps, id: string): Promise<void> {
   const pod = deps.pods.get(container.podId);
   if (pod?.state.phase !== 'ready')
     throw failedPrecondition(`Pod ${container.podId} of container ${container.id} is not ready`);
+  if (deps.stoppingPods.has(pod.id))
+    throw failedPrecondition(`Pod ${pod.id} of container ${container.id} is being stopped`);
   await start(deps, pod, container);
 }
 

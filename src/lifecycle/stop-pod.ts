@@ -20,9 +20,15 @@ export async function stopPod(deps: Deps, id: string): Promise<void> {
 
 async function stop(deps: Deps, pod: Pod): Promise<void> {
   if (pod.state.phase === 'notReady' && pod.state.released) return;
-  await stopContainers(deps, pod);
-  await releasePod(deps, pod);
-  await deps.pods.settle(releasedPod(pod));
+  // Starts in flight are waited for (stopContainer); no other may begin among what is being taken away.
+  deps.stoppingPods.add(pod.id);
+  try {
+    await stopContainers(deps, pod);
+    await releasePod(deps, pod);
+    await deps.pods.settle(releasedPod(pod));
+  } finally {
+    deps.stoppingPods.delete(pod.id);
+  }
 }
 
 async function stopContainers(deps: Deps, pod: Pod): Promise<void> {

@@ -1,6 +1,7 @@
 // What others break must leave no trace: the leak check of the suite is half of each test.
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
@@ -71,6 +72,34 @@ suite('broken CNI plugins', {}, (bench) => {
     } finally {
       daemon.writeConflist();
       rmSync('/usr/lib/cni/berth-test-del');
+    }
+  });
+
+  test('nothing is started in a pod that is being stopped', async () => {
+    const { daemon, image } = bench;
+    const [gate, inside] = [join(daemon.dir, 'gate'), join(daemon.dir, 'in-del')];
+    execFileSync('/usr/bin/mkfifo', [gate]);
+    program(
+      '/usr/lib/cni/berth-test-slow',
+      `cat >/dev/null\n[ "$CNI_COMMAND" = DEL ] && { touch ${inside}; cat ${gate}; exit 0; }\necho '{"cniVersion":"1.0.0","ips":[{"address":"10.1.2.3/24"}]}'`,
+    );
+    try {
+      daemon.writeConflist([{ type: 'berth-test-slow' }]);
+      const pod = await TestPod.run(daemon, 'slow');
+      const containerId = await pod.create('late', image.busybox, { command: ['/bin/sleep', '1000'] });
+      const stopping = daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
+      await until('the DEL', async () => existsSync(inside));
+      await refused(daemon.runtime.startContainer({ containerId }), grpc.FAILED_PRECONDITION, /is being stopped/);
+      writeFileSync(gate, '');
+      await stopping;
+      const { status } = await daemon.runtime.containerStatus({ containerId });
+      assert.equal(status!.state, ContainerState.CONTAINER_CREATED);
+      await refused(daemon.runtime.startContainer({ containerId }), grpc.FAILED_PRECONDITION, /is not ready/);
+      program('/usr/lib/cni/berth-test-slow', 'exit 0');
+      await pod.remove();
+    } finally {
+      daemon.writeConflist();
+      rmSync('/usr/lib/cni/berth-test-slow');
     }
   });
 
