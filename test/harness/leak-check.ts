@@ -87,21 +87,42 @@ function cgroups(daemon: TestDaemon): string[] {
   return below(root, 6).filter((folder) => !beside.includes(folder));
 }
 
-/** Zombies of the daemon, and processes whose command line or cgroup names it. */
-function processes(daemon: TestDaemon): string[] {
+/** Processes whose command line or cgroup names the daemon. */
+const processes = (daemon: TestDaemon): string[] =>
+  eachProcess(daemon, (pid) => {
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+    // Without a command line it gave its memory back: it ends, and after a shim's death init is to reap it.
+    const named =
+      command !== '' &&
+      (command.includes(daemon.runDir) || readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/${daemon.name}/`));
+    return named ? [`${pid} ${command}`] : [];
+  });
+
+/**
+ * Fails for a child of the daemon that ended and stays a zombie. One that ended just now is reaped by the daemon's loop,
+ * which has gone round when two calls were answered.
+ */
+export async function assertReaped(daemon: TestDaemon): Promise<void> {
+  const ended = new Set(zombies(daemon));
+  if (ended.size === 0) return;
+  for (let call = 0; call < 2; call++) await daemon.runtime.version({});
+  const left = zombies(daemon).filter((pid) => ended.has(pid));
+  assert.deepEqual(left, [], 'the daemon does not reap its children');
+}
+
+const zombies = (daemon: TestDaemon): string[] =>
+  eachProcess(daemon, (pid) => {
+    const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const [state, parent] = status.slice(status.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' && Number(parent) === daemon.pid ? [pid] : [];
+  });
+
+function eachProcess(daemon: TestDaemon, look: (pid: string) => string[]): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== daemon.pid && Number(name) !== process.pid)
     .flatMap((pid) => {
       try {
-        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-        const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
-        const [state, parent] = status.slice(status.lastIndexOf(')') + 2).split(' ');
-        const zombie = state === 'Z' && Number(parent) === daemon.pid;
-        // Without a command line it gave its memory back: it ends, and after a shim's death init is to reap it.
-        const named =
-          command !== '' &&
-          (command.includes(daemon.runDir) || readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/${daemon.name}/`));
-        return zombie || named ? [`${pid} ${zombie ? '(zombie)' : command}`] : [];
+        return look(pid);
       } catch {
         return []; // it ended while we looked
       }

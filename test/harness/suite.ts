@@ -1,7 +1,7 @@
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
 import { type Registry, startTestRegistry } from '../images/index.ts';
 import { type DaemonOptions, TestDaemon } from './daemon.ts';
-import { assertNoLeak, type Footprint, footprint } from './leak-check.ts';
+import { assertNoLeak, assertReaped, type Footprint, footprint } from './leak-check.ts';
 
 export type Bench = {
   daemon: TestDaemon;
@@ -46,6 +46,7 @@ export function suite(name: string, options: DaemonOptions, body: (bench: Bench)
       const { items } = await bench.daemon.runtime.listPodSandbox({});
       await Promise.all(items.map(({ id }) => bench.daemon.runtime.removePodSandbox({ podSandboxId: id })));
       assertNoLeak(clean, footprint(bench.daemon));
+      await assertReaped(bench.daemon);
     });
     after(async () => {
       try {
