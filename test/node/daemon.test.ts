@@ -233,6 +233,25 @@ for (const [name, flags] of [
   });
 }
 
+test('what a daemon keeps to itself: its socket, the files that it makes, its descriptors', async () => {
+  const closeOnExec = 0o2000000; // O_CLOEXEC, as proc_pid_fdinfo(5) shows it
+  const daemon = new TestDaemon({});
+  await daemon.start();
+  try {
+    const { mode, uid } = statSync(daemon.socket);
+    assert.deepEqual([mode & 0o7777, uid], [0o660, 0]);
+    assert.match(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'), /^Umask:\t0077$/m);
+    const passedOn = readdirSync(`/proc/${daemon.pid}/fdinfo`).filter((fd) => {
+      if (target(`/proc/${daemon.pid}/fd/${fd}`) === target(`/proc/self/fd/${fd}`)) return false; // it came from this process
+      const [, flags = '0'] = /^flags:\t(\d+)$/m.exec(readFileSync(`/proc/${daemon.pid}/fdinfo/${fd}`, 'utf8')) ?? [];
+      return (Number.parseInt(flags, 8) & closeOnExec) === 0;
+    });
+    assert.deepEqual(passedOn, []);
+  } finally {
+    await daemon.dispose();
+  }
+});
+
 /** The TCP sockets on which a process listens, as its network namespace names them. */
 function listening(pid: number): string[] {
   const sockets = new Set(
