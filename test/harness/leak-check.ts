@@ -9,11 +9,12 @@ export type Footprint = Readonly<Record<string, readonly string[]>>;
 
 /**
  * What the host has that a runtime could leak. Taken before and after a test, the two must be equal. Only what
- * carries the daemon's name counts where other programs change the host at the same time (BERTH_SHARED_HOST=1).
+ * carries the daemon's name counts, as other programs may change the host meanwhile; with BERTH_ALONE=1, which says that
+ * there are none, everything.
  */
 export function footprint(daemon: TestDaemon): Footprint {
   const ours = (line: string) =>
-    !process.env.BERTH_SHARED_HOST || line.includes(daemon.name) || line.includes(daemon.dir);
+    Boolean(process.env.BERTH_ALONE) || line.includes(daemon.name) || line.includes(daemon.dir);
   const host = {
     mounts: mounts(),
     links: links(daemon),
