@@ -1,4 +1,5 @@
 import { release } from 'node:os';
+import { dirname } from 'node:path';
 import { errorText } from '../base/command.ts';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
@@ -64,11 +65,15 @@ function saidFeatures(features: unknown): Omit<HandlerFeatures, 'version'> {
   return { recursiveReadOnly: lists(mountOptions, 'rro'), userNamespaces: lists(linux?.namespaces, 'user') };
 }
 
-/** Asks the program. One that does not answer has no features, no version, and a line in the log. */
-export async function probeFeatures(path: string): Promise<HandlerFeatures> {
+/**
+ * Asks the program whose state directory is `root`. crun makes its own default for that whatever it is asked: it is told
+ * that this lies beside `root`, and would else be /run/crun. One that does not answer has no features, no version, and a
+ * line in the log.
+ */
+export async function probeFeatures(path: string, root: string): Promise<HandlerFeatures> {
   const [major = 0, minor = 0] = release().split('.').map(Number);
   try {
-    const [version, features] = await Promise.all([ask(path, '--version'), ask(path, 'features')]);
+    const [version, features] = await Promise.all([ask(path, root, '--version'), ask(path, root, 'features')]);
     if (version.code !== 0) throw new Error(errorText(version.stderr) || `exit code ${version.code}`);
     return featuresOf(version.stdout.toString(), features.code === 0 ? objectOf(features.stdout) : null, [
       major,
@@ -80,7 +85,8 @@ export async function probeFeatures(path: string): Promise<HandlerFeatures> {
   }
 }
 
-const ask = (path: string, word: string) => runHere({ argv: [path, word], env: [], cwd: '/', deadlineMs });
+const ask = (path: string, root: string, word: string) =>
+  runHere({ argv: [path, word], env: [`XDG_RUNTIME_DIR=${dirname(root)}`], cwd: '/', deadlineMs });
 
 function objectOf(output: Buffer): unknown {
   try {

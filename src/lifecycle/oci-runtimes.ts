@@ -47,7 +47,7 @@ export class OciRuntime {
   }
 
   async #probe(): Promise<HandlerFeatures> {
-    const features = await probeFeatures(this.path);
+    const features = await probeFeatures(this.path, this.handler.root);
     warnOfEscapes(this.path, features.version);
     const forget = () => {
       this.#features = null;

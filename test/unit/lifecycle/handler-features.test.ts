@@ -38,6 +38,10 @@ test('an old kernel has neither, whatever the OCI runtime says', () => {
 
 test('a program that does not exist, or fails, has no features', async () => {
   for (const path of ['/no/such/program', '/bin/false']) {
-    assert.deepEqual(await probeFeatures(path), { version: '', recursiveReadOnly: false, userNamespaces: false });
+    assert.deepEqual(await probeFeatures(path, '/no/such/root'), {
+      version: '',
+      recursiveReadOnly: false,
+      userNamespaces: false,
+    });
   }
 });
