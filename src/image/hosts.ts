@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parse } from 'smol-toml';
 import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
+import { isObject } from '../base/json.ts';
 import { readText } from '../sys/read-file.ts';
 
 export type Capability = 'pull' | 'resolve' | 'push';
@@ -63,17 +64,15 @@ export async function endpointsFor(domain: string, certsDir: string): Promise<En
 }
 
 type Table = Record<string, unknown>;
-const isTable = (value: unknown): value is Table =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 async function parseHosts(text: string, folder: string, domain: string): Promise<Endpoint[]> {
   const file = join(folder, 'hosts.toml');
   try {
     const table: Table = parse(text);
-    const mirrors = isTable(table.host) ? Object.entries(table.host) : [];
+    const mirrors = isObject(table.host) ? Object.entries(table.host) : [];
     const result: Endpoint[] = [];
     for (const [address, options] of mirrors) {
-      if (!isTable(options)) throw new Error(`host.${JSON.stringify(address)} is not a table`);
+      if (!isObject(options)) throw new Error(`host.${JSON.stringify(address)} is not a table`);
       result.push(await endpoint(address, options, { folder, source: file, isOwner: false }));
     }
     const server = typeof table.server === 'string' && table.server !== '' ? table.server : ownAddress(domain);
@@ -123,7 +122,7 @@ function capabilitiesOf(value: unknown): readonly Capability[] {
 
 function headersOf(value: unknown): Record<string, string | string[]> {
   if (value === undefined) return {};
-  if (!isTable(value)) throw new Error('header is not a table');
+  if (!isObject(value)) throw new Error('header is not a table');
   return Object.fromEntries(
     Object.entries(value).map(([name, item]) => {
       if (typeof item === 'string') return [name, item];

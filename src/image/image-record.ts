@@ -1,3 +1,4 @@
+import { isObject } from '../base/json.ts';
 import { parseDigest } from '../model/ids.ts';
 import type { Image, ImageConfig } from '../model/image.ts';
 import { checkConfig } from './config-limits.ts';
@@ -28,7 +29,7 @@ export function parseImageRecord(json: unknown): Image {
 }
 
 function object(value: unknown, what: string): Record<string, unknown> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (isObject(value)) return value;
   throw new Error(`${what} is not an object`);
 }
 

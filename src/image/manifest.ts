@@ -1,4 +1,5 @@
 import { Fault, invalidArgument } from '../base/fault.ts';
+import { isObject } from '../base/json.ts';
 import { type Digest, parseDigest } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
 import { checkConfig } from './config-limits.ts';
@@ -37,8 +38,6 @@ const maxLayers = 500;
 const maxManifests = 10_000;
 
 type Json = Record<string, unknown>;
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 /** Parses JSON that somebody else wrote. @throws Fault InvalidArgument naming `what`. */

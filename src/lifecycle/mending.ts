@@ -1,3 +1,4 @@
+import { unlessAborted } from '../base/shared-runs.ts';
 import type { PodId } from '../model/ids.ts';
 
 /**
@@ -24,15 +25,6 @@ export class Mending {
   /** Resolves when the pod is not being mended, at once for most. Rejects with the signal's reason. */
   async settled(id: PodId, signal: AbortSignal): Promise<void> {
     const work = this.#pods.get(id);
-    if (!work) return;
-    const { promise, reject } = Promise.withResolvers<never>();
-    const leave = () => reject(signal.reason);
-    signal.addEventListener('abort', leave, { once: true });
-    if (signal.aborted) leave();
-    try {
-      await Promise.race([work, promise]);
-    } finally {
-      signal.removeEventListener('abort', leave);
-    }
+    if (work) await unlessAborted(work, signal);
   }
 }

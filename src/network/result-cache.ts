@@ -1,6 +1,7 @@
 import { mkdir, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
+import { isObject } from '../base/json.ts';
 import { readText } from '../sys/read-file.ts';
 import { isTemporary, replaceFile } from '../sys/write-file.ts';
 import type { CapabilityArgs } from './capabilities.ts';
@@ -160,9 +161,6 @@ const markOf = (owner: string, called: unknown) => ({
   owner,
   ...(Number.isInteger(called) && { called: Number(called) }),
 });
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isPairs = (value: unknown): value is [string, string][] =>
   Array.isArray(value) &&

@@ -1,4 +1,5 @@
 // CDI specifications (Container Device Interface, SPEC.md 0.3 to 1.x): what they may say, checked field by field.
+import { isObject } from '../base/json.ts';
 import type { OciHook, OciHooks, OciMount } from './spec.ts';
 
 /** A device node as a specification names it; what is absent is read from the host's node. */
@@ -142,7 +143,7 @@ function numbers<Name extends string>(given: Json, at: string, names: readonly N
 }
 
 function object(value: unknown, at: string): Json {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;
+  if (isObject(value)) return value;
   throw new Error(`${at} is not an object`);
 }
 

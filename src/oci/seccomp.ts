@@ -1,5 +1,6 @@
 import { failedPrecondition, invalidArgument } from '../base/fault.ts';
 import type { HostFacts } from '../base/host-facts.ts';
+import { isObject } from '../base/json.ts';
 import type { ContainerSecurity } from '../model/config.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import {
@@ -131,7 +132,7 @@ function reader(fail: (why: string) => Error) {
   return {
     list,
     object(value: unknown, at: string): Record<string, unknown> {
-      if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+      if (isObject(value)) return value;
       throw fail(`${at} must be an object`);
     },
     strings(value: unknown, at: string): string[] {

@@ -1,3 +1,5 @@
+import { isObject } from '../base/json.ts';
+
 /**
  * Reads one value of a record's JSON. What is absent has a default: it is younger than the record. Throws an Error that names
  * the field if the value is something else.
@@ -18,8 +20,6 @@ function primitive<T>(what: string, is: (value: unknown) => value is T, fallback
 const isText = (value: unknown): value is string => typeof value === 'string';
 const isNumber = (value: unknown): value is number => typeof value === 'number';
 const isFlag = (value: unknown): value is boolean => typeof value === 'boolean';
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 export const text = (fallback = ''): Decode<string> => primitive('a text', isText, fallback);
 export const number = (fallback = 0): Decode<number> => primitive('a number', isNumber, fallback);
