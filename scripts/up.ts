@@ -98,7 +98,7 @@ async function prepareHost(): Promise<void> {
     sysctls: sysctlsBefore(),
     portmapChains: await hasPortmapChains(),
   };
-  mkdirSync(settings.dataDir, { recursive: true, mode: 0o711 });
+  mkdirSync(settings.dataDir, { recursive: true, mode: 0o700 });
   writeFileSync(`${madeFile}.tmp`, JSON.stringify(made));
   renameSync(`${madeFile}.tmp`, madeFile);
   if (has) return;

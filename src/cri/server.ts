@@ -1,6 +1,5 @@
-import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { dirname } from 'node:path';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { AdminService } from '../api/berth/v1/admin.ts';
 import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cri.ts';
@@ -42,7 +41,6 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
     serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)),
   );
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
-  mkdirSync(dirname(socket), { recursive: true, mode: 0o711 });
   await removeStaleSocket(socket);
   await new Promise<void>((resolve, reject) => {
     const bound = (error: Error | null) => (error ? reject(error) : resolve());

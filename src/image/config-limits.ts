@@ -2,12 +2,8 @@ import { invalidArgument } from '../base/fault.ts';
 import type { ImageConfig } from '../model/image.ts';
 import { highestId, plainId } from '../model/users.ts';
 
-/** The longest string that execve(2) passes on: MAX_ARG_STRLEN (32 pages), less its NUL. */
-const execString = 32 * 4096 - 1;
 /** PATH_MAX, less its NUL. */
 const longestPath = 4095;
-/** What several processes' worth of arguments needs; execve(2) takes 2 MiB of arguments and environment together. */
-const execTotal = 2 ** 20;
 
 type Bounds = {
   /** As an image's config calls it. */
@@ -17,6 +13,12 @@ type Bounds = {
   readonly mostValues?: number;
   readonly mostTotal?: number;
 };
+
+/**
+ * Arguments and environment. The longest string that execve(2) passes on is MAX_ARG_STRLEN (32 pages), less its NUL; it takes
+ * 2 MiB of both together.
+ */
+const passedToExec = { mostBytes: 32 * 4096 - 1, mostValues: 10_000, mostTotal: 2 ** 20 } as const;
 
 /**
  * No image that works anywhere comes near any of these. Labels are generous: build tools keep whole documents in them, some
@@ -30,15 +32,9 @@ const bounds: readonly Bounds[] = [
   { field: 'User', values: ({ user }) => [user], mostBytes: 511 },
   { field: 'WorkingDir', values: ({ workingDir }) => [workingDir], mostBytes: longestPath },
   { field: 'StopSignal', values: ({ stopSignal }) => [stopSignal], mostBytes: 64 },
-  { field: 'Env', values: ({ env }) => env, mostBytes: execString, mostValues: 10_000, mostTotal: execTotal },
-  {
-    field: 'Entrypoint',
-    values: ({ entrypoint }) => entrypoint,
-    mostBytes: execString,
-    mostValues: 10_000,
-    mostTotal: execTotal,
-  },
-  { field: 'Cmd', values: ({ cmd }) => cmd, mostBytes: execString, mostValues: 10_000, mostTotal: execTotal },
+  { field: 'Env', values: ({ env }) => env, ...passedToExec },
+  { field: 'Entrypoint', values: ({ entrypoint }) => entrypoint, ...passedToExec },
+  { field: 'Cmd', values: ({ cmd }) => cmd, ...passedToExec },
   { field: 'Volumes', values: ({ volumes }) => volumes, mostBytes: longestPath, mostValues: 1000 },
   {
     field: 'Labels',

@@ -13,7 +13,7 @@ import type { Deps } from './deps.ts';
 import { isReserved } from './landings.ts';
 import { giveToPod } from './pod-files.ts';
 import { mayHaveNodes } from './root-mount.ts';
-import { RootView } from './root-view.ts';
+import { isAtOrBelow, RootView } from './root-view.ts';
 
 const root = ({ settings }: Pick<Deps, 'settings'>): string => join(settings.dataDir, 'v1', 'volumes');
 
@@ -30,19 +30,21 @@ export async function makeAnonymousVolumes(
   mounted: { readonly rootfs: string; readonly mounts: readonly ResolvedMount[] },
 ): Promise<ResolvedMount[]> {
   const paths = await freePlaces(mounted, image.config.volumes);
+  if (paths.length === 0) return [];
   const nodev = !mayHaveNodes(deps, pod, config);
+  await makeDirectory(join(root(deps), id), 0o700);
+  const top = await realpath(join(root(deps), id)); // canonical, as the host paths of requests are
+  const rootfs = await realpath(mounted.rootfs);
   const volumes: ResolvedMount[] = [];
   // The outer before the inner: see `fill`.
   for (const [index, path] of inMountOrder(paths, (each) => each).entries()) {
-    const folder = join(root(deps), id, String(index));
-    await makeDirectory(join(root(deps), id), 0o700);
+    const folder = join(top, String(index));
     await mkdir(folder);
-    if (!(await fill(mounted.rootfs, path, folder, volumes))) {
+    if (!(await fill(rootfs, path, folder, volumes))) {
       await chmod(folder, 0o755);
       await giveToPod(pod, folder);
     }
-    const source = await realpath(folder); // canonical, as the host paths of requests are
-    volumes.push({ ...volumeAt(path, source), nodev });
+    volumes.push({ ...volumeAt(path, folder), nodev });
   }
   return volumes;
 }
@@ -67,13 +69,14 @@ async function freePlaces(
 /**
  * Gives a volume's folder what the image has there; false if that is no directory. Nothing is copied twice, so that a
  * thousand volumes, each in the one before, cost the disk one image: the inner one is taken out of the outer one's copy.
+ * `rootfs` is canonical.
  */
 async function fill(rootfs: string, path: string, folder: string, made: readonly ResolvedMount[]): Promise<boolean> {
-  const outer = made.findLast(({ containerPath }) => path.startsWith(`${containerPath}/`));
+  const outer = made.findLast(({ containerPath }) => isAtOrBelow(path, containerPath));
   if (outer) return takeOut(outer.source, path.slice(outer.containerPath.length + 1).split('/'), folder);
   using found = openInRoot(rootfs, path);
   // `path` has no links as the container sees it. What a mount hides may have some, which the container never sees.
-  if (!found || (await readlink(found.path)) !== join(await realpath(rootfs), path)) return false;
+  if (!found || (await readlink(found.path)) !== join(rootfs, path)) return false;
   try {
     await copyTree(found.path, folder);
     return true;

@@ -12,8 +12,8 @@ const namespaced: readonly { readonly pattern: RegExp; readonly owner: 'network'
 const longestValue = 4096;
 
 /**
- * A pod's sysctls as `name=value`, dots as separators and slashes for dots within names, sorted by name. Only namespaced ones, and only those of
- * namespaces that the pod has for itself. InvalidArgument says which rule a name or value breaks.
+ * A pod's sysctls as `name=value`, dots as separators and slashes for dots within names, sorted by name. Only namespaced
+ * ones, and only those of namespaces that the pod has for itself. InvalidArgument says which rule a name or value breaks.
  */
 export function checkSysctls(sysctls: Readonly<Record<string, string>>, namespaces: Namespaces): string[] {
   return Object.entries(sysctls)

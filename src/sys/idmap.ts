@@ -18,7 +18,8 @@ export const mapLines = (ranges: readonly IdRange[]): string =>
 /**
  * Bind-mounts `source` on `target`, with the mounts below it; files of the first mount show the owners that `maps` give
  * them: 0 on the disk is maps' hostId of 0 here, and the other way for what is written.
- * The limits are of the first mount too. @throws Error EINVAL from a file system that cannot do this, EPERM from one that was mapped already.
+ * The limits are of the first mount too.
+ * @throws Error EINVAL from a file system that cannot do this, EPERM from one that was mapped already.
  */
 export function bindMapped(source: string, target: string, maps: IdMaps, limits: MountLimits = {}): void {
   addon.bindMapped(source, target, mapLines(maps.uids), mapLines(maps.gids), attributesOf(limits));
