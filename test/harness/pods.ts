@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type * as cri from '../../src/api/runtime/v1/cri.ts';
-import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
+import { ContainerState, NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
 import type { Rpc } from '../../src/commands/rpc.ts';
 import { slowness, type TestDaemon } from './daemon.ts';
 
@@ -34,6 +34,26 @@ export const podConfig = (daemon: TestDaemon, name: string, more: PodConfig = {}
 export const hostNetwork = {
   linux: { securityContext: { namespaceOptions: { network: 2 } } },
 } as const satisfies PodConfig;
+
+/** 65,536 ids of a user namespace, from this one of the host on. */
+export const idsFrom = (hostId: number) => [{ containerId: 0, hostId, length: 65_536 }];
+
+type NamespaceOptions = NonNullable<
+  NonNullable<NonNullable<PodConfig['linux']>['securityContext']>['namespaceOptions']
+>;
+
+/** A pod with a user namespace, or a container of it. Unless `options` say otherwise, containers have their own processes. */
+export const inUserNamespace = (ids = idsFrom(300_000), options: NamespaceOptions = {}) => ({
+  linux: {
+    securityContext: {
+      namespaceOptions: {
+        pid: NamespaceMode.CONTAINER,
+        ...options,
+        usernsOptions: { mode: NamespaceMode.POD, uids: ids, gids: ids },
+      },
+    },
+  },
+});
 
 /** One pod and what a client does with it. */
 export class TestPod {

@@ -5,26 +5,16 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { status as grpc } from '@grpc/grpc-js';
-import { ContainerState, NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
+import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
-import { refused, TestPod } from '../harness/pods.ts';
+import { inUserNamespace, refused, TestPod } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { busyboxLayer } from '../images/roots.ts';
 import { type BuiltImage, image, layer, writeLayout } from '../registry/images.ts';
 import { file, tar } from '../registry/tar.ts';
 import { loadImage, outputIn } from './containers-support.ts';
 
-const map = [{ containerId: 0, hostId: 300_000, length: 65_536 }];
-const inNamespace = {
-  linux: {
-    securityContext: {
-      namespaceOptions: {
-        pid: NamespaceMode.CONTAINER,
-        usernsOptions: { mode: NamespaceMode.POD, uids: map, gids: map },
-      },
-    },
-  },
-};
+const inNamespace = inUserNamespace();
 
 async function load(daemon: TestDaemon, name: string, built: BuiltImage): Promise<string> {
   const reference = `localhost/${name}:1`;

@@ -14,24 +14,15 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
-import { MountPropagation, NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
+import { MountPropagation } from '../../src/api/runtime/v1/cri.ts';
 import { bindMount, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
 import { labelTree } from '../../src/sys/places.ts';
-import { refused, TestPod, until } from '../harness/pods.ts';
+import { idsFrom, inUserNamespace, refused, TestPod, until } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { linesOf, loadImage, outputIn, outputOf } from './containers-support.ts';
 
-const map = [{ containerId: 0, hostId: 300_000, length: 65_536 }];
-const inNamespace = {
-  linux: {
-    securityContext: {
-      namespaceOptions: {
-        pid: NamespaceMode.CONTAINER,
-        usernsOptions: { mode: NamespaceMode.POD, uids: map, gids: map },
-      },
-    },
-  },
-};
+const ids = idsFrom(300_000);
+const inNamespace = inUserNamespace(ids);
 
 for (const handler of ociRuntimes) {
   suite(`mounts with ${handler}`, { handler }, (bench) => {
@@ -133,7 +124,7 @@ for (const handler of ociRuntimes) {
       using shared = sharedFolder();
       writeFileSync(join(shared.folder, 'file'), '');
       chownSync(join(shared.folder, 'file'), 5, 6);
-      const mounts = [{ containerPath: '/m', hostPath: shared.folder, uidMappings: map, gidMappings: map }];
+      const mounts = [{ containerPath: '/m', hostPath: shared.folder, uidMappings: ids, gidMappings: ids }];
       assert.deepEqual(await outputOf(bench, 'stat -c %u:%g /m /m/file; ls -d /m/below', { mounts }), [
         '300000:300000',
         '300005:300006',

@@ -7,6 +7,8 @@ import { status as grpc } from '@grpc/grpc-js';
 import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
 import {
   type ContainerConfig,
+  idsFrom,
+  inUserNamespace,
   type PodConfig,
   podConfig,
   refused,
@@ -18,19 +20,8 @@ import { ociRuntimes, suite } from '../harness/suite.ts';
 import { ensureNewerRunc } from '../runtimes/newer.ts';
 
 const first = 200_000;
-const map = [{ containerId: 0, hostId: first, length: 65_536 }];
-type Options = NonNullable<NonNullable<NonNullable<PodConfig['linux']>['securityContext']>['namespaceOptions']>;
-const inNamespace = (options: Options = {}, maps = map) => ({
-  linux: {
-    securityContext: {
-      namespaceOptions: {
-        pid: NamespaceMode.CONTAINER,
-        ...options,
-        usernsOptions: { mode: NamespaceMode.POD, uids: maps, gids: maps },
-      },
-    },
-  },
-});
+const map = idsFrom(first);
+const inNamespace = (options: Parameters<typeof inUserNamespace>[1] = {}, ids = map) => inUserNamespace(ids, options);
 const texts = (pod: TestPod, name: string) => pod.log(name).map(({ text }) => text);
 
 const newer = { handler: 'newer-runc', settings: { handlers: { 'newer-runc': { path: await ensureNewerRunc() } } } };

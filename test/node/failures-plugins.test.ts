@@ -33,6 +33,16 @@ describe('CNI plugins that are not installed', () => {
       return status!.conditions.find(({ type }) => type === 'NetworkReady')!;
     };
 
+    /** A pod whose attachment had to be kept. */
+    const removedWithoutPlugin = async (name: string) => {
+      install();
+      configure();
+      const pod = await TestPod.run(bench.daemon, name);
+      uninstall();
+      await pod.remove();
+      return pod;
+    };
+
     test('never there: NetworkReady says so, RunPodSandbox is refused and leaves nothing', async () => {
       configure();
       const { status, reason, message } = await networkReady();
@@ -73,11 +83,7 @@ describe('CNI plugins that are not installed', () => {
 
     test('gone, and the daemon is killed: the next one undoes it', async () => {
       const { daemon } = bench;
-      install();
-      configure();
-      const pod = await TestPod.run(daemon, 'later');
-      uninstall();
-      await pod.remove();
+      await removedWithoutPlugin('later');
       await daemon.kill();
       install();
       await daemon.start();
@@ -87,11 +93,7 @@ describe('CNI plugins that are not installed', () => {
 
     test('gone, with a left-over directory of the pod: that is swept all the same', async () => {
       const { daemon } = bench;
-      install();
-      configure();
-      const pod = await TestPod.run(daemon, 'swept');
-      uninstall();
-      await pod.remove();
+      const pod = await removedWithoutPlugin('swept');
       await daemon.kill();
       mkdirSync(join(daemon.runDir, 'pods', pod.id));
       await daemon.start();

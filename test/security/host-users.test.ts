@@ -6,19 +6,20 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
-import { type ContainerConfig, hostNetwork, type PodConfig, TestPod } from '../harness/pods.ts';
+import {
+  type ContainerConfig,
+  hostNetwork,
+  idsFrom,
+  inUserNamespace,
+  type PodConfig,
+  TestPod,
+} from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { loadImage } from '../node/containers-support.ts';
 import { inOwnNamespaces } from './own-namespaces.ts';
 
-const inUsers = (hostId: number) => {
-  const map = [{ containerId: 0, hostId, length: 65_536 }];
-  const namespaceOptions = {
-    network: NamespaceMode.NODE,
-    usernsOptions: { mode: NamespaceMode.POD, uids: map, gids: map },
-  };
-  return { linux: { securityContext: { namespaceOptions } } };
-};
+const inUsers = (hostId: number) =>
+  inUserNamespace(idsFrom(hostId), { network: NamespaceMode.NODE, pid: NamespaceMode.POD });
 const [first, second] = [300_000, 400_000];
 const privileged = { linux: { securityContext: { ...hostNetwork.linux.securityContext, privileged: true } } };
 const kinds: Record<string, PodConfig & ContainerConfig> = {

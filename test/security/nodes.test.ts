@@ -3,22 +3,19 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
-import { type ContainerConfig, hostNetwork, type PodConfig, TestPod } from '../harness/pods.ts';
+import {
+  type ContainerConfig,
+  hostNetwork,
+  idsFrom,
+  inUserNamespace,
+  type PodConfig,
+  TestPod,
+} from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { loadImage, outputIn, secured } from '../node/containers-support.ts';
 import { inOwnNamespaces } from './own-namespaces.ts';
 
-const map = [{ containerId: 0, hostId: 300_000, length: 65_536 }];
-const inUsers = {
-  linux: {
-    securityContext: {
-      namespaceOptions: {
-        network: NamespaceMode.NODE,
-        usernsOptions: { mode: NamespaceMode.POD, uids: map, gids: map },
-      },
-    },
-  },
-} satisfies PodConfig & ContainerConfig;
+const inUsers = inUserNamespace(idsFrom(300_000), { network: NamespaceMode.NODE, pid: NamespaceMode.POD });
 const privileged = { linux: { securityContext: { ...hostNetwork.linux.securityContext, privileged: true } } };
 const drop = secured({ capabilities: { dropCapabilities: ['ALL'] } });
 const readonly = { capabilities: { dropCapabilities: ['MKNOD'] }, readonlyRootfs: true };

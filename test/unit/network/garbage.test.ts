@@ -5,20 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { defaults } from '../../../src/base/settings.ts';
-import type { PodConfig } from '../../../src/model/config.ts';
-import type { PodId } from '../../../src/model/ids.ts';
 import { Network } from '../../../src/network/index.ts';
 import { runHere } from '../../../src/sys/spawn.ts';
+import { attachment, podId } from './support.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'berth-garbage-'));
 after(() => rmSync(dir, { recursive: true }));
 const at = (...parts: string[]) => join(dir, ...parts);
-const config = {
-  metadata: { name: 'web', namespace: 'shop', uid: 'u', attempt: 0 },
-  portMappings: [],
-  dns: null,
-  annotations: {},
-} as unknown as PodConfig;
 
 /** A network whose one plugin keeps what it was told. */
 function makeNetwork(name: string): void {
@@ -34,8 +27,7 @@ test('every attachment of a pod that lives is said to be valid to its network', 
   for (const name of ['first', 'second']) makeNetwork(name);
   const cni = { ...defaults.cni, confDir: at('conf'), binDirs: [at('bin')], cacheDir: at('cache'), maxNetworks: 2 };
   const network = new Network({ cni, dataDir: '/data', timeouts: defaults.timeouts });
-  const podId = 'ab'.repeat(32) as PodId;
-  await network.up(runHere, { podId, config, netns: '/nowhere', cgroupPath: '' });
+  await network.up(runHere, attachment);
   const added = readdirSync(at('told')).flatMap((name) => (/^(\w+)-ADD-(\w+)$/.exec(name) ?? []).slice(1));
   assert.deepEqual(added.sort(), ['eth0', 'eth1', 'first', 'second']);
   await network.collectGarbage(() => [podId]);

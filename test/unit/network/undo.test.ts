@@ -16,19 +16,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { defaults } from '../../../src/base/settings.ts';
-import type { PodConfig } from '../../../src/model/config.ts';
 import type { PodId } from '../../../src/model/ids.ts';
 import { Network } from '../../../src/network/index.ts';
 import { runHere } from '../../../src/sys/spawn.ts';
+import { attachment, podId } from './support.ts';
 
-const podId = 'ab'.repeat(32) as PodId;
-const config = {
-  metadata: { name: 'web', namespace: 'shop', uid: 'u', attempt: 0 },
-  portMappings: [],
-  dns: null,
-  annotations: {},
-} as unknown as PodConfig;
-const attachment = { podId, config, netns: '/nowhere', cgroupPath: '' };
 const cacheName = `net-${podId}-eth0`;
 
 let dir = '';
