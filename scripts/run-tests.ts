@@ -25,7 +25,7 @@ type Part = {
 const node = process.execPath;
 const nodeTest = (name: string, files: readonly string[]): Part => ({
   name,
-  // One file at a time: the leak check compares the whole host.
+  // One file at a time: with BERTH_ALONE the leak check compares the whole host, and some tests watch deadlines.
   argv: [node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec', ...files],
   counts: true,
 });

@@ -135,6 +135,12 @@ void send_parcel(uint64_t id, struct wire_writer *frame, struct parcel parcel) {
   drop_parcel(&parcel);
 }
 
+size_t clients_waiting(void) {
+  size_t sum = 0;
+  for (const struct client *client = clients; client; client = client->next) sum += client->waiting;
+  return sum;
+}
+
 size_t client_room(uint64_t id) {
   for (const struct client *client = clients; client; client = client->next)
     if (client->id == id) return client->waiting < max_waiting ? max_waiting - client->waiting : 0;

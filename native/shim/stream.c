@@ -28,7 +28,8 @@ static void overflow(struct stream *stream, size_t size) {
   log_feed(stream->log, &stream->line, stream->name, chunk, size);
 }
 
-/* Room for `size` bytes more if the stream and the shim may hold them. */
+/* Room for `size` bytes more if the stream and the shim may hold them. What was captured is held until its client has read
+   it. */
 static bool grow_capture(struct stream *stream, size_t size) {
   size_t wanted = stream->size + size;
   if (wanted <= stream->capacity) return true;
@@ -36,7 +37,8 @@ static bool grow_capture(struct stream *stream, size_t size) {
   if (capacity < wanted) capacity = wanted;
   if (capacity > stream->limit) capacity = stream->limit;
   size_t more = capacity - stream->capacity;
-  uint8_t *data = captured + more > capture_budget ? NULL : realloc(stream->data, capacity);
+  bool fits = captured + clients_waiting() + more <= capture_budget;
+  uint8_t *data = fits ? realloc(stream->data, capacity) : NULL;
   if (!data) return false;
   captured += more;
   stream->data = data;
