@@ -57,6 +57,7 @@ const rows: readonly Row[] = [
   ],
   ['CreateContainer', 'missing host paths', 'node/calls.test.ts', 'a missing host path is made'],
   ['CreateContainer', 'bad requests', 'node/requests.test.ts', 'CreateContainer refuses'],
+  ['StartContainer', 'not in a pod that is being stopped', 'node/failures.test.ts', 'nothing is started in a pod'],
   ['StartContainer', 'StartError', 'node/pods.test.ts', 'a command that does not exist fails StartContainer'],
   ['StopContainer', 'which signal', 'node/calls.test.ts', 'StopContainer sends the signal'],
   ['StopContainer', 'shorter timeouts, callers that leave', 'node/requests.test.ts', 'a stop that waits is shortened'],
