@@ -45,6 +45,20 @@ static int make_directory(addon_work *work) {
   return chmod(j->path, j->mode) < 0 ? -errno : 0;
 }
 
+/* Each name in data ends with a NUL; the parents come before what is in them. */
+static int make_directories(addon_work *work) {
+  job *j = (job *)work;
+  for (const char *path = j->data, *end = j->data + j->size; path < end; path += strlen(path) + 1) {
+    snprintf(j->path, sizeof j->path, "%s", path); /* what an error names */
+    if (mkdir(path, j->mode) == 0) {
+      if (chmod(path, j->mode) < 0) return -errno;
+    } else if (errno != EEXIST) {
+      return -errno;
+    }
+  }
+  return 0;
+}
+
 /* Opens, or makes, one directory that is no link. */
 static int enter_folder(int parent, const char *name, mode_t mode) {
   bool made = mkdirat(parent, name, mode) == 0;
@@ -134,6 +148,20 @@ static napi_value directory_call(napi_env env, napi_callback_info info) {
   return addon_start(env, &j->work);
 }
 
+/* makeDirectories(paths, mode): a promise; the paths in a buffer, each with a NUL behind it. What exists is left alone. */
+static napi_value directories_call(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  job *j = new_job(env, "mkdir", make_directories);
+  if (!j) return NULL;
+  if (!take_arguments(env, info, 2, args) || !take_data(env, args[0], j) || !take_mode(env, args[1], &j->mode))
+    return addon_drop(&j->work);
+  if (j->size > 0 && j->data[j->size - 1] != 0) {
+    addon_throw_type(env, "the last path has no end");
+    return addon_drop(&j->work);
+  }
+  return addon_start(env, &j->work);
+}
+
 /* makeFoldersBelow(top, path, mode): a promise; names of a relative path, none of them through a link. */
 static napi_value folders_call(napi_env env, napi_callback_info info) {
   napi_value args[3];
@@ -147,6 +175,6 @@ static napi_value folders_call(napi_env env, napi_callback_info info) {
 
 bool register_write(napi_env env, napi_value exports) {
   static const addon_function table[] = {
-      {"writeFile", write_call}, {"makeDirectory", directory_call}, {"makeFoldersBelow", folders_call}};
+      {"writeFile", write_call}, {"makeDirectory", directory_call}, {"makeDirectories", directories_call}, {"makeFoldersBelow", folders_call}};
   return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

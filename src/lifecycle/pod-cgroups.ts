@@ -66,12 +66,12 @@ export function checkCgroupParent(owner: Owner, { cgroupParent }: Pod['config'])
 /** Makes the cgroup of pods without a parent, at start: its absence, or systemd's, is better known then. */
 export async function prepareCgroups(owner: Owner): Promise<void> {
   if (bySystemd(owner)) await startUnit(`${ownSlice(owner)}.slice`);
-  else createCgroup(owner.settings.cgroupParent);
+  else await createCgroup(owner.settings.cgroupParent);
 }
 
 /** Makes what the pause process enters before it is there; a scope is made with it (placePause). */
-export function makePauseCgroup(owner: Owner, pod: PodLike): void {
-  if (!bySystemd(owner)) createCgroup(pauseCgroup(owner, pod));
+export async function makePauseCgroup(owner: Owner, pod: PodLike): Promise<void> {
+  if (!bySystemd(owner)) await createCgroup(pauseCgroup(owner, pod));
 }
 
 /** How the pause process enters what was made for it. */

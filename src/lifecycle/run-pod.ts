@@ -85,7 +85,7 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
 
 /** Shim, namespaces, network. */
 async function isolate(deps: Deps, pod: Pod): Promise<{ pausePid: number; network: PodNetwork | null }> {
-  const [shim] = await allOf([deps.shims.start(pod.id), makeCgroup(deps, pod)]);
+  const [shim] = await allOf([deps.shims.start(pod.id), step('cgroup: make', () => makePauseCgroup(deps, pod))]);
   crashPoint('run-pod:shim');
   const pausePid = await startPause(deps, pod, shim);
   crashPoint('run-pod:pause');
@@ -94,11 +94,6 @@ async function isolate(deps: Deps, pod: Pod): Promise<{ pausePid: number; networ
     step('cgroup: place', () => placePause(deps, pod, pausePid)),
   ]);
   return { pausePid, network };
-}
-
-/** While the shim comes up. */
-async function makeCgroup(deps: Deps, pod: Pod): Promise<void> {
-  step('cgroup: make', () => makePauseCgroup(deps, pod));
 }
 
 async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {

@@ -13,7 +13,8 @@ import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno } from '../base/fault.ts';
-import { type CgroupTree, cgroupRoot, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
+import { type CgroupTree, cgroupRoot, type Hierarchy, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
+import { makeDirectories } from './write-file.ts';
 
 export { type CgroupTree, type Hierarchy, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
 
@@ -89,16 +90,28 @@ export function oomCountFile(path: string, options: CgroupOptions = {}): string 
 
 /**
  * Makes the cgroup and its parents in every hierarchy; what exists is left alone. On v2 the controllers that the root
- * offers are handed down to it.
+ * offers are handed down to it. The many hierarchies of v1 are one piece of work off the loop.
  */
-export function createCgroup(path: string, options: CgroupOptions = {}): void {
-  const folders = cgroupFolders(path, options);
-  treeOf(options).hierarchies.forEach((hierarchy, index) => {
-    makeBelow(hierarchy.path, folders[index]!, (folder) => {
-      if (hierarchy.version === 2) handDown(dirname(folder), hierarchy.controllers);
-      if (hierarchy.controllers.includes('cpuset') && hierarchy.version === 1) copyCpuset(folder);
-    });
-  });
+export async function createCgroup(path: string, options: CgroupOptions = {}): Promise<void> {
+  const parts = partsOf(path);
+  const { hierarchies } = treeOf(options);
+  const levels = (hierarchy: Hierarchy) => parts.map((_, index) => join(hierarchy.path, ...parts.slice(0, index + 1)));
+  const plain = hierarchies.filter((hierarchy) => !settlerOf(hierarchy));
+  const made = makeDirectories(plain.flatMap(levels), passableMode);
+  for (const hierarchy of hierarchies) {
+    const settle = settlerOf(hierarchy);
+    if (settle) for (const folder of levels(hierarchy)) makeSettled(folder, settle);
+  }
+  await made;
+}
+
+/** The root of a user namespace goes through a container's cgroups, whatever the daemon's umask is. */
+const passableMode = 0o755;
+
+/** What a new directory of the hierarchy needs before it takes processes, if anything. */
+function settlerOf({ version, controllers }: Hierarchy): ((folder: string) => void) | null {
+  if (version === 2) return (folder) => handDown(dirname(folder), controllers);
+  return controllers.includes('cpuset') ? copyCpuset : null;
 }
 
 /**
@@ -115,12 +128,10 @@ export async function readyToMove(options: CgroupOptions = {}): Promise<void> {
   }
 }
 
-function makeBelow(root: string, folder: string, settle: (folder: string) => void): void {
-  if (folder === root) return;
-  makeBelow(root, dirname(folder), settle);
+function makeSettled(folder: string, settle: (folder: string) => void): void {
   try {
     mkdirSync(folder);
-    chmodSync(folder, 0o755); // the root of a user namespace goes through here, whatever the daemon's umask is
+    chmodSync(folder, passableMode);
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw error;
   }

@@ -3,6 +3,7 @@ import { loadAddon } from './addon.ts';
 type WriteAddon = {
   writeFile(path: string, temporary: string, data: Buffer, mode: number, sync: boolean): Promise<undefined>;
   makeDirectory(path: string, mode: number): Promise<undefined>;
+  makeDirectories(paths: Buffer, mode: number): Promise<undefined>;
   makeFoldersBelow(top: string, path: string, mode: number): Promise<undefined>;
 };
 
@@ -35,6 +36,14 @@ export async function writeNewFile(path: string, data: string | Uint8Array, mode
 /** Makes a directory with this mode, whatever the umask; one that exists gets the mode. Its parent must exist. */
 export async function makeDirectory(path: string, mode: number): Promise<void> {
   await addon.makeDirectory(path, mode);
+}
+
+/**
+ * Makes many directories in one piece of work, in this order, with this mode, whatever the umask; those that exist are left
+ * as they are. The first failure rejects as node:fs does, and what was made before it stays.
+ */
+export async function makeDirectories(paths: readonly string[], mode: number): Promise<void> {
+  await addon.makeDirectories(Buffer.from(paths.map((path) => `${path}\0`).join('')), mode);
 }
 
 /**

@@ -61,7 +61,7 @@ test('the file that counts kills for memory', () => {
   assert.equal(controllerFolder('/a', 'pids', { tree: v1 }), null);
 });
 
-test('a new v1 cpuset takes the processors of its parent', () => {
+test('a new v1 cpuset takes the processors of its parent', async () => {
   for (const [name, cpus] of [
     ['', '0-3'],
     ['pods', '\n'],
@@ -71,7 +71,7 @@ test('a new v1 cpuset takes the processors of its parent', () => {
     writeFileSync(join(folder, 'cpuset', name, 'cpuset.mems'), '0');
   }
   mkdirSync(join(folder, 'memory'));
-  createCgroup('/pods', { tree: v1 });
+  await createCgroup('/pods', { tree: v1 });
   assert.equal(readFileSync(join(folder, 'cpuset/pods/cpuset.cpus'), 'utf8'), '0-3');
   assert.ok(existsSync(join(folder, 'memory/pods')));
 });

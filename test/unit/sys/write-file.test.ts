@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -12,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
-import { isTemporary, makeDirectory, replaceFile, writeNewFile } from '../../../src/sys/write-file.ts';
+import { isTemporary, makeDirectories, makeDirectory, replaceFile, writeNewFile } from '../../../src/sys/write-file.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'berth-write-'));
 after(() => rmSync(root, { recursive: true }));
@@ -81,4 +82,18 @@ test('failures are errors as of node:fs, and leave nothing', async () => {
 test('what an interrupted replacement leaves is known by its name', () => {
   assert.equal(isTemporary('.a.json.12.0.tmp'), true);
   assert.equal(isTemporary('a.json'), false);
+});
+
+test('many directories are one piece of work: those that exist stay as they are', async () => {
+  mkdirSync(join(folder, 'there'), { mode: 0o700 });
+  await makeDirectories([join(folder, 'there'), join(folder, 'there/a'), join(folder, 'there/a/b')], 0o755);
+  const mode = (name: string) => statSync(join(folder, name)).mode & 0o777;
+  assert.deepEqual([mode('there'), mode('there/a'), mode('there/a/b')], [0o700, 0o755, 0o755]);
+  await makeDirectories([], 0o755);
+  const orphan = join(folder, 'nowhere/x');
+  await assert.rejects(makeDirectories([join(folder, 'first'), orphan, join(folder, 'never')], 0o700), {
+    code: 'ENOENT',
+    path: orphan,
+  });
+  assert.deepEqual([existsSync(join(folder, 'first')), existsSync(join(folder, 'never'))], [true, false]);
 });
