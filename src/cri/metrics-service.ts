@@ -1,7 +1,7 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { MetricType, PodSandboxMetrics } from '../api/runtime/v1/cri.ts';
 import { eachSound, eachSoundSoon } from '../base/sound.ts';
-import { podCgroup } from '../lifecycle/pod-cgroups.ts';
+import { podCgroup } from '../lifecycle/pod/cgroups.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { containerFacts, podFacts, readFilesystem } from '../stats/metric-facts.ts';

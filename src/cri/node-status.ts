@@ -1,7 +1,7 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import type { Deps } from '../lifecycle/deps.ts';
-import { escapesOf } from '../lifecycle/known-escapes.ts';
-import type { OciRuntime } from '../lifecycle/oci-runtimes.ts';
+import type { OciRuntime } from '../lifecycle/runtime/handlers.ts';
+import { escapesOf } from '../lifecycle/runtime/known-escapes.ts';
 
 /** Whether pods can run here and, if not, why; and what each handler can do. */
 export async function nodeStatus(deps: Deps, { verbose }: cri.StatusRequest): Promise<cri.StatusResponse> {

@@ -2,7 +2,7 @@ import type * as cri from '../api/runtime/v1/cri.ts';
 import { CgroupDriver } from '../api/runtime/v1/cri.ts';
 import { createContainer } from '../lifecycle/create-container.ts';
 import type { Deps } from '../lifecycle/deps.ts';
-import { execSync } from '../lifecycle/exec-sync.ts';
+import { execSync } from '../lifecycle/exec/sync.ts';
 import { removeContainer } from '../lifecycle/remove-container.ts';
 import { reopenLog } from '../lifecycle/reopen-log.ts';
 import { runPod } from '../lifecycle/run-pod.ts';

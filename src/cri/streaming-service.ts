@@ -1,9 +1,9 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
-import { attach } from '../lifecycle/attach.ts';
 import type { Deps } from '../lifecycle/deps.ts';
-import { runningContainer } from '../lifecycle/exec-process.ts';
-import { execStream } from '../lifecycle/exec-stream.ts';
+import { attach } from '../lifecycle/exec/attach.ts';
+import { runningContainer } from '../lifecycle/exec/process.ts';
+import { execStream } from '../lifecycle/exec/stream.ts';
 import { portForward, readyPod } from '../lifecycle/port-forward.ts';
 import type { StreamingServer } from '../streaming/index.ts';
 import type { Handlers } from './calls.ts';

@@ -12,8 +12,8 @@ import type { Snapshots } from '../snapshot/index.ts';
 import type { Records } from '../state/records.ts';
 import type { Creations } from './creations.ts';
 import type { Mending } from './mending.ts';
-import type { OciRuntimes } from './oci-runtimes.ts';
-import type { Shims } from './shims.ts';
+import type { OciRuntimes } from './runtime/handlers.ts';
+import type { Shims } from './runtime/shims.ts';
 
 /** What the verbs work on; made once by main.ts. */
 export type Deps = {

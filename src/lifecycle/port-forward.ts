@@ -3,7 +3,7 @@ import { failedPrecondition, notFound } from '../base/fault.ts';
 import type { Pod } from '../model/pod.ts';
 import { connectLoopback } from '../sys/sockets.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { usesHostNetwork } from './pod-files.ts';
+import { usesHostNetwork } from './pod/files.ts';
 
 /** @throws Fault NotFound; FailedPrecondition unless it is ready. */
 export function readyPod(deps: Deps, id: string): Pod {

@@ -8,11 +8,11 @@ import type { Pod } from '../model/pod.ts';
 import { readExitFile, type Shim } from '../shim/index.ts';
 import { mountsBelow } from '../sys/mountinfo.ts';
 import { unmount } from '../sys/mounts.ts';
-import { sweepAnonymousVolumes } from './anonymous-volumes.ts';
+import { sweepAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
 import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
-import { removeLostCgroups } from './pod-cgroups.ts';
-import { makePodDirectory } from './pod-files.ts';
+import { removeLostCgroups } from './pod/cgroups.ts';
+import { makePodDirectory } from './pod/files.ts';
 import { releaseContainer, teardownContainer, teardownPod } from './teardown.ts';
 
 type ShimProcess = Awaited<ReturnType<Shim['list']>>['processes'][number];

@@ -1,6 +1,6 @@
 import { failedPrecondition, notFound } from '../base/fault.ts';
+import { openingLog } from './container/log-path.ts';
 import type { Deps } from './deps.ts';
-import { openingLog } from './log-path.ts';
 
 /** Opens the container's log path anew, after kubelet renamed the file. @throws Fault unless it is running. */
 export async function reopenLog(deps: Deps, id: string): Promise<void> {

@@ -11,10 +11,10 @@ import { mapLines } from '../sys/idmap.ts';
 import { crashPoint } from './crash-point.ts';
 import { creationTime } from './creations.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, pauseEntrance, placePause } from './pod-cgroups.ts';
-import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod-files.ts';
+import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, pauseEntrance, placePause } from './pod/cgroups.ts';
+import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod/files.ts';
+import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
-import { checkUserNamespace, podMaps } from './user-namespaces.ts';
 
 /** kubelet's value for a pod's infrastructure: the last to be killed. */
 const pauseOomScoreAdj = -998;

@@ -4,10 +4,10 @@ import { traced } from '../base/trace.ts';
 import { type Container, containerAfter } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { oomCountFile } from '../sys/cgroups.ts';
+import { linkFreeLogPath, openingLog } from './container/log-path.ts';
 import { crashPoint } from './crash-point.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { linkFreeLogPath, openingLog } from './log-path.ts';
-import { failureText, ociRuntimeEnv } from './oci-runtimes.ts';
+import { failureText, ociRuntimeEnv } from './runtime/handlers.ts';
 import { releaseContainer } from './teardown.ts';
 
 /** Exit code of a container whose process could not be started. */

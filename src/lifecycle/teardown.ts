@@ -8,11 +8,11 @@ import { type Pod, podAfter } from '../model/pod.ts';
 import { killCgroup, removeCgroup } from '../sys/cgroups.ts';
 import { mountsBelow } from '../sys/mountinfo.ts';
 import { unmount } from '../sys/mounts.ts';
-import { removeAnonymousVolumes } from './anonymous-volumes.ts';
+import { removeAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
-import { ociRuntimeEnv } from './oci-runtimes.ts';
-import { pauseCgroup, removePodCgroup } from './pod-cgroups.ts';
+import { pauseCgroup, removePodCgroup } from './pod/cgroups.ts';
+import { ociRuntimeEnv } from './runtime/handlers.ts';
 
 /**
  * What a container owns while it has a process: the OCI runtime's state, its cgroup with everything in it, its root

@@ -9,7 +9,7 @@ import { controllerFolder } from '../sys/cgroups.ts';
 import { setOomScore } from '../sys/oom-score.ts';
 import { replaceFile } from '../sys/write-file.ts';
 import { type Deps, runPaths } from './deps.ts';
-import { type OciRuntime, ociRuntimeEnv } from './oci-runtimes.ts';
+import { type OciRuntime, ociRuntimeEnv } from './runtime/handlers.ts';
 
 /**
  * Changes the limits of a created or running container; what the request leaves at 0 or empty stays as it is. If the

@@ -4,8 +4,8 @@ import { chmodSync, cpSync, linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
-import { gatherSpecInputs } from '../../src/lifecycle/container-inputs.ts';
-import { resolveMounts } from '../../src/lifecycle/container-mounts.ts';
+import { gatherSpecInputs } from '../../src/lifecycle/container/inputs.ts';
+import { resolveMounts } from '../../src/lifecycle/container/mounts.ts';
 import { buildSpec, type OciSeccomp, type SpecInput } from '../../src/oci/index.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { gatherHostFacts } from '../../src/sys/host.ts';

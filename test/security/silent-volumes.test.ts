@@ -4,7 +4,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { resolveMounts } from '../../src/lifecycle/container-mounts.ts';
+import { resolveMounts } from '../../src/lifecycle/container/mounts.ts';
 import type { Mount } from '../../src/model/config.ts';
 import { mount, mountFlags, unmount } from '../../src/sys/mounts.ts';
 import { inOwnNamespaces } from './own-namespaces.ts';

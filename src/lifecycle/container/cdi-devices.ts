@@ -1,0 +1,137 @@
+import { type BigIntStats, statSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { failedPrecondition, invalidArgument, isErrno, messageOf } from '../../base/fault.ts';
+import { log } from '../../base/log.ts';
+import type { ContainerConfig } from '../../model/config.ts';
+import {
+  type CdiEdits,
+  type CdiNode,
+  type CdiSpec,
+  isCdiName,
+  parseCdiSpec,
+  type ResolvedDevice,
+} from '../../oci/index.ts';
+import { readText } from '../../sys/read-file.ts';
+import { deviceNumber } from './devices.ts';
+
+/** What injected devices change in a container. */
+export type Injection = Omit<CdiEdits, 'nodes'> & { readonly devices: readonly ResolvedDevice[] };
+
+const annotationPrefix = 'cdi.k8s.io/';
+const mostBytes = 8 << 20;
+const mostDevices = 1024;
+
+/** The devices that a container asks for by name, by CRI's field and by annotations of plugins older than the field. */
+export function requestedDevices({ cdiDevices, annotations }: ContainerConfig): string[] {
+  const byAnnotation = Object.entries(annotations)
+    .filter(([key]) => key.startsWith(annotationPrefix))
+    .flatMap(([, value]) => value.split(',').map((name) => name.trim()));
+  const names = [...new Set([...cdiDevices, ...byAnnotation])].filter((name) => name !== '');
+  if (names.length > mostDevices)
+    throw invalidArgument(`${names.length} CDI devices: at most ${mostDevices} are possible`);
+  for (const name of names) {
+    if (isCdiName(name)) continue;
+    throw invalidArgument(`CDI device ${JSON.stringify(name.slice(0, 200))} is not vendor/class=name`);
+  }
+  return names;
+}
+
+/**
+ * Looks the devices up in the directories' files, a later directory before an earlier one. The edits of a file come
+ * once, before those of its devices. Null if none is asked for.
+ * @throws Fault InvalidArgument for what is no name, FailedPrecondition for a device that is not there, or twice.
+ */
+export async function injectDevices(container: ContainerConfig, folders: readonly string[]): Promise<Injection | null> {
+  const names = requestedDevices(container);
+  if (names.length === 0) return null;
+  const found = await Promise.all(folders.map(readSpecs));
+  const used = new Set<CdiSpec>();
+  const edits = names.flatMap((name) => {
+    const [spec, device] = lookUp(name, found, folders);
+    const first = !used.has(spec);
+    used.add(spec);
+    return first ? [spec.edits, device] : [device];
+  });
+  return merge(edits);
+}
+
+function lookUp(name: string, found: readonly (readonly CdiSpec[])[], folders: readonly string[]): [CdiSpec, CdiEdits] {
+  const [kind = '', device = ''] = name.split('=');
+  for (const specs of found.toReversed()) {
+    const [first, second] = specs.filter((spec) => spec.kind === kind && spec.devices.has(device));
+    if (second) throw failedPrecondition(`CDI device ${name} is in two files of one directory: remove one of them`);
+    if (first) return [first, first.devices.get(device)!];
+  }
+  throw failedPrecondition(`CDI device ${name} is in no specification in ${folders.join(', ')}: is its driver there?`);
+}
+
+/** A file that cannot be used is passed over and logged: another vendor's mistake must not stop this one's devices. */
+async function readSpecs(folder: string): Promise<CdiSpec[]> {
+  const specs: CdiSpec[] = [];
+  for (const name of (await namesIn(folder)).filter((each) => /\.(json|ya?ml)$/.test(each)).sort()) {
+    const path = join(folder, name);
+    try {
+      specs.push(parseCdiSpec(await readValue(path)));
+    } catch (error) {
+      log.warn({ file: path, reason: messageOf(error) }, 'A CDI specification cannot be used');
+    }
+  }
+  return specs;
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw error;
+  }
+}
+
+async function readValue(path: string): Promise<unknown> {
+  const source = await readText(path, mostBytes);
+  if (path.endsWith('.json')) return JSON.parse(source);
+  const { parse } = await import('yaml'); // most nodes have no devices: it is not worth their memory
+  return parse(source, { maxAliasCount: 100 });
+}
+
+const merge = (edits: readonly CdiEdits[]): Injection => ({
+  env: edits.flatMap(({ env }) => env),
+  devices: edits.flatMap(({ nodes }) => nodes.map(resolveNode)),
+  mounts: edits.flatMap(({ mounts }) => mounts),
+  hooks: mergeHooks(edits),
+  additionalGids: [...new Set(edits.flatMap(({ additionalGids }) => additionalGids.filter((gid) => gid > 0)))],
+});
+
+function mergeHooks(edits: readonly CdiEdits[]): CdiEdits['hooks'] {
+  const all: { -readonly [Name in keyof CdiEdits['hooks']]: CdiEdits['hooks'][Name] } = {};
+  for (const { hooks } of edits) {
+    for (const name of Object.keys(hooks) as (keyof typeof hooks)[])
+      all[name] = [...(all[name] ?? []), ...hooks[name]!];
+  }
+  return all;
+}
+
+/** What the specification leaves open is as on the host's node. */
+function resolveNode(node: CdiNode): ResolvedDevice {
+  const { path, type, major, minor, fileMode, uid, gid, permissions } = node;
+  const host = type !== '' && major !== undefined && minor !== undefined ? null : hostNode(node);
+  const number = host ? deviceNumber(host.rdev) : { major: 0, minor: 0 };
+  return {
+    path,
+    type: (type || (host?.isBlockDevice() ? 'b' : 'c')) as 'b' | 'c',
+    major: major ?? number.major,
+    minor: minor ?? number.minor,
+    fileMode: fileMode ?? (host ? Number(host.mode & 0o777n) : 0o666),
+    uid: uid ?? (host ? Number(host.uid) : 0),
+    gid: gid ?? (host ? Number(host.gid) : 0),
+    access: permissions,
+  };
+}
+
+function hostNode({ hostPath }: CdiNode): BigIntStats {
+  const found = statSync(hostPath, { bigint: true, throwIfNoEntry: false });
+  if (found?.isBlockDevice() || found?.isCharacterDevice()) return found;
+  throw failedPrecondition(`CDI device node ${hostPath} is no device on this host: is its driver loaded?`);
+}

@@ -1,0 +1,87 @@
+import { readlinkSync } from 'node:fs';
+import { readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { failedPrecondition, isErrno } from '../../base/fault.ts';
+
+/** As many as the kernel follows in one path (path_resolution(7)). */
+const mostLinks = 40;
+/** Characters of all the paths that one view looks at: an image of a thousand volumes has some hundred thousand, while 40
+ * links of 4 KiB each, on the way to each of a thousand volumes, would have some thousand millions. */
+const mostCharacters = 4 * 2 ** 20;
+
+type Cover = { readonly place: string; readonly source: string | null };
+
+/**
+ * A container's root as its process will see it, mounts included, before they are made. The root is at rest: nobody else
+ * has it. What is mounted may be changed by others at any time, so of that it tells how it was when it looked.
+ */
+export class RootView {
+  readonly #rootfs: string;
+  readonly #covers: Cover[] = [];
+  /** Targets of symbolic links by their path on the host; null: no link. */
+  readonly #links = new Map<string, string | null>();
+  #looked = 0;
+
+  constructor(rootfs: string) {
+    this.#rootfs = rootfs;
+  }
+
+  /** Mounts `source` at a place that `resolve` gave; null is a file system of the kernel's own, without links. */
+  cover(place: string, source: string | null): void {
+    this.#covers.push({ place, source });
+  }
+
+  /**
+   * Where a path leads, absolute and without links. Links and `..` stay in the root; what is not there is as if it were a
+   * directory, as an OCI runtime makes it. @throws Fault FailedPrecondition for links that go in circles, or on and on.
+   */
+  async resolve(path: string): Promise<string> {
+    const todo = path.split('/').reverse();
+    const done: string[] = [];
+    let links = 0;
+    for (let part = todo.pop(); part !== undefined; part = todo.pop()) {
+      if (part === '' || part === '.') continue;
+      if (part === '..') done.pop();
+      else done.push(part);
+      const place = `/${done.join('/')}`;
+      this.#looked += place.length;
+      if (this.#looked > mostCharacters) {
+        throw failedPrecondition(
+          `${JSON.stringify(path)} and others lead through too many and too long links and paths`,
+        );
+      }
+      const target = part === '..' ? null : await this.#linkAt(place);
+      if (target === null) continue;
+      if (++links > mostLinks) throw failedPrecondition(`${JSON.stringify(path)} is a loop of symbolic links`);
+      if (target.startsWith('/')) done.length = 0;
+      else done.pop();
+      todo.push(...target.split('/').reverse());
+    }
+    return `/${done.join('/')}`;
+  }
+
+  async #linkAt(place: string): Promise<string | null> {
+    const cover = this.#covers.findLast((each) => isAtOrBelow(place, each.place));
+    if (cover && (cover.source === null || cover.place === place)) return null;
+    const path = cover ? join(cover.source!, place.slice(cover.place.length)) : join(this.#rootfs, place);
+    const known = this.#links.get(path);
+    if (known !== undefined) return known;
+    // A volume may lie on a file server that hangs: that must cost a thread, not the event loop.
+    const target = await targetOf(() => (cover ? readlink(path) : readlinkSync(path)));
+    this.#links.set(path, target);
+    return target;
+  }
+}
+
+async function targetOf(read: () => string | Promise<string>): Promise<string | null> {
+  try {
+    return await read();
+  } catch (error) {
+    if (isErrno(error, 'EINVAL', 'ENOENT', 'ENOTDIR')) return null;
+    throw error;
+  }
+}
+
+/** True for the same clean absolute path, and for one below it. */
+export const isAtOrBelow = (path: string, top: string): boolean =>
+  path === top || path.startsWith(top === '/' ? top : `${top}/`);

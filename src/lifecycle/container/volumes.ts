@@ -1,0 +1,125 @@
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { failedPrecondition, invalidArgument, notFound } from '../../base/fault.ts';
+import { imageNames } from '../../image/index.ts';
+import type { Mount } from '../../model/config.ts';
+import type { Container } from '../../model/container.ts';
+import type { ImageId } from '../../model/ids.ts';
+import type { Image } from '../../model/image.ts';
+import type { Pod } from '../../model/pod.ts';
+import type { ResolvedMount } from '../../oci/index.ts';
+import { hostId, type IdMaps } from '../../sys/idmap.ts';
+import { bindMount, mount as mountAnything, mountFlags, unmount } from '../../sys/mounts.ts';
+import { openInRoot } from '../../sys/places.ts';
+import { makeDirectory } from '../../sys/write-file.ts';
+import { type Deps, runPaths } from '../deps.ts';
+import { podMaps } from '../pod/user-namespaces.ts';
+import { resolveMounts } from './mounts.ts';
+import { mapOwners, withMappedLayers } from './root-mount.ts';
+
+/**
+ * The request's mounts, ready to be bound: host paths as they are, and below the bundle a mount for every image volume
+ * and for every path whose owners are mapped. releaseContainer takes those down.
+ * @throws Fault FailedPrecondition, InvalidArgument, NotFound (image).
+ */
+export async function prepareMounts(deps: Deps, pod: Pod, container: Container): Promise<ResolvedMount[]> {
+  const { mounts } = container.config;
+  const runtime = deps.ociRuntimes.of(pod);
+  if (mounts.some(({ recursiveReadOnly }) => recursiveReadOnly) && !(await runtime.features()).recursiveReadOnly) {
+    throw failedPrecondition(
+      `Handler ${runtime.name} cannot make mounts recursively read-only: it takes runc 1.1 or crun 1.4, and Linux 5.12`,
+    );
+  }
+  const resolved = await resolveMounts(mounts, { refuseMissing: deps.settings.refuseMissingHostPaths });
+  const ready: ResolvedMount[] = [];
+  for (const [index, mount] of resolved.entries()) {
+    const source = await sourceOf(deps, pod, container, mount, String(index));
+    ready.push({ ...mount, source, ...(mount.image === '' ? {} : { imageRef: imageReference(deps, mount) }) });
+  }
+  return ready;
+}
+
+/** The images that the request mounts. @throws Fault NotFound for one that was not pulled. */
+export const volumeImages = (deps: Deps, mounts: readonly Mount[]): ImageId[] =>
+  mounts.flatMap(({ image }) => (image === '' ? [] : [imageOf(deps, image).id]));
+
+function imageOf(deps: Deps, name: string): Image {
+  const image = deps.images.find(name);
+  if (!image) throw notFound('image', name);
+  return image;
+}
+
+/** Its name might move to another image later: kubelet wants to know which one was mounted (KEP-5365). */
+const imageReference = (deps: Deps, mount: Mount): string => imageNames(imageOf(deps, mount.image), mount).ref;
+
+async function sourceOf(deps: Deps, pod: Pod, container: Container, mount: Mount, name: string): Promise<string> {
+  if (mount.image !== '') return mountImage(deps, pod, container, mount, name);
+  const { hostPath, uidMappings, gidMappings } = mount;
+  if (uidMappings.length + gidMappings.length === 0) return hostPath;
+  if (uidMappings.length === 0 || gidMappings.length === 0) {
+    throw invalidArgument(`Mount ${mount.containerPath}: uidMappings and gidMappings must come together`);
+  }
+  if (mount.propagation === 'bidirectional') {
+    throw invalidArgument(
+      `Mount ${mount.containerPath}: mapped owners and bidirectional propagation exclude each other`,
+    );
+  }
+  const target = runPaths(deps).volume(pod.id, container.id, name);
+  await makeTarget(target, hostPath);
+  mapOwners(hostPath, target, { uids: uidMappings, gids: gidMappings });
+  return target;
+}
+
+/** A mount point takes a directory on a directory and a file on a file. */
+async function makeTarget(target: string, source: string): Promise<void> {
+  await makeDirectory(join(target, '..'), 0o700);
+  if ((await stat(source)).isDirectory()) await makeDirectory(target, 0o700);
+  else await writeFile(target, '');
+}
+
+/** The image's tree, or what its sub-path leads to within it, read-only. Layers are shared with containers. */
+async function mountImage(
+  deps: Deps,
+  pod: Pod,
+  container: Container,
+  { image: reference, imageSubPath }: Mount,
+  name: string,
+): Promise<string> {
+  const top = imageOf(deps, reference).layers.at(-1);
+  const whole = runPaths(deps).volume(pod.id, container.id, name);
+  await makeDirectory(join(whole, '..'), 0o700);
+  await makeDirectory(whole, 0o700);
+  const maps = podMaps(pod.config);
+  if (top === undefined) mountNothing(whole, maps);
+  else if (!maps) await deps.snapshots.mountReadOnly(top, whole);
+  else {
+    await withMappedLayers(deps, pod, container.id, maps, (through) =>
+      deps.snapshots.mountReadOnly(top, whole, through),
+    );
+  }
+  return imageSubPath === '' ? whole : mountPart(whole, imageSubPath, reference);
+}
+
+/** The tree of an image without layers: one empty directory, which belongs to the pod's root. */
+function mountNothing(target: string, maps: IdMaps | null): void {
+  const { readonly, nosuid, nodev } = mountFlags;
+  const uid = maps ? hostId(maps.uids, 0) : 0;
+  const gid = maps ? hostId(maps.gids, 0) : 0;
+  mountAnything('tmpfs', target, 'tmpfs', readonly | nosuid | nodev, `mode=755,nr_inodes=1,uid=${uid},gid=${gid}`);
+}
+
+async function mountPart(whole: string, subPath: string, reference: string): Promise<string> {
+  const shown = `Sub-path ${JSON.stringify(subPath.slice(0, 200))} of image ${reference}`;
+  if (subPath.startsWith('/') || subPath.split('/').includes('..')) {
+    throw invalidArgument(`${shown} must be relative and without ".."`);
+  }
+  using part = openInRoot(whole, subPath);
+  if (!part) throw failedPrecondition(`${shown} does not exist in it`);
+  const found = await stat(part.path);
+  if (!found.isDirectory() && !found.isFile()) throw failedPrecondition(`${shown} is no directory and no file`);
+  const target = `${whole}-part`;
+  await makeTarget(target, part.path);
+  bindMount(part.path, target, { readonly: true, nosuid: true, nodev: true });
+  unmount(whole, { detach: true });
+  return target;
+}

@@ -1,0 +1,98 @@
+import { basename, dirname, join } from 'node:path';
+import { invalidArgument } from '../../base/fault.ts';
+import type { Settings } from '../../base/settings.ts';
+import type { ContainerId, PodId } from '../../model/ids.ts';
+import type { Pod } from '../../model/pod.ts';
+import { cgroupEntrance, createCgroup, killCgroup, removeCgroup } from '../../sys/cgroups.ts';
+import { startScope, startUnit, stopUnit } from '../../sys/systemd.ts';
+
+type Owner = { readonly settings: Pick<Settings, 'cgroupDriver' | 'cgroupParent'> };
+type PodLike = Pick<Pod, 'id' | 'config'>;
+
+const bySystemd = ({ settings }: Owner): boolean => settings.cgroupDriver === 'systemd';
+
+/** Units of Berth's are called `berth-<id>.scope`, as the OCI runtimes make it of this and the id. */
+const prefix = 'berth';
+
+/**
+ * The cgroup that holds the pod: kubelet's, or one of Berth's own when the client names none. With the systemd driver it
+ * is a slice, by its name alone: that spells its parents.
+ */
+export function podCgroup(owner: Owner, { id, config }: PodLike): string {
+  // Always from the root: an OCI runtime takes a relative path from where it happens to be itself.
+  if (!bySystemd(owner)) return join('/', config.cgroupParent || join(owner.settings.cgroupParent, id));
+  return config.cgroupParent === '' ? `${ownSlice(owner)}-pod${id}.slice` : basename(config.cgroupParent);
+}
+
+/** `/berth` is `berth.slice` to systemd; dashes in it would mean parents. */
+const ownSlice = ({ settings }: Owner): string =>
+  basename(settings.cgroupParent).replace(/[^A-Za-z0-9]/g, '_') || prefix;
+
+/** True if the pod's cgroup is Berth's to remove. */
+export const ownsPodCgroup = ({ config }: Pick<Pod, 'config'>): boolean => config.cgroupParent === '';
+
+/** The cgroup of the pause process, below the pod's. */
+export const pauseCgroup = (owner: Owner, pod: PodLike): string => below(owner, pod, pod.id);
+
+/** The OCI `cgroupsPath` of a container: a path, or slice:prefix:name with the systemd driver. */
+export const containerCgroup = (owner: Owner, pod: PodLike, id: ContainerId): string => below(owner, pod, id);
+
+const below = (owner: Owner, pod: PodLike, id: string): string =>
+  bySystemd(owner) ? `${podCgroup(owner, pod)}:${prefix}:${id}` : join(podCgroup(owner, pod), id);
+
+/**
+ * Removes the cgroups of a pod whose record is lost, by what is known of it: its id, and where its containers were
+ * (`cgroupsPath` of each). A parent that was kubelet's stays.
+ */
+export async function removeLostCgroups(owner: Owner, id: PodId, containers: readonly string[]): Promise<void> {
+  const own = { id, config: { cgroupParent: '' } as Pod['config'] };
+  const pauses = containers.map((path) => (path.includes(':') ? path.replace(/[^:]*$/, id) : join(dirname(path), id)));
+  for (const path of new Set([...pauses, pauseCgroup(owner, own)])) {
+    await killCgroup(path);
+    await removeCgroup(path);
+  }
+  await removePodCgroup(owner, own);
+}
+
+/** @throws Fault InvalidArgument if the client's cgroup parent is not of the driver's kind. */
+export function checkCgroupParent(owner: Owner, { cgroupParent }: Pod['config']): void {
+  if (!bySystemd(owner) || cgroupParent === '' || /^[A-Za-z0-9:_.\\-]+\.slice$/.test(basename(cgroupParent))) return;
+  throw invalidArgument(
+    `cgroup_parent ${JSON.stringify(cgroupParent.slice(0, 200))} is not a slice, but Berth's cgroup_driver is systemd: ` +
+      "set kubelet's and Berth's cgroup driver to the same",
+  );
+}
+
+/** Makes the cgroup of pods without a parent, at start: its absence, or systemd's, is better known then. */
+export async function prepareCgroups(owner: Owner): Promise<void> {
+  if (bySystemd(owner)) await startUnit(`${ownSlice(owner)}.slice`);
+  else await createCgroup(owner.settings.cgroupParent);
+}
+
+/** Makes what the pause process enters before it is there; a scope is made with it (placePause). */
+export async function makePauseCgroup(owner: Owner, pod: PodLike): Promise<void> {
+  if (!bySystemd(owner)) await createCgroup(pauseCgroup(owner, pod));
+}
+
+/** How the pause process enters what was made for it. */
+export const pauseEntrance = (owner: Owner, pod: PodLike): { tasks: string[]; folder: string } =>
+  bySystemd(owner) ? { tasks: [], folder: '' } : cgroupEntrance(pauseCgroup(owner, pod));
+
+/** With the systemd driver: moves the pause process, which until now was in its shim's cgroup, to a scope. */
+export async function placePause(owner: Owner, pod: PodLike, pausePid: number): Promise<void> {
+  if (!bySystemd(owner)) return;
+  const { namespace, name } = pod.config.metadata;
+  await startScope(
+    `${prefix}-${pod.id}.scope`,
+    podCgroup(owner, pod),
+    pausePid,
+    `Namespaces of pod ${namespace}/${name}`,
+  );
+}
+
+/** Removes the pod's cgroup; idempotent. A slice goes only by systemd's hand. */
+export async function removePodCgroup(owner: Owner, pod: PodLike): Promise<void> {
+  if (!ownsPodCgroup(pod)) return;
+  if (bySystemd(owner)) await stopUnit(podCgroup(owner, pod));
+  await removeCgroup(podCgroup(owner, pod));
+}

@@ -1,0 +1,192 @@
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { errorText } from '../../base/command.ts';
+import { Fault, isErrno } from '../../base/fault.ts';
+import type { Settings } from '../../base/settings.ts';
+import type { Handler } from '../../model/handler.ts';
+import { readEnd } from '../../sys/read-file.ts';
+import { type HandlerFeatures, probeFeatures } from './handler-features.ts';
+import { warnOfEscapes } from './known-escapes.ts';
+
+/** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
+export const ociRuntimeEnv = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
+
+/** How long a program that gave no answer counts as one without features. */
+const askAgainMs = 60_000;
+
+/** A handler's program, with runc's command line. */
+export class OciRuntime {
+  readonly handler: Handler;
+  readonly #global: readonly string[];
+  #features: Promise<HandlerFeatures> | null = null;
+
+  constructor(handler: Handler) {
+    this.handler = handler;
+    const { args, root, systemdCgroup } = handler;
+    this.#global = [...args, '--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
+  }
+
+  get name(): string {
+    return this.handler.name;
+  }
+
+  get path(): string {
+    return this.handler.path;
+  }
+
+  get isInstalled(): boolean {
+    return existsSync(this.path);
+  }
+
+  /** What the program says that it can do. It is asked once; one that could not answer is asked again later. */
+  features(): Promise<HandlerFeatures> {
+    this.#features ??= this.#probe();
+    return this.#features;
+  }
+
+  async #probe(): Promise<HandlerFeatures> {
+    const features = await probeFeatures(this.path, this.handler.root);
+    warnOfEscapes(this.path, features.version);
+    const forget = () => {
+      this.#features = null;
+    };
+    if (features.version === '') setTimeout(forget, askAgainMs).unref();
+    return features;
+  }
+
+  /** Creates and starts the container in one process; it says what went wrong in `logFile`. */
+  run(id: string, bundle: string, pidFile: string, logFile: string, tty: boolean): string[] {
+    const console = tty ? ['--console-socket', '{console}'] : [];
+    const options = ['--detach', '--bundle', bundle, '--pid-file', pidFile, ...console];
+    return [this.path, ...this.#global, '--log', logFile, '--log-format', 'json', 'run', ...options, id];
+  }
+
+  /** `processFile` holds the whole OCI process: command-line options cover only a part of it, each runtime another. */
+  exec(id: string, pidFile: string, processFile: string, tty = false): string[] {
+    const console = tty ? ['--console-socket', '{console}'] : [];
+    const options = ['--detach', '--pid-file', pidFile, '--process', processFile, ...console];
+    return [this.path, ...this.#global, 'exec', ...options, id];
+  }
+
+  /** `file` holds an OCI LinuxResources. */
+  update(id: string, file: string): string[] {
+    return [this.path, ...this.#global, 'update', '--resources', file, id];
+  }
+
+  /** Without `force` only what has no process any more; with it, runc 1.5 sleeps 100 ms whatever the state is. */
+  delete(id: string, { force = false } = {}): string[] {
+    return [this.path, ...this.#global, 'delete', ...(force ? ['--force'] : []), id];
+  }
+
+  /** True while the OCI runtime keeps state of the container: crun and runc have one directory each. */
+  knows(id: string): boolean {
+    return existsSync(this.stateOf(id));
+  }
+
+  /** The directory of that state. */
+  stateOf(id: string): string {
+    return join(this.handler.root, id);
+  }
+}
+
+/**
+ * The handlers of the configuration by RuntimeClass handler name (the empty name is the default one), and those that pods
+ * were made with.
+ */
+export class OciRuntimes {
+  readonly #byName: ReadonlyMap<string, OciRuntime>;
+  readonly #default: string;
+  /** Handlers of records that are not, or not so, in the configuration any more, by all that they are. */
+  readonly #former = new Map<string, OciRuntime>();
+
+  private constructor(byName: ReadonlyMap<string, OciRuntime>, defaultName: string) {
+    this.#byName = byName;
+    this.#default = defaultName;
+  }
+
+  static async open(settings: Settings): Promise<OciRuntimes> {
+    const byName = new Map<string, OciRuntime>();
+    for (const [name, { path, args, privilegedWithoutHostDevices, cniConfDir }] of Object.entries(settings.handlers)) {
+      const root = join(settings.runDir, 'oci', name);
+      const systemdCgroup = settings.cgroupDriver === 'systemd';
+      await mkdir(root, { recursive: true, mode: 0o700 });
+      byName.set(
+        name,
+        new OciRuntime({ name, path, args, root, systemdCgroup, privilegedWithoutHostDevices, cniConfDir }),
+      );
+    }
+    return new OciRuntimes(byName, settings.defaultHandler);
+  }
+
+  all(): OciRuntime[] {
+    return [...this.#byName.values()];
+  }
+
+  get defaultName(): string {
+    return this.#default;
+  }
+
+  /** @throws Fault InvalidArgument for a handler that is not configured. */
+  get(handler: string): OciRuntime {
+    const found = this.#byName.get(handler === '' ? this.#default : handler);
+    if (found) return found;
+    const known = [...this.#byName.keys()].join(', ');
+    throw new Fault(
+      'InvalidArgument',
+      `Runtime handler ${JSON.stringify(handler)} is not configured; there are ${known}`,
+    );
+  }
+
+  /**
+   * What runs and undoes the pod or container of this record: its own handler, not what has that name today. Should its
+   * program have moved, the one that has its name now takes over its state.
+   */
+  of({ resolvedHandler: handler }: { readonly resolvedHandler: Handler }): OciRuntime {
+    const current = this.#byName.get(handler.name);
+    if (current && isDeepStrictEqual(current.handler, handler)) return current;
+    const key = JSON.stringify(handler);
+    const former = this.#former.get(key) ?? new OciRuntime(handler);
+    this.#former.set(key, former);
+    return former.isInstalled || !current ? former : new OciRuntime({ ...handler, path: current.path });
+  }
+
+  /** For a record that says no more than a name: the handler that has it, or what undoes a container without one. */
+  formerly(name: string): Handler {
+    const known = this.#byName.get(name === '' ? this.#default : name);
+    if (known) return known.handler;
+    const model = this.get('').handler;
+    return { ...model, name, path: '', args: [], root: join(dirname(model.root), name) };
+  }
+
+  /** Why handlers cannot run anything, or null. */
+  problem(): string | null {
+    const path = this.get('').path;
+    return existsSync(path) ? null : `OCI runtime ${path} of the default handler ${this.#default} does not exist`;
+  }
+}
+
+/** The end of a log says why the program ended; what comes before it may be of any size. */
+const mostLogBytes = 64 * 1024;
+
+/** What an OCI runtime wrote in its JSON log before it failed, else what it printed. */
+export async function failureText(logFile: string, printed: Buffer): Promise<string> {
+  try {
+    const lines = (await readEnd(logFile, mostLogBytes)).toString().trim().split('\n').slice(-8);
+    const errors = lines.map(messageOfLine).filter((text) => text !== '');
+    if (errors.length > 0) return errorText(errors.join('; '));
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
+  return errorText(printed);
+}
+
+function messageOfLine(line: string): string {
+  try {
+    const { level, msg } = JSON.parse(line);
+    return level === 'error' || level === 'fatal' || level === undefined ? String(msg ?? '') : '';
+  } catch {
+    return line;
+  }
+}

@@ -1,0 +1,154 @@
+import { mkdir } from 'node:fs/promises';
+import { messageOf } from '../../base/fault.ts';
+import { log } from '../../base/log.ts';
+import type { PodId } from '../../model/ids.ts';
+import { connectShim, killShim, type Shim, type ShimExit, startShim } from '../../shim/index.ts';
+
+export type ShimsEvents = {
+  /** A container's process ended. */
+  onExit(podId: PodId, exit: ShimExit): void;
+  /** The pause process ended though nobody asked for it. */
+  onPauseExit(podId: PodId): void;
+  /** The connection ended though nobody asked for it: the shim died. */
+  onLost(podId: PodId): void;
+};
+
+/** How shims are reached; tests have their own. */
+export type ShimAccess = {
+  readonly connectShim: typeof connectShim;
+  readonly startShim: typeof startShim;
+  readonly killShim: typeof killShim;
+};
+
+/** How often a shim is tried that lives, as its socket takes connections, but says nothing. */
+const reconnects = 3;
+
+/** The connections to the pods' shims: at most one each. */
+export class Shims {
+  readonly #directory: (id: PodId) => string;
+  readonly #events: ShimsEvents;
+  readonly #access: ShimAccess;
+  readonly #live = new Map<PodId, Promise<Shim>>();
+  /** Connections that were cut, until they are there again or their shims are known to be gone. */
+  readonly #regaining = new Map<PodId, Promise<void>>();
+
+  constructor(
+    directory: (id: PodId) => string,
+    events: ShimsEvents,
+    access: ShimAccess = { connectShim, startShim, killShim },
+  ) {
+    this.#directory = directory;
+    this.#events = events;
+    this.#access = access;
+  }
+
+  /** The pod's shim, connected to or started if it must be: also teardown after its death runs commands in one. */
+  async ensure(id: PodId): Promise<Shim> {
+    await this.#regaining.get(id);
+    return this.#hold(id, async () => {
+      const directory = this.#directory(id);
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      return (await this.#connect(id)) ?? (await this.#access.startShim(directory, this.#handlers(id)));
+    });
+  }
+
+  /** Starts the shim of a new pod, where none can be there yet. */
+  start(id: PodId): Promise<Shim> {
+    return this.#hold(id, () => this.#access.startShim(this.#directory(id), this.#handlers(id)));
+  }
+
+  /** The pod's shim if it is alive, else null. */
+  async find(id: PodId): Promise<Shim | null> {
+    await this.#regaining.get(id);
+    const live = this.#live.get(id);
+    if (live) return live;
+    const shim = await this.#connect(id);
+    if (shim) this.#live.set(id, Promise.resolve(shim));
+    return shim;
+  }
+
+  /** The pod's shim if it is alive and answers, else null; one that does not answer is killed. */
+  async findOrKill(id: PodId): Promise<Shim | null> {
+    try {
+      return await this.find(id);
+    } catch (error) {
+      await this.#kill(id, error);
+      return null;
+    }
+  }
+
+  /** Ends the shim and everything that it keeps; one that is gone already counts as ended. One that is stuck is killed. */
+  async shutdown(id: PodId): Promise<void> {
+    try {
+      const shim = await this.find(id);
+      this.#live.delete(id);
+      await shim?.shutdown({ force: true });
+    } catch (error) {
+      await this.#kill(id, error);
+    }
+  }
+
+  async #kill(id: PodId, why: unknown): Promise<void> {
+    log.warn({ pod: id, reason: messageOf(why) }, 'A shim does not answer and is killed');
+    this.#live.delete(id);
+    await this.#access.killShim(this.#directory(id));
+  }
+
+  #connect(id: PodId): Promise<Shim | null> {
+    return this.#access.connectShim(this.#directory(id), this.#handlers(id));
+  }
+
+  #hold(id: PodId, open: () => Promise<Shim>): Promise<Shim> {
+    const live = this.#live.get(id);
+    if (live) return live;
+    const opening = open();
+    this.#live.set(id, opening);
+    opening.catch(() => {
+      if (this.#live.get(id) === opening) this.#live.delete(id);
+    });
+    return opening;
+  }
+
+  #handlers(id: PodId) {
+    return {
+      onExit: (exit: ShimExit) => this.#events.onExit(id, exit),
+      onPauseExit: () => this.#events.onPauseExit(id),
+      onLost: () => {
+        if (!this.#live.delete(id)) return;
+        const regaining = this.#regain(id).finally(() => this.#regaining.delete(id));
+        this.#regaining.set(id, regaining);
+      },
+    };
+  }
+
+  /**
+   * A connection that ended is no shim that died: whatever cut it, the pod's processes go on. What happened meanwhile is
+   * told as if the events had come. Only where nobody listens any more, or nobody answers, the shim counts as lost.
+   */
+  async #regain(id: PodId): Promise<void> {
+    for (let tries = reconnects; tries > 0; tries--) {
+      try {
+        const shim = await this.#connect(id);
+        if (!shim) break;
+        await this.#catchUp(id, shim);
+        this.#live.set(id, Promise.resolve(shim));
+        log.warn({ pod: id }, 'The connection to a shim was cut and is there again');
+        return;
+      } catch (error) {
+        log.warn({ pod: id, reason: messageOf(error) }, 'A shim cannot be reached');
+      }
+    }
+    try {
+      await this.#access.killShim(this.#directory(id));
+    } catch (error) {
+      log.error({ pod: id, reason: messageOf(error) }, 'A shim that is lost could not be killed');
+    }
+    this.#events.onLost(id); // in any case: else its pod would be ready for ever
+  }
+
+  async #catchUp(id: PodId, shim: Shim): Promise<void> {
+    const { pausePid, processes } = await shim.list();
+    for (const { exit } of processes) if (exit) this.#events.onExit(id, exit);
+    if (pausePid === 0) this.#events.onPauseExit(id);
+  }
+}

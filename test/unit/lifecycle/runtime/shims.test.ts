@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { type ShimAccess, Shims } from '../../../../src/lifecycle/runtime/shims.ts';
+import type { PodId } from '../../../../src/model/ids.ts';
+import type { Shim, ShimExit, ShimHandlers } from '../../../../src/shim/index.ts';
+
+const pod = 'p1' as PodId;
+const root = mkdtempSync(join(tmpdir(), 'berth-shims-'));
+after(() => rmSync(root, { recursive: true }));
+
+type Answer = Partial<Shim> | null | Error;
+
+/** Shims whose connections are these answers, one after the other; `cut` ends the connection that is there. */
+function connecting(...answers: Answer[]) {
+  const told: string[] = [];
+  let handlers: ShimHandlers | null = null;
+  const connect = async (_: string, given: ShimHandlers): Promise<Shim | null> => {
+    const answer = answers.shift();
+    if (answer === undefined) throw new Error('connected more often than expected');
+    if (answer instanceof Error) throw answer;
+    handlers = given;
+    return answer as Shim | null;
+  };
+  const access: ShimAccess = {
+    connectShim: connect,
+    startShim: async (dir, given) => (await connect(dir, given))!,
+    killShim: async () => void told.push('killed'),
+  };
+  const shims = new Shims(
+    (id) => join(root, id),
+    {
+      onExit: (_, { key, code }) => told.push(`exit ${key} ${code}`),
+      onPauseExit: () => told.push('pause'),
+      onLost: () => told.push('lost'),
+    },
+    access,
+  );
+  return { shims, told, access, cut: () => handlers!.onLost() };
+}
+
+const exit = { key: 'c1', code: 7 } as ShimExit;
+const listing = (pausePid: number, ...exits: (ShimExit | null)[]): Partial<Shim> => ({
+  pid: 1,
+  list: async () => ({
+    pausePid,
+    processes: exits.map((each) => ({ key: 'c1', pid: 2, exit: each, lostLogBytes: 0 })),
+  }),
+});
+
+describe('a connection to a shim that is cut', () => {
+  test('is there again, and nothing is lost', async () => {
+    const second = listing(5, null);
+    const { shims, told, cut } = connecting(listing(5), second);
+    await shims.start(pod);
+    cut();
+    assert.equal(await shims.ensure(pod), second);
+    assert.deepEqual(told, []);
+  });
+
+  test('what happened meanwhile is told', async () => {
+    const { shims, told, cut } = connecting(listing(5), listing(0, exit, null));
+    await shims.start(pod);
+    cut();
+    await shims.find(pod);
+    assert.deepEqual(told, ['exit c1 7', 'pause']);
+  });
+
+  test('a shim that cannot be killed is lost all the same', async () => {
+    const { shims, told, access, cut } = connecting(listing(5), null, null);
+    const killShim = () => Promise.reject(new Error('EIO: i/o error, read'));
+    Object.assign(access, { killShim });
+    await shims.start(pod);
+    cut();
+    assert.equal(await shims.find(pod), null);
+    assert.deepEqual(told, ['lost']);
+  });
+
+  test('a shim where nobody listens is lost, and is found no more', async () => {
+    const { shims, told, cut } = connecting(listing(5), null, null);
+    await shims.start(pod);
+    cut();
+    assert.equal(await shims.find(pod), null);
+    assert.deepEqual(told, ['killed', 'lost']);
+  });
+
+  test('one that does not answer is tried again, and is lost in the end', async () => {
+    const mute = new Error('it says nothing');
+    const again = connecting(listing(5), mute, listing(5));
+    await again.shims.start(pod);
+    again.cut();
+    assert.ok(await again.shims.find(pod));
+    assert.deepEqual(again.told, []);
+    const never = connecting(listing(5), mute, mute, mute, null);
+    await never.shims.start(pod);
+    never.cut();
+    assert.equal(await never.shims.find(pod), null);
+    assert.deepEqual(never.told, ['killed', 'lost']);
+  });
+
+  test('one that does not answer when it is wanted, or does not end, is killed', async () => {
+    const mute = connecting(new Error('it says nothing'));
+    assert.equal(await mute.shims.findOrKill(pod), null);
+    assert.deepEqual(mute.told, ['killed']);
+    const stubborn = connecting({ ...listing(5), shutdown: () => Promise.reject(new Error('it goes on')) }, null);
+    await stubborn.shims.start(pod);
+    await stubborn.shims.shutdown(pod);
+    assert.deepEqual(stubborn.told, ['killed']);
+    assert.equal(await stubborn.shims.find(pod), null);
+  });
+
+  test('nothing is told of one that was shut down', async () => {
+    const ending = { ...listing(5), shutdown: async () => {} };
+    const { shims, told, cut } = connecting(ending);
+    await shims.start(pod);
+    await shims.shutdown(pod);
+    cut();
+    assert.deepEqual(told, []);
+  });
+});
