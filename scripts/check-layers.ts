@@ -30,7 +30,8 @@ const rooms: Record<string, readonly string[]> = {
   'lifecycle/runtime': [],
   'lifecycle/pod': ['lifecycle/runtime', 'lifecycle/deps.ts'],
   'lifecycle/container': ['lifecycle/pod', 'lifecycle/deps.ts'],
-  'lifecycle/exec': ['lifecycle/runtime', 'lifecycle/deps.ts'],
+  'lifecycle/ready.ts': ['lifecycle/deps.ts'],
+  'lifecycle/exec': ['lifecycle/runtime', 'lifecycle/deps.ts', 'lifecycle/ready.ts'],
 };
 const roomOf = (path: string): string | undefined =>
   Object.keys(rooms).find((room) => path === room || path.startsWith(`${room}/`));

@@ -1,5 +1,5 @@
 import { chmodSync, mkdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
@@ -9,7 +9,7 @@ import { Traces } from '../base/trace.ts';
 import { type CriServer, listen } from '../cri/server.ts';
 import { openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
-import { type Deps, RunPaths } from '../lifecycle/deps.ts';
+import type { Deps } from '../lifecycle/deps.ts';
 import { onExit, podDown } from '../lifecycle/exits.ts';
 import { Mending } from '../lifecycle/mending.ts';
 import { podCgroup, prepareCgroups } from '../lifecycle/pod/cgroups.ts';
@@ -23,6 +23,7 @@ import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
 import { Network } from '../network/index.ts';
 import { openSnapshots } from '../snapshot/index.ts';
+import { Layout } from '../state/layout.ts';
 import { decodeContainer, decodePod } from '../state/object-records.ts';
 import { Records } from '../state/records.ts';
 import { Stats } from '../stats/index.ts';
@@ -94,48 +95,44 @@ async function takeDirectories({ dataDir, runDir }: Settings): Promise<void> {
  * Nobody but root finds anything in them: a user of the host would run the set-user-id programs of containers. Another mode
  * is mended at every start, a backup or an operator may have changed it; that of the way to the pods is openWay's.
  */
-function makeDirectories(settings: Settings): string {
-  const { dataDir, runDir, socket } = settings;
-  const stateDir = join(dataDir, 'v1'); // the format's version
-  const closed = [dataDir, stateDir, join(stateDir, 'volumes'), join(runDir, 'oci')];
-  for (const path of [dirname(socket), join(runDir, 'pods'), ...closed]) {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  }
+function makeDirectories(layout: Layout, socket: string): void {
+  const closed = [layout.dataDir, layout.state, layout.anonymousVolumes, layout.ociState];
+  for (const path of [dirname(socket), layout.pods, ...closed]) mkdirSync(path, { recursive: true, mode: 0o700 });
   for (const path of closed) chmodSync(path, 0o700);
-  return stateDir;
 }
 
 async function openDeps(settings: Settings): Promise<Deps> {
-  const stateDir = makeDirectories(settings);
+  const layout = new Layout(settings);
+  makeDirectories(layout, settings.socket);
   await prepareCgroups({ settings });
-  const snapshots = await openSnapshots(join(stateDir, 'snapshots'));
+  const snapshots = await openSnapshots(layout.snapshots);
   const { images, timeouts } = settings;
-  const paths = new RunPaths(settings.runDir);
   const handled = (what: string, work: Promise<void>) =>
     work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
-  const ociRuntimes = await OciRuntimes.open(settings);
-  const pods = await Records.open<PodId, Pod>(stateDir, {
+  const ociRuntimes = await OciRuntimes.open(settings, layout);
+  const pods = await Records.open<PodId, Pod>(layout.state, {
     what: 'pod',
     parse: (json) => decodePod(json, (name) => ociRuntimes.formerly(name)),
   });
-  const containers = await Records.open<ContainerId, Container>(stateDir, {
+  const containers = await Records.open<ContainerId, Container>(layout.state, {
     what: 'container',
     parse: (json) => decodeContainer(json, (podId) => pods.get(podId)?.resolvedHandler ?? ociRuntimes.formerly('')),
   });
   const deps: Deps = {
     settings,
+    layout,
     bootId: bootId(),
     host: gatherHostFacts(),
     pods,
     containers,
     snapshots,
     images: await openImages(
-      { dataDir: stateDir, ...images, progressTimeoutMs: timeouts.pullProgress * 1000 },
+      { dataDir: layout.state, ...images, progressTimeoutMs: timeouts.pullProgress * 1000 },
       snapshots,
     ),
     network: new Network(settings),
     ociRuntimes,
-    shims: new Shims((id) => paths.pod(id), {
+    shims: new Shims((id) => layout.pod(id), {
       onExit: (_, exit) => handled(`exit of ${exit.key}`, onExit(deps, exit)),
       onPauseExit: (podId) => handled(`pause of ${podId}`, podDown(deps, podId, 'its pause process ended')),
       onLost: (podId) => handled(`lost shim of ${podId}`, onShimLost(deps, podId)),

@@ -1,10 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { ContainerStatus, Container as CriContainer, PodSandbox } from '../api/runtime/v1/cri.ts';
 import { isErrno, notFound } from '../base/fault.ts';
 import { eachSound, itself } from '../base/sound.ts';
-import { containersOf, type Deps, runPaths } from '../lifecycle/deps.ts';
+import { containersOf, type Deps } from '../lifecycle/deps.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { choice, id, line } from './check.ts';
@@ -127,7 +126,7 @@ async function containerInfo(deps: Deps, container: Container) {
     runtimeHandler: container.resolvedHandler.name,
     runtimeType: 'berth',
     config: container.config,
-    runtimeSpec: await readSpec(join(runPaths(deps).bundle(container.podId, container.id), 'config.json')),
+    runtimeSpec: await readSpec(deps.layout.configFile(container.podId, container.id)),
   };
 }
 

@@ -2,9 +2,10 @@ import type * as cri from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { attach } from '../lifecycle/exec/attach.ts';
-import { runningContainer } from '../lifecycle/exec/process.ts';
+
 import { execStream } from '../lifecycle/exec/stream.ts';
-import { portForward, readyPod } from '../lifecycle/port-forward.ts';
+import { portForward } from '../lifecycle/port-forward.ts';
+import { readyPod, runningContainer } from '../lifecycle/ready.ts';
 import type { StreamingServer } from '../streaming/index.ts';
 import type { Handlers } from './calls.ts';
 import { id } from './check.ts';

@@ -14,6 +14,7 @@ import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
 import { makeAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { gatherSpecInputs } from './container/inputs.ts';
+import { checkLandings, checkTops } from './container/landings.ts';
 import { makeLogFolder } from './container/log-path.ts';
 import { namespacePaths } from './container/namespaces.ts';
 import { relabelMounts } from './container/relabel.ts';
@@ -21,10 +22,10 @@ import { mountRoot } from './container/root-mount.ts';
 import { prepareMounts, volumeImages } from './container/volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { creationTime } from './creations.ts';
-import { containersOf, type Deps, runPaths } from './deps.ts';
-import { checkLandings, checkTops } from './container/landings.ts';
+import { containersOf, type Deps } from './deps.ts';
 import { containerCgroup } from './pod/cgroups.ts';
 import { makePassable, type SharedName, sharedPath, usesHostIpc } from './pod/files.ts';
+import { readyPod } from './ready.ts';
 import { teardownContainer } from './teardown.ts';
 
 export type CreateContainerRequest = { readonly podId: string; readonly config: ContainerConfig };
@@ -47,13 +48,6 @@ export function createContainer(
     [...deps.containers.all()].find(({ podId, config }) => podId === pod.id && containerKey(podId, config) === key)?.id;
   const what = `Container ${request.config.metadata.name} of pod ${pod.id}`;
   return deps.containerCreations.create(what, key, existing, () => make(deps, pod.id, request.config), signal);
-}
-
-function readyPod(deps: Deps, id: string): Pod {
-  const pod = deps.pods.find(id);
-  if (!pod || pod.state.phase === 'creating') throw notFound('pod', id);
-  if (pod.state.phase !== 'ready') throw failedPrecondition(`Pod ${pod.id} is not ready: containers need a ready pod`);
-  return pod;
 }
 
 async function make(deps: Deps, podId: PodId, config: ContainerConfig): Promise<ContainerId> {
@@ -111,7 +105,7 @@ function earlierAttempts(deps: Deps, pod: Pod, { metadata: { name } }: Container
 
 async function prepare(deps: Deps, pod: Pod, image: Image, container: Container): Promise<void> {
   const { id } = container;
-  const paths = runPaths(deps);
+  const paths = deps.layout;
   const rootfs = paths.rootfs(pod.id, id);
   const bundle = paths.bundle(pod.id, id);
   await step('file: bundle', async () => {
@@ -136,7 +130,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   await step('spec: where it lands', () => checkLandings(spec, container.imageName ?? image.id, privileged));
   await step('file: config.json, process.json', () =>
     allOf([
-      writeNewFile(join(bundle, 'config.json'), JSON.stringify(spec)),
+      writeNewFile(paths.configFile(pod.id, id), JSON.stringify(spec)),
       writeNewFile(paths.processFile(pod.id, id), JSON.stringify(spec.process)),
     ]),
   );
@@ -155,7 +149,7 @@ function openFilesLimit({ settings: { softOpenFiles }, host: { openFiles: hard }
 }
 
 function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, namespacePaths: NamespacePaths) {
-  const paths = runPaths(deps);
+  const paths = deps.layout;
   const file = (name: SharedName) => sharedPath(deps, pod.id, name);
   return {
     podId: pod.id,

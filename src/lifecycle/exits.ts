@@ -6,6 +6,7 @@ import { podAfter } from '../model/pod.ts';
 import type { ShimExit } from '../shim/index.ts';
 import { crashPoint } from './crash-point.ts';
 import type { Deps } from './deps.ts';
+import { holdContainer } from './hold.ts';
 import { releaseContainer } from './teardown.ts';
 
 /** What the shim saw, in the words of a container status. */
@@ -28,8 +29,8 @@ export const onExit = (deps: Deps, exit: ShimExit): Promise<void> =>
 
 /** Puts the exit on record and frees what only a process needs. A container that is being made or removed is left. */
 export async function applyExit(deps: Deps, id: ContainerId, exit: Exit): Promise<void> {
-  using _ = await deps.locks.hold(id);
-  const container = deps.containers.get(id);
+  using held = await holdContainer(deps, id);
+  const container = held?.value;
   if (container?.state.phase !== 'running') return;
   await deps.containers.settle(containerAfter(container, { type: 'ended', exit }));
   crashPoint('exit:recorded');

@@ -9,7 +9,7 @@ import { readExitFile, type Shim } from '../shim/index.ts';
 import { mountsBelow } from '../sys/mountinfo.ts';
 import { unmount } from '../sys/mounts.ts';
 import { sweepAnonymousVolumes } from './container/anonymous-volumes.ts';
-import { containersOf, type Deps, runPaths } from './deps.ts';
+import { containersOf, type Deps } from './deps.ts';
 import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
 import { removeLostCgroups } from './pod/cgroups.ts';
 import { makePodDirectory } from './pod/files.ts';
@@ -116,7 +116,7 @@ async function recoverContainer(deps: Deps, container: Container, process: ShimP
     using _ = await deps.locks.hold(id);
     return releaseContainer(deps, container);
   }
-  const exit = process?.exit ?? (await readExitFile(runPaths(deps).exitFile(podId, id)));
+  const exit = process?.exit ?? (await readExitFile(deps.layout.exitFile(podId, id)));
   if (exit) await applyExit(deps, id, exitFrom(exit));
   else if (!process) await applyExit(deps, id, unseenExit('its shim is gone, nobody saw it end'));
 }
@@ -126,7 +126,7 @@ export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
   await podDown(deps, podId, 'its shim is gone');
   for (const container of containersOf(deps, podId)) {
     if (container.state.phase !== 'running') continue;
-    const exit = await readExitFile(runPaths(deps).exitFile(podId, container.id));
+    const exit = await readExitFile(deps.layout.exitFile(podId, container.id));
     await applyExit(deps, container.id, exit ? exitFrom(exit) : unseenExit('its shim is gone, it was killed'));
   }
 }
@@ -146,7 +146,7 @@ async function removeOrphans(deps: Deps): Promise<void> {
 
 /** Pod directories that no record names: end their shims and mounts, then remove them. */
 async function sweepRunDirectory(deps: Deps): Promise<void> {
-  const paths = runPaths(deps);
+  const paths = deps.layout;
   for (const name of await namesIn(paths.pods)) {
     const id = name as PodId;
     if (deps.pods.get(id)) continue;

@@ -10,7 +10,7 @@ import type { Shim } from '../shim/index.ts';
 import { mapLines } from '../sys/idmap.ts';
 import { crashPoint } from './crash-point.ts';
 import { creationTime } from './creations.ts';
-import { type Deps, runPaths } from './deps.ts';
+import type { Deps } from './deps.ts';
 import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, pauseEntrance, placePause } from './pod/cgroups.ts';
 import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod/files.ts';
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
@@ -107,7 +107,7 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
     uts: ownNetwork, // with the host's network the name is the host's too
     pid: config.security.namespaces.pid === 'pod',
     hostname: ownNetwork ? podHostname(config) : '',
-    netnsPath: ownNetwork ? runPaths(deps).netns(pod.id) : '',
+    netnsPath: ownNetwork ? deps.layout.netns(pod.id) : '',
     sysctls: podSysctls(pod).filter((setting) => !isOfNetwork(setting)),
     cgroupTasks: cgroup.tasks,
     cgroupFolder: cgroup.folder,
@@ -134,7 +134,7 @@ async function attach(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork | nu
   return deps.network.up((command) => shim.run(command), {
     podId: pod.id,
     config: pod.config,
-    netns: runPaths(deps).netns(pod.id),
+    netns: deps.layout.netns(pod.id),
     cgroupPath: ownsPodCgroup(pod) ? '' : pod.config.cgroupParent,
     confDir: pod.resolvedHandler.cniConfDir,
   });

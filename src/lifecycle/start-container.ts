@@ -1,13 +1,13 @@
 import { join } from 'node:path';
-import { Fault, failedPrecondition, notFound } from '../base/fault.ts';
-import { traced } from '../base/trace.ts';
+import { failedPrecondition } from '../base/fault.ts';
 import { type Container, containerAfter } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { oomCountFile } from '../sys/cgroups.ts';
 import { linkFreeLogPath, openingLog } from './container/log-path.ts';
 import { crashPoint } from './crash-point.ts';
-import { type Deps, runPaths } from './deps.ts';
-import { failureText, ociRuntimeEnv } from './runtime/handlers.ts';
+import type { Deps } from './deps.ts';
+import { holdContainer, mustExist } from './hold.ts';
+import { ociDeadlineMs, ociFault, ociRuntimeEnv } from './runtime/oci-command.ts';
 import { releaseContainer } from './teardown.ts';
 
 /** Exit code of a container whose process could not be started. */
@@ -20,12 +20,8 @@ const startErrorCode = 128;
  * container is then exited with StartError.
  */
 export async function startContainer(deps: Deps, id: string): Promise<void> {
-  const found = deps.containers.find(id);
-  if (!found) throw notFound('container', id);
-  traced(found.podId, found.id);
-  using _ = await deps.locks.hold(found.id);
-  const container = deps.containers.get(found.id);
-  if (!container) throw notFound('container', id);
+  using held = await holdContainer(deps, id);
+  const container = mustExist(held, 'container', id);
   const { phase } = container.state;
   if (phase !== 'created')
     throw failedPrecondition(`Container ${container.id} is ${phase}, only a created one can be started`);
@@ -54,33 +50,24 @@ async function start(deps: Deps, pod: Pod, container: Container): Promise<void> 
 
 async function spawn(deps: Deps, pod: Pod, container: Container): Promise<number> {
   const { id, podId, config } = container;
-  const bundle = runPaths(deps).bundle(podId, id);
+  const bundle = deps.layout.bundle(podId, id);
   const logFile = join(bundle, 'runtime.log');
   const runtime = deps.ociRuntimes.of(container);
   const shim = await deps.shims.ensure(podId);
-  const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
   const started = shim.start({
     key: id,
     argv: runtime.run(id, bundle, join(bundle, 'pid'), logFile, config.tty),
     env: ociRuntimeEnv,
     cwd: bundle,
-    deadlineMs,
+    deadlineMs: ociDeadlineMs(deps),
     pidFile: join(bundle, 'pid'),
     stdin: config.stdin,
     tty: config.tty,
     logPath: await linkFreeLogPath(pod, container),
     oomFile: oomCountFile(container.cgroupsPath),
-    exitFile: runPaths(deps).exitFile(podId, id),
+    exitFile: deps.layout.exitFile(podId, id),
   });
   const result = await openingLog(pod, container, started);
-  if (result.timedOut) {
-    throw new Fault(
-      'DeadlineExceeded',
-      `${runtime.path} run did not start container ${id} within ${deadlineMs / 1000} s`,
-    );
-  }
   if (result.code === 0 && result.pid > 0) return result.pid;
-  const reason = await failureText(logFile, Buffer.concat([result.stdout, result.stderr]));
-  const kind = /no space left on device|disk quota exceeded/i.test(reason) ? 'ResourceExhausted' : 'Internal';
-  throw new Fault(kind, `Cannot start container ${id}: ${runtime.name}: ${reason}`);
+  throw await ociFault({ doing: `Cannot start container ${id}`, runtime, logFile }, result);
 }

@@ -5,6 +5,7 @@ import type { Container } from '../model/container.ts';
 import { thawCgroup } from '../sys/cgroups.ts';
 import type { Deps } from './deps.ts';
 import { applyExit, endsWithin, unseenExit } from './exits.ts';
+import { holdContainer } from './hold.ts';
 
 const SIGKILL = 9;
 
@@ -25,8 +26,8 @@ export async function stopContainer(deps: Deps, id: string, timeoutMs: number, s
 async function onceStarted(deps: Deps, id: string): Promise<Container | undefined> {
   const found = deps.containers.find(id);
   if (found?.state.phase !== 'created') return found;
-  using _ = await deps.locks.hold(found.id);
-  return deps.containers.get(found.id);
+  using held = await holdContainer(deps, found.id);
+  return held?.value;
 }
 
 async function endsGracefully(deps: Deps, container: Container, ms: number, signal?: AbortSignal): Promise<boolean> {

@@ -1,7 +1,7 @@
 import { runAll, type Step } from '../base/run-all.ts';
-import { traced } from '../base/trace.ts';
 import type { Pod } from '../model/pod.ts';
 import { containersOf, type Deps } from './deps.ts';
+import { holdPod } from './hold.ts';
 import { stopContainer } from './stop-container.ts';
 import { releasedPod, releasePod, teardownPod } from './teardown.ts';
 
@@ -10,12 +10,8 @@ const graceMs = 0;
 
 /** Stops every container, takes the network down and ends the pause process. Idempotent; unknown ids succeed. */
 export async function stopPod(deps: Deps, id: string): Promise<void> {
-  const found = deps.pods.find(id);
-  if (!found) return;
-  traced(found.id, found.id);
-  using _ = await deps.locks.hold(found.id);
-  const pod = deps.pods.get(found.id);
-  if (pod) await stop(deps, pod);
+  using held = await holdPod(deps, id);
+  if (held) await stop(deps, held.value);
 }
 
 async function stop(deps: Deps, pod: Pod): Promise<void> {
@@ -42,12 +38,8 @@ async function stopContainers(deps: Deps, pod: Pod): Promise<void> {
 
 /** Stops the pod and removes it with its containers. Unknown ids succeed. */
 export async function removePod(deps: Deps, id: string): Promise<void> {
-  const found = deps.pods.find(id);
-  if (!found) return;
-  traced(found.id, found.id);
-  using _ = await deps.locks.hold(found.id);
-  const pod = deps.pods.get(found.id);
-  if (!pod) return;
-  await stop(deps, pod);
-  await teardownPod(deps, pod.id);
+  using held = await holdPod(deps, id);
+  if (!held) return;
+  await stop(deps, held.value);
+  await teardownPod(deps, held.value.id);
 }

@@ -1,5 +1,4 @@
 import { rm } from 'node:fs/promises';
-import { Fault } from '../base/fault.ts';
 import { runAll, type Step } from '../base/run-all.ts';
 import { step } from '../base/trace.ts';
 import { type Container, containerAfter } from '../model/container.ts';
@@ -10,9 +9,10 @@ import { mountsBelow } from '../sys/mountinfo.ts';
 import { unmount } from '../sys/mounts.ts';
 import { removeAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { crashPoint } from './crash-point.ts';
-import { containersOf, type Deps, runPaths } from './deps.ts';
+import { containersOf, type Deps } from './deps.ts';
+import { holdContainer } from './hold.ts';
 import { pauseCgroup, removePodCgroup } from './pod/cgroups.ts';
-import { ociRuntimeEnv } from './runtime/handlers.ts';
+import { ociFault, runOci } from './runtime/oci-command.ts';
 
 /**
  * What a container owns while it has a process: the OCI runtime's state, its cgroup with everything in it, its root
@@ -24,7 +24,7 @@ export async function releaseContainer(deps: Deps, container: Container): Promis
     ['processes', () => killCgroup(container.cgroupsPath)],
     ['OCI runtime state', () => deleteOciState(deps, container)],
     ['cgroup', () => removeCgroup(container.cgroupsPath)],
-    ['mounts', () => unmountBelow(runPaths(deps).bundle(podId, id))],
+    ['mounts', () => unmountBelow(deps.layout.bundle(podId, id))],
   ]);
 }
 
@@ -41,16 +41,13 @@ async function removeUnmounted(directory: string): Promise<void> {
 
 /** Its processes are killed: force is for what the OCI runtime still takes for alive, or left half-made. */
 async function deleteOciState(deps: Deps, container: Container): Promise<void> {
-  const { id, podId } = container;
+  const { id } = container;
   const runtime = deps.ociRuntimes.of(container);
-  const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
   for (const force of [false, true]) {
     if (!runtime.knows(id)) return; // not by the exit code: they differ when there was little left to delete
     if (!runtime.isInstalled) break; // all else that it made is undone without it
-    const shim = await deps.shims.ensure(podId);
-    const result = await shim.run({ argv: runtime.delete(id, { force }), env: ociRuntimeEnv, cwd: '/', deadlineMs });
-    if (result.timedOut)
-      throw new Fault('DeadlineExceeded', `${runtime.path} delete did not finish in ${deadlineMs} ms`);
+    const outcome = await runOci(deps, container, runtime.delete(id, { force }));
+    if (outcome.timedOut) throw await ociFault({ doing: `Cannot delete container ${id}`, runtime }, outcome);
   }
   await rm(runtime.stateOf(id), { recursive: true, force: true });
 }
@@ -71,7 +68,7 @@ export async function teardownContainer(deps: Deps, container: Container): Promi
     ['writable layer', () => deps.snapshots.remove(id)],
     ['layers of an image that was removed', () => collectLayers(deps, container)],
     ['anonymous volumes', () => removeAnonymousVolumes(deps, id)],
-    ['bundle', () => removeUnmounted(runPaths(deps).bundle(podId, id))],
+    ['bundle', () => removeUnmounted(deps.layout.bundle(podId, id))],
   ]);
   crashPoint('teardown-container:released');
   deps.containerCreations.forget(id);
@@ -83,7 +80,7 @@ export async function teardownContainer(deps: Deps, container: Container): Promi
  * cgroup, files. Idempotent, every step runs; failed starts, StopPodSandbox, RemovePodSandbox and recovery call it.
  */
 export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
-  const paths = runPaths(deps);
+  const paths = deps.layout;
   const { id } = pod;
   const network = async () => {
     await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
@@ -111,9 +108,8 @@ function eachContainer(deps: Deps, podId: PodId, work: (deps: Deps, container: C
     ({ id }): Step => [
       `container ${id}`,
       async () => {
-        using _ = await deps.locks.hold(id);
-        const container = deps.containers.get(id);
-        if (container) await work(deps, container);
+        using held = await holdContainer(deps, id);
+        if (held) await work(deps, held.value);
       },
     ],
   );

@@ -1,26 +1,24 @@
 import { readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorText } from '../base/command.ts';
-import { Fault, failedPrecondition, messageOf, notFound } from '../base/fault.ts';
+import { Fault, failedPrecondition, messageOf } from '../base/fault.ts';
 import type { Resources } from '../model/config.ts';
 import type { Container } from '../model/container.ts';
 import { buildResources, clampOomScore } from '../oci/index.ts';
 import { controllerFolder } from '../sys/cgroups.ts';
 import { setOomScore } from '../sys/oom-score.ts';
 import { replaceFile } from '../sys/write-file.ts';
-import { type Deps, runPaths } from './deps.ts';
-import { type OciRuntime, ociRuntimeEnv } from './runtime/handlers.ts';
+import type { Deps } from './deps.ts';
+import { holdContainer, holdPod, mustExist } from './hold.ts';
+import type { OciRuntime } from './runtime/handlers.ts';
+import { ociFault, runOci } from './runtime/oci-command.ts';
 
 /**
  * Changes the limits of a created or running container; what the request leaves at 0 or empty stays as it is. If the
  * OCI runtime refuses a part, the old limits are put back. @throws Fault NotFound, FailedPrecondition, Internal.
  */
 export async function updateContainerResources(deps: Deps, id: string, wanted: Resources): Promise<void> {
-  const found = deps.containers.find(id);
-  if (!found) throw notFound('container', id);
-  using _ = await deps.locks.hold(found.id);
-  const container = deps.containers.get(found.id);
-  if (!container) throw notFound('container', id);
+  using held = await holdContainer(deps, id);
+  const container = mustExist(held, 'container', id);
   const resources = merged(container.config.resources, wanted);
   const { phase } = container.state;
   if (phase !== 'created' && phase !== 'running') {
@@ -43,13 +41,13 @@ const isEmpty = (value: unknown): boolean => Array.isArray(value) && value.lengt
 
 /** What a start, an exec and verbose information go by. */
 async function rewriteBundle(deps: Deps, { id, podId }: Container, resources: Resources): Promise<void> {
-  const file = join(runPaths(deps).bundle(podId, id), 'config.json');
+  const file = deps.layout.configFile(podId, id);
   const spec = JSON.parse(await readFile(file, 'utf8'));
   const devices = spec.linux.resources?.devices;
   spec.linux.resources = { ...buildResources(resources, deps.host), ...(devices && { devices }) };
   spec.process.oomScoreAdj = clampOomScore(resources.oomScoreAdj, deps.host.oomScoreAdjMin);
   await replaceFile(file, JSON.stringify(spec));
-  await replaceFile(runPaths(deps).processFile(podId, id), JSON.stringify(spec.process));
+  await replaceFile(deps.layout.processFile(podId, id), JSON.stringify(spec.process));
 }
 
 async function updateProcess(deps: Deps, container: Container, resources: Resources): Promise<void> {
@@ -57,22 +55,18 @@ async function updateProcess(deps: Deps, container: Container, resources: Resour
     await runUpdate(deps, container, resources);
     setOomScore(container.cgroupsPath, clampOomScore(resources.oomScoreAdj, deps.host.oomScoreAdjMin));
   } catch (error) {
-    const back = await runUpdate(deps, container, container.config.resources).catch((failure: unknown) =>
-      messageOf(failure),
-    );
-    if (back === undefined) throw error;
-    throw new Fault('Internal', `${messageOf(error)}; and the old limits could not be put back: ${back}`, {
-      cause: error,
+    await runUpdate(deps, container, container.config.resources).catch((failure: unknown) => {
+      const text = `${messageOf(error)}; and the old limits could not be put back: ${messageOf(failure)}`;
+      throw new Fault('Internal', text, { cause: error });
     });
+    throw error;
   }
 }
 
-async function runUpdate(deps: Deps, container: Container, resources: Resources): Promise<undefined> {
+async function runUpdate(deps: Deps, container: Container, resources: Resources): Promise<void> {
   const { id, podId } = container;
   const runtime = deps.ociRuntimes.of(container);
-  const file = join(runPaths(deps).bundle(podId, id), 'update.json');
-  const shim = await deps.shims.ensure(podId);
-  const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
+  const file = join(deps.layout.bundle(podId, id), 'update.json');
   const limits = buildResources(resources, deps.host);
   if (limits.cpu?.quota === -1 && (await cannotLiftQuota(deps, runtime))) {
     await writeFile(cpuQuotaFile(container.cgroupsPath), '-1');
@@ -80,12 +74,9 @@ async function runUpdate(deps: Deps, container: Container, resources: Resources)
   }
   await writeFile(file, JSON.stringify(limits), { mode: 0o600 });
   try {
-    const result = await shim.run({ argv: runtime.update(id, file), env: ociRuntimeEnv, cwd: '/', deadlineMs });
-    if (result.timedOut)
-      throw new Fault('DeadlineExceeded', `${runtime.path} update did not finish in ${deadlineMs} ms`);
-    if (result.code === 0) return;
-    const reason = errorText(Buffer.concat([result.stdout, result.stderr])) || `exit code ${result.code}`;
-    throw new Fault('Internal', `Cannot change the limits of container ${id}: ${runtime.name}: ${reason}`);
+    const outcome = await runOci(deps, container, runtime.update(id, file));
+    if (outcome.timedOut || outcome.code !== 0)
+      throw await ociFault({ doing: `Cannot change the limits of container ${id}`, runtime }, outcome);
   } finally {
     await unlink(file);
   }
@@ -104,11 +95,8 @@ export async function updatePodResources(
   overhead: Resources | null,
   resources: Resources | null,
 ): Promise<void> {
-  const found = deps.pods.find(id);
-  if (!found) throw notFound('pod', id);
-  using _ = await deps.locks.hold(found.id);
-  const pod = deps.pods.get(found.id);
-  if (!pod) throw notFound('pod', id);
+  using held = await holdPod(deps, id);
+  const pod = mustExist(held, 'pod', id);
   const config = {
     ...pod.config,
     overhead: overhead ?? pod.config.overhead,

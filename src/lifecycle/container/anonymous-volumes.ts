@@ -10,12 +10,12 @@ import { removeTree } from '../../sys/files.ts';
 import { copyTree, openInRoot } from '../../sys/places.ts';
 import { makeDirectory } from '../../sys/write-file.ts';
 import type { Deps } from '../deps.ts';
-import { isReserved } from './landings.ts';
 import { giveToPod } from '../pod/files.ts';
+import { isReserved } from './landings.ts';
 import { mayHaveNodes } from './root-mount.ts';
 import { isAtOrBelow, RootView } from './root-view.ts';
 
-const root = ({ settings }: Pick<Deps, 'settings'>): string => join(settings.dataDir, 'v1', 'volumes');
+const root = ({ layout }: Pick<Deps, 'layout'>): string => layout.anonymousVolumes;
 
 /**
  * A directory of the container's own for every VOLUME of its image that the request mounts nothing on. It starts with

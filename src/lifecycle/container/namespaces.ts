@@ -3,7 +3,7 @@ import type { Container } from '../../model/container.ts';
 import type { Pod } from '../../model/pod.ts';
 import type { NamespacePaths } from '../../oci/index.ts';
 import type { Shim } from '../../shim/index.ts';
-import { type Deps, runPaths } from '../deps.ts';
+import type { Deps } from '../deps.ts';
 import { usesHostIpc, usesHostNetwork } from '../pod/files.ts';
 import { podMaps } from '../pod/user-namespaces.ts';
 
@@ -18,7 +18,7 @@ export async function namespacePaths(deps: Deps, pod: Pod, { config }: Container
   const of = await held(shim, pod.state.pausePid);
   const { pid: pidMode, targetId } = config.security.namespaces;
   return {
-    network: usesHostNetwork(pod.config) ? '' : runPaths(deps).netns(pod.id),
+    network: usesHostNetwork(pod.config) ? '' : deps.layout.netns(pod.id),
     uts: usesHostNetwork(pod.config) ? '' : of('uts'),
     ipc: usesHostIpc(pod.config) ? '' : of('ipc'),
     user: podMaps(pod.config) ? of('user') : '',

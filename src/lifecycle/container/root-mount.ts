@@ -7,7 +7,7 @@ import type { Pod } from '../../model/pod.ts';
 import { cleanPath, resolveCapabilities } from '../../oci/index.ts';
 import { bindMapped, hostId, type IdMaps } from '../../sys/idmap.ts';
 import { type MountLimits, unmount } from '../../sys/mounts.ts';
-import { type Deps, runPaths } from '../deps.ts';
+import type { Deps } from '../deps.ts';
 import { podMaps } from '../pod/user-namespaces.ts';
 import { requestedDevices } from './cdi-devices.ts';
 
@@ -16,7 +16,7 @@ import { requestedDevices } from './cdi-devices.ts';
  * with its owners, and the writable layer has them on the disk: nothing in it belongs to the host's root.
  */
 export async function mountRoot(deps: Deps, pod: Pod, { id, config }: Container): Promise<void> {
-  const target = runPaths(deps).rootfs(pod.id, id);
+  const target = deps.layout.rootfs(pod.id, id);
   const maps = podMaps(pod.config);
   const nodev = !mayHaveNodes(deps, pod, config);
   if (!maps) return deps.snapshots.mount(id, target, { nodev });
@@ -63,7 +63,7 @@ export async function withMappedLayers(
   maps: IdMaps,
   work: (through: string) => Promise<void>,
 ): Promise<void> {
-  const place = runPaths(deps).layers(pod.id, id);
+  const place = deps.layout.layers(pod.id, id);
   await mkdir(place, { recursive: true, mode: 0o700 });
   mapOwners(deps.snapshots.root, place, maps, { nosuid: true, nodev: true }); // an image volume of one layer is a part of it
   try {

@@ -12,7 +12,7 @@ import { hostId, type IdMaps } from '../../sys/idmap.ts';
 import { bindMount, mount as mountAnything, mountFlags, unmount } from '../../sys/mounts.ts';
 import { openInRoot } from '../../sys/places.ts';
 import { makeDirectory } from '../../sys/write-file.ts';
-import { type Deps, runPaths } from '../deps.ts';
+import type { Deps } from '../deps.ts';
 import { podMaps } from '../pod/user-namespaces.ts';
 import { resolveMounts } from './mounts.ts';
 import { mapOwners, withMappedLayers } from './root-mount.ts';
@@ -64,7 +64,7 @@ async function sourceOf(deps: Deps, pod: Pod, container: Container, mount: Mount
       `Mount ${mount.containerPath}: mapped owners and bidirectional propagation exclude each other`,
     );
   }
-  const target = runPaths(deps).volume(pod.id, container.id, name);
+  const target = deps.layout.volume(pod.id, container.id, name);
   await makeTarget(target, hostPath);
   mapOwners(hostPath, target, { uids: uidMappings, gids: gidMappings });
   return target;
@@ -86,7 +86,7 @@ async function mountImage(
   name: string,
 ): Promise<string> {
   const top = imageOf(deps, reference).layers.at(-1);
-  const whole = runPaths(deps).volume(pod.id, container.id, name);
+  const whole = deps.layout.volume(pod.id, container.id, name);
   await makeDirectory(join(whole, '..'), 0o700);
   await makeDirectory(whole, 0o700);
   const maps = podMaps(pod.config);

@@ -2,7 +2,8 @@ import type { Container } from '../../model/container.ts';
 import type { ProcessIo } from '../../model/process-io.ts';
 import { setWindowSize, writeTo } from '../../sys/streams.ts';
 import type { Deps } from '../deps.ts';
-import { runningContainer } from './process.ts';
+
+import { runningContainer } from '../ready.ts';
 import { drain, feed, pumpFrom } from './pump.ts';
 
 /**

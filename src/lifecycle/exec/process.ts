@@ -1,24 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { failedPrecondition, notFound } from '../../base/fault.ts';
 import type { Container } from '../../model/container.ts';
 import { readyToMove } from '../../sys/cgroups.ts';
 import { writeNewFile } from '../../sys/write-file.ts';
-import { type Deps, runPaths } from '../deps.ts';
+import type { Deps } from '../deps.ts';
 
 /** The files of one process to be run in a container; whoever prepared them removes `processFile`. */
 export type ExecFiles = { readonly processFile: string; readonly pidFile: string; readonly oomScoreAdj: number };
-
-/** @throws Fault NotFound; FailedPrecondition unless it is running. */
-export function runningContainer(deps: Deps, id: string): Container {
-  const container = deps.containers.find(id);
-  if (!container) throw notFound('container', id);
-  if (container.state.phase !== 'running') {
-    throw failedPrecondition(`Container ${container.id} is ${container.state.phase}, not running`);
-  }
-  return container;
-}
 
 /** The container's own process with another command: its user, environment, capabilities, seccomp and directory. */
 export async function prepareExec(
@@ -28,7 +17,7 @@ export async function prepareExec(
   terminal: boolean,
 ): Promise<ExecFiles> {
   void readyToMove(); // the OCI runtime is about to move a process
-  const paths = runPaths(deps);
+  const paths = deps.layout;
   const template = JSON.parse(await readFile(paths.processFile(podId, id), 'utf8'));
   const name = join(paths.bundle(podId, id), `exec-${randomBytes(6).toString('hex')}`);
   const files = { processFile: `${name}.json`, pidFile: `${name}.pid`, oomScoreAdj: template.oomScoreAdj ?? 0 };

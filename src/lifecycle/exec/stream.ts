@@ -1,14 +1,14 @@
 import { unlink } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
-import { errorText } from '../../base/command.ts';
 import { Fault, invalidArgument } from '../../base/fault.ts';
 import type { Container } from '../../model/container.ts';
 import type { ProcessIo } from '../../model/process-io.ts';
-import type { OpenExec, RunResult, Stdio } from '../../shim/index.ts';
+import type { OpenExec, Stdio } from '../../shim/index.ts';
 import { setWindowSize, terminalOf, writeTo } from '../../sys/streams.ts';
 import type { Deps } from '../deps.ts';
-import { ociRuntimeEnv } from '../runtime/handlers.ts';
-import { prepareExec, runningContainer } from './process.ts';
+import { runningContainer } from '../ready.ts';
+import { ociDeadlineMs, ociFault, ociRuntimeEnv } from '../runtime/oci-command.ts';
+import { prepareExec } from './process.ts';
 import { drain, feed, type Pump, pump, pumpFrom } from './pump.ts';
 
 export type ExecCommand = { readonly args: readonly string[]; readonly tty: boolean };
@@ -23,7 +23,10 @@ export async function execStream(deps: Deps, id: string, command: ExecCommand, i
   const container = runningContainer(deps, id);
   const { stdio, ended, abandon } = await open(deps, container, command, io);
   ended.catch(() => {}); // it is awaited below, after the streams are joined
-  if (!stdio) throw failure(await ended, container, command);
+  if (!stdio) {
+    const doing = `The command ${JSON.stringify(command.args[0])} in container ${container.id} cannot be run`;
+    throw await ociFault({ doing, runtime: deps.ociRuntimes.of(container) }, await ended);
+  }
   const { pumps, hangUp } = command.tty ? joinTerminal(stdio, io) : joinPipes(stdio, io);
   const leave = () => {
     hangUp();
@@ -52,7 +55,7 @@ async function open(deps: Deps, container: Container, { args, tty }: ExecCommand
       cwd: '/',
       pidFile,
       oomScoreAdj,
-      startDeadlineMs: deps.settings.timeouts.ociRuntime * 1000,
+      startDeadlineMs: ociDeadlineMs(deps),
       tty,
       stdin: io.stdin !== null,
       stdout: io.stdout !== null,
@@ -92,12 +95,4 @@ function dropped(terminal: Writable & NodeJS.ReadableStream): Pump[] {
   terminal.on('error', () => {});
   terminal.resume();
   return [];
-}
-
-function failure({ timedOut, stdout, stderr, code }: RunResult, { id }: Container, { args }: ExecCommand): Fault {
-  const shown = JSON.stringify(args[0]);
-  if (timedOut)
-    return new Fault('DeadlineExceeded', `The OCI runtime did not start ${shown} in container ${id} in time`);
-  const reason = errorText(Buffer.concat([stdout, stderr])) || `exit code ${code}`;
-  return new Fault('Internal', `Cannot run ${shown} in container ${id}: ${reason}`);
 }

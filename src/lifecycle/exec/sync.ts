@@ -1,12 +1,12 @@
 import { unlink } from 'node:fs/promises';
-import { errorText } from '../../base/command.ts';
 import { longestMs } from '../../base/deadline.ts';
 import { Fault, invalidArgument } from '../../base/fault.ts';
 import { step, traced } from '../../base/trace.ts';
 import type { Container } from '../../model/container.ts';
 import type { Deps } from '../deps.ts';
-import { ociRuntimeEnv } from '../runtime/handlers.ts';
-import { type ExecFiles, prepareExec, runningContainer } from './process.ts';
+import { runningContainer } from '../ready.ts';
+import { ociDeadlineMs, ociFault, ociRuntimeEnv } from '../runtime/oci-command.ts';
+import { type ExecFiles, prepareExec } from './process.ts';
 
 /** As the peers: what is kept of each stream; the rest is read and dropped. */
 const maxOutput = 16 * 1024 * 1024;
@@ -33,7 +33,12 @@ export async function execSync(
   traced(container.podId, container.id);
   const prepared = await step('file: process', () => prepareExec(deps, container, command, false));
   try {
-    return outputOf(await run(deps, container, prepared, timeoutMs, signal), container, command);
+    const { timedOut, started, ...output } = await run(deps, container, prepared, timeoutMs, signal);
+    const doing = `The command ${JSON.stringify(command[0])} in container ${container.id}`;
+    if (timedOut) throw new Fault('DeadlineExceeded', `${doing} timed out`);
+    if (started) return output;
+    const runtime = deps.ociRuntimes.of(container);
+    throw await ociFault({ doing: `${doing} cannot be run`, runtime }, { ...output, timedOut });
   } finally {
     await unlink(prepared.processFile);
   }
@@ -42,7 +47,7 @@ export async function execSync(
 async function run(deps: Deps, container: Container, files: ExecFiles, deadlineMs: number, signal: AbortSignal) {
   const runtime = deps.ociRuntimes.of(container);
   const shim = await deps.shims.ensure(container.podId);
-  const { ociRuntime, execDrain } = deps.settings.timeouts;
+  const ociMs = ociDeadlineMs(deps);
   const spec = {
     argv: runtime.exec(container.id, files.pidFile, files.processFile),
     env: ociRuntimeEnv,
@@ -50,23 +55,9 @@ async function run(deps: Deps, container: Container, files: ExecFiles, deadlineM
     pidFile: files.pidFile,
     oomScoreAdj: files.oomScoreAdj,
     deadlineMs: Math.min(deadlineMs, longestMs),
-    startDeadlineMs: deadlineMs === 0 ? ociRuntime * 1000 : Math.min(ociRuntime * 1000, deadlineMs + startMs),
-    drainMs: execDrain * 1000,
+    startDeadlineMs: deadlineMs === 0 ? ociMs : Math.min(ociMs, deadlineMs + startMs),
+    drainMs: deps.settings.timeouts.execDrain * 1000,
     maxOutput,
   };
   return shim.exec(spec, signal);
-}
-
-type Ran = Awaited<ReturnType<typeof run>>;
-
-function outputOf(
-  { timedOut, started, stdout, stderr, code }: Ran,
-  { id }: Container,
-  [name]: readonly string[],
-): ExecOutput {
-  const shown = JSON.stringify(name);
-  if (timedOut) throw new Fault('DeadlineExceeded', `The command ${shown} in container ${id} timed out`);
-  if (started) return { stdout, stderr, code };
-  const reason = errorText(Buffer.concat([stdout, stderr])) || `exit code ${code}`;
-  throw new Fault('Internal', `Cannot run ${shown} in container ${id}: ${reason}`);
 }

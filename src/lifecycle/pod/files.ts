@@ -12,7 +12,7 @@ import { hostId } from '../../sys/idmap.ts';
 import { mountTmpfs } from '../../sys/mounts.ts';
 import { readText } from '../../sys/read-file.ts';
 import { makeDirectory, writeNewFile } from '../../sys/write-file.ts';
-import { type Deps, runPaths } from '../deps.ts';
+import type { Deps } from '../deps.ts';
 import { podMaps } from './user-namespaces.ts';
 
 export const usesHostNetwork = ({ security }: PodConfig): boolean => security.namespaces.network === 'node';
@@ -25,7 +25,7 @@ export const podHostname = (config: PodConfig): string =>
 /** Makes the pod's directory, or closes one of before to all others. */
 export async function makePodDirectory(deps: Deps, pod: Pod): Promise<void> {
   if (podMaps(pod.config)) openWay(deps);
-  await makePassable(pod, runPaths(deps).pod(pod.id));
+  await makePassable(pod, deps.layout.pod(pod.id));
 }
 
 /**
@@ -39,11 +39,11 @@ export async function makePassable({ config }: Pod, path: string): Promise<void>
 }
 
 /** The directories above those of the pods are passed by the roots of the user namespaces that there are, and nobody else. */
-export function openWay(deps: Pick<Deps, 'settings' | 'pods'>): void {
+export function openWay(deps: Pick<Deps, 'layout' | 'pods'>): void {
   const gids = [...deps.pods.all()]
     .filter(({ state }) => !(state.phase === 'notReady' && state.released))
     .flatMap(({ config }) => hostId(podMaps(config)?.gids ?? [], 0) ?? []);
-  for (const path of [deps.settings.runDir, runPaths(deps).pods]) {
+  for (const path of [deps.layout.runDir, deps.layout.pods]) {
     try {
       letGroupsThrough(path, gids);
     } catch (error) {
@@ -69,7 +69,7 @@ const sharedBytes = 64 * 1024 * 1024;
  */
 export async function makeShared(deps: Deps, pod: Pod): Promise<void> {
   const [resolver, hosts] = await allOf([resolvConf(pod.config), hostsOfHost(pod.config)]);
-  const target = runPaths(deps).shared(pod.id);
+  const target = deps.layout.shared(pod.id);
   await makeDirectory(target, 0o700);
   // Without flags of its own: an OCI runtime that makes a bind mount of it read-only in a user namespace may not drop them,
   // and runc 1.1 does not know. Each mount of it has those that it needs.
@@ -95,13 +95,13 @@ export type SharedName = 'shm' | 'hosts' | 'hostname' | 'resolv.conf';
 
 /** Where one of them is; in a pod of an earlier build each lies in the pod's directory itself. */
 export function sharedPath(deps: Deps, id: PodId, name: SharedName): string {
-  const path = join(runPaths(deps).shared(id), name);
-  return existsSync(path) ? path : join(runPaths(deps).pod(id), name);
+  const path = join(deps.layout.shared(id), name);
+  return existsSync(path) ? path : join(deps.layout.pod(id), name);
 }
 
 /** Every user of a container may read it, whatever the daemon's umask is. */
 async function writePodFile(deps: Deps, pod: Pod, name: SharedName, text: string): Promise<void> {
-  const path = join(runPaths(deps).shared(pod.id), name);
+  const path = join(deps.layout.shared(pod.id), name);
   await writeNewFile(path, text, 0o644);
   await giveToPod(pod, path);
 }

@@ -2,16 +2,12 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { errorText } from '../../base/command.ts';
-import { Fault, isErrno } from '../../base/fault.ts';
+import { Fault } from '../../base/fault.ts';
 import type { Settings } from '../../base/settings.ts';
 import type { Handler } from '../../model/handler.ts';
-import { readEnd } from '../../sys/read-file.ts';
+import type { Layout } from '../../state/layout.ts';
 import { type HandlerFeatures, probeFeatures } from './handler-features.ts';
 import { warnOfEscapes } from './known-escapes.ts';
-
-/** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
-export const ociRuntimeEnv = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
 
 /** How long a program that gave no answer counts as one without features. */
 const askAgainMs = 60_000;
@@ -106,10 +102,10 @@ export class OciRuntimes {
     this.#default = defaultName;
   }
 
-  static async open(settings: Settings): Promise<OciRuntimes> {
+  static async open(settings: Settings, layout: Layout): Promise<OciRuntimes> {
     const byName = new Map<string, OciRuntime>();
     for (const [name, { path, args, privilegedWithoutHostDevices, cniConfDir }] of Object.entries(settings.handlers)) {
-      const root = join(settings.runDir, 'oci', name);
+      const root = layout.ociStateOf(name);
       const systemdCgroup = settings.cgroupDriver === 'systemd';
       await mkdir(root, { recursive: true, mode: 0o700 });
       byName.set(
@@ -164,29 +160,5 @@ export class OciRuntimes {
   problem(): string | null {
     const path = this.get('').path;
     return existsSync(path) ? null : `OCI runtime ${path} of the default handler ${this.#default} does not exist`;
-  }
-}
-
-/** The end of a log says why the program ended; what comes before it may be of any size. */
-const mostLogBytes = 64 * 1024;
-
-/** What an OCI runtime wrote in its JSON log before it failed, else what it printed. */
-export async function failureText(logFile: string, printed: Buffer): Promise<string> {
-  try {
-    const lines = (await readEnd(logFile, mostLogBytes)).toString().trim().split('\n').slice(-8);
-    const errors = lines.map(messageOfLine).filter((text) => text !== '');
-    if (errors.length > 0) return errorText(errors.join('; '));
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw error;
-  }
-  return errorText(printed);
-}
-
-function messageOfLine(line: string): string {
-  try {
-    const { level, msg } = JSON.parse(line);
-    return level === 'error' || level === 'fatal' || level === undefined ? String(msg ?? '') : '';
-  } catch {
-    return line;
   }
 }

@@ -8,7 +8,8 @@ import { after, test } from 'node:test';
 import { errorText } from '../../../src/base/command.ts';
 import { endpointsFor } from '../../../src/image/hosts.ts';
 import { injectDevices } from '../../../src/lifecycle/container/cdi-devices.ts';
-import { failureText } from '../../../src/lifecycle/runtime/handlers.ts';
+import type { OciRuntime } from '../../../src/lifecycle/runtime/handlers.ts';
+import { ociFault } from '../../../src/lifecycle/runtime/oci-command.ts';
 import type { ContainerConfig } from '../../../src/model/config.ts';
 import { ConflistDirectory } from '../../../src/network/conflist.ts';
 import { ResultCache } from '../../../src/network/result-cache.ts';
@@ -35,10 +36,16 @@ test("an OCI runtime's log of any size: its end, at most 4 KiB of it", async () 
     writeFileSync(log, text, { flag: 'a' });
   };
   end('\n{"level":"info","msg":"no"}\n{"level":"error","msg":"the reason"}\n');
-  assert.match(await failureText(log, Buffer.from('printed')), /the reason$/);
+  const fault = async (logFile: string, printed: string) => {
+    const outcome = { code: 1, timedOut: false, stdout: Buffer.from(printed), stderr: Buffer.alloc(0) };
+    const runtime = { name: 'crun', path: '/bin/crun' } as OciRuntime;
+    return (await ociFault({ doing: 'It failed', runtime, logFile }, outcome)).message;
+  };
+  assert.match(await fault(log, 'printed'), /^It failed: crun: .*the reason$/s);
   end(`\n{"level":"error","msg":"${'x'.repeat(50_000)}"}\n`);
-  assert.equal(await failureText(log, Buffer.alloc(0)), 'x'.repeat(4096));
-  assert.equal(await failureText(join(folder, 'none'), Buffer.from('printed')), 'printed');
+  assert.equal(await fault(log, ''), `It failed: crun: ${'x'.repeat(4096)}`);
+  assert.equal(await fault(join(folder, 'none'), 'printed'), 'It failed: crun: printed');
+  assert.equal(await fault(join(folder, 'none'), ''), 'It failed: crun: exit code 1');
 });
 
 test('the text of a huge output is its end', () => {

@@ -1,0 +1,69 @@
+import { errorText } from '../../base/command.ts';
+import { Fault, isErrno } from '../../base/fault.ts';
+import type { Settings } from '../../base/settings.ts';
+import type { Container } from '../../model/container.ts';
+import { readEnd } from '../../sys/read-file.ts';
+import type { OciRuntime } from './handlers.ts';
+import type { Shims } from './shims.ts';
+
+/** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
+export const ociRuntimeEnv = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
+
+/** How a command of an OCI runtime ended, as the shim tells it. */
+export type OciOutcome = {
+  readonly code: number;
+  readonly timedOut: boolean;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+};
+
+type Needs = { readonly settings: Settings; readonly shims: Shims };
+
+/** How long one command may take, milliseconds. */
+export const ociDeadlineMs = ({ settings }: Pick<Needs, 'settings'>): number => settings.timeouts.ociRuntime * 1000;
+
+/** Runs one command of the container's OCI runtime in the pod's shim; what came of it is the caller's to judge. */
+export async function runOci(deps: Needs, { podId }: Container, argv: readonly string[]): Promise<OciOutcome> {
+  const shim = await deps.shims.ensure(podId);
+  return shim.run({ argv, env: ociRuntimeEnv, cwd: '/', deadlineMs: ociDeadlineMs(deps) });
+}
+
+/** What was to be done, in the words of the error (`Cannot start container 12ab`), and by whom. */
+export type OciWork = { readonly doing: string; readonly runtime: OciRuntime; readonly logFile?: string };
+
+/**
+ * Why a command of an OCI runtime failed: DeadlineExceeded, ResourceExhausted where the disk was full, else Internal; with
+ * the reason that it wrote to its JSON log, or printed.
+ */
+export async function ociFault({ doing, runtime, logFile }: OciWork, outcome: OciOutcome): Promise<Fault> {
+  const { timedOut, code, stdout, stderr } = outcome;
+  if (timedOut) return new Fault('DeadlineExceeded', `${doing}: ${runtime.path} did not finish in time and was killed`);
+  const printed = errorText(Buffer.concat([stdout, stderr])) || `exit code ${code}`;
+  const reason = (logFile && (await lastErrors(logFile))) || printed;
+  const kind = /no space left on device|disk quota exceeded/i.test(reason) ? 'ResourceExhausted' : 'Internal';
+  return new Fault(kind, `${doing}: ${runtime.name}: ${reason}`);
+}
+
+/** The end of a log says why the program ended; what comes before it may be of any size. */
+const mostLogBytes = 64 * 1024;
+
+/** The errors at the end of an OCI runtime's JSON log; empty where there is none. */
+async function lastErrors(logFile: string): Promise<string> {
+  try {
+    const lines = (await readEnd(logFile, mostLogBytes)).toString().trim().split('\n').slice(-8);
+    const errors = lines.map(messageOfLine).filter((text) => text !== '');
+    return errors.length > 0 ? errorText(errors.join('; ')) : '';
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return '';
+    throw error;
+  }
+}
+
+function messageOfLine(line: string): string {
+  try {
+    const { level, msg } = JSON.parse(line);
+    return level === 'error' || level === 'fatal' || level === undefined ? String(msg ?? '') : '';
+  } catch {
+    return line;
+  }
+}
