@@ -12,7 +12,7 @@ import { Creations } from '../lifecycle/creations.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { onExit, podDown } from '../lifecycle/exits.ts';
 import { Mending } from '../lifecycle/mending.ts';
-import { podCgroup, prepareCgroups } from '../lifecycle/pod/cgroups.ts';
+import { newPodCgroup, prepareCgroups } from '../lifecycle/pod/cgroups.ts';
 import { openWay } from '../lifecycle/pod/files.ts';
 import { podMaps } from '../lifecycle/pod/user-namespaces.ts';
 import { onShimLost, recover } from '../lifecycle/recover.ts';
@@ -67,7 +67,7 @@ async function start(settings: Settings): Promise<Serving> {
   const deps = await openDeps(settings);
   const recovered = recover(deps);
   await Promise.race([recovered, delay(untilServingMs)]);
-  const stats = new Stats({ ...deps, podCgroup: (pod) => podCgroup(deps, pod) });
+  const stats = new Stats(deps);
   const server = await listen(
     { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint },
     settings.socket,
@@ -112,7 +112,11 @@ async function openDeps(settings: Settings): Promise<Deps> {
   const ociRuntimes = await OciRuntimes.open(settings, layout);
   const pods = await Records.open<PodId, Pod>(layout.state, {
     what: 'pod',
-    parse: (json) => decodePod(json, (name) => ociRuntimes.formerly(name)),
+    parse: (json) =>
+      decodePod(json, {
+        handler: (name) => ociRuntimes.formerly(name),
+        cgroup: (id, config) => newPodCgroup({ settings }, id, config),
+      }),
   });
   const containers = await Records.open<ContainerId, Container>(layout.state, {
     what: 'container',

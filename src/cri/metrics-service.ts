@@ -1,7 +1,6 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { MetricType, PodSandboxMetrics } from '../api/runtime/v1/cri.ts';
 import { eachSound, eachSoundSoon } from '../base/sound.ts';
-import { podCgroup } from '../lifecycle/pod/cgroups.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { containerFacts, podFacts, readFilesystem } from '../stats/metric-facts.ts';
@@ -47,7 +46,7 @@ async function metricsOfPod(
   const figures = await deps.stats.ofPod(pod);
   return {
     podSandboxId: pod.id,
-    metrics: metricsOf(podFacts(figures, podCgroup(deps, pod), filesystem), podLabels(pod)),
+    metrics: metricsOf(podFacts(figures, pod.cgroup, filesystem), podLabels(pod)),
     containerMetrics: eachSound(
       figures.containers,
       ({ container }) => container,

@@ -11,7 +11,14 @@ import { mapLines } from '../sys/idmap.ts';
 import { crashPoint } from './crash-point.ts';
 import { creationTime } from './creations.ts';
 import type { Deps } from './deps.ts';
-import { checkCgroupParent, makePauseCgroup, ownsPodCgroup, pauseEntrance, placePause } from './pod/cgroups.ts';
+import {
+  checkCgroupParent,
+  makePauseCgroup,
+  newPodCgroup,
+  ownsPodCgroup,
+  pauseEntrance,
+  placePause,
+} from './pod/cgroups.ts';
 import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod/files.ts';
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
@@ -46,6 +53,7 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
     config,
     handler,
     resolvedHandler: runtime.handler,
+    cgroup: newPodCgroup(deps, id, config),
     createdAt: creationTime(earlierAttempts(deps, config)),
     bootId: deps.bootId,
     state: { phase: 'creating' },
@@ -85,14 +93,11 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
 
 /** Shim, namespaces, network. */
 async function isolate(deps: Deps, pod: Pod): Promise<{ pausePid: number; network: PodNetwork | null }> {
-  const [shim] = await allOf([deps.shims.start(pod.id), step('cgroup: make', () => makePauseCgroup(deps, pod))]);
+  const [shim] = await allOf([deps.shims.start(pod.id), step('cgroup: make', () => makePauseCgroup(pod))]);
   crashPoint('run-pod:shim');
   const pausePid = await startPause(deps, pod, shim);
   crashPoint('run-pod:pause');
-  const [network] = await allOf([
-    joinNetwork(deps, pod, shim),
-    step('cgroup: place', () => placePause(deps, pod, pausePid)),
-  ]);
+  const [network] = await allOf([joinNetwork(deps, pod, shim), step('cgroup: place', () => placePause(pod, pausePid))]);
   return { pausePid, network };
 }
 
@@ -100,7 +105,7 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
   const { config } = pod;
   const maps = podMaps(config);
   const ownNetwork = !usesHostNetwork(config);
-  const cgroup = pauseEntrance(deps, pod);
+  const cgroup = pauseEntrance(pod);
   const { pausePid } = await shim.sandbox({
     network: ownNetwork,
     ipc: !usesHostIpc(config),

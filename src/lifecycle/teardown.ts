@@ -91,11 +91,11 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
     ),
     ['network', network],
     ['shim', () => deps.shims.shutdown(id)],
-    ['processes', () => killCgroup(pauseCgroup(deps, pod))],
+    ['processes', () => killCgroup(pauseCgroup(pod))],
     ['network namespace', () => unmount(paths.netns(id), { detach: true })],
     ['shared memory and files', () => unmount(paths.shared(id), { detach: true })],
-    ['pause cgroup', () => removeCgroup(pauseCgroup(deps, pod))],
-    ['pod cgroup', () => removePodCgroup(deps, pod)],
+    ['pause cgroup', () => removeCgroup(pauseCgroup(pod))],
+    ['pod cgroup', () => removePodCgroup(pod)],
   ];
   await runAll(`release pod ${id}`, steps);
   crashPoint('release-pod:released');

@@ -29,6 +29,8 @@ export type Pod = {
   readonly handler: string;
   /** What that was when the pod was made. */
   readonly resolvedHandler: Handler;
+  /** The cgroup that holds all of it: a path from the root, or a slice where the handler's cgroups are systemd's. */
+  readonly cgroup: string;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
   /** The boot in which its processes live: in any other they are gone. */

@@ -1,5 +1,7 @@
 // Records of pods and containers, field by field: what a version of before did not write has its default, and what is no
 // such record says so.
+
+import type { PodConfig } from '../model/config.ts';
 import type { Container, ContainerState, Exit } from '../model/container.ts';
 import type { Handler } from '../model/handler.ts';
 import type { ContainerId, ImageId, PodId } from '../model/ids.ts';
@@ -40,14 +42,27 @@ const podState: Decode<PodState> = variant<PodState>('phase', {
   removing: object({ phase: oneOf(['removing']) }),
 });
 
-/** @throws Error unless `json` is a pod's record. `formerly`: the handler of a record that says only its name. */
-export function decodePod(json: unknown, formerly: (name: string) => Handler): Pod {
+/** What younger fields of a pod's record are where it does not have them. */
+export type PodDefaults = {
+  /** The handler of a record that says only its name. */
+  readonly handler: (name: string) => Handler;
+  readonly cgroup: (id: PodId, config: PodConfig) => string;
+};
+
+/** @throws Error unless `json` is a pod's record. */
+export function decodePod(json: unknown, defaults: PodDefaults): Pod {
+  const pod = decodeYoungPod(json, defaults);
+  return pod.cgroup === '' ? { ...pod, cgroup: defaults.cgroup(pod.id, pod.config) } : pod;
+}
+
+function decodeYoungPod(json: unknown, defaults: PodDefaults): Pod {
   const name = text()((json as { handler?: unknown } | null)?.handler, 'handler');
   return object<Pod>({
     id: id<PodId>(),
     config: podConfig,
     handler: text(),
-    resolvedHandler: (value, at) => (value === undefined ? formerly(name) : handler(value, at)),
+    resolvedHandler: (value, at) => (value === undefined ? defaults.handler(name) : handler(value, at)),
+    cgroup: text(),
     createdAt: number(),
     bootId: text(),
     state: podState,

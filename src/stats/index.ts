@@ -39,7 +39,6 @@ export type StatsDeps = {
   readonly containers: Records<ContainerId, Container>;
   readonly snapshots: Snapshots;
   /** The cgroup of a pod, as `sys/cgroups` takes it. */
-  readonly podCgroup: (pod: Pod) => string;
 };
 
 /** What pods and containers use, read when somebody asks: each cgroup file once a call. */
@@ -68,7 +67,7 @@ export class Stats {
 
   async ofPod(pod: Pod): Promise<PodFigures> {
     const at = Date.now();
-    const usage = readCgroupUsage(this.#deps.podCgroup(pod));
+    const usage = readCgroupUsage(pod.cgroup);
     const cpuRate = usage.cpu ? this.#rates.rate(pod.id, usage.cpu.total, pod.createdAt, at) : 0;
     const own = pod.state.phase === 'ready' && pod.config.security.namespaces.network !== 'node';
     const containers = [...this.#deps.containers.all()].filter(

@@ -4,6 +4,8 @@ import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileS
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse, stringify } from 'smol-toml';
+import { removeCgroup } from '../../src/sys/cgroups.ts';
+import { cgroupV2 } from '../harness/cgroups.ts';
 import { hostNetwork, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { program } from '../images/run.ts';
@@ -81,6 +83,19 @@ for (const handler of ociRuntimes) {
       }
       await bench.daemon.start();
       await worksAndEnds(made);
+    });
+
+    test('another cgroup parent, for pods with one of their own', async () => {
+      const made = await populated('of-another-parent');
+      const elsewhere = `/${bench.daemon.name}-other`;
+      const folder = `/sys/fs/cgroup/${cgroupV2 ? '' : 'memory/'}${bench.daemon.name}/${made.pod.id}`;
+      assert.ok(existsSync(folder));
+      try {
+        await reconfigured({ cgroup_parent: elsewhere }, () => worksAndEnds(made));
+        assert.equal(existsSync(folder), false);
+      } finally {
+        await removeCgroup(elsewhere);
+      }
     });
 
     test("the handler's program is gone", async () => {

@@ -1,13 +1,16 @@
 import { basename, dirname, join } from 'node:path';
 import { invalidArgument } from '../../base/fault.ts';
 import type { Settings } from '../../base/settings.ts';
+import type { PodConfig } from '../../model/config.ts';
+import type { Handler } from '../../model/handler.ts';
 import type { ContainerId, PodId } from '../../model/ids.ts';
 import type { Pod } from '../../model/pod.ts';
 import { cgroupEntrance, createCgroup, killCgroup, removeCgroup } from '../../sys/cgroups.ts';
 import { startScope, startUnit, stopUnit } from '../../sys/systemd.ts';
 
 type Owner = { readonly settings: Pick<Settings, 'cgroupDriver' | 'cgroupParent'> };
-type PodLike = Pick<Pod, 'id' | 'config'>;
+/** What of a pod's record says where its cgroups are, and whose hand makes and removes them. */
+type Placed = Pick<Pod, 'id' | 'cgroup'> & { readonly resolvedHandler: Pick<Handler, 'systemdCgroup'> };
 
 const bySystemd = ({ settings }: Owner): boolean => settings.cgroupDriver === 'systemd';
 
@@ -15,13 +18,13 @@ const bySystemd = ({ settings }: Owner): boolean => settings.cgroupDriver === 's
 const prefix = 'berth';
 
 /**
- * The cgroup that holds the pod: kubelet's, or one of Berth's own when the client names none. With the systemd driver it
- * is a slice, by its name alone: that spells its parents.
+ * The cgroup that will hold a new pod: kubelet's, or one of Berth's own when the client names none. With the systemd driver
+ * it is a slice, by its name alone: that spells its parents. The pod's record keeps it: another configuration is for others.
  */
-export function podCgroup(owner: Owner, { id, config }: PodLike): string {
+export function newPodCgroup(owner: Owner, id: PodId, { cgroupParent }: Pick<PodConfig, 'cgroupParent'>): string {
   // Always from the root: an OCI runtime takes a relative path from where it happens to be itself.
-  if (!bySystemd(owner)) return join('/', config.cgroupParent || join(owner.settings.cgroupParent, id));
-  return config.cgroupParent === '' ? `${ownSlice(owner)}-pod${id}.slice` : basename(config.cgroupParent);
+  if (!bySystemd(owner)) return join('/', cgroupParent || join(owner.settings.cgroupParent, id));
+  return cgroupParent === '' ? `${ownSlice(owner)}-pod${id}.slice` : basename(cgroupParent);
 }
 
 /** `/berth` is `berth.slice` to systemd; dashes in it would mean parents. */
@@ -32,26 +35,28 @@ const ownSlice = ({ settings }: Owner): string =>
 export const ownsPodCgroup = ({ config }: Pick<Pod, 'config'>): boolean => config.cgroupParent === '';
 
 /** The cgroup of the pause process, below the pod's. */
-export const pauseCgroup = (owner: Owner, pod: PodLike): string => below(owner, pod, pod.id);
+export const pauseCgroup = (pod: Placed): string => below(pod, pod.id);
 
 /** The OCI `cgroupsPath` of a container: a path, or slice:prefix:name with the systemd driver. */
-export const containerCgroup = (owner: Owner, pod: PodLike, id: ContainerId): string => below(owner, pod, id);
+export const containerCgroup = (pod: Placed, id: ContainerId): string => below(pod, id);
 
-const below = (owner: Owner, pod: PodLike, id: string): string =>
-  bySystemd(owner) ? `${podCgroup(owner, pod)}:${prefix}:${id}` : join(podCgroup(owner, pod), id);
+const below = ({ cgroup, resolvedHandler }: Placed, id: string): string =>
+  resolvedHandler.systemdCgroup ? `${cgroup}:${prefix}:${id}` : join(cgroup, id);
 
 /**
  * Removes the cgroups of a pod whose record is lost, by what is known of it: its id, and where its containers were
  * (`cgroupsPath` of each). A parent that was kubelet's stays.
  */
 export async function removeLostCgroups(owner: Owner, id: PodId, containers: readonly string[]): Promise<void> {
-  const own = { id, config: { cgroupParent: '' } as Pod['config'] };
+  const config = { cgroupParent: '' } as Pod['config'];
+  const resolvedHandler = { systemdCgroup: bySystemd(owner) };
+  const own = { id, config, resolvedHandler, cgroup: newPodCgroup(owner, id, config) };
   const pauses = containers.map((path) => (path.includes(':') ? path.replace(/[^:]*$/, id) : join(dirname(path), id)));
-  for (const path of new Set([...pauses, pauseCgroup(owner, own)])) {
+  for (const path of new Set([...pauses, pauseCgroup(own)])) {
     await killCgroup(path);
     await removeCgroup(path);
   }
-  await removePodCgroup(owner, own);
+  await removePodCgroup(own);
 }
 
 /** @throws Fault InvalidArgument if the client's cgroup parent is not of the driver's kind. */
@@ -70,29 +75,24 @@ export async function prepareCgroups(owner: Owner): Promise<void> {
 }
 
 /** Makes what the pause process enters before it is there; a scope is made with it (placePause). */
-export async function makePauseCgroup(owner: Owner, pod: PodLike): Promise<void> {
-  if (!bySystemd(owner)) await createCgroup(pauseCgroup(owner, pod));
+export async function makePauseCgroup(pod: Placed): Promise<void> {
+  if (!pod.resolvedHandler.systemdCgroup) await createCgroup(pauseCgroup(pod));
 }
 
 /** How the pause process enters what was made for it. */
-export const pauseEntrance = (owner: Owner, pod: PodLike): { tasks: string[]; folder: string } =>
-  bySystemd(owner) ? { tasks: [], folder: '' } : cgroupEntrance(pauseCgroup(owner, pod));
+export const pauseEntrance = (pod: Placed): { tasks: string[]; folder: string } =>
+  pod.resolvedHandler.systemdCgroup ? { tasks: [], folder: '' } : cgroupEntrance(pauseCgroup(pod));
 
 /** With the systemd driver: moves the pause process, which until now was in its shim's cgroup, to a scope. */
-export async function placePause(owner: Owner, pod: PodLike, pausePid: number): Promise<void> {
-  if (!bySystemd(owner)) return;
+export async function placePause(pod: Placed & Pick<Pod, 'config'>, pausePid: number): Promise<void> {
+  if (!pod.resolvedHandler.systemdCgroup) return;
   const { namespace, name } = pod.config.metadata;
-  await startScope(
-    `${prefix}-${pod.id}.scope`,
-    podCgroup(owner, pod),
-    pausePid,
-    `Namespaces of pod ${namespace}/${name}`,
-  );
+  await startScope(`${prefix}-${pod.id}.scope`, pod.cgroup, pausePid, `Namespaces of pod ${namespace}/${name}`);
 }
 
 /** Removes the pod's cgroup; idempotent. A slice goes only by systemd's hand. */
-export async function removePodCgroup(owner: Owner, pod: PodLike): Promise<void> {
+export async function removePodCgroup(pod: Placed & Pick<Pod, 'config'>): Promise<void> {
   if (!ownsPodCgroup(pod)) return;
-  if (bySystemd(owner)) await stopUnit(podCgroup(owner, pod));
-  await removeCgroup(podCgroup(owner, pod));
+  if (pod.resolvedHandler.systemdCgroup) await stopUnit(pod.cgroup);
+  await removeCgroup(pod.cgroup);
 }
