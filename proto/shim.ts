@@ -19,7 +19,7 @@ export const maxToDaemon = 40 * 1024 * 1024;
 /** The most that the shim keeps of one captured stream. */
 export const maxCapture = 16 * 1024 * 1024;
 
-/** Why the shim refused: `system` carries an errno, the others are the protocol's own. */
+/** Why the shim refused: `system` and `untrue` carry an errno, the others are the protocol's own. */
 export const failureKinds = {
   system: 1,
   invalid: 2,
@@ -28,6 +28,8 @@ export const failureKinds = {
   notRunning: 5,
   busy: 6,
   unsupported: 7,
+  /** A command ended well and did not leave what it should have. */
+  untrue: 8,
 } as const;
 
 const ending = {

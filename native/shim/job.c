@@ -66,6 +66,12 @@ static void fail(struct job *job, int err, const char *step, const char *about) 
   job_free(job);
 }
 
+/* The OCI runtime said that all is well, and it is not: the errno is of what it left, and says nothing of the host. */
+static void fail_untrue(struct job *job, int err, const char *step, const char *about) {
+  send_failed(job->client, job->request, SHIM_FAILED_UNTRUE, err, step, about);
+  job_free(job);
+}
+
 static struct wire_bytes captured(const struct stream *stream) {
   return stream ? (struct wire_bytes){stream->data, (uint32_t)stream->size} : (struct wire_bytes){0};
 }
@@ -195,11 +201,11 @@ static void adopt(struct job *job, pid_t pid) {
   job->awaited = claim == -ECHILD && tree_child_above(pid) ? pid : 0;
   if (job->awaited) return;
   if (claim == 0 && taken(pid)) claim = -EBUSY;
-  if (claim < 0) return fail(job, claim, "adopt the process that the OCI runtime named in", job->pid_file);
+  if (claim < 0) return fail_untrue(job, claim, "adopt the process that the OCI runtime named in", job->pid_file);
   int master = job->console.name[0] ? console_take(&job->console) : -1;
   if (job->console.name[0] && master < 0) {
     if (!claim) tree_kill(pid);
-    return fail(job, EPIPE, "take a terminal from", job->name);
+    return fail_untrue(job, EPIPE, "take a terminal from", job->name);
   }
   if (job->kind == START) return hand_over(job, pid, master, claim, status);
   if (job->kind == OPEN) hand_out(job, master);
@@ -216,7 +222,7 @@ static void command_ended(struct job *job, int status) {
   if (read(job->failure, &err, sizeof err) == sizeof err) return fail(job, err, "run", job->name);
   if (job->kind == RUN || status != 0 || job->stopped) return end(job, status);
   pid_t pid = read_pid(job->pid_file);
-  if (pid < 0) return fail(job, pid, "read a pid that the OCI runtime wrote to", job->pid_file);
+  if (pid < 0) return fail_untrue(job, pid, "read a pid that the OCI runtime wrote to", job->pid_file);
   adopt(job, pid);
 }
 

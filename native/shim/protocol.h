@@ -47,6 +47,7 @@ enum shim_failure {
   SHIM_FAILED_NOT_RUNNING = 5,
   SHIM_FAILED_BUSY = 6,
   SHIM_FAILED_UNSUPPORTED = 7,
+  SHIM_FAILED_UNTRUE = 8,
 };
 
 /* Every message that has fields: X(lower, UPPER). */

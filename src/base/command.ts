@@ -1,3 +1,5 @@
+import { lastBytes } from './text.ts';
+
 /** A program to run to its end: what the shim's `run` takes, and what `sys/spawn.ts` takes where there is no pod. */
 export type Command = {
   /** Absolute path of the program, then its arguments. */
@@ -27,8 +29,7 @@ export type RunCommand = (command: Command, signal?: AbortSignal) => Promise<Com
 const maxErrorText = 4096;
 
 /** The text of a program's output for an error message: no control characters, at most 4 KiB, the end of it. */
-export function errorText(output: Buffer | string): string {
-  const end = output.slice(-4 * maxErrorText); // a character has up to four bytes
-  const text = end.toString().slice(-maxErrorText).trim();
-  return text.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, ' ');
-}
+export const errorText = (output: Buffer | string): string =>
+  lastBytes(output, maxErrorText)
+    .trim()
+    .replace(/[\x00-\x08\x0b-\x1f\x7f]/g, ' ');

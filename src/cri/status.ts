@@ -1,6 +1,7 @@
 import { Metadata, status } from '@grpc/grpc-js';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { firstBytes } from '../base/text.ts';
 
 /** The only place that knows gRPC codes. */
 const codeOf = {
@@ -28,7 +29,7 @@ const codeOfErrno: Readonly<Record<string, number>> = {
 };
 
 /** gRPC carries the message in a header: a client's HTTP/2 stack refuses what is longer than its limit. */
-const maxDetails = 4096;
+const maxDetails = 4096; // bytes
 
 export type StatusError = { code: number; details: string; metadata: Metadata };
 
@@ -38,7 +39,7 @@ export function statusOf(error: unknown, method: string): StatusError {
   const errno = error instanceof Error && 'code' in error ? codeOfErrno[String(error.code)] : undefined;
   const code = fault ? codeOf[fault.kind] : (errno ?? status.INTERNAL);
   if (!fault && errno === undefined) log.error({ method, err: error }, 'A call failed');
-  return { code, details: messageOf(error).slice(0, maxDetails), metadata: new Metadata() };
+  return { code, details: firstBytes(messageOf(error), maxDetails), metadata: new Metadata() };
 }
 
 /** The Fault itself, or the first one among the parts of an AggregateError. */

@@ -57,7 +57,7 @@ async function updateProcess(deps: Deps, container: Container, resources: Resour
   } catch (error) {
     await runUpdate(deps, container, container.config.resources).catch((failure: unknown) => {
       const text = `${messageOf(error)}; and the old limits could not be put back: ${messageOf(failure)}`;
-      throw new Fault('Internal', text, { cause: error });
+      throw new Fault(error instanceof Fault ? error.kind : 'Internal', text, { cause: error });
     });
     throw error;
   }

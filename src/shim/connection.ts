@@ -38,6 +38,7 @@ const kindOfFailure: Record<number, FaultKind> = {
   [failureKinds.notRunning]: 'FailedPrecondition',
   [failureKinds.busy]: 'FailedPrecondition',
   [failureKinds.unsupported]: 'Unimplemented',
+  [failureKinds.untrue]: 'Internal',
 };
 
 const kindOfErrno: Record<string, FaultKind> = {

@@ -66,9 +66,9 @@ export class TestPod {
     this.config = config;
   }
 
-  static async run(daemon: TestDaemon, name: string, more: PodConfig = {}): Promise<TestPod> {
+  static async run(daemon: TestDaemon, name: string, more: PodConfig = {}, runtimeHandler = ''): Promise<TestPod> {
     const pod = new TestPod(daemon, podConfig(daemon, name, more));
-    pod.id = (await daemon.runtime.runPodSandbox({ config: pod.config })).podSandboxId;
+    pod.id = (await daemon.runtime.runPodSandbox({ config: pod.config, runtimeHandler })).podSandboxId;
     return pod;
   }
 

@@ -28,23 +28,27 @@ export async function endTestRegistry(): Promise<void> {
 }
 
 /**
- * A suite with one daemon that has the test images, and the leak check around every test: a test ends with no pod.
+ * A suite with one daemon that has the test images, and the leak check around every test: a test ends with no pod more.
  */
 export function suite(name: string, options: DaemonOptions, body: (bench: Bench) => void): void {
   describe(name, () => {
     const bench = { image: { busybox: '', nginx: '' } } as { -readonly [Key in keyof Bench]: Bench[Key] };
     let clean: Footprint;
+    /** Pods of the suite's own, which stay from test to test. */
+    let standing: Set<string>;
+    const podIds = async () => (await bench.daemon.runtime.listPodSandbox({})).items.map(({ id }) => id);
     before(async () => {
       bench.daemon = new TestDaemon(options);
       await bench.daemon.start();
       bench.image = await pullTestImages(bench.daemon);
     });
-    beforeEach(() => {
+    beforeEach(async () => {
+      standing = new Set(await podIds());
       clean = footprint(bench.daemon);
     });
     afterEach(async () => {
-      const { items } = await bench.daemon.runtime.listPodSandbox({});
-      await Promise.all(items.map(({ id }) => bench.daemon.runtime.removePodSandbox({ podSandboxId: id })));
+      const made = (await podIds()).filter((id) => !standing.has(id));
+      await Promise.all(made.map((podSandboxId) => bench.daemon.runtime.removePodSandbox({ podSandboxId })));
       assertNoLeak(clean, footprint(bench.daemon));
       await assertReaped(bench.daemon);
     });

@@ -21,5 +21,9 @@ for (const [name, error, code] of cases) {
 }
 
 test('a message is cut to what a header may hold', () => {
-  assert.equal(statusOf(new Fault('Internal', 'x'.repeat(100_000)), 'Call').details.length, 4096);
+  for (const text of ['x', 'ö', '𐍈']) {
+    const { details } = statusOf(new Fault('Internal', `a${text.repeat(100_000)}`), 'Call');
+    assert.match(details, new RegExp(`^a${text}+$`, 'u'));
+    assert.ok(Buffer.byteLength(details) <= 4096 && Buffer.byteLength(details) > 4090);
+  }
 });
