@@ -96,7 +96,7 @@ async function takeDirectories({ dataDir, runDir }: Settings): Promise<void> {
  * is mended at every start, a backup or an operator may have changed it; that of the way to the pods is openWay's.
  */
 function makeDirectories(layout: Layout, socket: string): void {
-  const closed = [layout.dataDir, layout.state, layout.anonymousVolumes, layout.ociState];
+  const closed = [layout.dataDir, layout.state, layout.anonymousVolumes, layout.ociState, layout.keptNetns];
   for (const path of [dirname(socket), layout.pods, ...closed]) mkdirSync(path, { recursive: true, mode: 0o700 });
   for (const path of closed) chmodSync(path, 0o700);
 }
@@ -134,7 +134,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
       { dataDir: layout.state, ...images, progressTimeoutMs: timeouts.pullProgress * 1000 },
       snapshots,
     ),
-    network: new Network(settings),
+    network: new Network(settings, layout.keptNetns),
     ociRuntimes,
     shims: new Shims((id) => layout.pod(id), {
       onExit: (_, exit) => handled(`exit of ${exit.key}`, onExit(deps, exit)),

@@ -152,9 +152,9 @@ async function sweepRunDirectory(deps: Deps): Promise<void> {
     if (deps.pods.get(id)) continue;
     await attempt(`left-over directory of pod ${id}`, async () => {
       await deps.shims.shutdown(id);
-      for (const target of mountsBelow(paths.pod(id))) unmount(target, { detach: true });
-      await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
+      await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id); // it needs the namespace
       await deps.shims.shutdown(id);
+      for (const target of mountsBelow(paths.pod(id))) unmount(target, { detach: true });
       await removeLostCgroups(deps, id, []);
       await rm(paths.pod(id), { recursive: true, force: true });
     });

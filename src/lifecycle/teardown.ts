@@ -82,8 +82,10 @@ export async function teardownContainer(deps: Deps, container: Container): Promi
 export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
   const paths = deps.layout;
   const { id } = pod;
+  // A DEL that failed is tried again, and needs the namespace for it.
   const network = async () => {
     await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
+    unmount(paths.netns(id), { detach: true });
   };
   const steps: Step[] = [
     ...containersOf(deps, id).map(
@@ -92,7 +94,6 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
     ['network', network],
     ['shim', () => deps.shims.shutdown(id)],
     ['processes', () => killCgroup(pauseCgroup(pod))],
-    ['network namespace', () => unmount(paths.netns(id), { detach: true })],
     ['shared memory and files', () => unmount(paths.shared(id), { detach: true })],
     ['pause cgroup', () => removeCgroup(pauseCgroup(pod))],
     ['pod cgroup', () => removePodCgroup(pod)],

@@ -11,6 +11,8 @@ export type ChainCall = {
   readonly entry?: CachedAttachment;
   /** Keys that the plugin's configuration gets besides its own. */
   readonly extra?: object;
+  /** Less than plugins usually have, milliseconds. */
+  readonly deadlineMs?: number;
 };
 
 /** The plugins of network lists, as the programs in these directories. */
@@ -35,7 +37,12 @@ export class Chain {
   }
 
   /** Calls one plugin of a list (CNI spec, section 3). `prevResult`: null for none. @throws MissingPlugin, Fault */
-  call(run: RunCommand, { command, list, entry, extra }: ChainCall, plugin: PluginConfig, prevResult: unknown) {
+  call(
+    run: RunCommand,
+    { command, list, entry, extra, deadlineMs = this.#deadlineMs }: ChainCall,
+    plugin: PluginConfig,
+    prevResult: unknown,
+  ) {
     const dynamic = runtimeConfig(plugin, entry?.capabilityArgs ?? {});
     const call = {
       command,
@@ -52,7 +59,7 @@ export class Chain {
       ...(dynamic && { runtimeConfig: dynamic }),
       ...(prevResult !== null && { prevResult }),
     };
-    return callPlugin(run, this.binDirs, this.#deadlineMs, call, plugin, stdin);
+    return callPlugin(run, this.binDirs, Math.min(deadlineMs, this.#deadlineMs), call, plugin, stdin);
   }
 
   /** Calls every plugin in order, where none has a result for the next. @throws MissingPlugin, Fault */

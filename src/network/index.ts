@@ -1,5 +1,6 @@
+import { isIP } from 'node:net';
 import type { RunCommand } from '../base/command.ts';
-import { Fault, messageOf } from '../base/fault.ts';
+import { Fault } from '../base/fault.ts';
 import { runAll } from '../base/run-all.ts';
 import type { Settings } from '../base/settings.ts';
 import type { PodConfig } from '../model/config.ts';
@@ -9,7 +10,9 @@ import { runHere } from '../sys/spawn.ts';
 import { capabilityArgs } from './capabilities.ts';
 import { Chain } from './chain.ts';
 import { ConflistDirectory, type NetworkList } from './conflist.ts';
+import { KeptNetns } from './kept-netns.ts';
 import { MissingPlugin } from './plugin.ts';
+import { Readiness } from './readiness.ts';
 import { type CachedAttachment, ResultCache } from './result-cache.ts';
 import { parsePodCidrs, writeFromTemplate } from './template.ts';
 import { Undo } from './undo.ts';
@@ -25,6 +28,9 @@ export type Attachment = {
   readonly confDir?: string;
 };
 
+/** New pods wait for garbage collection: a plugin that hangs in it must not hold them up for long. */
+const gcMs = 10_000;
+
 /** Pod networks by CNI plugins; loopback is the pause process' own work and needs none. */
 export class Network {
   readonly #cni: Settings['cni'];
@@ -33,13 +39,15 @@ export class Network {
   readonly #cache: ResultCache;
   #collecting: Promise<void> | null = null;
   readonly #undo: Undo;
+  readonly #readiness = new Readiness();
 
-  constructor({ cni, dataDir, timeouts }: Pick<Settings, 'cni' | 'dataDir' | 'timeouts'>) {
+  /** `keptNetns`: a folder below run_dir. */
+  constructor({ cni, dataDir, timeouts }: Pick<Settings, 'cni' | 'dataDir' | 'timeouts'>, keptNetns: string) {
     this.#cni = cni;
     this.#chain = new Chain(cni.binDirs, timeouts.cniPlugin * 1000);
     this.#conflists = new ConflistDirectory(cni.confDir);
     this.#cache = new ResultCache(cni.cacheDir, dataDir);
-    this.#undo = new Undo(this.#chain, this.#cache, this.#conflists);
+    this.#undo = new Undo(this.#chain, this.#cache, this.#conflists, new KeptNetns(keptNetns));
   }
 
   /** Null when pods can be attached; else why not, in words for the node's condition. */
@@ -48,17 +56,12 @@ export class Network {
     const { lists, problems } = await this.#conflists.look();
     if (lists.length === 0) return problems.join('; ');
     const used = this.#used(lists);
-    try {
-      const missing = this.#chain.missing(used);
-      if (missing) throw missing;
-      // STATUS came with CNI 1.1
-      for (const list of used.filter(({ cniVersion }) => atLeast(cniVersion, 1, 1))) {
-        await this.#chain.callEach(runHere, { command: 'STATUS', list });
-      }
-      return null;
-    } catch (error) {
-      return messageOf(error);
-    }
+    const missing = this.#chain.missing(used);
+    if (missing) return missing.message;
+    const asked = used.filter(({ cniVersion }) => atLeast(cniVersion, 1, 1)); // STATUS came with CNI 1.1
+    return this.#readiness.of(JSON.stringify(asked), async () => {
+      for (const list of asked) await this.#chain.callEach(runHere, { command: 'STATUS', list });
+    });
   }
 
   /** Takes kubelet's pod CIDRs into the configured template; without one they are somebody else's business. */
@@ -98,9 +101,7 @@ export class Network {
       await this.#cache.put({ ...entry, result });
       results.push(result);
     }
-    const ips = results.flatMap(ipsOf);
-    if (ips.length === 0) throw new Fault('Internal', `CNI network ${lists[0]?.name} gave the pod no IP address`);
-    return { ips, result: results[0] };
+    return { ips: addressesOf(results, used[0]!.name), result: results[0] };
   }
 
   /**
@@ -141,7 +142,7 @@ export class Network {
     const extra = { 'cni.dev/valid-attachments': attachments };
     for (const list of used) {
       if (!atLeast(list.cniVersion, 1, 1)) continue;
-      await this.#chain.callEach(runHere, { command: 'GC', list, extra });
+      await this.#chain.callEach(runHere, { command: 'GC', list, extra, deadlineMs: gcMs });
     }
   }
 
@@ -185,11 +186,23 @@ function cacheEntry(attachment: Attachment, list: NetworkList, ifName: string): 
   };
 }
 
-/** The addresses of a result without prefix lengths, in the plugin's order. */
-function ipsOf(result: unknown): string[] {
-  const ips = (result as { ips?: unknown } | null)?.ips;
-  if (!Array.isArray(ips)) return [];
-  return ips.map((ip) => String(ip?.address ?? '').replace(/\/.*$/, '')).filter((ip) => ip !== '');
+/** More than any pod has: each is in every status of it. */
+const mostAddresses = 256;
+
+/** The addresses of results without prefix lengths, in the plugins' order. @throws Fault Internal for what is none. */
+function addressesOf(results: readonly unknown[], network: string): string[] {
+  const ips = results.flatMap((result) => {
+    const listed = (result as { ips?: unknown } | null)?.ips;
+    return Array.isArray(listed) ? listed.map((ip) => String(ip?.address ?? '').replace(/\/.*$/, '')) : [];
+  });
+  const gave = `CNI network ${network} gave the pod`;
+  if (ips.length === 0) throw new Fault('Internal', `${gave} no IP address`);
+  if (ips.length > mostAddresses)
+    throw new Fault('Internal', `${gave} ${ips.length} addresses: at most ${mostAddresses} are possible`);
+  const wrong = ips.find((ip) => isIP(ip) === 0);
+  if (wrong !== undefined)
+    throw new Fault('Internal', `${gave} ${JSON.stringify(wrong.slice(0, 100))}, which is no IP address`);
+  return ips;
 }
 
 function atLeast(version: string, major: number, minor: number): boolean {

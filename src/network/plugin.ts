@@ -45,7 +45,7 @@ export function findPlugin(type: string, binDirs: readonly string[]): string | n
 }
 
 /**
- * Runs one plugin; returns what it printed as JSON, or null when it printed nothing (DEL, CHECK).
+ * Runs one plugin; returns the result that it printed for ADD, or null when it printed nothing.
  * @throws MissingPlugin before anything ran; Fault.
  */
 export async function callPlugin(
@@ -78,14 +78,29 @@ export async function callPlugin(
   if (result.timedOut) throw new Fault('DeadlineExceeded', `${name} did not finish within ${deadlineMs / 1000} s`);
   if (result.code !== 0)
     throw new Fault('Internal', `${name} failed: ${reasonOf(result.stdout, result.stderr, result.code)}`);
+  if (call.command !== 'ADD') return null; // what others print means nothing
   if (result.truncated) throw new Fault('Internal', `${name} printed more than ${maxResult} bytes`);
   const text = result.stdout.toString().trim();
-  if (text === '') return null;
+  return text === '' ? null : resultOf(text, name);
+}
+
+/** The versions whose results are read here (CNI spec, section 5); before 0.3.0 addresses were told otherwise. */
+const resultVersions = new Set(['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']);
+
+function resultOf(text: string, name: string): unknown {
+  let result: { cniVersion?: unknown } | null;
   try {
-    return JSON.parse(text);
+    result = JSON.parse(text);
   } catch {
     throw new Fault('Internal', `${name} printed no JSON: ${errorText(text)}`);
   }
+  const version = result?.cniVersion;
+  if (version === undefined || resultVersions.has(String(version))) return result;
+  const known = [...resultVersions].join(', ');
+  throw new Fault(
+    'Internal',
+    `${name} printed a result of CNI version ${errorText(JSON.stringify(version))}, not of ${known}`,
+  );
 }
 
 /** CNI spec, section 5: an error is JSON on standard output with code, msg and details. */

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import type { RunCommand } from '../base/command.ts';
 import { messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
@@ -6,6 +5,7 @@ import { log } from '../base/log.ts';
 import { runHere } from '../sys/spawn.ts';
 import type { Chain } from './chain.ts';
 import { type ConflistDirectory, type NetworkList, type PluginConfig, parseNetworkList } from './conflist.ts';
+import { KeptNetns } from './kept-netns.ts';
 import { MissingPlugin } from './plugin.ts';
 import { type CachedAttachment, fileNameOf, type ResultCache } from './result-cache.ts';
 
@@ -23,13 +23,15 @@ export class Undo {
   readonly #chain: Chain;
   readonly #cache: ResultCache;
   readonly #conflists: ConflistDirectory;
+  readonly #kept: KeptNetns;
   readonly #locks = new Locks();
   /** By the names of their files. */
   readonly #owed = new Map<string, Owed>();
   #notBefore = 0;
   #retrying = false;
 
-  constructor(chain: Chain, cache: ResultCache, conflists: ConflistDirectory) {
+  constructor(chain: Chain, cache: ResultCache, conflists: ConflistDirectory, kept: KeptNetns) {
+    this.#kept = kept;
     this.#chain = chain;
     this.#cache = cache;
     this.#conflists = conflists;
@@ -42,6 +44,7 @@ export class Undo {
     const list = await this.#listOf(entry);
     const missing = list ? await this.#deleteAll(run, list, entry) : [];
     if (!list || missing.length > 0) return this.#keep(name, entry, list, missing);
+    this.#kept.release(entry);
     await this.#cache.forget(entry);
     if (this.#owed.delete(name)) log.info(wordsOf(entry), 'A CNI attachment that was kept is undone');
   }
@@ -84,22 +87,25 @@ export class Undo {
     }
   }
 
-  /** In reverse order; the names of the programs that were not there and that ADD may have called. */
+  /**
+   * In reverse order, each whatever the others did; the names of the programs that were not there and that ADD may have
+   * called. @throws Fault of the first that failed.
+   */
   async #deleteAll(run: RunCommand, list: NetworkList, entry: CachedAttachment): Promise<string[]> {
     const missing: string[] = [];
-    // CNI spec, section 2: DEL with an empty namespace still frees addresses and host rules.
-    const netns = existsSync(entry.netns) ? entry.netns : '';
-    const call = { command: 'DEL', list, entry: { ...entry, netns } } as const;
+    const call = { command: 'DEL', list, entry: { ...entry, netns: KeptNetns.pathOf(entry) } } as const;
+    let failure: unknown;
     const called = entry.berth?.called ?? list.plugins.length;
     for (const [index, plugin] of [...list.plugins.entries()].reverse()) {
       try {
         await this.#chain.call(run, call, plugin, entry.result ?? null);
       } catch (error) {
         const type = this.#absent(plugin, error);
-        if (type === null) throw error;
-        if (index < called) missing.push(type);
+        if (type === null) failure ??= error;
+        else if (index < called) missing.push(type);
       }
     }
+    if (failure !== undefined) throw failure;
     return missing;
   }
 
@@ -112,9 +118,20 @@ export class Undo {
     return messageOf(error).includes(JSON.stringify(type)) ? type : null;
   }
 
+  /** Without it DEL frees less; that must not keep the pod. */
+  #keepNetns(entry: CachedAttachment): CachedAttachment {
+    try {
+      return this.#kept.keep(entry);
+    } catch (error) {
+      log.warn({ ...wordsOf(entry), reason: messageOf(error) }, 'A network namespace that is owed a DEL is not kept');
+      return entry;
+    }
+  }
+
   async #keep(name: string, entry: CachedAttachment, list: NetworkList | null, missing: readonly string[]) {
     const before = this.#owed.get(name);
-    this.#owed.set(name, { entry, missing });
+    const kept = this.#keepNetns(entry);
+    this.#owed.set(name, { entry: kept, missing });
     if (before && `${before.missing}` === `${missing}` && before.entry === entry) return;
     const { binDirs } = this.#chain;
     const next = list
@@ -125,7 +142,8 @@ export class Undo {
       `A CNI attachment cannot be undone and is kept; it is undone when it can be: ${next}`,
     );
     // Without the mark the next daemon would not look at it; a full disk must not keep the pod.
-    await this.#cache.claim(entry).catch((error: unknown) => {
+    const written = kept === entry ? this.#cache.claim(entry) : this.#cache.put(kept);
+    await written.catch((error: unknown) => {
       log.warn({ ...wordsOf(entry), reason: messageOf(error) }, 'A CNI attachment that is kept could not be marked');
     });
   }

@@ -52,6 +52,11 @@ export class Layout {
     return join(this.pod(id), 'shared');
   }
 
+  /** Of pods that are gone, while a CNI plugin owes them a DEL. */
+  get keptNetns(): string {
+    return join(this.runDir, 'kept-netns');
+  }
+
   /** The OCI bundle of a container. */
   bundle(podId: PodId, id: ContainerId): string {
     return join(this.pod(podId), 'containers', id);

@@ -20,8 +20,8 @@ describe('CNI plugins that are not installed', () => {
     const notInstalled = /CNI plugin "test-bridge" is in none of .*: install it/;
     const configure = () => {
       const [bridge, portmap] = bench.daemon.plugins();
-      // Without ipMasq: to find those rules at DEL the plugin looks into the namespace, which is gone by then.
-      bench.daemon.writeConflist([{ ...bridge, type: 'test-bridge', ipMasq: false }, portmap!]);
+      // To find the rules of ipMasq at DEL the plugin looks into the namespace, which outlives the pod for that.
+      bench.daemon.writeConflist([{ ...bridge, type: 'test-bridge', ipMasq: true }, portmap!]);
     };
     /** What is left of attachments: the bridge plugin has host-local free the address. */
     const traces = () => [

@@ -26,7 +26,7 @@ test('every attachment of a pod that lives is said to be valid to its network', 
   for (const name of ['bin', 'conf', 'told', 'cache/results']) mkdirSync(at(name), { recursive: true });
   for (const name of ['first', 'second']) makeNetwork(name);
   const cni = { ...defaults.cni, confDir: at('conf'), binDirs: [at('bin')], cacheDir: at('cache'), maxNetworks: 2 };
-  const network = new Network({ cni, dataDir: '/data', timeouts: defaults.timeouts });
+  const network = new Network({ cni, dataDir: '/data', timeouts: defaults.timeouts }, '/kept');
   await network.up(runHere, attachment);
   const added = readdirSync(at('told')).flatMap((name) => (/^(\w+)-ADD-(\w+)$/.exec(name) ?? []).slice(1));
   assert.deepEqual(added.sort(), ['eth0', 'eth1', 'first', 'second']);

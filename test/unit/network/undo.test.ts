@@ -55,11 +55,14 @@ function calls(): string[] {
 
 const cached = () => readdirSync(at('cache/results'));
 const network = (dataDir = '/data') =>
-  new Network({
-    cni: { ...defaults.cni, confDir: at('conf'), binDirs: [at('empty'), at('bin')], cacheDir: at('cache') },
-    dataDir,
-    timeouts: defaults.timeouts,
-  });
+  new Network(
+    {
+      cni: { ...defaults.cni, confDir: at('conf'), binDirs: [at('empty'), at('bin')], cacheDir: at('cache') },
+      dataDir,
+      timeouts: defaults.timeouts,
+    },
+    '/kept',
+  );
 
 async function untilUndone(): Promise<void> {
   for (let tries = 1000; cached().length > 0; tries--) {
@@ -115,7 +118,7 @@ describe('a plugin that was never installed', () => {
     writeFileSync(at('conf/20.conflist'), JSON.stringify({ name: 'more', plugins: [{ type: 'gone' }] }));
     assert.equal(await network().problem(), null, 'pods join one network');
     const cni = { ...defaults.cni, confDir: at('conf'), binDirs: [at('bin')], cacheDir: at('cache'), maxNetworks: 2 };
-    const two = new Network({ cni, dataDir: '/data', timeouts: defaults.timeouts });
+    const two = new Network({ cni, dataDir: '/data', timeouts: defaults.timeouts }, '/kept');
     assert.match((await two.problem()) ?? '', /"gone" is in none of/);
   });
 });
@@ -174,7 +177,7 @@ describe('a plugin that went away after ADD', () => {
       await net.problem();
       await delay(10);
     }
-    assert.deepEqual([calls(), cached()], [['DEL c', 'DEL b'], [cacheName]]);
+    assert.deepEqual([calls(), cached()], [['DEL c', 'DEL b', 'DEL a'], [cacheName]]);
   });
 
   test('a plugin that is there and fails is an error as ever', async () => {
@@ -183,7 +186,7 @@ describe('a plugin that went away after ADD', () => {
     install('b', 'exit 9');
     calls();
     await assert.rejects(net.down(runHere, podId), /CNI plugin b DEL failed: exit code 9/);
-    assert.deepEqual([calls(), cached()], [['DEL c', 'DEL b'], [cacheName]]);
+    assert.deepEqual([calls(), cached()], [['DEL c', 'DEL b', 'DEL a'], [cacheName]]);
     install('b');
     await net.down(runHere, podId);
     assert.deepEqual(cached(), []);
