@@ -1,19 +1,18 @@
 import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
-import { type Container, containerAfter } from '../model/container.ts';
-import type { ContainerId, PodId } from '../model/ids.ts';
+import { type Container, containerAfter, type Exit } from '../model/container.ts';
+import { type ContainerId, isId, type PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
 import { readExitFile, type Shim } from '../shim/index.ts';
-import { mountsBelow } from '../sys/mountinfo.ts';
-import { unmount } from '../sys/mounts.ts';
 import { sweepAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { containersOf, type Deps } from './deps.ts';
 import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
-import { removeLostCgroups } from './pod/cgroups.ts';
 import { makePodDirectory } from './pod/files.ts';
-import { releaseContainer, teardownContainer, teardownPod } from './teardown.ts';
+import { pinNetns } from './pod/netns.ts';
+import { releaseContainer, removeLostContainer, removeLostPod, teardownContainer, teardownPod } from './teardown.ts';
 
 type ShimProcess = Awaited<ReturnType<Shim['list']>>['processes'][number];
 
@@ -36,6 +35,7 @@ export async function recover(deps: Deps): Promise<void> {
   await attempt('containers without a pod', () => removeOrphans(deps));
   await attempt('CNI GC', () => deps.network.collectGarbage(() => [...deps.pods.all()].map((pod) => pod.id)));
   await attempt('pod directories', () => sweepRunDirectory(deps));
+  await attempt("OCI runtimes' state", () => sweepOciState(deps));
   await attempt('CNI attachments that were kept', () => deps.network.settle(attachedPods(deps)));
   await attempt('writable layers', () => sweepSnapshots(deps));
   await attempt('anonymous volumes', () => sweepAnonymousVolumes(deps));
@@ -63,6 +63,7 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
   if (pod.bootId !== deps.bootId) await afterReboot(deps, pod);
   const released = pod.state.phase === 'notReady' && pod.state.released;
   if (!released && pod.bootId === deps.bootId) await makePodDirectory(deps, pod); // an earlier build left it open
+  if (!released) await attempt(`network namespace of pod ${pod.id}`, () => pinNetns(deps, pod)); // before its holder is killed
   const shim = released ? null : await deps.shims.findOrKill(pod.id);
   const listed = await shim?.list();
   if (pod.state.phase === 'ready') {
@@ -74,6 +75,15 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
     const process = shim ? await settledProcess(deps, shim, container.id) : undefined;
     await attempt(`container ${container.id}`, () => recoverContainer(deps, container, process));
   }
+  for (const id of await lostContainers(deps, pod.id)) {
+    await attempt(`container ${id}, which has no record`, () => removeLostContainer(deps, pod, id));
+  }
+}
+
+/** Those that have a bundle and no record. */
+async function lostContainers(deps: Deps, podId: PodId): Promise<ContainerId[]> {
+  const names = await namesIn(deps.layout.bundles(podId));
+  return names.filter((name) => !deps.containers.get(name as ContainerId)) as ContainerId[];
 }
 
 /** What the shim has of a container, after the OCI runtime that a crash left at work has come to its end. */
@@ -100,7 +110,7 @@ async function afterReboot(deps: Deps, pod: Pod): Promise<void> {
 }
 
 async function recoverContainer(deps: Deps, container: Container, process: ShimProcess | undefined): Promise<void> {
-  const { id, podId } = container;
+  const { id } = container;
   const { phase } = deps.containers.get(id)?.state ?? container.state;
   if (phase === 'creating' || phase === 'removing') {
     using _ = await deps.locks.hold(id);
@@ -116,9 +126,20 @@ async function recoverContainer(deps: Deps, container: Container, process: ShimP
     using _ = await deps.locks.hold(id);
     return releaseContainer(deps, container);
   }
-  const exit = process?.exit ?? (await readExitFile(deps.layout.exitFile(podId, id)));
-  if (exit) await applyExit(deps, id, exitFrom(exit));
-  else if (!process) await applyExit(deps, id, unseenExit('its shim is gone, nobody saw it end'));
+  if (process?.exit) await applyExit(deps, id, exitFrom(process.exit));
+  else if (!process)
+    await applyExit(deps, id, await exitOnFile(deps, container, 'its shim is gone, nobody saw it end'));
+}
+
+/** What the shim wrote of its end before it went; else that nobody knows, and why. */
+async function exitOnFile(deps: Deps, { id, podId }: Container, otherwise: string): Promise<Exit> {
+  try {
+    const exit = await readExitFile(deps.layout.exitFile(podId, id));
+    return exit ? exitFrom(exit) : unseenExit(otherwise);
+  } catch (error) {
+    log.warn({ container: id, reason: messageOf(error) }, 'The file of an exit cannot be read');
+    return unseenExit(`${otherwise}, and its exit file cannot be read`);
+  }
 }
 
 /** The shim of a pod died while the daemon runs: what the files say, and a kill for what has no keeper. */
@@ -126,8 +147,8 @@ export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
   await podDown(deps, podId, 'its shim is gone');
   for (const container of containersOf(deps, podId)) {
     if (container.state.phase !== 'running') continue;
-    const exit = await readExitFile(deps.layout.exitFile(podId, container.id));
-    await applyExit(deps, container.id, exit ? exitFrom(exit) : unseenExit('its shim is gone, it was killed'));
+    const exit = await exitOnFile(deps, container, 'its shim is gone, it was killed');
+    await attempt(`container ${container.id}`, () => applyExit(deps, container.id, exit));
   }
 }
 
@@ -137,27 +158,28 @@ async function removeOrphans(deps: Deps): Promise<void> {
   for (const [podId, containers] of Map.groupBy(orphans, ({ podId }) => podId)) {
     await attempt(`containers of pod ${podId}, which has no record`, async () => {
       for (const container of containers) await teardownContainer(deps, container);
-      const paths = containers.map(({ cgroupsPath }) => cgroupsPath);
-      await deps.shims.shutdown(podId);
-      await removeLostCgroups(deps, podId, paths);
+      const cgroups = containers.map(({ cgroupsPath }) => cgroupsPath);
+      await removeLostPod(deps, podId, cgroups);
     });
   }
 }
 
 /** Pod directories that no record names: end their shims and mounts, then remove them. */
 async function sweepRunDirectory(deps: Deps): Promise<void> {
-  const paths = deps.layout;
-  for (const name of await namesIn(paths.pods)) {
+  for (const name of await namesIn(deps.layout.pods)) {
     const id = name as PodId;
     if (deps.pods.get(id)) continue;
-    await attempt(`left-over directory of pod ${id}`, async () => {
-      await deps.shims.shutdown(id);
-      await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id); // it needs the namespace
-      await deps.shims.shutdown(id);
-      for (const target of mountsBelow(paths.pod(id))) unmount(target, { detach: true });
-      await removeLostCgroups(deps, id, []);
-      await rm(paths.pod(id), { recursive: true, force: true });
-    });
+    await attempt(`left-over directory of pod ${id}`, () => removeLostPod(deps, id, []));
+  }
+}
+
+/** What OCI runtimes keep of containers that no record names: its processes ended with their pod. */
+async function sweepOciState(deps: Deps): Promise<void> {
+  for (const handler of await namesIn(deps.layout.ociState)) {
+    const folder = deps.layout.ociStateOf(handler);
+    for (const name of await namesIn(folder)) {
+      if (isId(name) && !deps.containers.find(name)) await rm(join(folder, name), { recursive: true, force: true });
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { longestMs } from '../base/deadline.ts';
-import { Fault } from '../base/fault.ts';
+import { Fault, isFault } from '../base/fault.ts';
 import { step, traced } from '../base/trace.ts';
 import type { Container } from '../model/container.ts';
 import { thawCgroup } from '../sys/cgroups.ts';
@@ -31,11 +31,11 @@ async function onceStarted(deps: Deps, id: string): Promise<Container | undefine
 }
 
 async function endsGracefully(deps: Deps, container: Container, ms: number, signal?: AbortSignal): Promise<boolean> {
-  const { id, podId, stopSignal } = container;
+  const { id, stopSignal } = container;
   if (deps.stopping.has(id)) return endsWithin(deps, container, ms, signal);
   deps.stopping.add(id);
   try {
-    await (await deps.shims.find(podId))?.signal(id, stopSignal);
+    await send(deps, container, stopSignal);
     return await step('wait: its end', () => endsWithin(deps, container, ms, signal));
   } finally {
     deps.stopping.delete(id);
@@ -44,15 +44,28 @@ async function endsGracefully(deps: Deps, container: Container, ms: number, sign
 
 /** SIGKILL, also to processes that left the container's first one. @throws Fault DeadlineExceeded if it lives on. */
 export async function killContainer(deps: Deps, container: Container, signal?: AbortSignal): Promise<void> {
-  const { id, podId } = container;
-  const shim = await deps.shims.find(podId);
-  if (!shim) return applyExit(deps, id, unseenExit('its shim is gone'));
+  const { id } = container;
   thawCgroup(container.cgroupsPath);
-  await shim.signal(id, SIGKILL, { all: true });
+  await send(deps, container, SIGKILL);
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
   if (await step('wait: its end', () => endsWithin(deps, container, deadlineMs, signal))) return;
   throw new Fault(
     'DeadlineExceeded',
     `Container ${id} lives ${deadlineMs / 1000} s after SIGKILL: a process of it is stuck in the kernel`,
   );
+}
+
+/**
+ * A signal by the shim; SIGKILL goes to all of the container. Who has no shim has ended. A shim that says nothing is killed,
+ * and with it what it keeps: the container is to end, whatever its keeper hangs on.
+ */
+async function send(deps: Deps, { id, podId }: Container, signo: number): Promise<void> {
+  try {
+    const shim = await deps.shims.find(podId);
+    if (shim) await shim.signal(id, signo, { all: signo === SIGKILL });
+    else await applyExit(deps, id, unseenExit('its shim is gone'));
+  } catch (error) {
+    if (!isFault(error, 'DeadlineExceeded')) throw error;
+    await deps.shims.killMute(podId, error);
+  }
 }

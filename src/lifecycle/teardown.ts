@@ -1,8 +1,10 @@
 import { rm } from 'node:fs/promises';
+import { messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
 import { runAll, type Step } from '../base/run-all.ts';
 import { step } from '../base/trace.ts';
 import { type Container, containerAfter } from '../model/container.ts';
-import type { PodId } from '../model/ids.ts';
+import type { ContainerId, PodId } from '../model/ids.ts';
 import { type Pod, podAfter } from '../model/pod.ts';
 import { killCgroup, removeCgroup } from '../sys/cgroups.ts';
 import { mountsBelow } from '../sys/mountinfo.ts';
@@ -11,14 +13,18 @@ import { removeAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { containersOf, type Deps } from './deps.ts';
 import { holdContainer } from './hold.ts';
-import { pauseCgroup, removePodCgroup } from './pod/cgroups.ts';
+import { containerCgroup, pauseCgroup, removeLostCgroups, removePodCgroup } from './pod/cgroups.ts';
+import { pinNetns } from './pod/netns.ts';
 import { ociFault, runOci } from './runtime/oci-command.ts';
+
+/** What of a container says what it owns on the host. */
+type Owner = Pick<Container, 'id' | 'podId' | 'cgroupsPath' | 'resolvedHandler'>;
 
 /**
  * What a container owns while it has a process: the OCI runtime's state, its cgroup with everything in it, its root
  * mount. Idempotent; the record, the bundle with its exit file, the writable layer and the log stay.
  */
-export async function releaseContainer(deps: Deps, container: Container): Promise<void> {
+export async function releaseContainer(deps: Deps, container: Owner): Promise<void> {
   const { id, podId } = container;
   await runAll(`release container ${id}`, [
     ['processes', () => killCgroup(container.cgroupsPath)],
@@ -40,7 +46,7 @@ async function removeUnmounted(directory: string): Promise<void> {
 }
 
 /** Its processes are killed: force is for what the OCI runtime still takes for alive, or left half-made. */
-async function deleteOciState(deps: Deps, container: Container): Promise<void> {
+async function deleteOciState(deps: Deps, container: Owner): Promise<void> {
   const { id } = container;
   const runtime = deps.ociRuntimes.of(container);
   for (const force of [false, true]) {
@@ -84,6 +90,12 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
   const { id } = pod;
   // A DEL that failed is tried again, and needs the namespace for it.
   const network = async () => {
+    await pinNetns(deps, pod).catch((error: unknown) => {
+      log.warn(
+        { pod: id, reason: messageOf(error) },
+        'A network namespace is lost: plugins undo what they find without it',
+      );
+    });
     await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
     unmount(paths.netns(id), { detach: true });
   };
@@ -101,6 +113,25 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
   await runAll(`release pod ${id}`, steps);
   crashPoint('release-pod:released');
   await step('file: remove the pod directory', () => removeUnmounted(paths.pod(id))); // only now: bundles hold exit files until all is read
+}
+
+/** A container of the pod that has no record: what its id tells of it is undone. */
+export async function removeLostContainer(deps: Deps, pod: Pod, id: ContainerId): Promise<void> {
+  const { resolvedHandler } = pod;
+  const owner = { id, podId: pod.id, cgroupsPath: containerCgroup(pod, id), resolvedHandler };
+  await runAll(`remove container ${id}, which has no record`, [
+    ['process', () => releaseContainer(deps, owner)],
+    ['shim entry', async () => (await deps.shims.find(pod.id))?.forget(id)],
+    ['bundle', () => removeUnmounted(deps.layout.bundle(pod.id, id))],
+  ]);
+}
+
+/** A pod without a record: its attachments while its namespace is there, its shim, its cgroups, its files. */
+export async function removeLostPod(deps: Deps, id: PodId, containerCgroups: readonly string[]): Promise<void> {
+  await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
+  await deps.shims.shutdown(id);
+  await removeLostCgroups(deps, id, containerCgroups);
+  await removeUnmounted(deps.layout.pod(id));
 }
 
 /** One step a container of the pod, each under the container's lock: its exit may be being recorded just now. */

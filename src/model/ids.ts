@@ -27,6 +27,9 @@ export const newPodId = (): PodId => randomBytes(32).toString('hex') as PodId;
 /** A new random container id. */
 export const newContainerId = (): ContainerId => randomBytes(32).toString('hex') as ContainerId;
 
+/** True for what may be the id of a pod or a container. */
+export const isId = (text: string): boolean => /^[0-9a-f]{64}$/.test(text);
+
 export const isDigest = (text: string): text is Digest => digestPattern.test(text);
 
 /** Checks a digest; InvalidArgument if it is anything but lower-case hexadecimal sha256 or sha512. */

@@ -1,6 +1,6 @@
 // What the rest of Berth may use of the shim.
 export { readExitFile } from './exit-file.ts';
-export { killShim } from './kill.ts';
+export { isShimOf, killShim } from './kill.ts';
 export { connectShim, startShim } from './start.ts';
 export type {
   AttachSpec,

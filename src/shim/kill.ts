@@ -19,7 +19,8 @@ export async function killShim(podDir: string): Promise<void> {
   }
 }
 
-function isShimOf(podDir: string, pid: string): boolean {
+/** True if the process of this pid is the shim of this folder. */
+export function isShimOf(podDir: string, pid: string): boolean {
   try {
     const [program = '', folder] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
     return basename(program).startsWith('berth-shim') && folder === podDir;

@@ -57,9 +57,13 @@ export class Layout {
     return join(this.runDir, 'kept-netns');
   }
 
+  bundles(podId: PodId): string {
+    return join(this.pod(podId), 'containers');
+  }
+
   /** The OCI bundle of a container. */
   bundle(podId: PodId, id: ContainerId): string {
-    return join(this.pod(podId), 'containers', id);
+    return join(this.bundles(podId), id);
   }
 
   /** The bundle's OCI configuration. */

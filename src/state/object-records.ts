@@ -4,7 +4,7 @@
 import type { PodConfig } from '../model/config.ts';
 import type { Container, ContainerState, Exit } from '../model/container.ts';
 import type { Handler } from '../model/handler.ts';
-import type { ContainerId, ImageId, PodId } from '../model/ids.ts';
+import { type ContainerId, type ImageId, isId, type PodId } from '../model/ids.ts';
 import type { Pod, PodNetwork, PodState } from '../model/pod.ts';
 import { containerConfig, handler, mount, podConfig } from './config-shapes.ts';
 import {
@@ -22,13 +22,11 @@ import {
   variant,
 } from './shapes.ts';
 
-const idPattern = /^[0-9a-f]{64}$/;
-
 function id<T extends string>(): Decode<T> {
   const decode = requiredText<T>();
   return (value, at) => {
     const read = decode(value, at);
-    if (!idPattern.test(read)) throw new Error(`${at} is ${JSON.stringify(read.slice(0, 100))}, it must be an id`);
+    if (!isId(read)) throw new Error(`${at} is ${JSON.stringify(read.slice(0, 100))}, it must be an id`);
     return read;
   };
 }

@@ -23,7 +23,11 @@ type Needs = { readonly settings: Settings; readonly shims: Shims };
 export const ociDeadlineMs = ({ settings }: Pick<Needs, 'settings'>): number => settings.timeouts.ociRuntime * 1000;
 
 /** Runs one command of the container's OCI runtime in the pod's shim; what came of it is the caller's to judge. */
-export async function runOci(deps: Needs, { podId }: Container, argv: readonly string[]): Promise<OciOutcome> {
+export async function runOci(
+  deps: Needs,
+  { podId }: Pick<Container, 'podId'>,
+  argv: readonly string[],
+): Promise<OciOutcome> {
   const shim = await deps.shims.ensure(podId);
   return shim.run({ argv, env: ociRuntimeEnv, cwd: '/', deadlineMs: ociDeadlineMs(deps) });
 }

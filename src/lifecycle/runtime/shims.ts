@@ -67,14 +67,22 @@ export class Shims {
     return shim;
   }
 
-  /** The pod's shim if it is alive and answers, else null; one that does not answer is killed. */
+  /** The pod's shim if it is alive and answers, else null; one that does not answer, or cannot be reached, is killed. */
   async findOrKill(id: PodId): Promise<Shim | null> {
     try {
-      return await this.find(id);
+      const shim = await this.find(id);
+      if (!shim) await this.#access.killShim(this.#directory(id)); // its socket may have been taken away
+      return shim;
     } catch (error) {
       await this.#kill(id, error);
       return null;
     }
+  }
+
+  /** Kills a shim that does not answer: its pod is down then, its containers are dead. */
+  async killMute(id: PodId, why: unknown): Promise<void> {
+    await this.#kill(id, why);
+    this.#events.onLost(id);
   }
 
   /** Ends the shim and everything that it keeps; one that is gone already counts as ended. One that is stuck is killed. */
