@@ -24,6 +24,9 @@ const codeOf = {
 const codeOfErrno: Readonly<Record<string, number>> = {
   ENOSPC: status.RESOURCE_EXHAUSTED,
   EDQUOT: status.RESOURCE_EXHAUSTED,
+  // What ext4 and others make of themselves after an error: they take nothing more.
+  EROFS: status.RESOURCE_EXHAUSTED,
+  EIO: status.RESOURCE_EXHAUSTED,
   EMFILE: status.RESOURCE_EXHAUSTED,
   ENFILE: status.RESOURCE_EXHAUSTED,
 };
@@ -33,22 +36,21 @@ const maxDetails = 4096; // bytes
 
 export type StatusError = { code: number; details: string; metadata: Metadata };
 
-/** The gRPC status of any error; one without a Fault in it is a defect or a broken host, and is logged. */
+/** The gRPC status of any error; one that says nothing to a client is a defect or a broken host, and is logged. */
 export function statusOf(error: unknown, method: string): StatusError {
-  const fault = faultIn(error);
-  const errno = error instanceof Error && 'code' in error ? codeOfErrno[String(error.code)] : undefined;
-  const code = fault ? codeOf[fault.kind] : (errno ?? status.INTERNAL);
-  if (!fault && errno === undefined) log.error({ method, err: error }, 'A call failed');
-  return { code, details: firstBytes(messageOf(error), maxDetails), metadata: new Metadata() };
+  const code = codeIn(error);
+  if (code === undefined) log.error({ method, err: error }, 'A call failed');
+  return { code: code ?? status.INTERNAL, details: firstBytes(messageOf(error), maxDetails), metadata: new Metadata() };
 }
 
-/** The Fault itself, or the first one among the parts of an AggregateError. */
-function faultIn(error: unknown): Fault | undefined {
-  if (error instanceof Fault) return error;
-  if (!(error instanceof AggregateError)) return undefined;
+/** What the error itself says, or the first among the parts of an AggregateError and their causes that says something. */
+function codeIn(error: unknown): number | undefined {
+  if (error instanceof Fault) return codeOf[error.kind];
+  if (!(error instanceof AggregateError))
+    return error instanceof Error && 'code' in error ? codeOfErrno[String(error.code)] : undefined;
   for (const part of error.errors) {
-    const found = faultIn(part) ?? (part instanceof Error ? faultIn(part.cause) : undefined);
-    if (found) return found;
+    const found = codeIn(part) ?? (part instanceof Error ? codeIn(part.cause) : undefined);
+    if (found !== undefined) return found;
   }
   return undefined;
 }

@@ -48,6 +48,8 @@ const kindOfErrno: Record<string, FaultKind> = {
   EEXIST: 'AlreadyExists',
   ENOSPC: 'ResourceExhausted',
   EDQUOT: 'ResourceExhausted',
+  EROFS: 'ResourceExhausted',
+  EIO: 'ResourceExhausted',
   ENOMEM: 'ResourceExhausted',
   EMFILE: 'ResourceExhausted',
   ENFILE: 'ResourceExhausted',

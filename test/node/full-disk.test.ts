@@ -11,14 +11,16 @@ import { assertNoLeak, footprint } from '../harness/leak-check.ts';
 import { hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { endTestRegistry, ociRuntimes, pullTestImages } from '../harness/suite.ts';
 
-/** A small disk of its own on `folder`, and how to fill it to the last byte and node. */
+/** A small disk of its own on `folder`, and how to fill it: to the last byte, or to the last inode. */
 class SmallDisk {
   readonly folder: string;
+  readonly of: 'bytes' | 'inodes';
 
-  constructor(folder: string) {
+  constructor(folder: string, of: 'bytes' | 'inodes') {
     this.folder = folder;
+    this.of = of;
     mkdirSync(folder, { recursive: true });
-    execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=96M,mode=711', 'small-disk', folder]);
+    execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=96M,nr_inodes=8k,mode=711', 'small-disk', folder]);
   }
 
   get #filler(): string {
@@ -26,6 +28,22 @@ class SmallDisk {
   }
 
   fill(): void {
+    if (this.of === 'bytes') this.#fillBytes();
+    else this.#fillInodes();
+  }
+
+  #fillInodes(): void {
+    mkdirSync(this.#filler, { recursive: true });
+    try {
+      for (;;) closeSync(openSync(join(this.#filler, `${this.#files++}`), 'w'));
+    } catch (error) {
+      if (!isErrno(error, 'ENOSPC')) throw error;
+    }
+  }
+
+  #files = 0;
+
+  #fillBytes(): void {
     const file = openSync(this.#filler, 'a');
     for (let size = 1 << 20; size > 0; ) {
       try {
@@ -39,7 +57,7 @@ class SmallDisk {
   }
 
   free(): void {
-    rmSync(this.#filler, { force: true });
+    rmSync(this.#filler, { recursive: true, force: true });
   }
 
   [Symbol.dispose](): void {
@@ -52,15 +70,19 @@ const places = {
   run_dir: (daemon: TestDaemon) => daemon.runDir,
 };
 
-for (const handler of ociRuntimes) {
+const cases = ociRuntimes.flatMap((handler, index) =>
+  (['bytes', 'inodes'] as const).filter((of) => of === 'bytes' || index === 0).map((of) => ({ handler, of })),
+);
+
+for (const { handler, of } of cases) {
   for (const [name, place] of Object.entries(places)) {
-    describe(`a full ${name} with ${handler}`, () => {
+    describe(`no ${of} left in ${name}, with ${handler}`, () => {
       let daemon: TestDaemon;
       let disk: SmallDisk;
       let image = '';
       before(async () => {
         daemon = new TestDaemon({ handler });
-        disk = new SmallDisk(place(daemon));
+        disk = new SmallDisk(place(daemon), of);
         await daemon.start();
         image = (await pullTestImages(daemon)).busybox;
       });

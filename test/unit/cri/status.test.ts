@@ -10,6 +10,12 @@ const cases: [name: string, error: unknown, code: number][] = [
   ['a fault', notFound('pod', 'x'), status.NOT_FOUND],
   ['a deadline', new Fault('DeadlineExceeded', 'late'), status.DEADLINE_EXCEEDED],
   ['a full disk', errno('ENOSPC'), status.RESOURCE_EXHAUSTED],
+  ['a disk that takes no more writes', errno('EROFS'), status.RESOURCE_EXHAUSTED],
+  [
+    'a full disk among steps of an undo',
+    new AggregateError([new AggregateError([new Error('layer', { cause: errno('EDQUOT') })], 'container')], 'pod'),
+    status.RESOURCE_EXHAUSTED,
+  ],
   [
     'a fault among several errors',
     new AggregateError([new Error('a'), new Error('b', { cause: new Fault('Unavailable', 'u') })], 'both'),
