@@ -117,6 +117,10 @@ export async function containerStatus(
   return { status: encodeContainerStatus(container), info };
 }
 
+/**
+ * What the log lost is told here, by the metrics and in the daemon's log, and not in the status' `message`: kubelet puts
+ * that before the container's own termination message, which controllers parse.
+ */
 async function containerInfo(deps: Deps, container: Container) {
   return {
     sandboxID: container.podId,
@@ -126,6 +130,7 @@ async function containerInfo(deps: Deps, container: Container) {
     snapshotter: 'overlayfs',
     runtimeHandler: container.resolvedHandler.name,
     runtimeType: 'berth',
+    logLoss: deps.logLosses.of(container.id) ?? null,
     config: container.config,
     runtimeSpec: await readSpec(join(runPaths(deps).bundle(container.podId, container.id), 'config.json')),
   };

@@ -10,7 +10,7 @@ import { mountsBelow } from '../sys/mountinfo.ts';
 import { unmount } from '../sys/mounts.ts';
 import { sweepAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { containersOf, type Deps, runPaths } from './deps.ts';
-import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
+import { applyExit, exitFrom, onLogLost, podDown, unseenExit } from './exits.ts';
 import { removeLostCgroups } from './pod/cgroups.ts';
 import { makePodDirectory } from './pod/files.ts';
 import { releaseContainer, teardownContainer, teardownPod } from './teardown.ts';
@@ -65,6 +65,7 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
   if (!released && pod.bootId === deps.bootId) await makePodDirectory(deps, pod); // an earlier build left it open
   const shim = released ? null : await deps.shims.findOrKill(pod.id);
   const listed = await shim?.list();
+  for (const { key, lost } of listed?.processes ?? []) if (lost.bytes > 0) onLogLost(deps, key, lost);
   if (pod.state.phase === 'ready') {
     if (!shim) await podDown(deps, pod.id, 'its shim is gone');
     else if (listed?.pausePid !== pod.state.pausePid) await podDown(deps, pod.id, 'its pause process is gone');

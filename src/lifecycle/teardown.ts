@@ -75,6 +75,7 @@ export async function teardownContainer(deps: Deps, container: Container): Promi
   ]);
   crashPoint('teardown-container:released');
   deps.containerCreations.forget(id);
+  deps.logLosses.forget(id);
   await deps.containers.delete(id);
 }
 

@@ -10,8 +10,8 @@ import { removeTree } from '../../sys/files.ts';
 import { copyTree, openInRoot } from '../../sys/places.ts';
 import { makeDirectory } from '../../sys/write-file.ts';
 import type { Deps } from '../deps.ts';
-import { isReserved } from './landings.ts';
 import { giveToPod } from '../pod/files.ts';
+import { isReserved } from './landings.ts';
 import { mayHaveNodes } from './root-mount.ts';
 import { isAtOrBelow, RootView } from './root-view.ts';
 

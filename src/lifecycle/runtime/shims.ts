@@ -2,13 +2,15 @@ import { mkdir } from 'node:fs/promises';
 import { messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
 import type { PodId } from '../../model/ids.ts';
-import { connectShim, killShim, type Shim, type ShimExit, startShim } from '../../shim/index.ts';
+import { connectShim, killShim, type LogLoss, type Shim, type ShimExit, startShim } from '../../shim/index.ts';
 
 export type ShimsEvents = {
   /** A container's process ended. */
   onExit(podId: PodId, exit: ShimExit): void;
   /** The pause process ended though nobody asked for it. */
   onPauseExit(podId: PodId): void;
+  /** The log of a container's process has lost more; told again with the same figures after a cut. */
+  onLogLost(podId: PodId, key: string, loss: LogLoss): void;
   /** The connection ended though nobody asked for it: the shim died. */
   onLost(podId: PodId): void;
 };
@@ -113,6 +115,7 @@ export class Shims {
     return {
       onExit: (exit: ShimExit) => this.#events.onExit(id, exit),
       onPauseExit: () => this.#events.onPauseExit(id),
+      onLogLost: (key: string, loss: LogLoss) => this.#events.onLogLost(id, key, loss),
       onLost: () => {
         if (!this.#live.delete(id)) return;
         const regaining = this.#regain(id).finally(() => this.#regaining.delete(id));
@@ -148,6 +151,7 @@ export class Shims {
 
   async #catchUp(id: PodId, shim: Shim): Promise<void> {
     const { pausePid, processes } = await shim.list();
+    for (const { key, lost } of processes) if (lost.bytes > 0) this.#events.onLogLost(id, key, lost);
     for (const { exit } of processes) if (exit) this.#events.onExit(id, exit);
     if (pausePid === 0) this.#events.onPauseExit(id);
   }

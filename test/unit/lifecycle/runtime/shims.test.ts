@@ -34,6 +34,7 @@ function connecting(...answers: Answer[]) {
     {
       onExit: (_, { key, code }) => told.push(`exit ${key} ${code}`),
       onPauseExit: () => told.push('pause'),
+      onLogLost: (_, key, { lines }) => told.push(`lost ${key} ${lines}`),
       onLost: () => told.push('lost'),
     },
     access,
@@ -46,7 +47,7 @@ const listing = (pausePid: number, ...exits: (ShimExit | null)[]): Partial<Shim>
   pid: 1,
   list: async () => ({
     pausePid,
-    processes: exits.map((each) => ({ key: 'c1', pid: 2, exit: each, lostLogBytes: 0 })),
+    processes: exits.map((each) => ({ key: 'c1', pid: 2, exit: each, lost: { bytes: 0, lines: 0, error: '' } })),
   }),
 });
 
