@@ -69,7 +69,7 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
   if (pod.state.phase === 'ready') {
     if (!shim) await podDown(deps, pod.id, 'its shim is gone');
     else if (listed?.pausePid !== pod.state.pausePid) await podDown(deps, pod.id, 'its pause process is gone');
-    else deps.podCreations.unclaimed(pod.id);
+    else if (containersOf(deps, pod.id).length === 0) deps.podCreations.unheard(pod.id);
   }
   for (const container of containersOf(deps, pod.id)) {
     const process = shim ? await settledProcess(deps, shim, container.id) : undefined;
@@ -111,7 +111,7 @@ async function recoverContainer(deps: Deps, container: Container, process: ShimP
     // The crash came between the start of the process and its record.
     await deps.containers.settle(containerAfter(container, { type: 'started', pid: process.pid, at: Date.now() }));
   } else if (phase === 'created') {
-    deps.containerCreations.unclaimed(id);
+    deps.containerCreations.unheard(id);
     return;
   } else if (phase === 'exited') {
     using _ = await deps.locks.hold(id);

@@ -74,7 +74,7 @@ export async function teardownContainer(deps: Deps, container: Container): Promi
     ['bundle', () => removeUnmounted(runPaths(deps).bundle(podId, id))],
   ]);
   crashPoint('teardown-container:released');
-  deps.containerCreations.forget(id);
+  deps.containerCreations.claimed(id);
   deps.logLosses.forget(id);
   await deps.containers.delete(id);
 }
@@ -136,7 +136,7 @@ export async function teardownPod(deps: Deps, id: PodId): Promise<void> {
     throw error;
   }
   crashPoint('teardown-pod:released');
-  deps.podCreations.forget(id);
+  deps.podCreations.claimed(id);
   await deps.pods.delete(id);
 }
 
