@@ -35,6 +35,7 @@ const rooted = [
   'test/hostile/**/*.test.ts',
   'test/crash/**/*.test.ts',
   'test/security/**/*.test.ts',
+  'test/sweeps/**/*.test.ts',
 ]
   .flatMap((glob) => globSync(glob, { cwd: root }))
   .sort();

@@ -40,6 +40,14 @@ const rows: readonly Row[] = [
   ['CreateContainer', 'retries at the edge of a deadline', 'node/retries.test.ts', 'CreateContainer calls, cut off'],
   ['RunPodSandbox', 'the first retry adopts', 'node/requests.test.ts', 'a caller that leaves loses nothing'],
   ['RunPodSandbox', 'unknown handler', 'node/requests.test.ts', 'an unknown handler is refused'],
+  ['RunPodSandbox', 'any calls on the same ids', 'sweeps/sweeps.test.ts', 'row 12: whatever is asked'],
+  [
+    'RunPodSandbox',
+    'cut off at any time, as every mutating call',
+    'sweeps/sweeps.test.ts',
+    'row 13: a call that was cut off',
+  ],
+  ['ReopenContainerLog', 'while the daemon is killed', 'sweeps/sweeps.test.ts', 'row 2: no line is lost'],
   ['RunPodSandbox', 'any step may crash', 'crash/crash.test.ts', 'the object is absent or can be removed'],
   ['StopPodSandbox', 'idempotent, unknown ids', 'node/pods.test.ts', 'unknown ids: Stop and Remove succeed'],
   [

@@ -67,7 +67,7 @@ export async function teardownContainer(deps: Deps, container: Container): Promi
   crashPoint('teardown-container:marked');
   await runAll(`tear down container ${id}`, [
     ['process', () => releaseContainer(deps, container)],
-    ['shim entry', async () => (await deps.shims.find(podId))?.forget(id)],
+    ['shim entry', () => deps.shims.forget(podId, id)],
     ['writable layer', () => deps.snapshots.remove(id)],
     ['layers of an image that was removed', () => collectLayers(deps, container)],
     ['anonymous volumes', () => removeAnonymousVolumes(deps, id)],
@@ -90,9 +90,7 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
     await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
   };
   const steps: Step[] = [
-    ...containersOf(deps, id).map(
-      (container): Step => [`container ${container.id}`, () => releaseContainer(deps, container)],
-    ),
+    ...eachContainer(deps, id, releaseContainer),
     ['network', network],
     ['shim', () => deps.shims.shutdown(id)],
     ['processes', () => killCgroup(pauseCgroup(deps, pod))],
@@ -106,7 +104,7 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
   await step('file: remove the pod directory', () => removeUnmounted(paths.pod(id))); // only now: bundles hold exit files until all is read
 }
 
-/** One step a container of the pod, each under the container's lock: its exit may be being recorded just now. */
+/** One step a container of the pod, each under the container's lock: its exit may be being recorded, or itself removed. */
 function eachContainer(deps: Deps, podId: PodId, work: (deps: Deps, container: Container) => Promise<void>): Step[] {
   return containersOf(deps, podId).map(
     ({ id }): Step => [

@@ -71,7 +71,7 @@ async function runUpdate(deps: Deps, container: Container, resources: Resources)
   const { id, podId } = container;
   const runtime = deps.ociRuntimes.of(container);
   const file = join(runPaths(deps).bundle(podId, id), 'update.json');
-  const shim = await deps.shims.ensure(podId);
+  const shim = await deps.shims.keeping(podId);
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
   const limits = buildResources(resources, deps.host);
   if (limits.cpu?.quota === -1 && (await cannotLiftQuota(deps, runtime))) {

@@ -121,3 +121,29 @@ describe('a connection to a shim that is cut', () => {
     assert.deepEqual(told, []);
   });
 });
+
+describe('a shim that is told to end', () => {
+  test('is connected to by nobody, and takes what it keeps with it', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const ending = { ...listing(5), shutdown: () => promise };
+    const { shims } = connecting(ending, null, null);
+    await shims.start(pod);
+    const ended = Promise.all([shims.shutdown(pod), shims.shutdown(pod)]);
+    const others = Promise.all([shims.find(pod), shims.forget(pod, 'c1')]);
+    resolve();
+    await ended;
+    assert.deepEqual(await others, [null, undefined]);
+  });
+
+  test('in the midst of a request counts as ended; one that lives and refuses does not', async () => {
+    const refusing = { ...listing(5), forget: () => Promise.reject(new Error('it is shutting down')) };
+    const gone = connecting(refusing, null, null);
+    await gone.shims.start(pod);
+    const forgotten = gone.shims.forget(pod, 'c1');
+    gone.cut();
+    await forgotten;
+    const alive = connecting(refusing);
+    await alive.shims.start(pod);
+    await assert.rejects(alive.shims.forget(pod, 'c1'), /it is shutting down/);
+  });
+});
