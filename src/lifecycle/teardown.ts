@@ -60,11 +60,27 @@ async function collectLayers(deps: Deps, { imageId }: Container): Promise<void> 
   if (!deps.images.find(imageId)) await deps.images.collect();
 }
 
-/** Everything of a container, its record last. Its process, if any, is killed. */
+/**
+ * Everything of a container, its record last. Its process, if any, is killed. One that was never made is not listed
+ * meanwhile, as nobody knows it; if something of it stays, it is, so that it can be removed.
+ */
 export async function teardownContainer(deps: Deps, container: Container): Promise<void> {
-  const { id, podId } = container;
-  await deps.containers.settle(containerAfter(container, { type: 'remove' }));
+  const mark = () => deps.containers.settle(containerAfter(container, { type: 'remove' }));
+  if (container.state.phase === 'creating') {
+    try {
+      return await tearDown(deps, container);
+    } catch (error) {
+      await mark();
+      throw error;
+    }
+  }
+  await mark();
   crashPoint('teardown-container:marked');
+  await tearDown(deps, container);
+}
+
+async function tearDown(deps: Deps, container: Container): Promise<void> {
+  const { id, podId } = container;
   await runAll(`tear down container ${id}`, [
     ['process', () => releaseContainer(deps, container)],
     ['shim entry', () => deps.shims.forget(podId, id)],

@@ -208,7 +208,8 @@ class Chaos {
       if (told.call.before.get(pod.id) !== podLevels.ready)
         this.fault(`CreateContainer in ${pod.id}, which was stopped`);
       const known = this.#model.meet(told.answer.containerId, `${pod.name}/${name}`, pod);
-      this.#model.allow(known, pod.most === podLevels.gone ? containerLevels.gone : 1);
+      const most = { 1: 1, 2: containerLevels.ended, 4: containerLevels.gone }[pod.most as 1 | 2 | 4];
+      this.#model.allow(known, most);
     }
     if (!told?.refusal) return;
     const stopped = pod.most > podLevels.ready ? [grpc.FAILED_PRECONDITION] : [];

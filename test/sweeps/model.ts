@@ -63,9 +63,9 @@ export class Model {
   see(known: Known, level: number, before: Before): string | undefined {
     const least = before.get(known.id) ?? 1;
     if (level < least) return `${known.name} ${known.id} is at level ${level}, and was at ${least} before the call`;
-    if (level > known.most)
-      return `${known.name} ${known.id} is at level ${level}, and nothing took it above ${known.most}`;
-    this.prove(known, level);
+    const { most } = known;
+    this.prove(known, level); // a mistake is said once
+    if (level > most) return `${known.name} ${known.id} is at level ${level}, and nothing took it above ${most}`;
     return undefined;
   }
 
