@@ -41,6 +41,9 @@ const ending = {
   atNanos: 'u32',
 } as const;
 
+/** What of a process' output never came into its log, in all: `lostError` is the errno of the latest loss. */
+const losing = { lostBytes: 'u64', lostLines: 'u64', lostError: 'u32' } as const;
+
 /** Microseconds of CLOCK_MONOTONIC. */
 const spanning = { begunUs: 'u64', endedUs: 'u64' } as const;
 
@@ -167,7 +170,7 @@ export const messages = {
   // `list` is answered by one of these per process, and then `listed`
   entry: {
     number: 70,
-    fields: { key: 'string', ended: 'bool', ...ending, lostBytes: 'u64', lostLines: 'u64' },
+    fields: { key: 'string', ended: 'bool', ...ending, ...losing },
   },
   listed: { number: 71, fields: { pausePid: 'u32' } },
   // One descriptor per true field, in this order. `input` is the write end of standard input, or the terminal's master.
@@ -178,6 +181,8 @@ export const messages = {
   // Events, to every connection, under request id 0
   exit: { number: 128, fields: { key: 'string', ...ending } },
   pauseExit: { number: 129, fields: { pid: 'u32' } },
+  // At most once a second a process, and before its `exit`. What shims of before lost is told by `list` alone.
+  logLost: { number: 130, fields: { key: 'string', ...losing } },
 } as const satisfies Record<string, MessageShape>;
 
 type FieldValue = {

@@ -36,6 +36,7 @@ const rooted = [
   'test/crash/**/*.test.ts',
   'test/security/**/*.test.ts',
   'test/degraded/**/*.test.ts',
+  'test/sweeps/**/*.test.ts',
 ]
   .flatMap((glob) => globSync(glob, { cwd: root }))
   .sort();

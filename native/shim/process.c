@@ -6,7 +6,7 @@
 
 #include "shim.h"
 
-enum { MAX_PROCESSES = 4096, MAX_KEY = 128, RETRY_MS = 1000 };
+enum { MAX_PROCESSES = 4096, MAX_KEY = 128, RETRY_MS = 1000, TELL_MS = 1000 };
 static struct process *processes;
 static long kills_around(const struct process *process);
 
@@ -27,6 +27,26 @@ static bool good_key(const char *key) {
   return size > 0 && size <= MAX_KEY && strspn(key, allowed) == size && strcmp(key, "pause") != 0;
 }
 
+/* Nobody is told of one that has no pid: should its OCI runtime fail, what is in its log is taken back. */
+static void tell_lost(struct timer *timer) {
+  struct process *process = container_of(timer, struct process, telling);
+  const struct log_file *log = &process->log;
+  timer_stop(timer);
+  if (!process->pid || (log->lost_bytes == process->told_bytes && log->lost_lines == process->told_lines)) return;
+  process->told_bytes = log->lost_bytes;
+  process->told_lines = log->lost_lines;
+  process->told_at = now_ms();
+  SEND(EVERY_CLIENT, log_lost, LOG_LOST, 0, .key = process->key, .lost_bytes = log->lost_bytes,
+       .lost_lines = log->lost_lines, .lost_error = (uint32_t)log->lost_error);
+}
+
+static void on_lost(struct log_file *log) {
+  struct process *process = container_of(log, struct process, log);
+  if (!process->pid || process->telling.at) return;
+  uint64_t since = now_ms() - process->told_at;
+  timer_arm(&process->telling, since < TELL_MS ? TELL_MS - since : 0, tell_lost);
+}
+
 struct process *process_new(const struct shim_start *want, int *err) {
   size_t count = 0;
   for (struct process *other = processes; other; other = other->next) count++;
@@ -37,6 +57,7 @@ struct process *process_new(const struct shim_start *want, int *err) {
     return NULL;
   }
   process->input = process->log.fd = process->oom.fd = process->pid_namespace = -1;
+  process->log.lost = on_lost;
   process->tty = want->tty;
   process->next = processes;
   processes = process;
@@ -64,6 +85,7 @@ void process_free(struct process *process) {
     if (process->stream[i]) stream_drain(process->stream[i]); /* its last words may have come just now */
     stream_free(process->stream[i]);
   }
+  tell_lost(&process->telling);
   close_held(&process->input);
   close_held(&process->pid_namespace);
   close_held(&process->log.fd);
@@ -128,6 +150,7 @@ void process_started(struct process *process, pid_t pid) {
     process->stream[i]->closed = NULL;
     stream_to_log(process->stream[i], &process->log);
   }
+  if (process->log.lost_bytes) on_lost(&process->log); /* before it had a pid */
 }
 
 /* Temporary file and rename: a reader sees the whole record or none. */
@@ -178,6 +201,7 @@ void process_ended(struct process *process, int status) {
   if (process->oom_killed) others_are_not_meant(process);
   source_close(&process->oom);
   record_exit(&process->retry);
+  tell_lost(&process->telling);
   SEND(EVERY_CLIENT, exit, EXIT, 0, .key = process->key, .pid = (uint32_t)process->pid, .code = exit_code(status),
        .signal = exit_signal(status), .oom_killed = process->oom_killed, .at_seconds = (uint64_t)process->at.tv_sec,
        .at_nanos = (uint32_t)process->at.tv_nsec);
@@ -258,7 +282,7 @@ void processes_list(uint64_t client, uint32_t request) {
          .code = process->ended ? exit_code(process->status) : 0, .signal = exit_signal(process->status),
          .oom_killed = process->oom_killed, .at_seconds = (uint64_t)process->at.tv_sec,
          .at_nanos = (uint32_t)process->at.tv_nsec, .lost_bytes = process->log.lost_bytes,
-         .lost_lines = process->log.lost_lines);
+         .lost_lines = process->log.lost_lines, .lost_error = (uint32_t)process->log.lost_error);
   }
   SEND(client, listed, LISTED, request, .pause_pid = (uint32_t)sandbox_pid());
 }

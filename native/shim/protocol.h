@@ -37,6 +37,7 @@ enum shim_message {
   SHIM_HELD = 73,
   SHIM_EXIT = 128,
   SHIM_PAUSE_EXIT = 129,
+  SHIM_LOG_LOST = 130,
 };
 
 enum shim_failure {
@@ -76,7 +77,8 @@ enum shim_failure {
   X(opened, OPENED) \
   X(held, HELD) \
   X(exit, EXIT) \
-  X(pause_exit, PAUSE_EXIT)
+  X(pause_exit, PAUSE_EXIT) \
+  X(log_lost, LOG_LOST)
 
 struct shim_hello {
   uint32_t version;
@@ -511,6 +513,7 @@ struct shim_entry {
   uint32_t at_nanos;
   uint64_t lost_bytes;
   uint64_t lost_lines;
+  uint32_t lost_error;
 };
 static inline bool shim_read_entry(struct wire_reader *from, struct shim_entry *to) {
   to->key = wire_read_string(from);
@@ -523,6 +526,7 @@ static inline bool shim_read_entry(struct wire_reader *from, struct shim_entry *
   to->at_nanos = wire_read_u32(from);
   to->lost_bytes = wire_read_u64(from);
   to->lost_lines = wire_read_u64(from);
+  to->lost_error = wire_read_u32(from);
   return !from->bad;
 }
 static inline void shim_write_entry(struct wire_writer *to, const struct shim_entry *from) {
@@ -536,6 +540,7 @@ static inline void shim_write_entry(struct wire_writer *to, const struct shim_en
   wire_write_u32(to, from->at_nanos);
   wire_write_u64(to, from->lost_bytes);
   wire_write_u64(to, from->lost_lines);
+  wire_write_u32(to, from->lost_error);
 }
 
 struct shim_listed {
@@ -624,6 +629,26 @@ static inline bool shim_read_pause_exit(struct wire_reader *from, struct shim_pa
 }
 static inline void shim_write_pause_exit(struct wire_writer *to, const struct shim_pause_exit *from) {
   wire_write_u32(to, from->pid);
+}
+
+struct shim_log_lost {
+  const char *key;
+  uint64_t lost_bytes;
+  uint64_t lost_lines;
+  uint32_t lost_error;
+};
+static inline bool shim_read_log_lost(struct wire_reader *from, struct shim_log_lost *to) {
+  to->key = wire_read_string(from);
+  to->lost_bytes = wire_read_u64(from);
+  to->lost_lines = wire_read_u64(from);
+  to->lost_error = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_log_lost(struct wire_writer *to, const struct shim_log_lost *from) {
+  wire_write_string(to, from->key);
+  wire_write_u64(to, from->lost_bytes);
+  wire_write_u64(to, from->lost_lines);
+  wire_write_u32(to, from->lost_error);
 }
 
 #endif

@@ -54,14 +54,9 @@ static void on_reopen_log(uint64_t client, uint32_t request, const struct shim_r
     return;
   }
   if (!*process->log.path) return send_done(client, request);
-  int fd = log_open(process->log.path);
-  if (fd < 0) {
-    send_failed(client, request, SHIM_FAILED_SYSTEM, fd, "open the log", process->log.path);
-    return;
-  }
-  close_held(&process->log.fd); /* every feed ends with a write, so nothing waits for the old file */
-  process->log.fd = fd;
-  send_done(client, request);
+  int failed = log_reopen(&process->log);
+  if (failed) send_failed(client, request, SHIM_FAILED_SYSTEM, failed, "open the log", process->log.path);
+  else send_done(client, request);
 }
 
 static void on_forget(uint64_t client, uint32_t request, const struct shim_forget *want) {

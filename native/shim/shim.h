@@ -92,16 +92,22 @@ struct log_file {
   int fd;
   char *path;
   off_t began; /* its size when it was opened for a new process */
+  off_t whole; /* where it is to end: what follows is half a record that could not be taken back; -1: nothing does */
   uint64_t lost_bytes, lost_lines;
+  int lost_error;                /* the errno of the latest loss */
+  void (*lost)(struct log_file *); /* told of each loss */
 };
 struct log_line { /* text that no newline ended yet */
   char *text;
   size_t size;
+  bool open; /* what is in the log ends with a piece */
+  bool cut;  /* the line of that piece has ended, and its end was lost */
+  bool lost; /* a piece was lost: so is the rest of the line */
 };
 enum { LOG_LINE = 16384 };
 void log_cool(void);
-int log_open(const char *path);
 int log_begin(struct log_file *log); /* opens its path for a new process; 0 or -errno */
+int log_reopen(struct log_file *log); /* opens its path anew; 0, or -errno and it stays as it is */
 void log_take_back(struct log_file *log); /* all that was written since */
 void log_feed(struct log_file *log, struct log_line *line, const char *name, const char *text, size_t size);
 void log_end_line(struct log_file *log, struct log_line *line, const char *name);
@@ -183,6 +189,8 @@ struct process {
   long kills_before;  /* what the cgroup around it counted when none of its own was seen */
   long oom_kills, kills_when_killed; /* what its own counted last, and when we sent it SIGKILL */
   struct timer retry; /* of the exit file, while the disk refuses it */
+  struct timer telling; /* of what the log lost since it was last told */
+  uint64_t told_at, told_bytes, told_lines;
 };
 struct process *process_new(const struct shim_start *want, int *err);
 struct process *process_find(const char *key);

@@ -10,7 +10,8 @@ import { type CriServer, listen } from '../cri/server.ts';
 import { openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
 import type { Deps } from '../lifecycle/deps.ts';
-import { onExit, podDown } from '../lifecycle/exits.ts';
+import { onExit, onLogLost, podDown } from '../lifecycle/exits.ts';
+import { LogLosses } from '../lifecycle/log-losses.ts';
 import { Mending } from '../lifecycle/mending.ts';
 import { newPodCgroup, prepareCgroups } from '../lifecycle/pod/cgroups.ts';
 import { openWay } from '../lifecycle/pod/files.ts';
@@ -67,7 +68,7 @@ async function start(settings: Settings): Promise<Serving> {
   const deps = await openDeps(settings);
   const recovered = recover(deps);
   await Promise.race([recovered, delay(untilServingMs)]);
-  const stats = new Stats(deps);
+  const stats = new Stats({ ...deps, logLoss: (id) => deps.logLosses.of(id) });
   const server = await listen(
     { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint },
     settings.socket,
@@ -139,10 +140,12 @@ async function openDeps(settings: Settings): Promise<Deps> {
     shims: new Shims((id) => layout.pod(id), {
       onExit: (_, exit) => handled(`exit of ${exit.key}`, onExit(deps, exit)),
       onPauseExit: (podId) => handled(`pause of ${podId}`, podDown(deps, podId, 'its pause process ended')),
+      onLogLost: (_, key, loss) => onLogLost(deps, key, loss),
       onLost: (podId) => handled(`lost shim of ${podId}`, onShimLost(deps, podId)),
     }),
     locks: new Locks(),
     mending: new Mending(),
+    logLosses: new LogLosses(),
     podCreations: new Creations(),
     containerCreations: new Creations(),
     stopping: new Set(),

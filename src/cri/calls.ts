@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import type {
   Metadata,
   ServerUnaryCall,
@@ -6,12 +7,13 @@ import type {
   sendUnaryData,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import type { Caller } from '../base/caller.ts';
 import { Fault } from '../base/fault.ts';
 import type { Traces } from '../base/trace.ts';
 import { statusOf } from './status.ts';
 
 /** What a handler knows of its call. `signal` aborts with Cancelled when the client goes or its deadline passes. */
-export type Call = { readonly signal: AbortSignal; readonly metadata: Metadata };
+export type Call = Caller & { readonly metadata: Metadata };
 
 /** One unary CRI call: takes the decoded message, returns the answer or throws. */
 export type Handler<Request, Response> = (request: Request, call: Call) => Response | Promise<Response>;
@@ -50,10 +52,25 @@ export function serve(
   return Object.fromEntries(calls);
 }
 
-function leaving(call: { on(event: 'cancelled', listener: () => void): unknown }, method: string): AbortSignal {
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'metadata'> & {
+  on(event: 'cancelled', listener: () => void): unknown;
+};
+
+/** What grpc-js does not hand out: the HTTP/2 stream, which alone knows how it ended. */
+type OverHttp2 = { readonly call?: { readonly stream?: Pick<ServerHttp2Stream, 'once' | 'rstCode'> } };
+
+function callerOf(call: AnyCall, method: string): Call {
   const left = new AbortController();
   call.on('cancelled', () => left.abort(new Fault('Cancelled', `${method}: the client left`)));
-  return left.signal;
+  const { stream } = (call as unknown as OverHttp2).call ?? {};
+  return {
+    signal: left.signal,
+    deadline: Number(call.getDeadline()),
+    metadata: call.metadata,
+    // `cancelled` comes after every call, also one whose answer went out. A client that left resets the stream; one whose
+    // connection ends has it closed with a code as well.
+    onUnheard: (listener) => stream?.once('close', () => stream.rstCode !== constants.NGHTTP2_NO_ERROR && listener()),
+  };
 }
 
 function unary(
@@ -63,9 +80,9 @@ function unary(
 ) {
   const tracing = tracedCalls.has(method) ? traces : undefined;
   return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
-    const signal = leaving(call, method);
+    const caller = callerOf(call, method);
     try {
-      const work = () => handler(call.request, { signal, metadata: call.metadata });
+      const work = () => handler(call.request, caller);
       callback(null, await (tracing ? tracing.call(method, work) : work()));
     } catch (error) {
       callback(statusOf(error, method));
@@ -75,9 +92,10 @@ function unary(
 
 function streaming(method: string, handler: Stream<unknown, unknown> = () => unimplemented(method)) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
-    const signal = leaving(call, method);
+    const caller = callerOf(call, method);
+    const { signal } = caller;
     try {
-      for await (const answer of handler(call.request, { signal, metadata: call.metadata })) {
+      for await (const answer of handler(call.request, caller)) {
         if (signal.aborted) return;
         if (!call.write(answer)) await once(call, 'drain', { signal }); // a slow reader slows the source down
       }

@@ -116,6 +116,10 @@ export async function containerStatus(
   return { status: encodeContainerStatus(container), info };
 }
 
+/**
+ * What the log lost is told here, by the metrics and in the daemon's log, and not in the status' `message`: kubelet puts
+ * that before the container's own termination message, which controllers parse.
+ */
 async function containerInfo(deps: Deps, container: Container) {
   return {
     sandboxID: container.podId,
@@ -125,6 +129,7 @@ async function containerInfo(deps: Deps, container: Container) {
     snapshotter: 'overlayfs',
     runtimeHandler: container.resolvedHandler.name,
     runtimeType: 'berth',
+    logLoss: deps.logLosses.of(container.id) ?? null,
     config: container.config,
     runtimeSpec: await readSpec(deps.layout.configFile(container.podId, container.id)),
   };

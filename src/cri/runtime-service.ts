@@ -51,10 +51,10 @@ function nodeHandlers(deps: Deps) {
 
 function podHandlers(deps: Deps) {
   return {
-    runPodSandbox: async (request: cri.RunPodSandboxRequest, { signal }: Call): Promise<cri.RunPodSandboxResponse> => {
+    runPodSandbox: async (request: cri.RunPodSandboxRequest, call: Call): Promise<cri.RunPodSandboxResponse> => {
       const config = decodePodConfig(request.config);
       const handler = line('runtime_handler', request.runtimeHandler);
-      return { podSandboxId: await runPod(deps, { config, handler }, signal) };
+      return { podSandboxId: await runPod(deps, { config, handler }, call) };
     },
     stopPodSandbox: async (request: cri.StopPodSandboxRequest): Promise<cri.StopPodSandboxResponse> => {
       await stopPod(deps, id('pod_sandbox_id', request.podSandboxId));
@@ -79,13 +79,10 @@ function podHandlers(deps: Deps) {
 
 function containerHandlers(deps: Deps) {
   return {
-    createContainer: async (
-      request: cri.CreateContainerRequest,
-      { signal }: Call,
-    ): Promise<cri.CreateContainerResponse> => {
+    createContainer: async (request: cri.CreateContainerRequest, call: Call): Promise<cri.CreateContainerResponse> => {
       const podId = id('pod_sandbox_id', request.podSandboxId);
       return {
-        containerId: await createContainer(deps, { podId, config: decodeContainerConfig(request.config) }, signal),
+        containerId: await createContainer(deps, { podId, config: decodeContainerConfig(request.config) }, call),
       };
     },
     startContainer: async (request: cri.StartContainerRequest): Promise<cri.StartContainerResponse> => {

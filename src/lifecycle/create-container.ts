@@ -1,11 +1,12 @@
 import { dirname, join } from 'node:path';
+import type { Caller } from '../base/caller.ts';
 import { failedPrecondition, messageOf, notFound } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
 import { step, traced } from '../base/trace.ts';
 import { imageNames } from '../image/index.ts';
 import type { ContainerConfig } from '../model/config.ts';
-import { type Container, containerAfter, containerKey } from '../model/container.ts';
+import { type Container, containerAfter, containerKey, isWhatIsAsked } from '../model/container.ts';
 import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
@@ -37,17 +38,19 @@ const ociVersion = '1.0.2';
  * Prepares a container: writable layer, mounted root, bundle. Its process is StartContainer's work.
  * @throws Fault NotFound (pod, image), FailedPrecondition (pod not ready), AlreadyExists, InvalidArgument.
  */
-export function createContainer(
-  deps: Deps,
-  request: CreateContainerRequest,
-  signal: AbortSignal,
-): Promise<ContainerId> {
+export function createContainer(deps: Deps, request: CreateContainerRequest, caller: Caller): Promise<ContainerId> {
   const pod = readyPod(deps, request.podId);
   const key = containerKey(pod.id, request.config);
-  const existing = () =>
-    [...deps.containers.all()].find(({ podId, config }) => podId === pod.id && containerKey(podId, config) === key)?.id;
+  const existing = () => {
+    const container = containersOf(deps, pod.id).find(({ config }) => containerKey(pod.id, config) === key);
+    return container && { id: container.id, same: isWhatIsAsked(container, request.config) };
+  };
   const what = `Container ${request.config.metadata.name} of pod ${pod.id}`;
-  return deps.containerCreations.create(what, key, existing, () => make(deps, pod.id, request.config), signal);
+  deps.podCreations.claimed(pod.id);
+  return deps.containerCreations.create(
+    { what, key, existing, make: () => make(deps, pod.id, request.config) },
+    caller,
+  );
 }
 
 async function make(deps: Deps, podId: PodId, config: ContainerConfig): Promise<ContainerId> {

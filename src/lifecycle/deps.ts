@@ -11,6 +11,7 @@ import type { Snapshots } from '../snapshot/index.ts';
 import type { Layout } from '../state/layout.ts';
 import type { Records } from '../state/records.ts';
 import type { Creations } from './creations.ts';
+import type { LogLosses } from './log-losses.ts';
 import type { Mending } from './mending.ts';
 import type { OciRuntimes } from './runtime/handlers.ts';
 import type { Shims } from './runtime/shims.ts';
@@ -30,6 +31,7 @@ export type Deps = {
   readonly shims: Shims;
   readonly locks: Locks;
   readonly mending: Mending;
+  readonly logLosses: LogLosses;
   readonly podCreations: Creations<PodId>;
   readonly containerCreations: Creations<ContainerId>;
   /** Containers with a StopContainer under way: its signal was sent. */

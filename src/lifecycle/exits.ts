@@ -3,7 +3,7 @@ import { log } from '../base/log.ts';
 import { type Container, containerAfter, type Exit } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import { podAfter } from '../model/pod.ts';
-import type { ShimExit } from '../shim/index.ts';
+import type { LogLoss, ShimExit } from '../shim/index.ts';
 import { crashPoint } from './crash-point.ts';
 import type { Deps } from './deps.ts';
 import { holdContainer } from './hold.ts';
@@ -26,6 +26,16 @@ export const unseenExit = (why: string): Exit => ({
 /** The one upward path: main.ts wires the shims' exit messages here. */
 export const onExit = (deps: Deps, exit: ShimExit): Promise<void> =>
   applyExit(deps, exit.key as ContainerId, exitFrom(exit));
+
+/** Its lines went nowhere; a container that is gone has nobody who misses them. */
+export function onLogLost(
+  { containers, logLosses }: Pick<Deps, 'containers' | 'logLosses'>,
+  key: string,
+  loss: LogLoss,
+) {
+  const container = containers.get(key as ContainerId);
+  if (container) logLosses.note(container, loss);
+}
 
 /** Puts the exit on record and frees what only a process needs. A container that is being made or removed is left. */
 export async function applyExit(deps: Deps, id: ContainerId, exit: Exit): Promise<void> {

@@ -9,7 +9,7 @@ import type { Pod } from '../model/pod.ts';
 import { readExitFile, type Shim } from '../shim/index.ts';
 import { sweepAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { containersOf, type Deps } from './deps.ts';
-import { applyExit, exitFrom, podDown, unseenExit } from './exits.ts';
+import { applyExit, exitFrom, onLogLost, podDown, unseenExit } from './exits.ts';
 import { makePodDirectory } from './pod/files.ts';
 import { pinNetns } from './pod/netns.ts';
 import { releaseContainer, removeLostContainer, removeLostPod, teardownContainer, teardownPod } from './teardown.ts';
@@ -66,10 +66,11 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
   if (!released) await attempt(`network namespace of pod ${pod.id}`, () => pinNetns(deps, pod)); // before its holder is killed
   const shim = released ? null : await deps.shims.findOrKill(pod.id);
   const listed = await shim?.list();
+  for (const { key, lost } of listed?.processes ?? []) if (lost.bytes > 0) onLogLost(deps, key, lost);
   if (pod.state.phase === 'ready') {
     if (!shim) await podDown(deps, pod.id, 'its shim is gone');
     else if (listed?.pausePid !== pod.state.pausePid) await podDown(deps, pod.id, 'its pause process is gone');
-    else deps.podCreations.unclaimed(pod.id);
+    else if (containersOf(deps, pod.id).length === 0) deps.podCreations.unheard(pod.id);
   }
   for (const container of containersOf(deps, pod.id)) {
     const process = shim ? await settledProcess(deps, shim, container.id) : undefined;
@@ -120,7 +121,7 @@ async function recoverContainer(deps: Deps, container: Container, process: ShimP
     // The crash came between the start of the process and its record.
     await deps.containers.settle(containerAfter(container, { type: 'started', pid: process.pid, at: Date.now() }));
   } else if (phase === 'created') {
-    deps.containerCreations.unclaimed(id);
+    deps.containerCreations.unheard(id);
     return;
   } else if (phase === 'exited') {
     using _ = await deps.locks.hold(id);

@@ -8,6 +8,6 @@ export async function reopenLog(deps: Deps, id: string): Promise<void> {
   const container = runningContainer(deps, id);
   const pod = deps.pods.get(container.podId);
   if (!pod) throw notFound('pod', container.podId);
-  const shim = await deps.shims.ensure(container.podId);
+  const shim = await deps.shims.keeping(container.podId);
   await openingLog(pod, container, shim.reopenLog(container.id));
 }

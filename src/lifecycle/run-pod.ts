@@ -1,10 +1,11 @@
+import type { Caller } from '../base/caller.ts';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
 import { step, traced } from '../base/trace.ts';
 import type { PodConfig } from '../model/config.ts';
 import { newPodId, type PodId } from '../model/ids.ts';
-import { type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
+import { isWhatIsAsked, type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
 import { checkSysctls } from '../oci/index.ts';
 import type { Shim } from '../shim/index.ts';
 import { mapLines } from '../sys/idmap.ts';
@@ -29,19 +30,23 @@ const pauseOomScoreAdj = -998;
 export type RunPodRequest = { readonly config: PodConfig; readonly handler: string };
 
 /**
- * Makes a pod and waits until it is ready. A retry joins the run in flight.
+ * Makes a pod and waits until it is ready. A retry joins the run in flight, or is given what the first call made.
  * @throws Fault InvalidArgument for an unknown handler or a forbidden sysctl, AlreadyExists for a duplicate.
  */
-export async function runPod(deps: Deps, request: RunPodRequest, signal: AbortSignal): Promise<PodId> {
+export async function runPod(deps: Deps, request: RunPodRequest, caller: Caller): Promise<PodId> {
   deps.ociRuntimes.get(request.handler);
   checkSysctls(request.config.sysctls, request.config.security.namespaces);
   checkCgroupParent(deps, request.config);
   const key = podKey(request.config);
   const { namespace, name } = request.config.metadata;
-  const existing = () => [...deps.pods.all()].find((pod) => podKey(pod.config) === key)?.id;
+  const existing = () => {
+    const pod = [...deps.pods.all()].find(({ config }) => podKey(config) === key);
+    return pod && { id: pod.id, same: isWhatIsAsked(pod, request.config, request.handler) };
+  };
   const halfMade = existing();
-  if (halfMade) await deps.mending.settled(halfMade, signal); // it may be gone then
-  return deps.podCreations.create(`Pod ${namespace}/${name}`, key, existing, () => makePod(deps, request), signal);
+  if (halfMade) await deps.mending.settled(halfMade.id, caller.signal); // it may be gone then
+  const what = `Pod ${namespace}/${name}`;
+  return deps.podCreations.create({ what, key, existing, make: () => makePod(deps, request) }, caller);
 }
 
 async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<PodId> {

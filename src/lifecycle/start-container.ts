@@ -30,6 +30,7 @@ export async function startContainer(deps: Deps, id: string): Promise<void> {
     throw failedPrecondition(`Pod ${container.podId} of container ${container.id} is not ready`);
   if (deps.stoppingPods.has(pod.id))
     throw failedPrecondition(`Pod ${pod.id} of container ${container.id} is being stopped`);
+  deps.containerCreations.claimed(container.id);
   await start(deps, pod, container);
 }
 

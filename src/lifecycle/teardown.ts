@@ -47,12 +47,12 @@ async function removeUnmounted(directory: string): Promise<void> {
 
 /** Its processes are killed: force is for what the OCI runtime still takes for alive, or left half-made. */
 async function deleteOciState(deps: Deps, container: Owner): Promise<void> {
-  const { id } = container;
+  const { id, podId } = container;
   const runtime = deps.ociRuntimes.of(container);
   for (const force of [false, true]) {
     if (!runtime.knows(id)) return; // not by the exit code: they differ when there was little left to delete
     if (!runtime.isInstalled) break; // all else that it made is undone without it
-    const outcome = await runOci(deps, container, runtime.delete(id, { force }));
+    const outcome = await runOci(deps, await deps.shims.ensure(podId), runtime.delete(id, { force }));
     if (outcome.timedOut) throw await ociFault({ doing: `Cannot delete container ${id}`, runtime }, outcome);
   }
   await rm(runtime.stateOf(id), { recursive: true, force: true });
@@ -63,21 +63,38 @@ async function collectLayers(deps: Deps, { imageId }: Container): Promise<void> 
   if (!deps.images.find(imageId)) await deps.images.collect();
 }
 
-/** Everything of a container, its record last. Its process, if any, is killed. */
+/**
+ * Everything of a container, its record last. Its process, if any, is killed. One that was never made is not listed
+ * meanwhile, as nobody knows it; if something of it stays, it is, so that it can be removed.
+ */
 export async function teardownContainer(deps: Deps, container: Container): Promise<void> {
-  const { id, podId } = container;
-  await deps.containers.settle(containerAfter(container, { type: 'remove' }));
+  const mark = () => deps.containers.settle(containerAfter(container, { type: 'remove' }));
+  if (container.state.phase === 'creating') {
+    try {
+      return await tearDown(deps, container);
+    } catch (error) {
+      await mark();
+      throw error;
+    }
+  }
+  await mark();
   crashPoint('teardown-container:marked');
+  await tearDown(deps, container);
+}
+
+async function tearDown(deps: Deps, container: Container): Promise<void> {
+  const { id, podId } = container;
   await runAll(`tear down container ${id}`, [
     ['process', () => releaseContainer(deps, container)],
-    ['shim entry', async () => (await deps.shims.find(podId))?.forget(id)],
+    ['shim entry', () => deps.shims.forget(podId, id)],
     ['writable layer', () => deps.snapshots.remove(id)],
     ['layers of an image that was removed', () => collectLayers(deps, container)],
     ['anonymous volumes', () => removeAnonymousVolumes(deps, id)],
     ['bundle', () => removeUnmounted(deps.layout.bundle(podId, id))],
   ]);
   crashPoint('teardown-container:released');
-  deps.containerCreations.forget(id);
+  deps.containerCreations.claimed(id);
+  deps.logLosses.forget(id);
   await deps.containers.delete(id);
 }
 
@@ -100,9 +117,7 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
     unmount(paths.netns(id), { detach: true });
   };
   const steps: Step[] = [
-    ...containersOf(deps, id).map(
-      (container): Step => [`container ${container.id}`, () => releaseContainer(deps, container)],
-    ),
+    ...eachContainer(deps, id, releaseContainer),
     ['network', network],
     ['shim', () => deps.shims.shutdown(id)],
     ['processes', () => killCgroup(pauseCgroup(pod))],
@@ -121,7 +136,7 @@ export async function removeLostContainer(deps: Deps, pod: Pod, id: ContainerId)
   const owner = { id, podId: pod.id, cgroupsPath: containerCgroup(pod, id), resolvedHandler };
   await runAll(`remove container ${id}, which has no record`, [
     ['process', () => releaseContainer(deps, owner)],
-    ['shim entry', async () => (await deps.shims.find(pod.id))?.forget(id)],
+    ['shim entry', () => deps.shims.forget(pod.id, id)],
     ['bundle', () => removeUnmounted(deps.layout.bundle(pod.id, id))],
   ]);
 }
@@ -134,7 +149,7 @@ export async function removeLostPod(deps: Deps, id: PodId, containerCgroups: rea
   await removeUnmounted(deps.layout.pod(id));
 }
 
-/** One step a container of the pod, each under the container's lock: its exit may be being recorded just now. */
+/** One step a container of the pod, each under the container's lock: its exit may be being recorded, or itself removed. */
 function eachContainer(deps: Deps, podId: PodId, work: (deps: Deps, container: Container) => Promise<void>): Step[] {
   return containersOf(deps, podId).map(
     ({ id }): Step => [
@@ -163,7 +178,7 @@ export async function teardownPod(deps: Deps, id: PodId): Promise<void> {
     throw error;
   }
   crashPoint('teardown-pod:released');
-  deps.podCreations.forget(id);
+  deps.podCreations.claimed(id);
   await deps.pods.delete(id);
 }
 

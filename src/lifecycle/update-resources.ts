@@ -74,7 +74,7 @@ async function runUpdate(deps: Deps, container: Container, resources: Resources)
   }
   await writeFile(file, JSON.stringify(limits), { mode: 0o600 });
   try {
-    const outcome = await runOci(deps, container, runtime.update(id, file));
+    const outcome = await runOci(deps, await deps.shims.keeping(podId), runtime.update(id, file));
     if (outcome.timedOut || outcome.code !== 0)
       throw await ociFault({ doing: `Cannot change the limits of container ${id}`, runtime }, outcome);
   } finally {

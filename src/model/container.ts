@@ -1,3 +1,4 @@
+import { sameJson } from '../base/json.ts';
 import type { ContainerConfig, Mount } from './config.ts';
 import type { Handler } from './handler.ts';
 import type { ContainerId, ImageId, PodId } from './ids.ts';
@@ -91,6 +92,26 @@ const exitOf = (state: ContainerState): Exit =>
 const impossible = (container: Container, event: ContainerEvent) =>
   new Error(`Container ${container.id} is ${container.state.phase}: ${event.type} cannot happen`);
 
-/** What makes two CreateContainer requests the same one (and so a retry). */
+/** Where kubelet says which of the mounts is for the container's last words. */
+const terminationAnnotation = 'io.kubernetes.container.terminationMessagePath';
+
+/**
+ * A request without what kubelet makes anew each time that it asks for the same: the file for the container's last words,
+ * which it later finds by the container's status, and the order of the variables that name services.
+ */
+function comparable(config: ContainerConfig): unknown {
+  const lastWords = config.annotations[terminationAnnotation];
+  return {
+    ...config,
+    envs: config.envs.toSorted((a, b) => (a.key < b.key ? -1 : Number(a.key > b.key))),
+    mounts: config.mounts.map((mount) => (mount.containerPath === lastWords ? { ...mount, hostPath: '' } : mount)),
+  };
+}
+
+/** True if a CreateContainer request asks for this container, which was not started yet. */
+export const isWhatIsAsked = (container: Container, config: ContainerConfig): boolean =>
+  container.state.phase === 'created' && sameJson(comparable(container.config), comparable(config));
+
+/** What two CreateContainer requests for one container have in common. */
 export const containerKey = (podId: PodId, { metadata: m }: ContainerConfig): string =>
   JSON.stringify([podId, m.name, m.attempt]);

@@ -1,3 +1,4 @@
+import { sameJson } from '../base/json.ts';
 import type { PodConfig } from './config.ts';
 import type { Handler } from './handler.ts';
 import type { PodId } from './ids.ts';
@@ -68,5 +69,9 @@ export function podAfter(pod: Pod, event: PodEvent): Pod {
 const impossible = (pod: Pod, event: PodEvent) =>
   new Error(`Pod ${pod.id} is ${pod.state.phase}: ${event.type} cannot happen`);
 
-/** What makes two RunPodSandbox requests the same one (and so a retry). */
+/** True if a RunPodSandbox request asks for this pod, ready as it is. */
+export const isWhatIsAsked = (pod: Pod, config: PodConfig, handler: string): boolean =>
+  pod.state.phase === 'ready' && pod.handler === handler && sameJson(pod.config, config);
+
+/** What two RunPodSandbox requests for one pod have in common. */
 export const podKey = ({ metadata: m }: PodConfig): string => JSON.stringify([m.namespace, m.name, m.uid, m.attempt]);

@@ -4,8 +4,19 @@ import { maxCapture } from '../../proto/shim.ts';
 import { invalidArgument } from '../base/fault.ts';
 import { stepElsewhere } from '../base/trace.ts';
 import type { Connection } from './connection.ts';
+import { errnoName } from './errno.ts';
 import { millis } from './exit-file.ts';
-import type { ExecSpec, RunResult, RunSpec, SandboxSpec, Shim, ShimExit, ShimProcess, StartSpec } from './types.ts';
+import type {
+  ExecSpec,
+  LogLoss,
+  RunResult,
+  RunSpec,
+  SandboxSpec,
+  Shim,
+  ShimExit,
+  ShimProcess,
+  StartSpec,
+} from './types.ts';
 
 /** What the shim may add to a deadline that it keeps itself: killing, reaping, the way here and back. */
 const marginMs = 5_000;
@@ -25,11 +36,18 @@ export const exitOf = (exit: Message<'exit'> | Message<'entry'>): ShimExit => ({
   at: millis(exit.atSeconds, exit.atNanos),
 });
 
+/** What a log lost, as the rest of Berth sees it. */
+export const lossOf = ({ lostBytes, lostLines, lostError }: Message<'logLost'> | Message<'entry'>): LogLoss => ({
+  bytes: lostBytes,
+  lines: lostLines,
+  error: lostError === 0 ? '' : errnoName(lostError),
+});
+
 const processOf = (entry: Message<'entry'>): ShimProcess => ({
   key: entry.key,
   pid: entry.pid,
   exit: entry.ended ? exitOf(entry) : null,
-  lostLogBytes: entry.lostBytes,
+  lost: lossOf(entry),
 });
 
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

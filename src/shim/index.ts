@@ -5,6 +5,7 @@ export { connectShim, startShim } from './start.ts';
 export type {
   AttachSpec,
   ExecSpec,
+  LogLoss,
   OpenExec,
   OpenExecSpec,
   RunResult,

@@ -9,7 +9,7 @@ import { step } from '../base/trace.ts';
 import { nativePath } from '../sys/addon.ts';
 import { spawnKeeper } from '../sys/keepers.ts';
 import { readEnd } from '../sys/read-file.ts';
-import { exitOf, shimOver } from './client.ts';
+import { exitOf, lossOf, shimOver } from './client.ts';
 import { Connection } from './connection.ts';
 import { childGone } from './gone.ts';
 import { streamCalls } from './streams.ts';
@@ -96,6 +96,7 @@ async function greet(podDir: string, socket: Socket, handlers: ShimHandlers): Pr
     onMessage: (message) => {
       if (message.name === 'exit') handlers.onExit(exitOf(message.fields));
       else if (message.name === 'pauseExit') handlers.onPauseExit?.(message.fields.pid);
+      else if (message.name === 'logLost') handlers.onLogLost?.(message.fields.key, lossOf(message.fields));
     },
     onEnd: () => {
       if (asked) return;

@@ -12,6 +12,16 @@ export type ShimExit = {
   at: number;
 };
 
+/** What of a process' output never came into its log, since it was started. */
+export type LogLoss = {
+  /** Of the log's own bytes, or of the output's where it never became lines of the log. */
+  bytes: number;
+  /** Lines of the output; one of which only a part was lost counts. */
+  lines: number;
+  /** The errno of the latest loss by name: `ENOSPC`. Empty: none, or a shim that does not say. */
+  error: string;
+};
+
 /** What a command left: `code` is 128 + `signal` when a signal ended it. */
 export type RunResult = {
   code: number;
@@ -142,7 +152,7 @@ export type SandboxSpec = {
 };
 
 /** `pid` 0 and no exit: its OCI runtime is still at work. */
-export type ShimProcess = { key: string; pid: number; exit: ShimExit | null; lostLogBytes: number };
+export type ShimProcess = { key: string; pid: number; exit: ShimExit | null; lost: LogLoss };
 
 /** One connection to the shim of one pod. Every call fails with DeadlineExceeded if the shim is stuck. */
 export interface Shim {
@@ -187,4 +197,6 @@ export type ShimHandlers = {
   onLost(): void;
   /** The pause process ended, and nobody asked for it. */
   onPauseExit?(pid: number): void;
+  /** A process' log has lost more; in all since its start. At most once a second a process, and before its exit. */
+  onLogLost?(key: string, loss: LogLoss): void;
 };

@@ -22,6 +22,8 @@ export type ContainerFigures = {
   readonly cpuRate: number;
   /** Null once the layer is gone. */
   readonly layer: Usage | null;
+  /** Lines of its output that its log could not take. */
+  readonly logLoss: { readonly bytes: number; readonly lines: number };
 };
 
 export type PodFigures = {
@@ -39,6 +41,8 @@ export type StatsDeps = {
   readonly containers: Records<ContainerId, Container>;
   readonly snapshots: Snapshots;
   /** The cgroup of a pod, as `sys/cgroups` takes it. */
+  /** What the log of a container lost, if it lost any. */
+  readonly logLoss: (id: ContainerId) => ContainerFigures['logLoss'] | undefined;
 };
 
 /** What pods and containers use, read when somebody asks: each cgroup file once a call. */
@@ -62,7 +66,8 @@ export class Stats {
     const usage = readCgroupUsage(container.cgroupsPath);
     const startedAt = state.phase === 'running' ? state.startedAt : at;
     const cpuRate = usage.cpu ? this.#rates.rate(container.id, usage.cpu.total, startedAt, at) : 0;
-    return { container, at, usage, cpuRate, layer: await this.#layers.of(container.id, at) };
+    const logLoss = this.#deps.logLoss(container.id) ?? { bytes: 0, lines: 0 };
+    return { container, at, usage, cpuRate, logLoss, layer: await this.#layers.of(container.id, at) };
   }
 
   async ofPod(pod: Pod): Promise<PodFigures> {

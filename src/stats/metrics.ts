@@ -15,6 +15,8 @@ export type MetricFacts = {
   readonly interfaces: readonly InterfaceUsage[];
   /** Null for a pod: layers are containers'. */
   readonly layer: Usage | null;
+  /** What its log lost since it was started. Null for a pod. */
+  readonly logLoss: { readonly bytes: number; readonly lines: number } | null;
   readonly filesystem: { readonly bytes: number; readonly inodes: number; readonly inodesFree: number };
   readonly resources: Resources | null;
   /** Seconds since the epoch. */
@@ -199,6 +201,20 @@ const processes: MetricSource[] = [
   gauge('container_start_time_seconds', 'When it started, seconds since the epoch', ({ startedAt }) => startedAt),
 ];
 
+/** cAdvisor has none such; what is ours does not take a name that it may give to something else. */
+const logs: MetricSource[] = [
+  counter(
+    'berth_container_log_lines_lost_total',
+    'Lines that never came into the log, as it could not be written',
+    ({ logLoss }) => logLoss?.lines,
+  ),
+  counter(
+    'berth_container_log_bytes_lost_total',
+    'Bytes that never came into the log, as it could not be written',
+    ({ logLoss }) => logLoss?.bytes,
+  ),
+];
+
 const limits: MetricSource[] = [
   gauge(
     'container_spec_memory_limit_bytes',
@@ -241,7 +257,7 @@ const pressure = (resource: 'cpu' | 'memory' | 'io'): MetricSource[] => {
   ];
 };
 
-/** The metrics that kubelet passes on, under cAdvisor's names: what either peer serves, 58 in all. */
+/** The metrics that kubelet passes on: what either peer serves, under cAdvisor's names, 58 in all, and what is ours. */
 export const metricSources: readonly MetricSource[] = [
   ...cpu,
   ...memory,
@@ -249,6 +265,7 @@ export const metricSources: readonly MetricSource[] = [
   ...network,
   ...processes,
   ...limits,
+  ...logs,
   ...pressure('cpu'),
   ...pressure('memory'),
   ...pressure('io'),

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState, PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
-import { podConfig, refused, TestPod, until, untilExited } from '../harness/pods.ts';
+import { hostNetwork, podConfig, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 
 /** A plugin or OCI runtime that fails as it is told. */
@@ -170,6 +170,28 @@ for (const handler of ociRuntimes) {
         else await refused(pod.create('c', bench.image.busybox, more), code);
         assert.deepEqual((await daemon.runtime.listContainers({})).containers, []);
       }
+      await pod.remove();
+    });
+
+    test('a container whose preparation fails is not listed while it is undone either', async () => {
+      const { daemon } = bench;
+      const pod = await TestPod.run(daemon, 'undone', hostNetwork);
+      const more = {
+        linux: { securityContext: { ...hostNetwork.linux.securityContext, runAsUsername: 'nobody-at-all' } },
+      };
+      let failing = true;
+      const failures = (async () => {
+        for (let attempt = 0; attempt < 20; attempt++) {
+          const config = { metadata: { name: 'c', attempt }, ...more };
+          await refused(pod.create('c', bench.image.busybox, config), grpc.FAILED_PRECONDITION);
+        }
+      })().finally(() => {
+        failing = false;
+      });
+      const seen: unknown[] = [];
+      while (failing) seen.push(...(await daemon.runtime.listContainers({})).containers);
+      await failures;
+      assert.deepEqual(seen, []);
       await pod.remove();
     });
 

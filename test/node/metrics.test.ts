@@ -53,7 +53,7 @@ suite('metrics', {}, (bench) => {
     await until('its memory', async () => pod.log('c').length > 0);
     const { descriptors } = await daemon.runtime.listMetricDescriptors({});
     const { podMetrics } = await daemon.runtime.listPodSandboxMetrics({});
-    assert.equal(descriptors.length, 58);
+    assert.equal(descriptors.length, 60);
     const described = new Set(descriptors.map(({ name }) => name));
     const samples = parsed(descriptors, podMetrics);
     assert.ok(samples.length > 60);

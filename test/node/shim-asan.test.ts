@@ -12,7 +12,9 @@ test('with sanitizers', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'shim-asan-'));
   t.after(() => rmSync(folder, { recursive: true }));
   symlinkSync(join(native, 'build/berth-shim-asan'), join(folder, 'berth-shim'));
-  const files = ['run', 'sandbox', 'start', 'exec'].map((name) => join(import.meta.dirname, `shim-${name}.test.ts`));
+  const files = ['run', 'sandbox', 'start', 'exec', 'logs'].map((name) =>
+    join(import.meta.dirname, `shim-${name}.test.ts`),
+  );
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const args = ['--test', '--test-concurrency=1', '--test-reporter=dot', ...files];
   execFileSync(process.execPath, args, {

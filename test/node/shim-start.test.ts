@@ -61,7 +61,9 @@ for (const runtime of Object.keys(ociRuntimes) as RuntimeName[]) {
         ['F two'],
       );
       for (const { at } of lines) assert.ok(at >= before && at <= after);
-      assert.deepEqual((await pod.shim.list()).processes, [{ key: bundle.id, pid, exit, lostLogBytes: 0 }]);
+      assert.deepEqual((await pod.shim.list()).processes, [
+        { key: bundle.id, pid, exit, lost: { bytes: 0, lines: 0, error: '' } },
+      ]);
       assert.equal(await pod.shim.signal(bundle.id, 9), false);
       await assert.rejects(pod.shim.reopenLog(bundle.id), (error) => isFault(error, 'FailedPrecondition'));
       await pod.shim.forget(bundle.id);
@@ -419,7 +421,7 @@ test('a full disk costs lines that are counted, tears none, and does not stop th
   const go = join(pod.dir, 'go');
   const text = `sh -c "seq 1 100000; until [ -e ${go} ]; do sleep 0.01; done; echo again" & echo $! > $1`;
   await pod.shim.start(startScript(pod, 'c1', text, { logPath }));
-  const lost = async () => (await pod.shim.list()).processes[0]!.lostLogBytes;
+  const lost = async () => (await pod.shim.list()).processes[0]!.lost.bytes;
   const lineBytes = (n: number) => n * 40 + 488_895 + n; // header, digits of 1..100000, newline
   await until(async () => (await lost()) + (await readFile(logPath)).length === lineBytes(100_000));
   const kept = await readLog(logPath);

@@ -7,12 +7,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { isErrno } from '../../src/base/fault.ts';
-import type { RunResult, RunSpec, Shim, ShimExit, StartSpec } from '../../src/shim/index.ts';
+import type { LogLoss, RunResult, RunSpec, Shim, ShimExit, StartSpec } from '../../src/shim/index.ts';
 import { connectShim, startShim } from '../../src/shim/index.ts';
 
 export const env = ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'];
 /** The sleepers of each test file sleep for a time of their own, so that one left behind is known. */
-const sleepers: Record<string, string> = { run: '10', sandbox: '11', start: '12', exec: '13' };
+const sleepers: Record<string, string> = { run: '10', sandbox: '11', start: '12', exec: '13', logs: '14' };
 /** The sanitizers' build reports to shim.log, and takes more memory than any bound here. */
 export const sanitized = process.env.BERTH_SANITIZED === '1';
 
@@ -22,6 +22,8 @@ export type TestPod = {
   /** Exits in the order of their arrival. */
   readonly exits: ShimExit[];
   readonly pauseExits: number[];
+  /** What the shim told of lost lines, in the order of arrival, and how many exits had come before. */
+  readonly losses: { key: string; loss: LogLoss; exitsBefore: number }[];
   /** Resolves with the exit event of this key, which may have come already. */
   exited(key: string): Promise<ShimExit>;
   readonly lost: Promise<void>;
@@ -34,6 +36,7 @@ export async function startPod(t: TestContext, options: { complains?: RegExp } =
   const dir = await mkdtemp(join(tmpdir(), 'shim-'));
   const exits: ShimExit[] = [];
   const pauseExits: number[] = [];
+  const losses: TestPod['losses'] = [];
   const waiting = new Map<string, (exit: ShimExit) => void>();
   const lost = Promise.withResolvers<void>();
   const shim = await startShim(dir, {
@@ -43,6 +46,7 @@ export async function startPod(t: TestContext, options: { complains?: RegExp } =
     },
     onLost: () => lost.resolve(),
     onPauseExit: (pid) => pauseExits.push(pid),
+    onLogLost: (key, loss) => losses.push({ key, loss, exitsBefore: exits.length }),
   });
   const awake = setInterval(() => {}, 60_000); // an idle connection does not keep the process alive
   const exited = (key: string) =>
@@ -63,7 +67,7 @@ export async function startPod(t: TestContext, options: { complains?: RegExp } =
     await rm(dir, { recursive: true });
     assert.match(log, options.complains ?? /^$/);
   });
-  return { dir, shim, exits, pauseExits, exited, lost: lost.promise, defer: (step) => undo.push(step) };
+  return { dir, shim, exits, pauseExits, losses, exited, lost: lost.promise, defer: (step) => undo.push(step) };
 }
 
 function assertNothingLeft(dir: string): void {

@@ -14,7 +14,7 @@ import { drain, feed, pumpFrom } from './pump.ts';
 export async function attach(deps: Deps, id: string, io: ProcessIo): Promise<number> {
   const container = runningContainer(deps, id);
   const { stdinOnce, tty } = container.config;
-  const shim = await deps.shims.ensure(container.podId);
+  const shim = await deps.shims.keeping(container.podId);
   const { input, stdout, stderr } = await shim.attach({
     key: container.id,
     stdin: io.stdin !== null,

@@ -48,7 +48,7 @@ async function open(deps: Deps, container: Container, { args, tty }: ExecCommand
   const { processFile, pidFile, oomScoreAdj } = await prepareExec(deps, container, args, tty);
   try {
     const runtime = deps.ociRuntimes.of(container);
-    const shim = await deps.shims.ensure(container.podId);
+    const shim = await deps.shims.keeping(container.podId);
     return await shim.openExec({
       argv: runtime.exec(container.id, pidFile, processFile, tty),
       env: ociRuntimeEnv,

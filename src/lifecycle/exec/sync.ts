@@ -46,7 +46,7 @@ export async function execSync(
 
 async function run(deps: Deps, container: Container, files: ExecFiles, deadlineMs: number, signal: AbortSignal) {
   const runtime = deps.ociRuntimes.of(container);
-  const shim = await deps.shims.ensure(container.podId);
+  const shim = await deps.shims.keeping(container.podId);
   const ociMs = ociDeadlineMs(deps);
   const spec = {
     argv: runtime.exec(container.id, files.pidFile, files.processFile),

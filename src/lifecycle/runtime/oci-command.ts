@@ -1,10 +1,9 @@
 import { errorText } from '../../base/command.ts';
 import { Fault, isErrno } from '../../base/fault.ts';
 import type { Settings } from '../../base/settings.ts';
-import type { Container } from '../../model/container.ts';
+import type { Shim } from '../../shim/index.ts';
 import { readEnd } from '../../sys/read-file.ts';
 import type { OciRuntime } from './handlers.ts';
-import type { Shims } from './shims.ts';
 
 /** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
 export const ociRuntimeEnv = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
@@ -17,20 +16,14 @@ export type OciOutcome = {
   readonly stderr: Buffer;
 };
 
-type Needs = { readonly settings: Settings; readonly shims: Shims };
+type Needs = { readonly settings: Settings };
 
 /** How long one command may take, milliseconds. */
-export const ociDeadlineMs = ({ settings }: Pick<Needs, 'settings'>): number => settings.timeouts.ociRuntime * 1000;
+export const ociDeadlineMs = ({ settings }: Needs): number => settings.timeouts.ociRuntime * 1000;
 
-/** Runs one command of the container's OCI runtime in the pod's shim; what came of it is the caller's to judge. */
-export async function runOci(
-  deps: Needs,
-  { podId }: Pick<Container, 'podId'>,
-  argv: readonly string[],
-): Promise<OciOutcome> {
-  const shim = await deps.shims.ensure(podId);
-  return shim.run({ argv, env: ociRuntimeEnv, cwd: '/', deadlineMs: ociDeadlineMs(deps) });
-}
+/** Runs one command of an OCI runtime in a pod's shim; what came of it is the caller's to judge. */
+export const runOci = (deps: Needs, shim: Shim, argv: readonly string[]): Promise<OciOutcome> =>
+  shim.run({ argv, env: ociRuntimeEnv, cwd: '/', deadlineMs: ociDeadlineMs(deps) });
 
 /** What was to be done, in the words of the error (`Cannot start container 12ab`), and by whom. */
 export type OciWork = { readonly doing: string; readonly runtime: OciRuntime; readonly logFile?: string };

@@ -1,14 +1,16 @@
 import { mkdir } from 'node:fs/promises';
-import { messageOf } from '../../base/fault.ts';
+import { failedPrecondition, messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
 import type { PodId } from '../../model/ids.ts';
-import { connectShim, killShim, type Shim, type ShimExit, startShim } from '../../shim/index.ts';
+import { connectShim, killShim, type LogLoss, type Shim, type ShimExit, startShim } from '../../shim/index.ts';
 
 export type ShimsEvents = {
   /** A container's process ended. */
   onExit(podId: PodId, exit: ShimExit): void;
   /** The pause process ended though nobody asked for it. */
   onPauseExit(podId: PodId): void;
+  /** The log of a container's process has lost more; told again with the same figures after a cut. */
+  onLogLost(podId: PodId, key: string, loss: LogLoss): void;
   /** The connection ended though nobody asked for it: the shim died. */
   onLost(podId: PodId): void;
 };
@@ -31,6 +33,8 @@ export class Shims {
   readonly #live = new Map<PodId, Promise<Shim>>();
   /** Connections that were cut, until they are there again or their shims are known to be gone. */
   readonly #regaining = new Map<PodId, Promise<void>>();
+  /** Those that were told to end, until they are gone: nobody connects to one of them. */
+  readonly #ending = new Map<PodId, Promise<void>>();
 
   constructor(
     directory: (id: PodId) => string,
@@ -44,6 +48,7 @@ export class Shims {
 
   /** The pod's shim, connected to or started if it must be: also teardown after its death runs commands in one. */
   async ensure(id: PodId): Promise<Shim> {
+    await this.#ending.get(id)?.catch(() => {});
     await this.#regaining.get(id);
     return this.#hold(id, async () => {
       const directory = this.#directory(id);
@@ -59,11 +64,27 @@ export class Shims {
 
   /** The pod's shim if it is alive, else null. */
   async find(id: PodId): Promise<Shim | null> {
+    await this.#ending.get(id)?.catch(() => {}); // told to who had it end
+    return this.#reach(id);
+  }
+
+  async #reach(id: PodId): Promise<Shim | null> {
     await this.#regaining.get(id);
     const live = this.#live.get(id);
     if (live) return live;
     const shim = await this.#connect(id);
     if (shim) this.#live.set(id, Promise.resolve(shim));
+    return shim;
+  }
+
+  /**
+   * The shim of a pod in which something runs.
+   * @throws Fault FailedPrecondition if it is gone: another would know nothing of that, and nobody would end it in a pod that
+   * is being stopped just now.
+   */
+  async keeping(id: PodId): Promise<Shim> {
+    const shim = await this.find(id);
+    if (!shim) throw failedPrecondition(`The shim of pod ${id} is gone, and all that ran there: is it being stopped?`);
     return shim;
   }
 
@@ -85,10 +106,25 @@ export class Shims {
     this.#events.onLost(id);
   }
 
+  /** Drops what a shim keeps of an ended process. With a shim that ends meanwhile goes all that it keeps. */
+  async forget(id: PodId, key: string): Promise<void> {
+    try {
+      await (await this.find(id))?.forget(key);
+    } catch (error) {
+      if (await this.find(id)) throw error;
+    }
+  }
+
   /** Ends the shim and everything that it keeps; one that is gone already counts as ended. One that is stuck is killed. */
   async shutdown(id: PodId): Promise<void> {
+    const ending = this.#ending.get(id) ?? this.#end(id).finally(() => this.#ending.delete(id));
+    this.#ending.set(id, ending);
+    return ending;
+  }
+
+  async #end(id: PodId): Promise<void> {
     try {
-      const shim = await this.find(id);
+      const shim = await this.#reach(id);
       this.#live.delete(id);
       await shim?.shutdown({ force: true });
     } catch (error) {
@@ -121,6 +157,7 @@ export class Shims {
     return {
       onExit: (exit: ShimExit) => this.#events.onExit(id, exit),
       onPauseExit: () => this.#events.onPauseExit(id),
+      onLogLost: (key: string, loss: LogLoss) => this.#events.onLogLost(id, key, loss),
       onLost: () => {
         if (!this.#live.delete(id)) return;
         const regaining = this.#regain(id).finally(() => this.#regaining.delete(id));
@@ -156,6 +193,7 @@ export class Shims {
 
   async #catchUp(id: PodId, shim: Shim): Promise<void> {
     const { pausePid, processes } = await shim.list();
+    for (const { key, lost } of processes) if (lost.bytes > 0) this.#events.onLogLost(id, key, lost);
     for (const { exit } of processes) if (exit) this.#events.onExit(id, exit);
     if (pausePid === 0) this.#events.onPauseExit(id);
   }

@@ -76,7 +76,8 @@ describe('a part of the figures is whole or absent', () => {
     for (const [networkName, interfaces] of Object.entries(networks)) {
       for (const layer of [null, { bytes: 1, inodes: 1, at: 5 }]) {
         test(`${usageName}, ${networkName}, ${layer ? 'a layer' : 'no layer'}`, () => {
-          const ofContainer = { container, at: 5, usage, cpuRate: 0, layer };
+          const logLoss = { bytes: 0, lines: 0 };
+          const ofContainer = { container, at: 5, usage, cpuRate: 0, layer, logLoss };
           const stats = encodePodStats({ pod, at: 5, usage, cpuRate: 0, interfaces, containers: [ofContainer] }, '/m');
           assertWhole('PodSandboxStats', stats, 'stats');
           assertWhole('ContainerStats', encodeContainerStats(ofContainer, '/m'), 'stats');

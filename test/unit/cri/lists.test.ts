@@ -84,7 +84,14 @@ const usage = { cpu: null, throttling: {}, memory: null, io: null, processes: nu
 const stats = {
   ofContainer: async (one: Json) => {
     if (one.id === id('f')) throw new Error('EIO');
-    return { container: one, at: Number.NaN, usage, cpuRate: Number.POSITIVE_INFINITY, layer: null };
+    return {
+      container: one,
+      at: Number.NaN,
+      usage,
+      cpuRate: Number.POSITIVE_INFINITY,
+      layer: null,
+      logLoss: { bytes: 0, lines: 0 },
+    };
   },
   ofPod: async (one: Json) => ({
     pod: one,
@@ -92,7 +99,14 @@ const stats = {
     usage: { ...usage, processes: Number.POSITIVE_INFINITY },
     cpuRate: 0,
     interfaces: [],
-    containers: broken.map((each) => ({ container: each, at: 1, usage, cpuRate: 0, layer: null })),
+    containers: broken.map((each) => ({
+      container: each,
+      at: 1,
+      usage,
+      cpuRate: 0,
+      layer: null,
+      logLoss: { bytes: 0, lines: 0 },
+    })),
   }),
 };
 /** The first is whole; the others are not. */

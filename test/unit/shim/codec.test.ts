@@ -81,7 +81,7 @@ describe('garbage in', () => {
 
 function encodeLost(): Buffer {
   const frame = frameOf('entry').subarray(4);
-  frame.writeBigUInt64LE(2n ** 53n, frame.length - 8);
+  frame.writeBigUInt64LE(2n ** 53n, frame.length - 12);
   return frame;
 }
 

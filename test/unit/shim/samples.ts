@@ -129,11 +129,19 @@ export const samples: readonly Sample[] = [
   {
     name: 'entry',
     request: 19,
-    fields: { key: 'c1', ended: true, ...ending, lostBytes: Number.MAX_SAFE_INTEGER, lostLines: 2 ** 33 },
+    fields: {
+      key: 'c1',
+      ended: true,
+      ...ending,
+      lostBytes: Number.MAX_SAFE_INTEGER,
+      lostLines: 2 ** 33,
+      lostError: 28,
+    },
   },
   { name: 'listed', request: 20, fields: { pausePid: 81 } },
   { name: 'opened', request: 21, fields: { input: true, stdout: false, stderr: true } },
   { name: 'held', request: 22, fields: { uts: 5, ipc: 6, pid: 0, user: 7 } },
   { name: 'exit', request: 0, fields: { key: 'c1', ...ending } },
   { name: 'pauseExit', request: 0, fields: { pid: 82 } },
+  { name: 'logLost', request: 0, fields: { key: 'c1', lostBytes: 2 ** 40, lostLines: 7, lostError: 28 } },
 ];

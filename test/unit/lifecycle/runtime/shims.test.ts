@@ -34,6 +34,7 @@ function connecting(...answers: Answer[]) {
     {
       onExit: (_, { key, code }) => told.push(`exit ${key} ${code}`),
       onPauseExit: () => told.push('pause'),
+      onLogLost: (_, key, { lines }) => told.push(`lost ${key} ${lines}`),
       onLost: () => told.push('lost'),
     },
     access,
@@ -46,7 +47,7 @@ const listing = (pausePid: number, ...exits: (ShimExit | null)[]): Partial<Shim>
   pid: 1,
   list: async () => ({
     pausePid,
-    processes: exits.map((each) => ({ key: 'c1', pid: 2, exit: each, lostLogBytes: 0 })),
+    processes: exits.map((each) => ({ key: 'c1', pid: 2, exit: each, lost: { bytes: 0, lines: 0, error: '' } })),
   }),
 });
 
@@ -118,5 +119,31 @@ describe('a connection to a shim that is cut', () => {
     await shims.shutdown(pod);
     cut();
     assert.deepEqual(told, []);
+  });
+});
+
+describe('a shim that is told to end', () => {
+  test('is connected to by nobody, and takes what it keeps with it', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const ending = { ...listing(5), shutdown: () => promise };
+    const { shims } = connecting(ending, null, null);
+    await shims.start(pod);
+    const ended = Promise.all([shims.shutdown(pod), shims.shutdown(pod)]);
+    const others = Promise.all([shims.find(pod), shims.forget(pod, 'c1')]);
+    resolve();
+    await ended;
+    assert.deepEqual(await others, [null, undefined]);
+  });
+
+  test('in the midst of a request counts as ended; one that lives and refuses does not', async () => {
+    const refusing = { ...listing(5), forget: () => Promise.reject(new Error('it is shutting down')) };
+    const gone = connecting(refusing, null, null);
+    await gone.shims.start(pod);
+    const forgotten = gone.shims.forget(pod, 'c1');
+    gone.cut();
+    await forgotten;
+    const alive = connecting(refusing);
+    await alive.shims.start(pod);
+    await assert.rejects(alive.shims.forget(pod, 'c1'), /it is shutting down/);
   });
 });

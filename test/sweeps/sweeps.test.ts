@@ -1,0 +1,45 @@
+// A small part of each sweep; scripts/sweep runs them at full volume.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { suite } from '../harness/suite.ts';
+import { sweepChaos } from './chaos.ts';
+import { sweepCuts } from './cuts.ts';
+import { sweepLines } from './lines.ts';
+import { Model } from './model.ts';
+
+/** Named by what fails, and the same again with it. */
+const seed = Number(process.env.BERTH_SEED ?? 1 + (Date.now() % 1_000_000));
+
+test('the model knows what cannot be', () => {
+  const model = new Model();
+  const known = model.meet('id', 'a/x', model.meet('pod', 'a', null));
+  const created = model.now();
+  assert.match(model.see(known, 2, created) ?? '', /nothing took it above 1/);
+  model.allow(known, 3);
+  assert.equal(model.see(known, 2, created), undefined);
+  const running = model.now();
+  assert.match(model.see(known, 1, running) ?? '', /was at 2 before the call/);
+  assert.equal(model.see(known, 1, created), undefined, 'a call that began before may be late');
+  assert.equal(model.see(known, 3, running), undefined);
+});
+
+suite('sweeps', {}, (bench) => {
+  test(`row 2: no line is lost, doubled or torn by SIGKILLs of the daemon and by rotation (seed ${seed})`, async () => {
+    const volume = { seed, lines: 20_000, kills: 2, reopens: 20, killsWhileReopening: 1 };
+    const total = await sweepLines(bench.daemon, bench.image.busybox, volume);
+    assert.ok(total.lines >= volume.lines);
+    assert.deepEqual([total.lost, total.doubled, total.torn], [0, 0, 0]);
+  });
+
+  test(`row 12: whatever is asked of the same ids, the answers can be true (seed ${seed})`, async () => {
+    const total = await sweepChaos(bench.daemon, bench.image.busybox, { seed, calls: 360, clients: 6 });
+    assert.deepEqual(total.faults, []);
+    assert.ok(total.outcomes['StartContainer OK']! > 0);
+  });
+
+  test(`row 13: a call that was cut off can be made again (seed ${seed})`, async () => {
+    const { faults, cutOff } = await sweepCuts(bench, { seed, points: 1 });
+    assert.deepEqual(faults, []);
+    assert.ok(cutOff > 0);
+  });
+});
