@@ -12,6 +12,7 @@ import { Bystander } from '../harness/bystander.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
 import { TestPod } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+import { removeRules } from './rules.ts';
 
 type Victim = {
   readonly daemon: TestDaemon;
@@ -79,13 +80,7 @@ const deeds: Deed[] = [
       for (const name of readdirSync(folder).filter((each) => each.includes(pod.id))) rmSync(join(folder, name));
       // The addresses and rules are the plugin's then: nobody knows of them.
       execFileSync('/bin/sh', ['-c', `cd ${join(daemon.ipamDir, daemon.name)} && rm -f $(grep -l ${pod.id} [0-9]*)`]);
-      const rules = execFileSync('/usr/sbin/iptables-save', ['-t', 'nat'], { encoding: 'utf8' }).split('\n');
-      for (const rule of rules.filter((each) => each.startsWith('-A POSTROUTING') && each.includes(pod.id)))
-        execFileSync('/bin/sh', ['-c', `iptables -t nat ${rule.replace('-A', '-D')}`]);
-      const chains = new Set(rules.filter((each) => each.includes(pod.id)).map((each) => each.split(' ')[1]!));
-      chains.delete('POSTROUTING');
-      for (const chain of chains)
-        execFileSync('/bin/sh', ['-c', `iptables -t nat -F ${chain}; iptables -t nat -X ${chain}`]);
+      removeRules(pod.id);
     },
   },
   { what: 'the record of the pod is gone', does: (v) => remove(podRecord(v)), lost: 'pod' },
