@@ -83,6 +83,8 @@ struct spawn {
   bool adjust_oom;
   int32_t oom_score_adj;
   int stdio[3];
+  const struct log_file *log; /* opened before the command begins, and handed over by this socket; or NULL */
+  int log_socket;
 };
 pid_t spawn_command(const struct spawn *spawn, int *failure);
 int open_pipe(int ends[2]);
@@ -90,7 +92,7 @@ int open_pipe(int ends[2]);
 /* log.c: CRI log lines. */
 struct log_file {
   int fd;
-  char *path;
+  char *path, *folder, *name; /* the name is below the folder; no folder: the path has no link */
   off_t began; /* its size when it was opened for a new process */
   uint64_t lost_bytes, lost_lines;
 };
@@ -98,13 +100,19 @@ struct log_line { /* text that no newline ended yet */
   char *text;
   size_t size;
 };
-enum { LOG_LINE = 16384 };
+enum { LOG_LINE = 16384, LOG_OPEN_MS = 10000 };
 void log_cool(void);
-int log_open(const char *path);
-int log_begin(struct log_file *log); /* opens its path for a new process; 0 or -errno */
-void log_take_back(struct log_file *log); /* all that was written since */
+int log_open(const struct log_file *log);
+void log_begin(struct log_file *log, int fd); /* for a new process */
+void log_take_back(struct log_file *log);     /* all that was written since */
+void log_free(struct log_file *log);
 void log_feed(struct log_file *log, struct log_line *line, const char *name, const char *text, size_t size);
 void log_end_line(struct log_file *log, struct log_line *line, const char *name);
+
+/* opener.c: logs are opened in a child. */
+int open_sockets(int ends[2]);
+bool log_hand_over(const struct log_file *log, int socket, int failure);
+int log_take_over(int socket);
 
 /* tap.c: copies of a stream for those attached to it. */
 struct tap;
@@ -184,6 +192,9 @@ struct process {
   long oom_kills, kills_when_killed; /* what its own counted last, and when we sent it SIGKILL */
   struct timer retry; /* of the exit file, while the disk refuses it */
 };
+void log_reopen(uint64_t client, uint32_t request, const struct process *process, uint32_t deadline_ms);
+bool openers_reaped(pid_t pid);
+void openers_kill(void);
 struct process *process_new(const struct shim_start *want, int *err);
 struct process *process_find(const char *key);
 void process_started(struct process *process, pid_t pid);

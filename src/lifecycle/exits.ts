@@ -3,9 +3,9 @@ import { log } from '../base/log.ts';
 import { type Container, containerAfter, type Exit } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import { podAfter } from '../model/pod.ts';
-import type { ShimExit } from '../shim/index.ts';
+import { readExitFile, type ShimExit } from '../shim/index.ts';
 import { crashPoint } from './crash-point.ts';
-import type { Deps } from './deps.ts';
+import { containersOf, type Deps, runPaths } from './deps.ts';
 import { releaseContainer } from './teardown.ts';
 
 /** What the shim saw, in the words of a container status. */
@@ -42,6 +42,16 @@ export async function podDown(deps: Deps, podId: PodId, reason: string): Promise
   if (pod?.state.phase !== 'ready') return;
   log.warn({ pod: podId, reason }, 'A pod is down');
   await deps.pods.settle(podAfter(pod, { type: 'down', reason }));
+}
+
+/** The shim of a pod died while the daemon runs: what the files say, and a kill for what has no keeper. */
+export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
+  await podDown(deps, podId, 'its shim is gone');
+  for (const container of containersOf(deps, podId)) {
+    if (container.state.phase !== 'running') continue;
+    const exit = await readExitFile(runPaths(deps).exitFile(podId, container.id));
+    await applyExit(deps, container.id, exit ? exitFrom(exit) : unseenExit('its shim is gone, it was killed'));
+  }
 }
 
 /**

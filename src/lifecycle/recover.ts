@@ -121,16 +121,6 @@ async function recoverContainer(deps: Deps, container: Container, process: ShimP
   else if (!process) await applyExit(deps, id, unseenExit('its shim is gone, nobody saw it end'));
 }
 
-/** The shim of a pod died while the daemon runs: what the files say, and a kill for what has no keeper. */
-export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
-  await podDown(deps, podId, 'its shim is gone');
-  for (const container of containersOf(deps, podId)) {
-    if (container.state.phase !== 'running') continue;
-    const exit = await readExitFile(runPaths(deps).exitFile(podId, container.id));
-    await applyExit(deps, container.id, exit ? exitFrom(exit) : unseenExit('its shim is gone, it was killed'));
-  }
-}
-
 /** Containers whose pod has no record, and the cgroup of its pause process. */
 async function removeOrphans(deps: Deps): Promise<void> {
   const orphans = [...deps.containers.all()].filter(({ podId }) => !deps.pods.get(podId));

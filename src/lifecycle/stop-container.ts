@@ -1,10 +1,10 @@
 import { longestMs } from '../base/deadline.ts';
-import { Fault } from '../base/fault.ts';
+import { Fault, isFault } from '../base/fault.ts';
 import { step, traced } from '../base/trace.ts';
 import type { Container } from '../model/container.ts';
 import { thawCgroup } from '../sys/cgroups.ts';
 import type { Deps } from './deps.ts';
-import { applyExit, endsWithin, unseenExit } from './exits.ts';
+import { endsWithin, onShimLost } from './exits.ts';
 
 const SIGKILL = 9;
 
@@ -30,24 +30,46 @@ async function onceStarted(deps: Deps, id: string): Promise<Container | undefine
 }
 
 async function endsGracefully(deps: Deps, container: Container, ms: number, signal?: AbortSignal): Promise<boolean> {
-  const { id, podId, stopSignal } = container;
+  const { id, stopSignal } = container;
   if (deps.stopping.has(id)) return endsWithin(deps, container, ms, signal);
   deps.stopping.add(id);
   try {
-    await (await deps.shims.find(podId))?.signal(id, stopSignal);
+    if (!(await signalled(deps, container, stopSignal))) return true;
     return await step('wait: its end', () => endsWithin(deps, container, ms, signal));
   } finally {
     deps.stopping.delete(id);
   }
 }
 
+/**
+ * False: it has ended, as its shim is gone. A shim that does not answer (it hangs in the container's log) is killed, and what
+ * it kept with it: else its pod could never be stopped.
+ */
+async function signalled(
+  deps: Deps,
+  { id, podId }: Container,
+  signo: number,
+  options?: { all: boolean },
+): Promise<boolean> {
+  const shim = await deps.shims.findOrKill(podId);
+  try {
+    if (shim) {
+      await shim.signal(id, signo, options);
+      return true;
+    }
+  } catch (error) {
+    if (!isFault(error, 'DeadlineExceeded')) throw error;
+    await deps.shims.kill(podId, error);
+  }
+  await onShimLost(deps, podId);
+  return false;
+}
+
 /** SIGKILL, also to processes that left the container's first one. @throws Fault DeadlineExceeded if it lives on. */
 export async function killContainer(deps: Deps, container: Container, signal?: AbortSignal): Promise<void> {
-  const { id, podId } = container;
-  const shim = await deps.shims.find(podId);
-  if (!shim) return applyExit(deps, id, unseenExit('its shim is gone'));
+  const { id } = container;
   thawCgroup(container.cgroupsPath);
-  await shim.signal(id, SIGKILL, { all: true });
+  if (!(await signalled(deps, container, SIGKILL, { all: true }))) return;
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
   if (await step('wait: its end', () => endsWithin(deps, container, deadlineMs, signal))) return;
   throw new Fault(

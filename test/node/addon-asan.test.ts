@@ -16,10 +16,11 @@ const files = [
 
 let folder = '';
 before(() => {
-  execFileSync('/usr/bin/make', ['-s', '-C', native, 'addon-asan'], { stdio: 'inherit' });
+  execFileSync('/usr/bin/make', ['-s', '-C', native, 'addon-asan', 'asan'], { stdio: 'inherit' });
   folder = mkdtempSync(join(tmpdir(), 'addon-asan-'));
   symlinkSync(join(native, 'build/addon-asan.node'), join(folder, 'addon.node'));
   symlinkSync(join(native, 'build/berth-shim'), join(folder, 'berth-shim'));
+  symlinkSync(join(native, 'build/berth-look-asan'), join(folder, 'berth-look'));
 });
 after(() => rmSync(folder, { recursive: true }));
 

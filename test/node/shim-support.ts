@@ -142,6 +142,9 @@ export function leaving(text: string, zombie = false): string {
   return `exec /usr/bin/perl -e ${quoted(program)} "$1" ${quoted(text)}`;
 }
 
+/** The log's path has no link. */
+const noFolder = { logFolder: '', logName: '', logDeadlineMs: 10_000 } as const;
+
 /** A `start` whose OCI runtime is a script: `$1` is the pid file; what it leaves in the background is tracked. */
 export const startScript = (pod: TestPod, key: string, text: string, more: Partial<StartSpec> = {}): StartSpec => ({
   key,
@@ -153,6 +156,7 @@ export const startScript = (pod: TestPod, key: string, text: string, more: Parti
   stdin: false,
   tty: false,
   logPath: join(pod.dir, `${key}.log`),
+  ...noFolder,
   oomFile: '',
   exitFile: join(pod.dir, `${key}.exit`),
   ...more,
@@ -219,6 +223,7 @@ export async function makeBundle(
     stdin: false,
     tty: false,
     logPath: join(dir, 'log'),
+    ...noFolder,
     oomFile: '',
     exitFile: join(dir, 'exit'),
     ...more,

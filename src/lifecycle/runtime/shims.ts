@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises';
-import { messageOf } from '../../base/fault.ts';
+import { isFault, messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
 import type { PodId } from '../../model/ids.ts';
 import { connectShim, killShim, type Shim, type ShimExit, startShim } from '../../shim/index.ts';
@@ -72,9 +72,22 @@ export class Shims {
     try {
       return await this.find(id);
     } catch (error) {
-      await this.#kill(id, error);
+      await this.kill(id, error);
       return null;
     }
+  }
+
+  /** Kills a shim that takes no request any more, as one does whose log hangs. True: there is none, or none any more. */
+  async killSilent(id: PodId): Promise<boolean> {
+    const shim = await this.findOrKill(id);
+    try {
+      await shim?.list();
+    } catch (error) {
+      if (!isFault(error, 'DeadlineExceeded')) throw error;
+      await this.kill(id, error);
+      return true;
+    }
+    return shim === null;
   }
 
   /** Ends the shim and everything that it keeps; one that is gone already counts as ended. One that is stuck is killed. */
@@ -84,13 +97,19 @@ export class Shims {
       this.#live.delete(id);
       await shim?.shutdown({ force: true });
     } catch (error) {
-      await this.#kill(id, error);
+      await this.kill(id, error);
     }
   }
 
-  async #kill(id: PodId, why: unknown): Promise<void> {
+  /** Ends a shim that does not answer. Nobody is told that it is lost. */
+  async kill(id: PodId, why: unknown): Promise<void> {
     log.warn({ pod: id, reason: messageOf(why) }, 'A shim does not answer and is killed');
+    const live = this.#live.get(id);
     this.#live.delete(id);
+    live?.then(
+      (shim) => shim.close(), // one that is stuck keeps its connection, and with it what waits for an answer
+      () => {},
+    );
     await this.#access.killShim(this.#directory(id));
   }
 
