@@ -207,7 +207,7 @@ export const messages = {
   // `facts` has those five numbers for each name; links are not followed.
   lookNames: { number: 227, fields: { names: 'strings', facts: 'bytes' } },
   lookBytes: { number: 228, fields: { bytes: 'bytes' } },
-  // Before the reply, while there is progress: the deadline begins again.
+  // Before the reply to `lookLabel`, while there is progress: the deadline begins again.
   lookGoesOn: { number: 229, fields: {} },
 } as const satisfies Record<string, MessageShape>;
 

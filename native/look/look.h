@@ -5,7 +5,7 @@
 #include "../addon/root.h"
 #include "../shim/protocol.h"
 
-/* Tells the daemon, at most once a second, that work goes on: its deadline is for a path that does not answer. */
+/* Tells the daemon, at most once a second, that work goes on which has an end of its own, but may be long. */
 void look_goes_on(void);
 
 /* folders.c: 0 or -errno. */

@@ -32,7 +32,6 @@ int list_folder(const char *path, uint32_t most, struct wire_writer *names, stru
     int added = add(dirfd(dir), next->d_name, names, facts);
     if (added < 0) return added;
     *count += (uint32_t)added;
-    look_goes_on();
   }
 }
 
@@ -61,6 +60,5 @@ int read_regular(const char *path, uint32_t most, struct wire_writer *bytes) {
     if (got < 0 && errno != EINTR) return -errno;
     if (got == 0) return 0;
     if (bytes->size > most) return -EFBIG;
-    look_goes_on();
   }
 }

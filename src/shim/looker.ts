@@ -48,6 +48,8 @@ export const unsupported = ['ENOTSUP', 'EOPNOTSUPP'] as const;
 const mostPathBytes = 4096;
 /** How long a process that was killed may take to end before that is news. */
 const endMs = 1000;
+/** All looks of a call together have so many times the time of one: who answers slowly would hold its pod up for ever. */
+const mostLooks = 6;
 
 /**
  * Looks at paths of the host that a client names. Any of them may be on a file server that never answers, or may be made to
@@ -62,6 +64,9 @@ export class Looker implements Disposable {
   #process: Promise<Process> | null = null;
   #timer: NodeJS.Timeout | undefined;
   #over: Error | null = null;
+  /** When the first of those that wait became it; null: nobody waits. */
+  #since: number | null = null;
+  #spentMs = 0;
   #serial = 0;
 
   constructor(deadlineMs: number) {
@@ -195,9 +200,10 @@ export class Looker implements Disposable {
     try {
       for (const frame of this.#frames.push(chunk)) {
         const reply = decode(frame);
-        if (reply && reply.name !== 'lookGoesOn') this.#waiting.shift()?.resolve(reply);
+        if (reply?.name === 'lookGoesOn') this.#since = null;
+        else if (reply) this.#waiting.shift()?.resolve(reply);
+        this.#expect();
       }
-      this.#expect();
     } catch (error) {
       this.#end(new Fault('DataLoss', messageOf(error), { cause: error }));
     }
@@ -207,9 +213,15 @@ export class Looker implements Disposable {
   #expect(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    const now = performance.now();
+    if (this.#since !== null) this.#spentMs += now - this.#since;
     const [first] = this.#waiting;
+    this.#since = first ? now : null;
     if (!first || this.#over) return;
-    this.#timer = setTimeout(() => this.#end(silence(first, this.#deadlineMs)), this.#deadlineMs);
+    const left = mostLooks * this.#deadlineMs - this.#spentMs;
+    const fault =
+      left < this.#deadlineMs ? slowness(first, mostLooks * this.#deadlineMs) : silence(first, this.#deadlineMs);
+    this.#timer = setTimeout(() => this.#end(fault), Math.min(left, this.#deadlineMs));
   }
 
   #end(reason: Error): void {
@@ -254,6 +266,12 @@ const silence = ({ verb, path }: Task, ms: number): Fault =>
   new Fault(
     'DeadlineExceeded',
     `${verb} host path ${JSON.stringify(path)} did not finish in ${ms / 1000} s: is the file server that holds it alive?`,
+  );
+
+const slowness = ({ verb, path }: Task, ms: number): Fault =>
+  new Fault(
+    'DeadlineExceeded',
+    `${verb} host paths did not finish in ${ms / 1000} s together; the last is ${JSON.stringify(path)}: is the file server that holds it alive?`,
   );
 
 /** Null where the error says that there is nothing. */

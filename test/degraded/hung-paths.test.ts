@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { slowness } from '../harness/daemon.ts';
+import { Hung, processesNamed } from '../harness/hung.ts';
 import { type ContainerConfig, hostNetwork, type PodConfig, refused, TestPod, until } from '../harness/pods.ts';
 import { type Bench, suite } from '../harness/suite.ts';
 import { inOwnNamespaces } from '../security/own-namespaces.ts';
-import { Hung, processesNamed } from './hung.ts';
 
 /** More than the threads that libuv has. */
 const atOnce = 10;

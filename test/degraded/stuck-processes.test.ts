@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { slowness } from '../harness/daemon.ts';
+import { Freezable, Hung, processesNamed, stateOf } from '../harness/hung.ts';
 import { hostNetwork, refused, TestPod, until } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
 import { inOwnNamespaces } from '../security/own-namespaces.ts';
-import { Freezable, Hung, processesNamed, stateOf } from './hung.ts';
 
 const settings = { timeouts: { host_path: 2 * slowness, oci_runtime: 5 * slowness } };
 const DEADLINE_EXCEEDED = 4;

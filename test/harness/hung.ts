@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { join } from 'node:path';
 import { isErrno } from '../../src/base/fault.ts';
 import { unmount } from '../../src/sys/mounts.ts';
-import { compiled } from '../harness/compile.ts';
+import { compiled } from './compile.ts';
 
 /** A mount that hangs until the end of the scope. */
 export class Hung implements AsyncDisposable {
@@ -22,7 +22,7 @@ export class Hung implements AsyncDisposable {
   static async at(path: string, { taking = false } = {}): Promise<Hung> {
     if (!existsSync('/dev/fuse')) execFileSync('/usr/bin/mknod', ['/dev/fuse', 'c', '10', '229']);
     mkdirSync(path, { recursive: true });
-    const program = await compiled(join(import.meta.dirname, '../harness/silent-fuse.c'));
+    const program = await compiled(join(import.meta.dirname, 'silent-fuse.c'));
     const server = spawn(program, [path, ...(taking ? ['taking'] : [])], { stdio: ['pipe', 'pipe', 'inherit'] });
     const failed = once(server, 'exit').then(([code]) => assert.fail(`It does not mount: ${code}`));
     failed.catch(() => {});
