@@ -100,6 +100,10 @@ export const messages = {
       logPath: 'string',
       oomFile: 'string',
       exitFile: 'string',
+      // The log's folder, to which links may lead, and its path below that, where none may; empty: `logPath` has no link.
+      logFolder: 'string',
+      logName: 'string',
+      logDeadlineMs: 'u32', // of its opening
     },
   },
   exec: {
@@ -117,7 +121,7 @@ export const messages = {
     },
   },
   signal: { number: 7, fields: { key: 'string', signo: 'u32', all: 'bool' } },
-  reopenLog: { number: 8, fields: { key: 'string' } },
+  reopenLog: { number: 8, fields: { key: 'string', deadlineMs: 'u32' } },
   list: { number: 9, fields: {} },
   forget: { number: 10, fields: { key: 'string' } },
   cancel: { number: 11, fields: { request: 'u32' } },
@@ -149,7 +153,8 @@ export const messages = {
   // Replies, under the request's id
   done: { number: 64, fields: {} },
   failed: { number: 65, fields: { kind: 'u32', error: 'u32', step: 'string' } },
-  welcome: { number: 66, fields: { version: 'u32', shimPid: 'u32', pausePid: 'u32' } },
+  // `findsLogs`: it knows `logFolder` and `logName`.
+  welcome: { number: 66, fields: { version: 'u32', shimPid: 'u32', pausePid: 'u32', findsLogs: 'bool' } },
   sandboxed: { number: 67, fields: { pausePid: 'u32', oomClamped: 'bool', ...spanning } },
   result: {
     number: 68,
@@ -183,6 +188,34 @@ export const messages = {
   pauseExit: { number: 129, fields: { pid: 'u32' } },
   // At most once a second a process, and before its `exit`. What shims of before lost is told by `list` alone.
   logLost: { number: 130, fields: { key: 'string', ...losing } },
+
+  // Requests to a looker (native/look), which answers them in their order: by `done` or `failed` where nothing else is said.
+  // `lookPath`: the path without links; what a link says.
+  lookResolve: { number: 192, fields: { path: 'string' } },
+  lookLink: { number: 193, fields: { path: 'string' } },
+  // `lookFacts`, of what links lead to
+  lookStat: { number: 194, fields: { path: 'string' } },
+  // `lookType`
+  lookFileSystem: { number: 195, fields: { path: 'string' } },
+  // `lookNames`; EFBIG if there are more than `most`
+  lookList: { number: 196, fields: { path: 'string', most: 'u32' } },
+  // `lookBytes` of a regular file; EFBIG if there are more than `most`, EOPNOTSUPP if it is none
+  lookRead: { number: 197, fields: { path: 'string', most: 'u32' } },
+  lookMakePath: { number: 198, fields: { path: 'string', mode: 'u32' } },
+  lookMakeBelow: { number: 199, fields: { top: 'string', path: 'string', mode: 'u32' } },
+  lookLabel: { number: 200, fields: { path: 'string', name: 'string', value: 'string' } },
+  // `target` is made
+  lookMapOwners: { number: 201, fields: { source: 'string', target: 'string', uidMap: 'string', gidMap: 'string' } },
+
+  // And its replies
+  lookPath: { number: 224, fields: { path: 'string' } },
+  lookFacts: { number: 225, fields: { mode: 'u32', uid: 'u32', gid: 'u32', major: 'u32', minor: 'u32' } },
+  lookType: { number: 226, fields: { magic: 'u32' } },
+  // `facts` has those five numbers for each name; links are not followed.
+  lookNames: { number: 227, fields: { names: 'strings', facts: 'bytes' } },
+  lookBytes: { number: 228, fields: { bytes: 'bytes' } },
+  // Before the reply to `lookLabel`, while there is progress: the deadline begins again.
+  lookGoesOn: { number: 229, fields: {} },
 } as const satisfies Record<string, MessageShape>;
 
 type FieldValue = {

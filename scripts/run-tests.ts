@@ -34,6 +34,7 @@ const rooted = [
   'test/node/**/*.test.ts',
   'test/hostile/**/*.test.ts',
   'test/crash/**/*.test.ts',
+  'test/degraded/**/*.test.ts',
   'test/security/**/*.test.ts',
   'test/degraded/**/*.test.ts',
   'test/sweeps/**/*.test.ts',

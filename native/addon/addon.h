@@ -25,7 +25,6 @@ bool register_mounts(napi_env env, napi_value exports);
 bool register_streams(napi_env env, napi_value exports);
 bool register_idmap(napi_env env, napi_value exports);
 bool register_copy(napi_env env, napi_value exports);
-bool register_label(napi_env env, napi_value exports);
 bool register_spawn(napi_env env, napi_value exports);
 bool register_write(napi_env env, napi_value exports);
 

@@ -1,32 +1,12 @@
 /* What the files of the addon share that work on files: arguments and descriptors. */
 #ifndef BERTH_FILES_H
 #define BERTH_FILES_H
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "addon.h"
+#include "held.h"
 #include "root.h"
 
 /* The longest xattr value the kernel takes is 64 KiB; a handful of them fit. */
 #define XATTRS_MAX (1024u * 1024u)
-
-/* Closes without disturbing errno, so that `return -errno` may follow in any order. */
-static inline void close_fd(const int *fd) {
-  int saved = errno;
-  if (*fd >= 0) close(*fd);
-  errno = saved;
-}
-#define cleanup_fd __attribute__((cleanup(close_fd)))
-
-static inline void free_pointer(void *place) { free(*(void **)place); }
-#define cleanup_free __attribute__((cleanup(free_pointer)))
-
-#define PROPAGATE_SLAVE (1u << 19) /* MS_SLAVE; this libc's mount headers disagree with each other */
 
 /* Reads all arguments; false with a TypeError pending when there are fewer than `count`. */
 bool take_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values);

@@ -47,8 +47,8 @@ napi_value addon_throw_type(napi_env env, const char *message) {
 
 NAPI_MODULE_INIT() {
   if (!register_files(env, exports) || !register_mounts(env, exports) || !register_idmap(env, exports) ||
-      !register_copy(env, exports) || !register_label(env, exports) || !register_streams(env, exports) ||
-      !register_spawn(env, exports) || !register_write(env, exports))
+      !register_copy(env, exports) || !register_streams(env, exports) || !register_spawn(env, exports) ||
+      !register_write(env, exports))
     return NULL;
   return exports;
 }

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include "files.h"
+#include "owners.h"
 
 /* <sys/mount.h> and <linux/mount.h> of this libc disagree; these come from mount(2) and umount2(2). */
 #define DETACH 2

@@ -2,6 +2,7 @@
 #include "inodes.h"
 #include "remove.h"
 #include "walk.h"
+#include "work.h"
 
 typedef struct {
   walk walk;

@@ -3,7 +3,8 @@
 #define BERTH_WALK_H
 #include <time.h>
 
-#include "work.h"
+#include "held.h"
+#include "root.h"
 
 /*
  * The directories from a root down to where a walk is. However many they are, few are held open: the root, and those that

@@ -1,8 +1,6 @@
 /* What the addon's files share that work off the caller's thread, and that read directories. */
 #ifndef BERTH_WORK_H
 #define BERTH_WORK_H
-#include <dirent.h>
-
 #include "files.h"
 
 /* One piece of work, the first member of what it needs. `path` appears in its error, after `what`. */
@@ -21,16 +19,5 @@ napi_value addon_drop(addon_work *work);
 
 /* A promise. Takes the work, whatever comes of it. */
 napi_value addon_start(napi_env env, addon_work *work);
-
-static inline bool is_dot(const char *name) {
-  return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0));
-}
-
-static inline void close_directory(DIR **dir) {
-  int saved = errno;
-  if (*dir) closedir(*dir);
-  errno = saved;
-}
-#define cleanup_dir __attribute__((cleanup(close_directory)))
 
 #endif

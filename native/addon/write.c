@@ -10,7 +10,7 @@ typedef struct {
   bool sync;
   size_t size;
   char *data;
-  char path[PATH_MAX], temporary[PATH_MAX]; /* temporary empty: the file itself is written; of make_folders: the names */
+  char path[PATH_MAX], temporary[PATH_MAX]; /* temporary empty: the file itself is written */
 } job;
 
 static int write_all(int fd, const char *data, size_t size) {
@@ -56,35 +56,6 @@ static int make_directories(addon_work *work) {
       return -errno;
     }
   }
-  return 0;
-}
-
-/* Opens, or makes, one directory that is no link. */
-static int enter_folder(int parent, const char *name, mode_t mode) {
-  bool made = mkdirat(parent, name, mode) == 0;
-  if (!made && errno != EEXIST) return -errno;
-  int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return -errno;
-  if (made && fchmod(fd, mode) < 0) {
-    int err = -errno;
-    close(fd);
-    return err;
-  }
-  return fd;
-}
-
-static int make_folders(addon_work *work) {
-  job *j = (job *)work;
-  int at = open(j->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (at < 0) return -errno;
-  char *rest = j->temporary, *name;
-  while ((name = strsep(&rest, "/"))) {
-    int next = *name && !is_dot(name) ? enter_folder(at, name, j->mode) : -EINVAL;
-    close(at);
-    if (next < 0) return next;
-    at = next;
-  }
-  close(at);
   return 0;
 }
 
@@ -162,19 +133,8 @@ static napi_value directories_call(napi_env env, napi_callback_info info) {
   return addon_start(env, &j->work);
 }
 
-/* makeFoldersBelow(top, path, mode): a promise; names of a relative path, none of them through a link. */
-static napi_value folders_call(napi_env env, napi_callback_info info) {
-  napi_value args[3];
-  job *j = new_job(env, "make folders in", make_folders);
-  if (!j) return NULL;
-  if (!take_arguments(env, info, 3, args) || !take_path(env, args[0], j->path) ||
-      !take_path(env, args[1], j->temporary) || !take_mode(env, args[2], &j->mode))
-    return addon_drop(&j->work);
-  return addon_start(env, &j->work);
-}
-
 bool register_write(napi_env env, napi_value exports) {
   static const addon_function table[] = {
-      {"writeFile", write_call}, {"makeDirectory", directory_call}, {"makeDirectories", directories_call}, {"makeFoldersBelow", folders_call}};
+      {"writeFile", write_call}, {"makeDirectory", directory_call}, {"makeDirectories", directories_call}};
   return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

@@ -21,6 +21,9 @@ static _Noreturn void run_child(const struct spawn *spawn, const char *oom, char
   for (int signo = 1; signo < NSIG; signo++) signal(signo, SIG_DFL);
   sigprocmask(SIG_SETMASK, &none, NULL);
   setsid();
+  bool ready = true;
+  for (int i = 0; ready && i < 3; i++) ready = dup2(spawn->stdio[i], i) == i;
+  if (ready && spawn->log && !log_hand_over(spawn->log, spawn->log_socket, failure)) _exit(127);
   umask(022);
   /* How the daemon was started, or tuned, is not how containers are to run. What is not permitted stays as it is. */
   cpu_set_t every;
@@ -32,8 +35,7 @@ static _Noreturn void run_child(const struct spawn *spawn, const char *oom, char
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   /* crun sets none for an exec, which would have the daemon's. Lower than that takes CAP_SYS_RESOURCE: then it stays. */
   if (spawn->adjust_oom) write_file("/proc/self/oom_score_adj", 0, oom, strlen(oom));
-  bool ready = chdir(spawn->cwd) == 0;
-  for (int i = 0; ready && i < 3; i++) ready = dup2(spawn->stdio[i], i) == i;
+  ready = ready && chdir(spawn->cwd) == 0;
   /* Every descriptor of ours has close-on-exec already; this is for one that a library might have opened. */
   syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
   if (ready) execve(argv[0], argv, env);

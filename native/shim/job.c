@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -29,6 +30,9 @@ struct job {
   struct process *process;
   struct console console;
   char *pid_file;
+  struct source log; /* START: where its log comes from, before the OCI runtime begins */
+  int log_failure;
+  uint32_t start_ms; /* what the OCI runtime may take, once the log is there */
   char name[NAME_SIZE];
 };
 static struct job *jobs;
@@ -56,6 +60,7 @@ static void job_free(struct job *job) {
   close_held(&master);
   close_held(&job->input);
   close_held(&job->failure);
+  source_close(&job->log);
   if (job->pid_file) unlink(job->pid_file);
   free(job->pid_file);
   free(job);
@@ -142,6 +147,31 @@ static void expire(struct timer *timer) {
   stop(job);
 }
 
+static void fail_log(struct job *job, int err) { fail(job, err, "open the log", job->process->log.path); }
+
+/* Until now it is our own child and nothing else: nobody waits for its end, which may not come. */
+static void log_late(struct timer *timer) {
+  struct job *job = container_of(timer, struct job, deadline);
+  if (job->command) kill(job->command, SIGKILL);
+  complain("it takes too long to open the log", job->process->log.path, ETIMEDOUT);
+  fail_log(job, ETIMEDOUT);
+}
+
+static void log_ready(struct source *source) {
+  struct job *job = container_of(source, struct job, log);
+  int fd = log_take_over(source->fd);
+  if (fd == -EAGAIN) return;
+  source_close(source);
+  if (fd < 0) job->log_failure = -fd;
+  else log_begin(&job->process->log, fd);
+  for (int i = 0; i < 2; i++) {
+    if (!job->stream[i]) continue;
+    if (!job->process->tty) stream_overflow_to(job->stream[i], &job->process->log);
+    if (!stream_ended(job->stream[i])) stream_release(job->stream[i]);
+  }
+  if (!job->stopped) timer_arm(&job->deadline, job->start_ms, expire);
+}
+
 static void hand_over(struct job *job, pid_t pid, int master, bool gone, int status) {
   struct process *process = job->process;
   for (int i = 0; i < 2; i++) process->stream[i] = job->stream[i];
@@ -219,6 +249,8 @@ static void adopt(struct job *job, pid_t pid) {
 static void command_ended(struct job *job, int status) {
   int err = 0;
   job->ended_us = now_us();
+  if (job->log.fd >= 0) log_ready(&job->log); /* what it said before its end */
+  if (job->log_failure && !job->stopped) return fail_log(job, job->log_failure);
   if (read(job->failure, &err, sizeof err) == sizeof err) return fail(job, err, "run", job->name);
   if (job->kind == RUN || status != 0 || job->stopped) return end(job, status);
   pid_t pid = read_pid(job->pid_file);
@@ -262,7 +294,7 @@ static struct job *job_new(uint64_t client, uint32_t request, enum kind kind, co
   job->client = client;
   job->request = request;
   job->kind = kind;
-  job->failure = job->input = job->console.master = job->console.source.fd = job->console.peer.fd = -1;
+  job->failure = job->input = job->console.master = job->console.source.fd = job->console.peer.fd = job->log.fd = -1;
   job->next = jobs;
   jobs = job;
   running++;
@@ -284,8 +316,7 @@ static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t d
     else {
       job->stream[i]->closed = settle;
       job->stream[i]->owner = job;
-      if (job->kind == OPEN) stream_hold(job->stream[i]);
-      if (job->kind == START && !job->process->tty) stream_overflow_to(job->stream[i], &job->process->log);
+      if (job->kind == OPEN || spawn->log) stream_hold(job->stream[i]); /* a log comes first */
     }
   }
   if (!failed) {
@@ -295,14 +326,25 @@ static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t d
     else job->command = pid;
   }
   close_held(&spawn->stdio[0]);
+  if (spawn->log) close_held(&spawn->log_socket);
   close_held(&ends[0][1]);
   close_held(&ends[1][1]);
   if (failed) {
     fail(job, failed, "run", job->name);
     return false;
   }
-  timer_arm(&job->deadline, deadline_ms, expire);
+  timer_arm(&job->deadline, deadline_ms, spawn->log ? log_late : expire);
   return true;
+}
+
+/* The child's end of the socket by which the log will come; or -errno. */
+static int open_log_socket(struct job *job) {
+  int ends[2], failed = open_sockets(ends);
+  if (failed) return failed;
+  if (!(failed = source_open(&job->log, ends[0], POLLIN, log_ready))) return ends[1];
+  close(ends[0]);
+  close(ends[1]);
+  return failed;
 }
 
 static int open_null(void) {
@@ -383,7 +425,17 @@ void job_start(uint64_t client, uint32_t request, const struct shim_start *want)
   }
   struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {input[0]},
                         .console = want->tty ? job->console.path : NULL};
-  begin(job, &spawn, RUNTIME_OUTPUT, want->deadline_ms);
+  job->start_ms = want->deadline_ms;
+  if (!*want->log_path) {
+    begin(job, &spawn, RUNTIME_OUTPUT, want->deadline_ms);
+    return;
+  }
+  spawn.log = &job->process->log;
+  if ((spawn.log_socket = open_log_socket(job)) < 0) {
+    close_held(&input[0]);
+    return fail(job, spawn.log_socket, "open a socket for the log of", want->key);
+  }
+  begin(job, &spawn, RUNTIME_OUTPUT, want->log_deadline_ms ? want->log_deadline_ms : LOG_OPEN_MS);
 }
 
 bool job_cancel(uint64_t client, uint32_t request) {

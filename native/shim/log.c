@@ -18,13 +18,17 @@ static struct {
 
 void log_cool(void) { madvise(out, sizeof out, MADV_DONTNEED); }
 
-/* The daemon resolved the log directory; whoever can write below it must not lead us elsewhere by a link in its place. */
-static int log_open(const char *path) {
+/* Whoever can write below the log's folder must not lead us elsewhere by a link. Runs in a child: async-signal-safe. */
+int log_open(const struct log_file *log) {
+  bool below = log->folder && *log->folder;
+  cleanup_fd int folder = below ? open(log->folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+  if (below && folder < 0) return -errno;
+  const char *path = below ? log->name + strspn(log->name, "/") : log->path;
   /* O_NONBLOCK keeps a FIFO at this path from blocking the pod; a regular file ignores it. */
   struct open_how how = {.flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
                          .mode = 0640,
-                         .resolve = RESOLVE_NO_SYMLINKS};
-  int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+                         .resolve = RESOLVE_NO_SYMLINKS | (below ? RESOLVE_BENEATH : 0)};
+  int fd = (int)syscall(SYS_openat2, below ? folder : AT_FDCWD, path, &how, sizeof how);
   struct stat found;
   if (fd < 0) return -errno;
   if (fstat(fd, &found) == 0 && S_ISREG(found.st_mode)) return fd;
@@ -32,13 +36,18 @@ static int log_open(const char *path) {
   return -EINVAL;
 }
 
-int log_begin(struct log_file *log) {
+void log_begin(struct log_file *log, int fd) {
   struct stat now;
   log->whole = -1;
-  log->fd = log_open(log->path);
-  if (log->fd < 0) return log->fd;
+  log->fd = fd;
   log->began = fstat(log->fd, &now) == 0 ? now.st_size : 0;
-  return 0;
+}
+
+void log_free(struct log_file *log) {
+  close_held(&log->fd);
+  free(log->path);
+  free(log->folder);
+  free(log->name);
 }
 
 /* Half a record that could not be taken back is, before anything follows it. */
@@ -58,14 +67,11 @@ static void take_back(struct log_file *log, size_t size) {
   if (failed) complain("cannot take back half a line of", log->path, -failed);
 }
 
-int log_reopen(struct log_file *log) {
-  int fd = log_open(log->path);
-  if (fd < 0) return fd;
+void log_go_on(struct log_file *log, int fd) {
   mend(log); /* the last time that it is tried */
   close_held(&log->fd); /* every feed ends with a write, so nothing waits for the old file */
   log->fd = fd;
   log->whole = -1;
-  return 0;
 }
 
 void log_take_back(struct log_file *log) {

@@ -33,6 +33,7 @@ bool shutdown_wanted(uint64_t client, uint32_t request, bool force) {
   ending.wanted = true;
   ending.until = now_ms() + SHUTDOWN_MS;
   jobs_kill();
+  openers_kill();
   processes_kill();
   sandbox_stop(NO_CLIENT, 0);
   timer_arm(&ending.wake, SHUTDOWN_MS, wake);
@@ -44,7 +45,8 @@ static void reap(struct source *source) {
   int status;
   while (read(source->fd, &info, sizeof info) > 0) continue;
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-    if (!sandbox_reaped(pid, status) && !jobs_reaped(pid, status) && !processes_reaped(pid, status) && jobs_running())
+    if (!sandbox_reaped(pid, status) && !jobs_reaped(pid, status) && !processes_reaped(pid, status) &&
+        !openers_reaped(pid) && jobs_running())
       orphan_note(pid, status);
   jobs_adopt();
   if (!jobs_running()) orphans_forget();

@@ -65,8 +65,11 @@ struct process *process_new(const struct shim_start *want, int *err) {
   process->oom_file = strdup(want->oom_file);
   process->exit_file = strdup(want->exit_file);
   process->log.path = strdup(want->log_path);
-  if (!process->key || !process->oom_file || !process->exit_file || !process->log.path) *err = ENOMEM;
-  else if (*want->log_path) *err = -log_begin(&process->log);
+  process->log.folder = strdup(want->log_folder);
+  process->log.name = strdup(want->log_name);
+  if (!process->key || !process->oom_file || !process->exit_file || !process->log.path || !process->log.folder ||
+      !process->log.name)
+    *err = ENOMEM;
   if (!*err) process->kills_before = kills_around(process);
   if (!*err) return process;
   process_free(process);
@@ -88,8 +91,7 @@ void process_free(struct process *process) {
   tell_lost(&process->telling);
   close_held(&process->input);
   close_held(&process->pid_namespace);
-  close_held(&process->log.fd);
-  free(process->log.path);
+  log_free(&process->log);
   free(process->key);
   free(process->oom_file);
   free(process->exit_file);

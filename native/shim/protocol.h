@@ -38,6 +38,22 @@ enum shim_message {
   SHIM_EXIT = 128,
   SHIM_PAUSE_EXIT = 129,
   SHIM_LOG_LOST = 130,
+  SHIM_LOOK_RESOLVE = 192,
+  SHIM_LOOK_LINK = 193,
+  SHIM_LOOK_STAT = 194,
+  SHIM_LOOK_FILE_SYSTEM = 195,
+  SHIM_LOOK_LIST = 196,
+  SHIM_LOOK_READ = 197,
+  SHIM_LOOK_MAKE_PATH = 198,
+  SHIM_LOOK_MAKE_BELOW = 199,
+  SHIM_LOOK_LABEL = 200,
+  SHIM_LOOK_MAP_OWNERS = 201,
+  SHIM_LOOK_PATH = 224,
+  SHIM_LOOK_FACTS = 225,
+  SHIM_LOOK_TYPE = 226,
+  SHIM_LOOK_NAMES = 227,
+  SHIM_LOOK_BYTES = 228,
+  SHIM_LOOK_GOES_ON = 229,
 };
 
 enum shim_failure {
@@ -78,7 +94,22 @@ enum shim_failure {
   X(held, HELD) \
   X(exit, EXIT) \
   X(pause_exit, PAUSE_EXIT) \
-  X(log_lost, LOG_LOST)
+  X(log_lost, LOG_LOST) \
+  X(look_resolve, LOOK_RESOLVE) \
+  X(look_link, LOOK_LINK) \
+  X(look_stat, LOOK_STAT) \
+  X(look_file_system, LOOK_FILE_SYSTEM) \
+  X(look_list, LOOK_LIST) \
+  X(look_read, LOOK_READ) \
+  X(look_make_path, LOOK_MAKE_PATH) \
+  X(look_make_below, LOOK_MAKE_BELOW) \
+  X(look_label, LOOK_LABEL) \
+  X(look_map_owners, LOOK_MAP_OWNERS) \
+  X(look_path, LOOK_PATH) \
+  X(look_facts, LOOK_FACTS) \
+  X(look_type, LOOK_TYPE) \
+  X(look_names, LOOK_NAMES) \
+  X(look_bytes, LOOK_BYTES)
 
 struct shim_hello {
   uint32_t version;
@@ -180,6 +211,9 @@ struct shim_start {
   const char *log_path;
   const char *oom_file;
   const char *exit_file;
+  const char *log_folder;
+  const char *log_name;
+  uint32_t log_deadline_ms;
 };
 static inline bool shim_read_start(struct wire_reader *from, struct shim_start *to) {
   to->key = wire_read_string(from);
@@ -194,6 +228,9 @@ static inline bool shim_read_start(struct wire_reader *from, struct shim_start *
   to->log_path = wire_read_string(from);
   to->oom_file = wire_read_string(from);
   to->exit_file = wire_read_string(from);
+  to->log_folder = wire_read_string(from);
+  to->log_name = wire_read_string(from);
+  to->log_deadline_ms = wire_read_u32(from);
   return !from->bad;
 }
 static inline void shim_write_start(struct wire_writer *to, const struct shim_start *from) {
@@ -209,6 +246,9 @@ static inline void shim_write_start(struct wire_writer *to, const struct shim_st
   wire_write_string(to, from->log_path);
   wire_write_string(to, from->oom_file);
   wire_write_string(to, from->exit_file);
+  wire_write_string(to, from->log_folder);
+  wire_write_string(to, from->log_name);
+  wire_write_u32(to, from->log_deadline_ms);
 }
 
 struct shim_exec {
@@ -268,13 +308,16 @@ static inline void shim_write_signal(struct wire_writer *to, const struct shim_s
 
 struct shim_reopen_log {
   const char *key;
+  uint32_t deadline_ms;
 };
 static inline bool shim_read_reopen_log(struct wire_reader *from, struct shim_reopen_log *to) {
   to->key = wire_read_string(from);
+  to->deadline_ms = wire_read_u32(from);
   return !from->bad;
 }
 static inline void shim_write_reopen_log(struct wire_writer *to, const struct shim_reopen_log *from) {
   wire_write_string(to, from->key);
+  wire_write_u32(to, from->deadline_ms);
 }
 
 struct shim_forget {
@@ -417,17 +460,20 @@ struct shim_welcome {
   uint32_t version;
   uint32_t shim_pid;
   uint32_t pause_pid;
+  bool finds_logs;
 };
 static inline bool shim_read_welcome(struct wire_reader *from, struct shim_welcome *to) {
   to->version = wire_read_u32(from);
   to->shim_pid = wire_read_u32(from);
   to->pause_pid = wire_read_u32(from);
+  to->finds_logs = wire_read_bool(from);
   return !from->bad;
 }
 static inline void shim_write_welcome(struct wire_writer *to, const struct shim_welcome *from) {
   wire_write_u32(to, from->version);
   wire_write_u32(to, from->shim_pid);
   wire_write_u32(to, from->pause_pid);
+  wire_write_bool(to, from->finds_logs);
 }
 
 struct shim_sandboxed {
@@ -649,6 +695,216 @@ static inline void shim_write_log_lost(struct wire_writer *to, const struct shim
   wire_write_u64(to, from->lost_bytes);
   wire_write_u64(to, from->lost_lines);
   wire_write_u32(to, from->lost_error);
+}
+
+struct shim_look_resolve {
+  const char *path;
+};
+static inline bool shim_read_look_resolve(struct wire_reader *from, struct shim_look_resolve *to) {
+  to->path = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_look_resolve(struct wire_writer *to, const struct shim_look_resolve *from) {
+  wire_write_string(to, from->path);
+}
+
+struct shim_look_link {
+  const char *path;
+};
+static inline bool shim_read_look_link(struct wire_reader *from, struct shim_look_link *to) {
+  to->path = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_look_link(struct wire_writer *to, const struct shim_look_link *from) {
+  wire_write_string(to, from->path);
+}
+
+struct shim_look_stat {
+  const char *path;
+};
+static inline bool shim_read_look_stat(struct wire_reader *from, struct shim_look_stat *to) {
+  to->path = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_look_stat(struct wire_writer *to, const struct shim_look_stat *from) {
+  wire_write_string(to, from->path);
+}
+
+struct shim_look_file_system {
+  const char *path;
+};
+static inline bool shim_read_look_file_system(struct wire_reader *from, struct shim_look_file_system *to) {
+  to->path = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_look_file_system(struct wire_writer *to, const struct shim_look_file_system *from) {
+  wire_write_string(to, from->path);
+}
+
+struct shim_look_list {
+  const char *path;
+  uint32_t most;
+};
+static inline bool shim_read_look_list(struct wire_reader *from, struct shim_look_list *to) {
+  to->path = wire_read_string(from);
+  to->most = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_look_list(struct wire_writer *to, const struct shim_look_list *from) {
+  wire_write_string(to, from->path);
+  wire_write_u32(to, from->most);
+}
+
+struct shim_look_read {
+  const char *path;
+  uint32_t most;
+};
+static inline bool shim_read_look_read(struct wire_reader *from, struct shim_look_read *to) {
+  to->path = wire_read_string(from);
+  to->most = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_look_read(struct wire_writer *to, const struct shim_look_read *from) {
+  wire_write_string(to, from->path);
+  wire_write_u32(to, from->most);
+}
+
+struct shim_look_make_path {
+  const char *path;
+  uint32_t mode;
+};
+static inline bool shim_read_look_make_path(struct wire_reader *from, struct shim_look_make_path *to) {
+  to->path = wire_read_string(from);
+  to->mode = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_look_make_path(struct wire_writer *to, const struct shim_look_make_path *from) {
+  wire_write_string(to, from->path);
+  wire_write_u32(to, from->mode);
+}
+
+struct shim_look_make_below {
+  const char *top;
+  const char *path;
+  uint32_t mode;
+};
+static inline bool shim_read_look_make_below(struct wire_reader *from, struct shim_look_make_below *to) {
+  to->top = wire_read_string(from);
+  to->path = wire_read_string(from);
+  to->mode = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_look_make_below(struct wire_writer *to, const struct shim_look_make_below *from) {
+  wire_write_string(to, from->top);
+  wire_write_string(to, from->path);
+  wire_write_u32(to, from->mode);
+}
+
+struct shim_look_label {
+  const char *path;
+  const char *name;
+  const char *value;
+};
+static inline bool shim_read_look_label(struct wire_reader *from, struct shim_look_label *to) {
+  to->path = wire_read_string(from);
+  to->name = wire_read_string(from);
+  to->value = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_look_label(struct wire_writer *to, const struct shim_look_label *from) {
+  wire_write_string(to, from->path);
+  wire_write_string(to, from->name);
+  wire_write_string(to, from->value);
+}
+
+struct shim_look_map_owners {
+  const char *source;
+  const char *target;
+  const char *uid_map;
+  const char *gid_map;
+};
+static inline bool shim_read_look_map_owners(struct wire_reader *from, struct shim_look_map_owners *to) {
+  to->source = wire_read_string(from);
+  to->target = wire_read_string(from);
+  to->uid_map = wire_read_string(from);
+  to->gid_map = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_look_map_owners(struct wire_writer *to, const struct shim_look_map_owners *from) {
+  wire_write_string(to, from->source);
+  wire_write_string(to, from->target);
+  wire_write_string(to, from->uid_map);
+  wire_write_string(to, from->gid_map);
+}
+
+struct shim_look_path {
+  const char *path;
+};
+static inline bool shim_read_look_path(struct wire_reader *from, struct shim_look_path *to) {
+  to->path = wire_read_string(from);
+  return !from->bad;
+}
+static inline void shim_write_look_path(struct wire_writer *to, const struct shim_look_path *from) {
+  wire_write_string(to, from->path);
+}
+
+struct shim_look_facts {
+  uint32_t mode;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t major;
+  uint32_t minor;
+};
+static inline bool shim_read_look_facts(struct wire_reader *from, struct shim_look_facts *to) {
+  to->mode = wire_read_u32(from);
+  to->uid = wire_read_u32(from);
+  to->gid = wire_read_u32(from);
+  to->major = wire_read_u32(from);
+  to->minor = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_look_facts(struct wire_writer *to, const struct shim_look_facts *from) {
+  wire_write_u32(to, from->mode);
+  wire_write_u32(to, from->uid);
+  wire_write_u32(to, from->gid);
+  wire_write_u32(to, from->major);
+  wire_write_u32(to, from->minor);
+}
+
+struct shim_look_type {
+  uint32_t magic;
+};
+static inline bool shim_read_look_type(struct wire_reader *from, struct shim_look_type *to) {
+  to->magic = wire_read_u32(from);
+  return !from->bad;
+}
+static inline void shim_write_look_type(struct wire_writer *to, const struct shim_look_type *from) {
+  wire_write_u32(to, from->magic);
+}
+
+struct shim_look_names {
+  struct wire_strings names;
+  struct wire_bytes facts;
+};
+static inline bool shim_read_look_names(struct wire_reader *from, struct shim_look_names *to) {
+  to->names = wire_read_strings(from);
+  to->facts = wire_read_bytes(from);
+  return !from->bad;
+}
+static inline void shim_write_look_names(struct wire_writer *to, const struct shim_look_names *from) {
+  wire_write_strings(to, from->names);
+  wire_write_bytes(to, from->facts);
+}
+
+struct shim_look_bytes {
+  struct wire_bytes bytes;
+};
+static inline bool shim_read_look_bytes(struct wire_reader *from, struct shim_look_bytes *to) {
+  to->bytes = wire_read_bytes(from);
+  return !from->bad;
+}
+static inline void shim_write_look_bytes(struct wire_writer *to, const struct shim_look_bytes *from) {
+  wire_write_bytes(to, from->bytes);
 }
 
 #endif

@@ -10,7 +10,7 @@ bool shutting_down(void);
 static void on_hello(uint64_t client, uint32_t request, const struct shim_hello *want) {
   (void)want; /* whichever version it is: fields are only ever appended */
   SEND(client, welcome, WELCOME, request, .version = SHIM_VERSION, .shim_pid = (uint32_t)getpid(),
-       .pause_pid = (uint32_t)sandbox_pid());
+       .pause_pid = (uint32_t)sandbox_pid(), .finds_logs = true);
 }
 
 static void on_sandbox(uint64_t client, uint32_t request, const struct shim_sandbox *want) {
@@ -54,9 +54,7 @@ static void on_reopen_log(uint64_t client, uint32_t request, const struct shim_r
     return;
   }
   if (!*process->log.path) return send_done(client, request);
-  int failed = log_reopen(&process->log);
-  if (failed) send_failed(client, request, SHIM_FAILED_SYSTEM, failed, "open the log", process->log.path);
-  else send_done(client, request);
+  log_reopen(client, request, process, want->deadline_ms);
 }
 
 static void on_forget(uint64_t client, uint32_t request, const struct shim_forget *want) {

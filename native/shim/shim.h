@@ -83,6 +83,8 @@ struct spawn {
   bool adjust_oom;
   int32_t oom_score_adj;
   int stdio[3];
+  const struct log_file *log; /* opened before the command begins, and handed over by this socket; or NULL */
+  int log_socket;
 };
 pid_t spawn_command(const struct spawn *spawn, int *failure);
 int open_pipe(int ends[2]);
@@ -90,7 +92,7 @@ int open_pipe(int ends[2]);
 /* log.c: CRI log lines. */
 struct log_file {
   int fd;
-  char *path;
+  char *path, *folder, *name; /* the name is below the folder; no folder: the path has no link */
   off_t began; /* its size when it was opened for a new process */
   off_t whole; /* where it is to end: what follows is half a record that could not be taken back; -1: nothing does */
   uint64_t lost_bytes, lost_lines;
@@ -104,13 +106,20 @@ struct log_line { /* text that no newline ended yet */
   bool cut;  /* the line of that piece has ended, and its end was lost */
   bool lost; /* a piece was lost: so is the rest of the line */
 };
-enum { LOG_LINE = 16384 };
+enum { LOG_LINE = 16384, LOG_OPEN_MS = 10000 };
 void log_cool(void);
-int log_begin(struct log_file *log); /* opens its path for a new process; 0 or -errno */
-int log_reopen(struct log_file *log); /* opens its path anew; 0, or -errno and it stays as it is */
-void log_take_back(struct log_file *log); /* all that was written since */
+int log_open(const struct log_file *log);
+void log_begin(struct log_file *log, int fd); /* for a new process */
+void log_take_back(struct log_file *log);     /* all that was written since */
+void log_go_on(struct log_file *log, int fd); /* in another file */
+void log_free(struct log_file *log);
 void log_feed(struct log_file *log, struct log_line *line, const char *name, const char *text, size_t size);
 void log_end_line(struct log_file *log, struct log_line *line, const char *name);
+
+/* opener.c: logs are opened in a child. */
+int open_sockets(int ends[2]);
+bool log_hand_over(const struct log_file *log, int socket, int failure);
+int log_take_over(int socket);
 
 /* tap.c: copies of a stream for those attached to it. */
 struct tap;
@@ -192,6 +201,9 @@ struct process {
   struct timer telling; /* of what the log lost since it was last told */
   uint64_t told_at, told_bytes, told_lines;
 };
+void log_reopen(uint64_t client, uint32_t request, const struct process *process, uint32_t deadline_ms);
+bool openers_reaped(pid_t pid);
+void openers_kill(void);
 struct process *process_new(const struct shim_start *want, int *err);
 struct process *process_find(const char *key);
 void process_started(struct process *process, pid_t pid);

@@ -73,8 +73,11 @@ export const defaults = {
     /** References that are never removed by garbage collection. */
     pinned: [] as string[],
   },
-  /** Seconds; every wait on something else has one. */
-  timeouts: { ociRuntime: 60, cniPlugin: 90, pullProgress: 60, shim: 30, execDrain: 2 },
+  /**
+   * Seconds; every wait on something else has one. `hostPath`: for each look at a path of the host that a request names, and
+   * for the opening of a log.
+   */
+  timeouts: { ociRuntime: 60, cniPlugin: 90, pullProgress: 60, shim: 30, execDrain: 2, hostPath: 10 },
 };
 
 export type Settings = typeof defaults;

@@ -11,6 +11,7 @@ import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
 import { buildSpec, mountLabel, type NamespacePaths, stopSignal } from '../oci/index.ts';
+import { Looker } from '../shim/index.ts';
 import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
 import { makeAnonymousVolumes } from './container/anonymous-volumes.ts';
@@ -20,7 +21,7 @@ import { makeLogFolder } from './container/log-path.ts';
 import { namespacePaths } from './container/namespaces.ts';
 import { relabelMounts } from './container/relabel.ts';
 import { mountRoot } from './container/root-mount.ts';
-import { prepareMounts, volumeImages } from './container/volumes.ts';
+import { findMounts, prepareMounts, volumeImages } from './container/volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { creationTime } from './creations.ts';
 import { containersOf, type Deps } from './deps.ts';
@@ -111,6 +112,44 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const paths = deps.layout;
   const rootfs = paths.rootfs(pod.id, id);
   const bundle = paths.bundle(pod.id, id);
+  using looker = new Looker(deps.settings.timeouts.hostPath * 1000);
+  // The looker's process starts, and goes its ways, while the root is made.
+  const [, found] = await allOf([
+    makeRoot(deps, pod, image, container),
+    step('look: host paths of mounts', () => findMounts(deps, pod, container, looker)),
+    step('look: folder of the log', () => makeLogFolder(looker, pod, container)),
+  ]);
+  const mounts = await step('mount: volumes', () => prepareMounts(deps, pod, container, found, looker));
+  crashPoint('create-container:volumes');
+  const volumes = await step('file: anonymous volumes', () =>
+    makeAnonymousVolumes(deps, pod, container, image, { rootfs, mounts }, looker),
+  );
+  const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
+  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: [...mounts, ...volumes] };
+  const input = await step('spec: look at the host and the image', () => gatherSpecInputs(looker, request));
+  await step('mount: labels', () => relabelMounts(looker, input.mounts, mountLabel(input)));
+  const spec = step('spec: build', () => buildSpec(input));
+  const { privileged } = container.config.security;
+  await step('spec: where it lands', () => checkLandings(looker, spec, container.imageName ?? image.id, privileged));
+  await step('file: config.json, process.json', () =>
+    allOf([
+      writeNewFile(join(bundle, 'config.json'), JSON.stringify(spec)),
+      writeNewFile(paths.processFile(pod.id, id), JSON.stringify(spec.process)),
+    ]),
+  );
+  crashPoint('create-container:bundle');
+  const { uid, gid, additionalGids } = input.user;
+  const shown = mounts.map(({ source: _, ...mount }) => mount);
+  const known: Container = { ...container, mounts: shown, user: { uid, gid, groups: additionalGids } };
+  await deps.containers.put(containerAfter(known, { type: 'created' }));
+  crashPoint('create-container:created');
+}
+
+/** The bundle with the image's root, and a layer of its own to write to. */
+async function makeRoot(deps: Deps, pod: Pod, image: Image, container: Container): Promise<void> {
+  const { id } = container;
+  const bundle = deps.layout.bundle(pod.id, id);
+  const rootfs = deps.layout.rootfs(pod.id, id);
   await step('file: bundle', async () => {
     for (const folder of [dirname(bundle), bundle, rootfs]) await makePassable(pod, folder);
   });
@@ -119,31 +158,6 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   await step('mount: root', () => mountRoot(deps, pod, container));
   crashPoint('create-container:mounted');
   checkTops(rootfs, container.imageName ?? image.id);
-  const mounts = await step('mount: volumes', () => prepareMounts(deps, pod, container));
-  crashPoint('create-container:volumes');
-  const volumes = await step('file: anonymous volumes', () =>
-    makeAnonymousVolumes(deps, pod, container, image, { rootfs, mounts }),
-  );
-  const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
-  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: [...mounts, ...volumes] };
-  const input = await step('spec: look at the host and the image', () => gatherSpecInputs(request));
-  await step('mount: labels', () => relabelMounts(input.mounts, mountLabel(input)));
-  const spec = step('spec: build', () => buildSpec(input));
-  const { privileged } = container.config.security;
-  await step('spec: where it lands', () => checkLandings(spec, container.imageName ?? image.id, privileged));
-  await step('file: config.json, process.json', () =>
-    allOf([
-      writeNewFile(paths.configFile(pod.id, id), JSON.stringify(spec)),
-      writeNewFile(paths.processFile(pod.id, id), JSON.stringify(spec.process)),
-    ]),
-  );
-  await makeLogFolder(pod, container);
-  crashPoint('create-container:bundle');
-  const { uid, gid, additionalGids } = input.user;
-  const shown = mounts.map(({ source: _, ...mount }) => mount);
-  const known: Container = { ...container, mounts: shown, user: { uid, gid, groups: additionalGids } };
-  await deps.containers.put(containerAfter(known, { type: 'created' }));
-  crashPoint('create-container:created');
 }
 
 /** Without it a container would inherit what Node made of the daemon's limit. */

@@ -1,11 +1,11 @@
-import { Fault, isFault } from '../base/fault.ts';
+import { Fault, isFault, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { type Container, containerAfter, type Exit } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import { podAfter } from '../model/pod.ts';
-import type { LogLoss, ShimExit } from '../shim/index.ts';
+import { type LogLoss, readExitFile, type ShimExit } from '../shim/index.ts';
 import { crashPoint } from './crash-point.ts';
-import type { Deps } from './deps.ts';
+import { containersOf, type Deps } from './deps.ts';
 import { holdContainer } from './hold.ts';
 import { releaseContainer } from './teardown.ts';
 
@@ -53,6 +53,29 @@ export async function podDown(deps: Deps, podId: PodId, reason: string): Promise
   if (pod?.state.phase !== 'ready') return;
   log.warn({ pod: podId, reason }, 'A pod is down');
   await deps.pods.settle(podAfter(pod, { type: 'down', reason }));
+}
+
+/** The shim of a pod died while the daemon runs: what the files say, and a kill for what has no keeper. */
+export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
+  await podDown(deps, podId, 'its shim is gone');
+  for (const container of containersOf(deps, podId)) {
+    if (container.state.phase !== 'running') continue;
+    const exit = await exitOnFile(deps, container, 'its shim is gone, it was killed');
+    await applyExit(deps, container.id, exit).catch((error: unknown) => {
+      log.error({ container: container.id, reason: messageOf(error) }, 'What a lost shim kept could not be released');
+    });
+  }
+}
+
+/** What the shim wrote of its end before it went; else that nobody knows, and why. */
+export async function exitOnFile(deps: Deps, { id, podId }: Container, otherwise: string): Promise<Exit> {
+  try {
+    const exit = await readExitFile(deps.layout.exitFile(podId, id));
+    return exit ? exitFrom(exit) : unseenExit(otherwise);
+  } catch (error) {
+    log.warn({ container: id, reason: messageOf(error) }, 'The file of an exit cannot be read');
+    return unseenExit(`${otherwise}, and its exit file cannot be read`);
+  }
 }
 
 /**

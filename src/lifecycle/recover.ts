@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
-import { type Container, containerAfter, type Exit } from '../model/container.ts';
+import { type Container, containerAfter } from '../model/container.ts';
 import { type ContainerId, isId, type PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
-import { readExitFile, type Shim } from '../shim/index.ts';
+import type { Shim } from '../shim/index.ts';
 import { sweepAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { containersOf, type Deps } from './deps.ts';
-import { applyExit, exitFrom, onLogLost, podDown, unseenExit } from './exits.ts';
+import { applyExit, exitFrom, exitOnFile, onLogLost, podDown, unseenExit } from './exits.ts';
 import { makePodDirectory } from './pod/files.ts';
 import { pinNetns } from './pod/netns.ts';
 import { releaseContainer, removeLostContainer, removeLostPod, teardownContainer, teardownPod } from './teardown.ts';
@@ -130,27 +130,6 @@ async function recoverContainer(deps: Deps, container: Container, process: ShimP
   if (process?.exit) await applyExit(deps, id, exitFrom(process.exit));
   else if (!process)
     await applyExit(deps, id, await exitOnFile(deps, container, 'its shim is gone, nobody saw it end'));
-}
-
-/** What the shim wrote of its end before it went; else that nobody knows, and why. */
-async function exitOnFile(deps: Deps, { id, podId }: Container, otherwise: string): Promise<Exit> {
-  try {
-    const exit = await readExitFile(deps.layout.exitFile(podId, id));
-    return exit ? exitFrom(exit) : unseenExit(otherwise);
-  } catch (error) {
-    log.warn({ container: id, reason: messageOf(error) }, 'The file of an exit cannot be read');
-    return unseenExit(`${otherwise}, and its exit file cannot be read`);
-  }
-}
-
-/** The shim of a pod died while the daemon runs: what the files say, and a kill for what has no keeper. */
-export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
-  await podDown(deps, podId, 'its shim is gone');
-  for (const container of containersOf(deps, podId)) {
-    if (container.state.phase !== 'running') continue;
-    const exit = await exitOnFile(deps, container, 'its shim is gone, it was killed');
-    await attempt(`container ${container.id}`, () => applyExit(deps, container.id, exit));
-  }
 }
 
 /** Containers whose pod has no record, and the cgroup of its pause process. */

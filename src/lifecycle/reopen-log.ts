@@ -9,5 +9,6 @@ export async function reopenLog(deps: Deps, id: string): Promise<void> {
   const pod = deps.pods.get(container.podId);
   if (!pod) throw notFound('pod', container.podId);
   const shim = await deps.shims.keeping(container.podId);
-  await openingLog(pod, container, shim.reopenLog(container.id));
+  const deadlineMs = deps.settings.timeouts.hostPath * 1000;
+  await openingLog(deps, pod, container, shim.reopenLog(container.id, deadlineMs));
 }

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
-import { failedPrecondition } from '../base/fault.ts';
+import { failedPrecondition, messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
 import { type Container, containerAfter } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { oomCountFile } from '../sys/cgroups.ts';
-import { linkFreeLogPath, openingLog } from './container/log-path.ts';
+import { logOf, openingLog } from './container/log-path.ts';
 import { crashPoint } from './crash-point.ts';
 import type { Deps } from './deps.ts';
 import { holdContainer, mustExist } from './hold.ts';
@@ -44,7 +45,13 @@ async function start(deps: Deps, pod: Pod, container: Container): Promise<void> 
     const message = error instanceof Error ? error.message : String(error);
     const exit = { code: startErrorCode, reason: 'StartError', message, at: Date.now() } as const;
     await deps.containers.settle(containerAfter(container, { type: 'ended', exit }));
-    await releaseContainer(deps, container);
+    await releaseContainer(deps, container).catch((failure: unknown) => {
+      // StopPodSandbox and RemoveContainer try again: a process of it may be stuck in the kernel.
+      log.error(
+        { container: container.id, reason: messageOf(failure) },
+        'A container that failed could not be released',
+      );
+    });
     throw error;
   }
 }
@@ -64,11 +71,11 @@ async function spawn(deps: Deps, pod: Pod, container: Container): Promise<number
     pidFile: join(bundle, 'pid'),
     stdin: config.stdin,
     tty: config.tty,
-    logPath: await linkFreeLogPath(pod, container),
+    ...(await logOf(deps, shim, pod, container)),
     oomFile: oomCountFile(container.cgroupsPath),
     exitFile: deps.layout.exitFile(podId, id),
   });
-  const result = await openingLog(pod, container, started);
+  const result = await openingLog(deps, pod, container, started);
   if (result.code === 0 && result.pid > 0) return result.pid;
   throw await ociFault({ doing: `Cannot start container ${id}`, runtime, logFile }, result);
 }

@@ -4,7 +4,7 @@ import { step, traced } from '../base/trace.ts';
 import type { Container } from '../model/container.ts';
 import { thawCgroup } from '../sys/cgroups.ts';
 import type { Deps } from './deps.ts';
-import { applyExit, endsWithin, unseenExit } from './exits.ts';
+import { endsWithin, onShimLost } from './exits.ts';
 import { holdContainer } from './hold.ts';
 
 const SIGKILL = 9;
@@ -35,37 +35,46 @@ async function endsGracefully(deps: Deps, container: Container, ms: number, sign
   if (deps.stopping.has(id)) return endsWithin(deps, container, ms, signal);
   deps.stopping.add(id);
   try {
-    await send(deps, container, stopSignal);
+    if (!(await signalled(deps, container, stopSignal))) return true;
     return await step('wait: its end', () => endsWithin(deps, container, ms, signal));
   } finally {
     deps.stopping.delete(id);
   }
 }
 
+/**
+ * False: it has ended, as its shim is gone. A shim that does not answer (it hangs in the container's log) is killed, and what
+ * it kept with it: else its pod could never be stopped.
+ */
+async function signalled(
+  deps: Deps,
+  { id, podId }: Container,
+  signo: number,
+  options?: { all: boolean },
+): Promise<boolean> {
+  const shim = await deps.shims.findOrKill(podId);
+  try {
+    if (shim) {
+      await shim.signal(id, signo, options);
+      return true;
+    }
+  } catch (error) {
+    if (!isFault(error, 'DeadlineExceeded')) throw error;
+    await deps.shims.kill(podId, error);
+  }
+  await onShimLost(deps, podId);
+  return false;
+}
+
 /** SIGKILL, also to processes that left the container's first one. @throws Fault DeadlineExceeded if it lives on. */
 export async function killContainer(deps: Deps, container: Container, signal?: AbortSignal): Promise<void> {
   const { id } = container;
   thawCgroup(container.cgroupsPath);
-  await send(deps, container, SIGKILL);
+  if (!(await signalled(deps, container, SIGKILL, { all: true }))) return;
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
   if (await step('wait: its end', () => endsWithin(deps, container, deadlineMs, signal))) return;
   throw new Fault(
     'DeadlineExceeded',
     `Container ${id} lives ${deadlineMs / 1000} s after SIGKILL: a process of it is stuck in the kernel`,
   );
-}
-
-/**
- * A signal by the shim; SIGKILL goes to all of the container. Who has no shim has ended. A shim that says nothing is killed,
- * and with it what it keeps: the container is to end, whatever its keeper hangs on.
- */
-async function send(deps: Deps, { id, podId }: Container, signo: number): Promise<void> {
-  try {
-    const shim = await deps.shims.find(podId);
-    if (shim) await shim.signal(id, signo, { all: signo === SIGKILL });
-    else await applyExit(deps, id, unseenExit('its shim is gone'));
-  } catch (error) {
-    if (!isFault(error, 'DeadlineExceeded')) throw error;
-    await deps.shims.killMute(podId, error);
-  }
 }

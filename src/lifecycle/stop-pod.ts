@@ -1,6 +1,7 @@
 import { runAll, type Step } from '../base/run-all.ts';
 import type { Pod } from '../model/pod.ts';
 import { containersOf, type Deps } from './deps.ts';
+import { onShimLost } from './exits.ts';
 import { holdPod } from './hold.ts';
 import { stopContainer } from './stop-container.ts';
 import { releasedPod, releasePod, teardownPod } from './teardown.ts';
@@ -19,6 +20,7 @@ async function stop(deps: Deps, pod: Pod): Promise<void> {
   // Starts in flight are waited for (stopContainer); no other may begin among what is being taken away.
   deps.stoppingPods.add(pod.id);
   try {
+    if (await deps.shims.killSilent(pod.id)) await onShimLost(deps, pod.id);
     await stopContainers(deps, pod);
     await releasePod(deps, pod);
     await deps.pods.settle(releasedPod(pod));

@@ -130,10 +130,11 @@ async function run(connection: Connection, spec: RunSpec, signal?: AbortSignal):
 
 async function start(connection: Connection, spec: StartSpec): Promise<RunResult & { pid: number }> {
   const step = `start of ${spec.key}`;
-  const fields = { ...spec, deadlineMs: deadline(spec.deadlineMs, step), drainMs };
+  const logDeadlineMs = deadline(spec.logDeadlineMs, `${step}: its log`);
+  const fields = { ...spec, deadlineMs: deadline(spec.deadlineMs, step), drainMs, logDeadlineMs };
   const { fields: result } = await connection.request('start', fields, 'result', {
     step,
-    deadlineMs: spec.deadlineMs + drainMs + marginMs,
+    deadlineMs: spec.logDeadlineMs + spec.deadlineMs + drainMs + marginMs,
   });
   keepTime(spec, result);
   return { ...resultOf(result), pid: result.pid };
@@ -187,12 +188,13 @@ async function sandbox(connection: Connection, spec: SandboxSpec): Promise<Messa
 /** The calls of a shim over a connection; `own` is what takes more than this connection. */
 export function shimOver(
   connection: Connection,
-  pid: number,
+  { shimPid: pid, findsLogs }: Pick<Message<'welcome'>, 'shimPid' | 'findsLogs'>,
   own: Pick<Shim, 'shutdown' | 'close' | 'openExec' | 'attach'>,
 ): Shim {
   const prompt = (step: string) => ({ step, deadlineMs: promptMs });
   return {
     pid,
+    findsLogs,
     ...own,
     sandbox: (spec) => sandbox(connection, spec),
     stopSandbox: async () => {
@@ -214,8 +216,10 @@ export function shimOver(
       const { fields } = await connection.request('hold', { key }, 'held', prompt('holding of namespaces'));
       return fields;
     },
-    reopenLog: async (key) => {
-      await connection.request('reopenLog', { key }, 'done', prompt(`reopening of the log of ${key}`));
+    reopenLog: async (key, deadlineMs) => {
+      const step = `reopening of the log of ${key}`;
+      const fields = { key, deadlineMs: deadline(deadlineMs, step) };
+      await connection.request('reopenLog', fields, 'done', { step, deadlineMs: deadlineMs + marginMs });
     },
     list: async () => {
       const { fields, entries } = await connection.request('list', {}, 'listed', prompt('list'));

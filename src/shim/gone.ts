@@ -3,12 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isErrno } from '../base/fault.ts';
 import { reapKeeper } from '../sys/keepers.ts';
 
+const firstLookMs = 2;
+const rarestLookMs = 1000;
+
 /**
- * Resolves when a shim is no more, and has been reaped where it is our child. Its end is under way, so this takes a few
- * looks at most; a zombie has ended, whoever is to reap it.
+ * Resolves when a keeper is no more, and has been reaped where it is our child. Its end is under way, so this takes a few
+ * looks at most, unless it is stuck in the kernel; a zombie has ended, whoever is to reap it.
  */
 export async function childGone(pid: number): Promise<void> {
-  while (await lives(pid)) await sleep(2);
+  for (let ms = firstLookMs; await lives(pid); ms = Math.min(ms * 1.2, rarestLookMs))
+    await sleep(ms, null, { ref: ms < 100 });
   reapKeeper(pid);
 }
 

@@ -124,7 +124,7 @@ async function greet(podDir: string, socket: Socket, handlers: ShimHandlers): Pr
       }
       await within(shutdownMs, `The end of shim ${pid}`, Promise.all([connection.ended, childGone(pid)]));
     };
-    return shimOver(connection, pid, { shutdown, close, ...streamCalls(podDir) });
+    return shimOver(connection, fields, { shutdown, close, ...streamCalls(podDir) });
   } catch (error) {
     close();
     throw error;

@@ -62,6 +62,11 @@ export type StartSpec = Command & {
   tty: boolean;
   /** Empty: what it writes is read and dropped. */
   logPath: string;
+  /** The folder of the log, to which links may lead, and the log's path below it, where none may; empty: `logPath` has none. */
+  logFolder: string;
+  logName: string;
+  /** Of the log's opening. */
+  logDeadlineMs: number;
   /** memory.events (v2) or memory.oom_control (v1) of its cgroup, or empty. */
   oomFile: string;
   exitFile: string;
@@ -157,6 +162,8 @@ export type ShimProcess = { key: string; pid: number; exit: ShimExit | null; los
 /** One connection to the shim of one pod. Every call fails with DeadlineExceeded if the shim is stuck. */
 export interface Shim {
   readonly pid: number;
+  /** False: it is of an earlier build, and `logPath` has to be without links. */
+  readonly findsLogs: boolean;
   /** Makes the pod's namespaces and the process that holds them. Leaves nothing if it fails. */
   sandbox(spec: SandboxSpec): Promise<{ pausePid: number; oomClamped: boolean }>;
   /** Writes `name=value` in the sandbox's network namespace. */
@@ -181,7 +188,7 @@ export interface Shim {
    */
   hold(key?: string): Promise<HeldNamespaces>;
   /** Opens the log path anew, losing nothing; FailedPrecondition once the process has ended. */
-  reopenLog(key: string): Promise<void>;
+  reopenLog(key: string, deadlineMs: number): Promise<void>;
   list(): Promise<{ pausePid: number; processes: ShimProcess[] }>;
   /** Drops an ended process from the list; one that is not there counts as dropped. */
   forget(key: string): Promise<void>;

@@ -1,13 +1,12 @@
 import { closeSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
-import { Fault, failedPrecondition, isErrno } from '../base/fault.ts';
+import { Fault } from '../base/fault.ts';
 import { loadAddon } from './addon.ts';
 import { errnoError } from './files.ts';
 
 type Addon = {
   openInRoot(root: string, path: string): number;
   copyTree(from: string, to: string): Promise<undefined>;
-  labelTree(path: string, attribute: string, value: string): Promise<undefined>;
 };
 
 const addon = loadAddon<Addon>();
@@ -50,19 +49,4 @@ export function openInRoot(root: string, path: string): Place | null {
  */
 export async function copyTree(from: string, to: string): Promise<void> {
   await addon.copyTree(from, to);
-}
-
-/**
- * Gives `path` and all below it, mounts included, this value of an extended attribute. No link is followed, not on the way to
- * `path` either. @throws Fault FailedPrecondition for a path with a link: it was canonical, so that somebody changed it.
- */
-export async function labelTree(path: string, attribute: string, value: string): Promise<void> {
-  try {
-    await addon.labelTree(path, attribute, value);
-  } catch (error) {
-    if (!isErrno(error, 'ELOOP')) throw error;
-    throw failedPrecondition(
-      `${path} leads through a symbolic link by now: it is not relabelled; name what it leads to`,
-    );
-  }
 }

@@ -4,7 +4,6 @@ type WriteAddon = {
   writeFile(path: string, temporary: string, data: Buffer, mode: number, sync: boolean): Promise<undefined>;
   makeDirectory(path: string, mode: number): Promise<undefined>;
   makeDirectories(paths: Buffer, mode: number): Promise<undefined>;
-  makeFoldersBelow(top: string, path: string, mode: number): Promise<undefined>;
 };
 
 const addon = loadAddon<WriteAddon>();
@@ -44,14 +43,6 @@ export async function makeDirectory(path: string, mode: number): Promise<void> {
  */
 export async function makeDirectories(paths: readonly string[], mode: number): Promise<void> {
   await addon.makeDirectories(Buffer.from(paths.map((path) => `${path}\0`).join('')), mode);
-}
-
-/**
- * Makes the directories of a relative path below `top`, those that are missing with this mode, whatever the umask. Others
- * may write there: ENOTDIR or ELOOP where a link stands for one of them, EINVAL for an empty name, `.` and `..`.
- */
-export async function makeFoldersBelow(top: string, path: string, mode: number): Promise<void> {
-  await addon.makeFoldersBelow(top, path, mode);
 }
 
 /** True if `name` is what an interrupted replaceFile leaves behind. */

@@ -209,6 +209,14 @@ export class Frames {
     return { argv: this.#random(12) ? argv : other, env, cwd: this.#dir, pidFile, tty };
   }
 
+  #log(): Fields {
+    const logPath = pick(this.#random, ['', this.#path('log'), `${this.#dir}/fifo`]);
+    const below = pick(this.#random, [logPath.slice(this.#dir.length), '../x.log', '', 'none/x.log', 'fifo']);
+    return this.#random(2)
+      ? { logPath, logFolder: '', logName: '' }
+      : { logPath, logFolder: this.#dir, logName: below };
+  }
+
   #deadline = (): number => pick(this.#random, [0, 1, 20, 100, 100, 1000, 1000, 1000, 30_000, 0xffffffff]);
 
   #valid(name: MessageName): Fields {
@@ -254,7 +262,8 @@ export class Frames {
           deadlineMs,
           drainMs,
           stdin: flag(),
-          logPath: pick(random, ['', this.#path('log'), `${this.#dir}/fifo`]),
+          ...this.#log(),
+          logDeadlineMs: pick(random, [0, 1, 1000, 0xffffffff]),
           oomFile: pick(random, ['', '', this.#path('events')]),
           exitFile: pick(random, ['', this.#path('exit'), `${this.#dir}/none/exit`]),
         };
@@ -277,6 +286,7 @@ export class Frames {
           settings: pick(random, [[], ['net.ipv4.conf.lo.forwarding=1'], ['net/none=1', 'net.ipv4..=', '=', '']]),
         };
       case 'reopenLog':
+        return { key, deadlineMs };
       case 'forget':
         return { key };
       default:

@@ -114,12 +114,16 @@ class Round {
     const none = () => Promise.reject(new Error('not used here'));
     for (const until = performance.now() + quietMs; ; await sleep(2)) {
       const connection = new Connection(connect(this.#socket), { onMessage() {}, onEnd() {} });
-      const shim = shimOver(connection, this.#pid, {
-        shutdown: none,
-        openExec: none,
-        attach: none,
-        close: () => connection.close(),
-      });
+      const shim = shimOver(
+        connection,
+        { shimPid: this.#pid, findsLogs: true },
+        {
+          shutdown: none,
+          openExec: none,
+          attach: none,
+          close: () => connection.close(),
+        },
+      );
       const listed = await shim.list().catch(() => null);
       if (listed) return shim;
       assert.ok(!this.#gone && performance.now() < until, `It did not come up: ${this.#said()}`);

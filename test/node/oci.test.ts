@@ -7,9 +7,11 @@ import test, { after, before } from 'node:test';
 import { gatherSpecInputs } from '../../src/lifecycle/container/inputs.ts';
 import { resolveMounts } from '../../src/lifecycle/container/mounts.ts';
 import { buildSpec, type OciSeccomp, type SpecInput } from '../../src/oci/index.ts';
+import { Looker } from '../../src/shim/index.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { gatherHostFacts } from '../../src/sys/host.ts';
 import { bindMount, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
+import { patienceMs } from '../harness/look.ts';
 import { ensureProbe } from '../harness/oci-probe.ts';
 import { ensureBusybox } from '../images/busybox.ts';
 import { program, run } from '../images/run.ts';
@@ -65,9 +67,10 @@ async function runSpec(runtime: string, script: string, changes: Changes = {}): 
     container: { command: ['/bin/sh', '-c', script], ...container },
     ...rest,
   });
-  const resolved = await resolveMounts(request.container.mounts, { refuseMissing: false });
+  using looker = new Looker(patienceMs);
+  const resolved = await resolveMounts(looker, request.container.mounts, { refuseMissing: false });
   const mounts = resolved.map((each) => ({ ...each, source: each.hostPath }));
-  const input = await gatherSpecInputs({ ...request, mounts, hostDevicesIfPrivileged: true, cdiDirs: [] });
+  const input = await gatherSpecInputs(looker, { ...request, mounts, hostDevicesIfPrivileged: true, cdiDirs: [] });
   const bundle = join(folder, id);
   mkdirSync(bundle);
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(buildSpec(input)));

@@ -110,7 +110,7 @@ test('a disk that is full now and then: lines are there or counted, the counts a
     disk.free();
     if (round === 2) {
       rmSync(writer.logPath); // as kubelet does when it rotates
-      await pod.shim.reopenLog(key);
+      await pod.shim.reopenLog(key, 10_000);
       count = 0;
       break;
     }

@@ -65,7 +65,7 @@ for (const runtime of Object.keys(ociRuntimes) as RuntimeName[]) {
         { key: bundle.id, pid, exit, lost: { bytes: 0, lines: 0, error: '' } },
       ]);
       assert.equal(await pod.shim.signal(bundle.id, 9), false);
-      await assert.rejects(pod.shim.reopenLog(bundle.id), (error) => isFault(error, 'FailedPrecondition'));
+      await assert.rejects(pod.shim.reopenLog(bundle.id, 10_000), (error) => isFault(error, 'FailedPrecondition'));
       await pod.shim.forget(bundle.id);
       await pod.shim.forget(bundle.id);
       assert.deepEqual((await pod.shim.list()).processes, []);
@@ -171,7 +171,7 @@ test('reopening the log under load loses, doubles and tears no line', async (t) 
     await rename(log, part);
     parts.push(part);
     try {
-      await pod.shim.reopenLog(bundle.id);
+      await pod.shim.reopenLog(bundle.id, 10_000);
     } catch (error) {
       assert.ok(isFault(error, 'FailedPrecondition'), `${error}`);
     }
@@ -429,7 +429,7 @@ test('a full disk costs lines that are counted, tears none, and does not stop th
   assert.ok(kept.every((line, i) => line.text === `${i + 1}`));
   await rename(logPath, `${logPath}.1`);
   await rm(`${logPath}.1`);
-  await pod.shim.reopenLog('c1');
+  await pod.shim.reopenLog('c1', 10_000);
   await writeFile(go, '');
   assert.equal((await pod.exited('c1')).code, 0);
   assert.deepEqual(

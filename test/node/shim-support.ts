@@ -146,6 +146,9 @@ export function leaving(text: string, zombie = false): string {
   return `exec /usr/bin/perl -e ${quoted(program)} "$1" ${quoted(text)}`;
 }
 
+/** The log's path has no link. */
+const noFolder = { logFolder: '', logName: '', logDeadlineMs: 10_000 } as const;
+
 /** A `start` whose OCI runtime is a script: `$1` is the pid file; what it leaves in the background is tracked. */
 export const startScript = (pod: TestPod, key: string, text: string, more: Partial<StartSpec> = {}): StartSpec => ({
   key,
@@ -157,6 +160,7 @@ export const startScript = (pod: TestPod, key: string, text: string, more: Parti
   stdin: false,
   tty: false,
   logPath: join(pod.dir, `${key}.log`),
+  ...noFolder,
   oomFile: '',
   exitFile: join(pod.dir, `${key}.exit`),
   ...more,
@@ -223,6 +227,7 @@ export async function makeBundle(
     stdin: false,
     tty: false,
     logPath: join(dir, 'log'),
+    ...noFolder,
     oomFile: '',
     exitFile: join(dir, 'exit'),
     ...more,

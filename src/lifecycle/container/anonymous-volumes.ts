@@ -6,6 +6,7 @@ import type { ContainerId } from '../../model/ids.ts';
 import type { Image } from '../../model/image.ts';
 import type { Pod } from '../../model/pod.ts';
 import { cleanPath, inMountOrder, type ResolvedMount } from '../../oci/index.ts';
+import type { Looker } from '../../shim/index.ts';
 import { removeTree } from '../../sys/files.ts';
 import { copyTree, openInRoot } from '../../sys/places.ts';
 import { makeDirectory } from '../../sys/write-file.ts';
@@ -28,8 +29,9 @@ export async function makeAnonymousVolumes(
   { id, config }: Container,
   image: Image,
   mounted: { readonly rootfs: string; readonly mounts: readonly ResolvedMount[] },
+  looker: Looker,
 ): Promise<ResolvedMount[]> {
-  const paths = await freePlaces(mounted, image.config.volumes);
+  const paths = await freePlaces(mounted, image.config.volumes, looker);
   if (paths.length === 0) return [];
   const nodev = !mayHaveNodes(deps, pod, config);
   await makeDirectory(join(root(deps), id), 0o700);
@@ -53,8 +55,9 @@ export async function makeAnonymousVolumes(
 async function freePlaces(
   { rootfs, mounts }: Parameters<typeof makeAnonymousVolumes>[4],
   paths: readonly string[],
+  looker: Looker,
 ): Promise<string[]> {
-  const view = new RootView(rootfs);
+  const view = new RootView(rootfs, looker);
   const taken = new Set<string>();
   for (const { containerPath, source } of inMountOrder(mounts, ({ containerPath: path }) => cleanPath(path))) {
     const place = await view.resolve(containerPath);

@@ -1,7 +1,5 @@
-import { type BigIntStats, statSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { failedPrecondition, invalidArgument, isErrno, messageOf } from '../../base/fault.ts';
+import { failedPrecondition, invalidArgument, isFault, messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
 import type { ContainerConfig } from '../../model/config.ts';
 import {
@@ -12,14 +10,15 @@ import {
   parseCdiSpec,
   type ResolvedDevice,
 } from '../../oci/index.ts';
-import { readText } from '../../sys/read-file.ts';
-import { deviceNumber } from './devices.ts';
+import type { FileFacts, Looker } from '../../shim/index.ts';
 
 /** What injected devices change in a container. */
 export type Injection = Omit<CdiEdits, 'nodes'> & { readonly devices: readonly ResolvedDevice[] };
 
 const annotationPrefix = 'cdi.k8s.io/';
 const mostBytes = 8 << 20;
+/** Names in one directory of specifications. */
+const mostFiles = 16_384;
 const mostDevices = 1024;
 
 /** The devices that a container asks for by name, by CRI's field and by annotations of plugins older than the field. */
@@ -42,10 +41,14 @@ export function requestedDevices({ cdiDevices, annotations }: ContainerConfig): 
  * once, before those of its devices. Null if none is asked for.
  * @throws Fault InvalidArgument for what is no name, FailedPrecondition for a device that is not there, or twice.
  */
-export async function injectDevices(container: ContainerConfig, folders: readonly string[]): Promise<Injection | null> {
+export async function injectDevices(
+  looker: Looker,
+  container: ContainerConfig,
+  folders: readonly string[],
+): Promise<Injection | null> {
   const names = requestedDevices(container);
   if (names.length === 0) return null;
-  const found = await Promise.all(folders.map(readSpecs));
+  const found = await Promise.all(folders.map((folder) => readSpecs(looker, folder)));
   const used = new Set<CdiSpec>();
   const edits = names.flatMap((name) => {
     const [spec, device] = lookUp(name, found, folders);
@@ -53,7 +56,7 @@ export async function injectDevices(container: ContainerConfig, folders: readonl
     used.add(spec);
     return first ? [spec.edits, device] : [device];
   });
-  return merge(edits);
+  return merge(looker, edits);
 }
 
 function lookUp(name: string, found: readonly (readonly CdiSpec[])[], folders: readonly string[]): [CdiSpec, CdiEdits] {
@@ -67,38 +70,31 @@ function lookUp(name: string, found: readonly (readonly CdiSpec[])[], folders: r
 }
 
 /** A file that cannot be used is passed over and logged: another vendor's mistake must not stop this one's devices. */
-async function readSpecs(folder: string): Promise<CdiSpec[]> {
+async function readSpecs(looker: Looker, folder: string): Promise<CdiSpec[]> {
   const specs: CdiSpec[] = [];
-  for (const name of (await namesIn(folder)).filter((each) => /\.(json|ya?ml)$/.test(each)).sort()) {
+  for (const [name] of (await looker.list(folder, mostFiles)) ?? []) {
+    if (!/\.(json|ya?ml)$/.test(name)) continue;
     const path = join(folder, name);
     try {
-      specs.push(parseCdiSpec(await readValue(path)));
+      specs.push(parseCdiSpec(await readValue(looker, path)));
     } catch (error) {
+      if (isFault(error, 'DeadlineExceeded') || isFault(error, 'Unavailable')) throw error; // of the looker, not of the file
       log.warn({ file: path, reason: messageOf(error) }, 'A CDI specification cannot be used');
     }
   }
   return specs;
 }
 
-async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
-    throw error;
-  }
-}
-
-async function readValue(path: string): Promise<unknown> {
-  const source = await readText(path, mostBytes);
+async function readValue(looker: Looker, path: string): Promise<unknown> {
+  const source = await looker.readText(path, mostBytes);
   if (path.endsWith('.json')) return JSON.parse(source);
   const { parse } = await import('yaml'); // most nodes have no devices: it is not worth their memory
   return parse(source, { maxAliasCount: 100 });
 }
 
-const merge = (edits: readonly CdiEdits[]): Injection => ({
+const merge = async (looker: Looker, edits: readonly CdiEdits[]): Promise<Injection> => ({
   env: edits.flatMap(({ env }) => env),
-  devices: edits.flatMap(({ nodes }) => nodes.map(resolveNode)),
+  devices: await Promise.all(edits.flatMap(({ nodes }) => nodes.map((node) => resolveNode(looker, node)))),
   mounts: edits.flatMap(({ mounts }) => mounts),
   hooks: mergeHooks(edits),
   additionalGids: [...new Set(edits.flatMap(({ additionalGids }) => additionalGids.filter((gid) => gid > 0)))],
@@ -114,24 +110,23 @@ function mergeHooks(edits: readonly CdiEdits[]): CdiEdits['hooks'] {
 }
 
 /** What the specification leaves open is as on the host's node. */
-function resolveNode(node: CdiNode): ResolvedDevice {
+async function resolveNode(looker: Looker, node: CdiNode): Promise<ResolvedDevice> {
   const { path, type, major, minor, fileMode, uid, gid, permissions } = node;
-  const host = type !== '' && major !== undefined && minor !== undefined ? null : hostNode(node);
-  const number = host ? deviceNumber(host.rdev) : { major: 0, minor: 0 };
+  const host = type !== '' && major !== undefined && minor !== undefined ? null : await hostNode(looker, node);
   return {
     path,
-    type: (type || (host?.isBlockDevice() ? 'b' : 'c')) as 'b' | 'c',
-    major: major ?? number.major,
-    minor: minor ?? number.minor,
-    fileMode: fileMode ?? (host ? Number(host.mode & 0o777n) : 0o666),
-    uid: uid ?? (host ? Number(host.uid) : 0),
-    gid: gid ?? (host ? Number(host.gid) : 0),
+    type: (type || (host?.kind === 'block' ? 'b' : 'c')) as 'b' | 'c',
+    major: major ?? host?.major ?? 0,
+    minor: minor ?? host?.minor ?? 0,
+    fileMode: fileMode ?? host?.mode ?? 0o666,
+    uid: uid ?? host?.uid ?? 0,
+    gid: gid ?? host?.gid ?? 0,
     access: permissions,
   };
 }
 
-function hostNode({ hostPath }: CdiNode): BigIntStats {
-  const found = statSync(hostPath, { bigint: true, throwIfNoEntry: false });
-  if (found?.isBlockDevice() || found?.isCharacterDevice()) return found;
+async function hostNode(looker: Looker, { hostPath }: CdiNode): Promise<FileFacts> {
+  const found = await looker.stat(hostPath);
+  if (found?.kind === 'block' || found?.kind === 'character') return found;
   throw failedPrecondition(`CDI device node ${hostPath} is no device on this host: is its driver loaded?`);
 }

@@ -1,4 +1,4 @@
-import { Fault, failedPrecondition, invalidArgument, isErrno, isFault } from '../../base/fault.ts';
+import { failedPrecondition, invalidArgument, isErrno, isFault } from '../../base/fault.ts';
 import type { ContainerConfig } from '../../model/config.ts';
 import type { ImageConfig } from '../../model/image.ts';
 import {
@@ -9,8 +9,8 @@ import {
   resolveUser,
   type SpecInput,
 } from '../../oci/index.ts';
+import type { Looker } from '../../shim/index.ts';
 import { readFileInRoot } from '../../sys/files.ts';
-import { readText } from '../../sys/read-file.ts';
 import { ensureProfile } from './apparmor-profile.ts';
 import { injectDevices } from './cdi-devices.ts';
 import { hostDevices, resolveDevices } from './devices.ts';
@@ -33,19 +33,20 @@ const mostProfileBytes = 1 << 20;
  * Reads what buildSpec needs and only the host or the image knows: the user, devices, profiles. Nothing is created. Faults
  * name what could not be had.
  */
-export async function gatherSpecInputs(request: InputRequest): Promise<SpecInput> {
+export async function gatherSpecInputs(looker: Looker, request: InputRequest): Promise<SpecInput> {
   const { hostDevicesIfPrivileged, cdiDirs, ...known } = request;
   const { security, devices } = request.container;
   const apparmorProfile = resolveApparmor(security, request.host);
   await ensureProfile(apparmorProfile);
-  const injected = await injectDevices(request.container, cdiDirs);
-  const asked = unique([...resolveDevices(devices), ...(injected?.devices ?? [])]);
+  const injected = await injectDevices(looker, request.container, cdiDirs);
+  const asked = unique([...(await resolveDevices(looker, devices)), ...(injected?.devices ?? [])]);
   return {
     ...known,
     user: readUser(request.container, request.image, request.rootfs),
-    devices: security.privileged && hostDevicesIfPrivileged ? unique([...asked, ...hostDevices()]) : asked,
+    devices:
+      security.privileged && hostDevicesIfPrivileged ? unique([...asked, ...(await hostDevices(looker))]) : asked,
     injected,
-    localhostSeccomp: await readLocalhostSeccomp(request.container),
+    localhostSeccomp: await readLocalhostSeccomp(looker, request.container),
     apparmorProfile,
   };
 }
@@ -78,23 +79,23 @@ function userFile(rootfs: string, path: string): string | null {
   }
 }
 
-async function readLocalhostSeccomp({ security }: ContainerConfig): Promise<OciSeccomp | null> {
+async function readLocalhostSeccomp(looker: Looker, { security }: ContainerConfig): Promise<OciSeccomp | null> {
   const { seccomp } = security;
   if (seccomp?.type !== 'localhost' || security.privileged) return null;
   const path = seccomp.ref.replace(/^localhost\//, '');
   if (!path.startsWith('/')) {
     throw invalidArgument(`Seccomp profile ${JSON.stringify(seccomp.ref.slice(0, 200))} is not an absolute path`);
   }
-  return parseSeccompProfile(path, await readProfile(path));
+  return parseSeccompProfile(path, await readProfile(looker, path));
 }
 
-async function readProfile(path: string): Promise<string> {
+async function readProfile(looker: Looker, path: string): Promise<string> {
   const shown = `Seccomp profile ${JSON.stringify(path.slice(0, 200))}`;
   try {
-    return await readText(path, mostProfileBytes);
+    return await looker.readText(path, mostProfileBytes);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) throw failedPrecondition(`${shown} does not exist: create it`);
-    if (!(error instanceof Fault)) throw error;
+    if (!isFault(error, 'ResourceExhausted') && !isFault(error, 'FailedPrecondition')) throw error;
     throw invalidArgument(`${shown} is not a file of at most 1 MiB`);
   }
 }

@@ -1,8 +1,8 @@
 import { lstatSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { failedPrecondition, invalidArgument } from '../../base/fault.ts';
 import { cleanPath, leavesThroughProc, type OciMount, type OciSpec } from '../../oci/index.ts';
+import type { Looker } from '../../shim/index.ts';
 import { isAtOrBelow, RootView } from './root-view.ts';
 
 // An OCI runtime works on the root before it is the container's: with paths that it joins itself, and with links of the
@@ -34,11 +34,11 @@ export const isReserved = (place: string): boolean =>
  * Where everything of the specification lands in the root: mounts in their order, device nodes, the working directory.
  * @throws Fault InvalidArgument for what the request itself says, FailedPrecondition for where a link leads.
  */
-export async function checkLandings(spec: OciSpec, image: string, privileged: boolean): Promise<void> {
-  const view = new RootView(spec.root.path);
+export async function checkLandings(looker: Looker, spec: OciSpec, image: string, privileged: boolean): Promise<void> {
+  const view = new RootView(spec.root.path, looker);
   for (const mount of spec.mounts) {
     const place = await view.resolve(mount.destination);
-    const problem = await mountProblem(mount, place, privileged);
+    const problem = await mountProblem(looker, mount, place, privileged);
     if (problem)
       throw refused(`Mount path ${JSON.stringify(mount.destination)}`, mount.destination, place, image, problem);
     view.cover(place, isBind(mount) ? mount.source : null);
@@ -57,13 +57,18 @@ function refused(what: string, text: string, place: string, image: string, probl
 }
 
 /** Why nothing may be mounted there, or null. Who is privileged has the host's rights, and may replace what it likes. */
-async function mountProblem(mount: OciMount, place: string, privileged: boolean): Promise<string | null> {
+async function mountProblem(
+  looker: Looker,
+  mount: OciMount,
+  place: string,
+  privileged: boolean,
+): Promise<string | null> {
   if (place === '/') return 'it would cover the root';
   const top = tops.find((name) => isAtOrBelow(place, `/${name}`));
   if (top === undefined) return null;
   if (!isAtOrBelow(mount.destination, `/${top}`)) return `name a place in /${top} itself, not by a link`;
   if (privileged || isOwn(mount)) return null;
-  if (top === 'proc') return procProblem(mount, place);
+  if (top === 'proc') return procProblem(looker, mount, place);
   // Nodes and masks are made by names in /dev: whoever can make links there leads them astray (CVE-2025-31133).
   if (place === '/dev' && !isAtOrBelow(mount.source, '/dev')) {
     return "only the host's own /dev can be mounted there, unless the container is privileged";
@@ -77,9 +82,9 @@ const isOwn = ({ destination, type }: OciMount): boolean =>
 const isBind = ({ options }: OciMount): boolean => options.includes('bind') || options.includes('rbind');
 
 /** Through a /proc that is none, masks, read-only paths and the labels of the process are void (CVE-2019-16884). */
-async function procProblem({ source }: OciMount, place: string): Promise<string | null> {
+async function procProblem(looker: Looker, { source }: OciMount, place: string): Promise<string | null> {
   if (replaceable.test(place)) return null;
-  if (place === '/proc' && (await statfs(source)).type === procMagic) return null;
+  if (place === '/proc' && (await looker.fileSystem(source)) === procMagic) return null;
   return 'nothing may cover /proc, unless the container is privileged';
 }
 

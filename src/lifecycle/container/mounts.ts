@@ -1,23 +1,24 @@
-import { chmod, mkdir, realpath } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { failedPrecondition, isErrno } from '../../base/fault.ts';
 import type { Mount } from '../../model/config.ts';
+import type { Looker } from '../../shim/index.ts';
 import { type MountEntry, mountOf, readMountInfo } from '../../sys/mountinfo.ts';
 
 /**
  * The request's mounts with canonical host paths, missing ones made as directories unless `refuseMissing`, and their
- * propagation checked against the mount that holds the source. Image volumes are left as they are. A path may lie on a
- * file server that hangs: that costs a thread, not the event loop.
+ * propagation checked against the mount that holds the source. Image volumes are left as they are.
  */
 export async function resolveMounts(
+  looker: Looker,
   mounts: readonly Mount[],
   { refuseMissing }: { refuseMissing: boolean },
 ): Promise<Mount[]> {
-  const resolved: Mount[] = [];
-  for (const mount of mounts) {
-    const isImage = mount.image !== '';
-    resolved.push(isImage ? mount : { ...mount, hostPath: await existingPath(mount.hostPath, refuseMissing) });
-  }
+  // All are asked for at once: the looker takes them in their order.
+  const resolved = await Promise.all(
+    mounts.map(async (mount) => {
+      const isImage = mount.image !== '';
+      return isImage ? mount : { ...mount, hostPath: await existingPath(looker, mount.hostPath, refuseMissing) };
+    }),
+  );
   if (resolved.some(({ propagation }) => propagation !== 'private')) {
     const table = readMountInfo();
     for (const mount of resolved) checkPropagation(mount, table);
@@ -25,21 +26,15 @@ export async function resolveMounts(
   return resolved;
 }
 
-async function existingPath(path: string, refuseMissing: boolean): Promise<string> {
+async function existingPath(looker: Looker, path: string, refuseMissing: boolean): Promise<string> {
   try {
-    return await realpath(path);
+    return await looker.resolve(path);
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error;
   }
   if (refuseMissing) throw failedPrecondition(`Host path ${JSON.stringify(path)} does not exist: create it`);
-  const first = await mkdir(path, { recursive: true });
-  if (first !== undefined) await openToAll(first, path);
-  return realpath(path);
-}
-
-/** As the peers make them: the daemon's umask would keep a container's users out. */
-async function openToAll(first: string, last: string): Promise<void> {
-  for (let path = last; path.length >= first.length; path = dirname(path)) await chmod(path, 0o755);
+  await looker.makePath(path, 0o755); // as the peers make them: the daemon's umask would keep a container's users out
+  return looker.resolve(path);
 }
 
 /** mount_namespaces(7): a mount can only take part in what its source takes part in. */

@@ -1,6 +1,6 @@
-import { failedPrecondition } from '../../base/fault.ts';
+import { failedPrecondition, isErrno } from '../../base/fault.ts';
 import type { ResolvedMount } from '../../oci/index.ts';
-import { labelTree } from '../../sys/places.ts';
+import type { Looker } from '../../shim/index.ts';
 
 /** Trees whose labels the host lives by: a container that could change them would lock everybody out. */
 const ofTheHost = new Set(
@@ -11,13 +11,25 @@ const ofTheHost = new Set(
  * Gives what the request says to relabel the container's SELinux label, so that it may use it. An empty label (SELinux is
  * off, or the container is privileged) changes nothing. @throws Fault FailedPrecondition for a tree of the host's own.
  */
-export async function relabelMounts(mounts: readonly ResolvedMount[], label: string): Promise<void> {
+export async function relabelMounts(looker: Looker, mounts: readonly ResolvedMount[], label: string): Promise<void> {
   if (label === '') return;
   for (const { selinuxRelabel, hostPath } of mounts) {
     if (!selinuxRelabel || hostPath === '') continue;
     if (ofTheHost.has(hostPath)) {
       throw failedPrecondition(`Host path ${hostPath} must not be relabelled: the host needs its own labels there`);
     }
-    await labelTree(hostPath, 'security.selinux', label);
+    await relabel(looker, hostPath, label);
+  }
+}
+
+/** The path was canonical: if a link is there by now, somebody changed it. */
+async function relabel(looker: Looker, path: string, label: string): Promise<void> {
+  try {
+    await looker.label(path, 'security.selinux', label);
+  } catch (error) {
+    if (!isErrno(error, 'ELOOP')) throw error;
+    throw failedPrecondition(
+      `${path} leads through a symbolic link by now: it is not relabelled; name what it leads to`,
+    );
   }
 }

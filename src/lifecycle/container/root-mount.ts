@@ -5,8 +5,9 @@ import type { Container } from '../../model/container.ts';
 import type { ContainerId } from '../../model/ids.ts';
 import type { Pod } from '../../model/pod.ts';
 import { cleanPath, resolveCapabilities } from '../../oci/index.ts';
+import { unsupported } from '../../shim/index.ts';
 import { bindMapped, hostId, type IdMaps } from '../../sys/idmap.ts';
-import { type MountLimits, unmount } from '../../sys/mounts.ts';
+import { unmount } from '../../sys/mounts.ts';
 import type { Deps } from '../deps.ts';
 import { podMaps } from '../pod/user-namespaces.ts';
 import { requestedDevices } from './cdi-devices.ts';
@@ -65,7 +66,8 @@ export async function withMappedLayers(
 ): Promise<void> {
   const place = deps.layout.layers(pod.id, id);
   await mkdir(place, { recursive: true, mode: 0o700 });
-  mapOwners(deps.snapshots.root, place, maps, { nosuid: true, nodev: true }); // an image volume of one layer is a part of it
+  const { root: layers } = deps.snapshots;
+  await mapped(layers, () => bindMapped(layers, place, maps, { nosuid: true, nodev: true })); // an image volume of one layer is a part of it
   try {
     await work(place);
   } finally {
@@ -73,12 +75,12 @@ export async function withMappedLayers(
   }
 }
 
-/** bindMapped; FailedPrecondition where the file system cannot do it. */
-export function mapOwners(source: string, target: string, maps: IdMaps, limits: MountLimits = {}): void {
+/** Runs what maps the owners of a path; FailedPrecondition where its file system cannot do it. */
+export async function mapped(source: string, work: () => void | Promise<void>): Promise<void> {
   try {
-    bindMapped(source, target, maps, limits);
+    await work();
   } catch (error) {
-    if (!isErrno(error, 'EINVAL', 'EPERM', 'EOPNOTSUPP')) throw error;
+    if (!isErrno(error, 'EINVAL', 'EPERM', ...unsupported)) throw error;
     throw failedPrecondition(
       `The owners of files in ${source} cannot be mapped for a user namespace: its file system does not support it`,
     );

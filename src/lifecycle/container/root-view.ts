@@ -1,7 +1,7 @@
 import { readlinkSync } from 'node:fs';
-import { readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedPrecondition, isErrno } from '../../base/fault.ts';
+import type { Looker } from '../../shim/index.ts';
 
 /** As many as the kernel follows in one path (path_resolution(7)). */
 const mostLinks = 40;
@@ -17,13 +17,16 @@ type Cover = { readonly place: string; readonly source: string | null };
  */
 export class RootView {
   readonly #rootfs: string;
+  readonly #looker: Pick<Looker, 'readLink'>;
   readonly #covers: Cover[] = [];
   /** Targets of symbolic links by their path on the host; null: no link. */
   readonly #links = new Map<string, string | null>();
   #looked = 0;
 
-  constructor(rootfs: string) {
+  /** The looker reads what is in mounts: they may lie on a file server that hangs. */
+  constructor(rootfs: string, looker: Pick<Looker, 'readLink'>) {
     this.#rootfs = rootfs;
+    this.#looker = looker;
   }
 
   /** Mounts `source` at a place that `resolve` gave; null is a file system of the kernel's own, without links. */
@@ -66,16 +69,15 @@ export class RootView {
     const path = cover ? join(cover.source!, place.slice(cover.place.length)) : join(this.#rootfs, place);
     const known = this.#links.get(path);
     if (known !== undefined) return known;
-    // A volume may lie on a file server that hangs: that must cost a thread, not the event loop.
-    const target = await targetOf(() => (cover ? readlink(path) : readlinkSync(path)));
+    const target = cover ? await this.#looker.readLink(path) : targetOf(path);
     this.#links.set(path, target);
     return target;
   }
 }
 
-async function targetOf(read: () => string | Promise<string>): Promise<string | null> {
+function targetOf(path: string): string | null {
   try {
-    return await read();
+    return readlinkSync(path);
   } catch (error) {
     if (isErrno(error, 'EINVAL', 'ENOENT', 'ENOTDIR')) return null;
     throw error;

@@ -8,6 +8,7 @@ import type { ImageId } from '../../model/ids.ts';
 import type { Image } from '../../model/image.ts';
 import type { Pod } from '../../model/pod.ts';
 import type { ResolvedMount } from '../../oci/index.ts';
+import type { Looker } from '../../shim/index.ts';
 import { hostId, type IdMaps } from '../../sys/idmap.ts';
 import { bindMount, mount as mountAnything, mountFlags, unmount } from '../../sys/mounts.ts';
 import { openInRoot } from '../../sys/places.ts';
@@ -15,25 +16,35 @@ import { makeDirectory } from '../../sys/write-file.ts';
 import type { Deps } from '../deps.ts';
 import { podMaps } from '../pod/user-namespaces.ts';
 import { resolveMounts } from './mounts.ts';
-import { mapOwners, withMappedLayers } from './root-mount.ts';
+import { mapped, withMappedLayers } from './root-mount.ts';
 
-/**
- * The request's mounts, ready to be bound: host paths as they are, and below the bundle a mount for every image volume
- * and for every path whose owners are mapped. releaseContainer takes those down.
- * @throws Fault FailedPrecondition, InvalidArgument, NotFound (image).
- */
-export async function prepareMounts(deps: Deps, pod: Pod, container: Container): Promise<ResolvedMount[]> {
-  const { mounts } = container.config;
+/** The host paths of the request's mounts, resolved or made. @throws Fault FailedPrecondition. */
+export async function findMounts(deps: Deps, pod: Pod, { config }: Container, looker: Looker): Promise<Mount[]> {
+  const { mounts } = config;
   const runtime = deps.ociRuntimes.of(pod);
   if (mounts.some(({ recursiveReadOnly }) => recursiveReadOnly) && !(await runtime.features()).recursiveReadOnly) {
     throw failedPrecondition(
       `Handler ${runtime.name} cannot make mounts recursively read-only: it takes runc 1.1 or crun 1.4, and Linux 5.12`,
     );
   }
-  const resolved = await resolveMounts(mounts, { refuseMissing: deps.settings.refuseMissingHostPaths });
+  return resolveMounts(looker, mounts, { refuseMissing: deps.settings.refuseMissingHostPaths });
+}
+
+/**
+ * What findMounts found, ready to be bound: host paths as they are, and below the bundle a mount for every image volume
+ * and for every path whose owners are mapped. releaseContainer takes those down.
+ * @throws Fault FailedPrecondition, InvalidArgument, NotFound (image).
+ */
+export async function prepareMounts(
+  deps: Deps,
+  pod: Pod,
+  container: Container,
+  found: readonly Mount[],
+  looker: Looker,
+): Promise<ResolvedMount[]> {
   const ready: ResolvedMount[] = [];
-  for (const [index, mount] of resolved.entries()) {
-    const source = await sourceOf(deps, pod, container, mount, String(index));
+  for (const [index, mount] of found.entries()) {
+    const source = await sourceOf(deps, pod, container, mount, String(index), looker);
     ready.push({ ...mount, source, ...(mount.image === '' ? {} : { imageRef: imageReference(deps, mount) }) });
   }
   return ready;
@@ -52,7 +63,14 @@ function imageOf(deps: Deps, name: string): Image {
 /** Its name might move to another image later: kubelet wants to know which one was mounted (KEP-5365). */
 const imageReference = (deps: Deps, mount: Mount): string => imageNames(imageOf(deps, mount.image), mount).ref;
 
-async function sourceOf(deps: Deps, pod: Pod, container: Container, mount: Mount, name: string): Promise<string> {
+async function sourceOf(
+  deps: Deps,
+  pod: Pod,
+  container: Container,
+  mount: Mount,
+  name: string,
+  looker: Looker,
+): Promise<string> {
   if (mount.image !== '') return mountImage(deps, pod, container, mount, name);
   const { hostPath, uidMappings, gidMappings } = mount;
   if (uidMappings.length + gidMappings.length === 0) return hostPath;
@@ -65,16 +83,10 @@ async function sourceOf(deps: Deps, pod: Pod, container: Container, mount: Mount
     );
   }
   const target = deps.layout.volume(pod.id, container.id, name);
-  await makeTarget(target, hostPath);
-  mapOwners(hostPath, target, { uids: uidMappings, gids: gidMappings });
-  return target;
-}
-
-/** A mount point takes a directory on a directory and a file on a file. */
-async function makeTarget(target: string, source: string): Promise<void> {
   await makeDirectory(join(target, '..'), 0o700);
-  if ((await stat(source)).isDirectory()) await makeDirectory(target, 0o700);
-  else await writeFile(target, '');
+  const maps = { uids: uidMappings, gids: gidMappings };
+  await mapped(hostPath, () => looker.mapOwners(hostPath, target, maps));
+  return target;
 }
 
 /** The image's tree, or what its sub-path leads to within it, read-only. Layers are shared with containers. */
@@ -118,7 +130,8 @@ async function mountPart(whole: string, subPath: string, reference: string): Pro
   const found = await stat(part.path);
   if (!found.isDirectory() && !found.isFile()) throw failedPrecondition(`${shown} is no directory and no file`);
   const target = `${whole}-part`;
-  await makeTarget(target, part.path);
+  if (found.isDirectory()) await makeDirectory(target, 0o700);
+  else await writeFile(target, '');
   bindMount(part.path, target, { readonly: true, nosuid: true, nodev: true });
   unmount(whole, { detach: true });
   return target;

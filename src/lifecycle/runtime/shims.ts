@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises';
-import { failedPrecondition, messageOf } from '../../base/fault.ts';
+import { failedPrecondition, isFault, messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
 import type { PodId } from '../../model/ids.ts';
 import { connectShim, killShim, type LogLoss, type Shim, type ShimExit, startShim } from '../../shim/index.ts';
@@ -95,15 +95,22 @@ export class Shims {
       if (!shim) await this.#access.killShim(this.#directory(id)); // its socket may have been taken away
       return shim;
     } catch (error) {
-      await this.#kill(id, error);
+      await this.kill(id, error);
       return null;
     }
   }
 
-  /** Kills a shim that does not answer: its pod is down then, its containers are dead. */
-  async killMute(id: PodId, why: unknown): Promise<void> {
-    await this.#kill(id, why);
-    this.#events.onLost(id);
+  /** Kills a shim that takes no request any more, as one does whose log hangs. True: there is none, or none any more. */
+  async killSilent(id: PodId): Promise<boolean> {
+    const shim = await this.findOrKill(id);
+    try {
+      await shim?.list();
+    } catch (error) {
+      if (!isFault(error, 'DeadlineExceeded')) throw error;
+      await this.kill(id, error);
+      return true;
+    }
+    return shim === null;
   }
 
   /** Drops what a shim keeps of an ended process. With a shim that ends meanwhile goes all that it keeps. */
@@ -128,13 +135,19 @@ export class Shims {
       this.#live.delete(id);
       await shim?.shutdown({ force: true });
     } catch (error) {
-      await this.#kill(id, error);
+      await this.kill(id, error);
     }
   }
 
-  async #kill(id: PodId, why: unknown): Promise<void> {
+  /** Ends a shim that does not answer. Nobody is told that it is lost. */
+  async kill(id: PodId, why: unknown): Promise<void> {
     log.warn({ pod: id, reason: messageOf(why) }, 'A shim does not answer and is killed');
+    const live = this.#live.get(id);
     this.#live.delete(id);
+    live?.then(
+      (shim) => shim.close(), // one that is stuck keeps its connection, and with it what waits for an answer
+      () => {},
+    );
     await this.#access.killShim(this.#directory(id));
   }
 

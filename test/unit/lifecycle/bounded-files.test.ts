@@ -14,6 +14,8 @@ import type { ContainerConfig } from '../../../src/model/config.ts';
 import { ConflistDirectory } from '../../../src/network/conflist.ts';
 import { ResultCache } from '../../../src/network/result-cache.ts';
 import { writeFromTemplate } from '../../../src/network/template.ts';
+import { Looker } from '../../../src/shim/index.ts';
+import { patienceMs } from '../../harness/look.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-bounded-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -64,7 +66,11 @@ for (const [kind, make] of Object.entries(kinds)) {
     const folders = ['cdi', 'cni', 'cache/results', 'certs/registry.example'].map((name) => join(place, name));
     for (const path of folders) mkdirSync(path, { recursive: true });
     make(join(place, 'cdi/a.json'));
-    await assert.rejects(injectDevices(container, [join(place, 'cdi')]), /vendor\/class=a is in no specification/);
+    using looker = new Looker(patienceMs);
+    await assert.rejects(
+      injectDevices(looker, container, [join(place, 'cdi')]),
+      /vendor\/class=a is in no specification/,
+    );
     make(join(place, 'cni/a.conflist'));
     const { lists, problems } = await new ConflistDirectory(join(place, 'cni')).look();
     assert.deepEqual(lists, []);

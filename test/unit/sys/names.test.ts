@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadAddon } from '../../../src/sys/addon.ts';
 import { readFileInRoot, removeTree } from '../../../src/sys/files.ts';
-import { labelTree } from '../../../src/sys/places.ts';
 import { Tree } from '../../../src/sys/tree.ts';
 import { makeDirectory, writeNewFile } from '../../../src/sys/write-file.ts';
+import { labelTree } from '../../harness/look.ts';
 
 /** PATH_MAX has the NUL in it. */
 const most = 4095;

@@ -14,7 +14,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { diskUsage } from '../../../src/sys/files.ts';
-import { copyTree, labelTree } from '../../../src/sys/places.ts';
+import { copyTree } from '../../../src/sys/places.ts';
+import { labelTree } from '../../harness/look.ts';
 
 /** A tree to copy and an empty directory for the copy. */
 function scratch() {

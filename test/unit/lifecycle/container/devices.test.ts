@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
-import { deviceNumber, resolveDevices } from '../../../../src/lifecycle/container/devices.ts';
+import { after, test } from 'node:test';
+import { resolveDevices } from '../../../../src/lifecycle/container/devices.ts';
+import { Looker } from '../../../../src/shim/index.ts';
+import { patienceMs } from '../../../harness/look.ts';
 
-test('both halves of a device number', () => {
-  assert.deepEqual(deviceNumber(0x103n), { major: 1, minor: 3 });
-  // makedev(0x123456, 0xabcdef)
-  assert.deepEqual(deviceNumber(0x12300abcd456efn), { major: 0x123456, minor: 0xabcdef });
-});
+const looker = new Looker(patienceMs);
+after(() => looker[Symbol.dispose]());
 
-test('a node keeps its numbers under the path that the request names', () => {
-  const [device] = resolveDevices([{ hostPath: '/dev/null', containerPath: '/dev/nothing', permissions: 'r' }]);
+test('a node keeps its numbers under the path that the request names', async () => {
+  const [device] = await resolveDevices(looker, [
+    { hostPath: '/dev/null', containerPath: '/dev/nothing', permissions: 'r' },
+  ]);
   const { path, type, major, minor, access } = device!;
   assert.deepEqual(
     { path, type, major, minor, access },
@@ -17,16 +18,16 @@ test('a node keeps its numbers under the path that the request names', () => {
   );
 });
 
-test('a directory stands for the devices below it, under the path that the request names', () => {
-  const devices = resolveDevices([{ hostPath: '/dev', containerPath: '/d', permissions: 'rw' }]);
+test('a directory stands for the devices below it, under the path that the request names', async () => {
+  const devices = await resolveDevices(looker, [{ hostPath: '/dev', containerPath: '/d', permissions: 'rw' }]);
   const zero = devices.find(({ path }) => path === '/d/zero');
   assert.deepEqual([zero?.major, zero?.minor, zero?.access], [1, 5, 'rw']);
   assert.ok(!devices.some(({ path }) => path.startsWith('/d/fd/')), 'links are not followed');
 });
 
 for (const hostPath of ['/dev/not-there', '/etc/passwd', '/proc/self/attr', '/proc']) {
-  test(`refused: ${hostPath}`, () => {
-    const resolve = () => resolveDevices([{ hostPath, containerPath: '', permissions: '' }]);
-    assert.throws(resolve, { kind: 'FailedPrecondition' });
+  test(`refused: ${hostPath}`, async () => {
+    const resolve = () => resolveDevices(looker, [{ hostPath, containerPath: '', permissions: '' }]);
+    await assert.rejects(resolve, { kind: 'FailedPrecondition' });
   });
 }

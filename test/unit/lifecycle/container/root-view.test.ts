@@ -4,9 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { RootView } from '../../../../src/lifecycle/container/root-view.ts';
+import { Looker } from '../../../../src/shim/index.ts';
+import { patienceMs } from '../../../harness/look.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-view-'));
-after(() => rmSync(folder, { recursive: true }));
+const looker = new Looker(patienceMs);
+after(() => {
+  rmSync(folder, { recursive: true });
+  looker[Symbol.dispose]();
+});
 const root = join(folder, 'root');
 const volume = join(folder, 'volume');
 const links: Record<string, string> = {
@@ -40,12 +46,12 @@ const places: Record<string, string> = {
 };
 for (const [path, place] of Object.entries(places)) {
   test(`${JSON.stringify(path)} leads to ${place}`, async () => {
-    assert.equal(await new RootView(root).resolve(path), place);
+    assert.equal(await new RootView(root, looker).resolve(path), place);
   });
 }
 
 test('loops end', async () => {
-  await assert.rejects(new RootView(root).resolve('/loop'), /"\/loop" is a loop of symbolic links/);
+  await assert.rejects(new RootView(root, looker).resolve('/loop'), /"\/loop" is a loop of symbolic links/);
 });
 
 test('links that lead on and on end before anybody has to wait for them', async () => {
@@ -53,7 +59,7 @@ test('links that lead on and on end before anybody has to wait for them', async 
   mkdirSync(long);
   for (let i = 0; i < 39; i++)
     symlinkSync(`${'/y'.repeat(800)}${'/..'.repeat(800)}/link${i + 1}`, join(long, `link${i}`));
-  const view = new RootView(long);
+  const view = new RootView(long, looker);
   const begun = process.cpuUsage();
   await assert.rejects(view.resolve('/link0'), /"\/link0" and others lead through too many and too long links/);
   await assert.rejects(view.resolve('/x'), /too many/, 'it is the view that has an end, not each of its paths');
@@ -62,12 +68,12 @@ test('links that lead on and on end before anybody has to wait for them', async 
 });
 
 test('a thousand volumes with long names are no such thing', async () => {
-  const view = new RootView(root);
+  const view = new RootView(root, looker);
   for (let i = 0; i < 1000; i++) await view.resolve(`/usr/share/application/of/some/maker/with/long/names/${i}/data`);
 });
 
 test('of what is mounted the last one counts, and a file system of the kernel has no links', async () => {
-  const view = new RootView(root);
+  const view = new RootView(root, looker);
   view.cover('/a', volume);
   assert.equal(await view.resolve('/up/in/y'), '/a/x/y', 'links of a volume lead into the root');
   await assert.rejects(view.resolve('/a/loop'), /loop/);

@@ -1,0 +1,23 @@
+/* What the looker's files share. */
+#ifndef BERTH_LOOK_H
+#define BERTH_LOOK_H
+#include "../addon/held.h"
+#include "../addon/root.h"
+#include "../shim/protocol.h"
+
+/* Tells the daemon, at most once a second, that work goes on which has an end of its own, but may be long. */
+void look_goes_on(void);
+
+/* folders.c: 0 or -errno. */
+int make_path(char *path, mode_t mode);                     /* and what is missing above it; the text stays as it is */
+int make_below(const char *top, char *path, mode_t mode);   /* relative, name by name, through no link; the text is cut up */
+
+/* reading.c */
+enum { FACTS = 5 };                                             /* numbers of one name: mode, uid, gid, major, minor */
+int list_folder(const char *path, uint32_t most, struct wire_writer *names, struct wire_writer *facts, uint32_t *count);
+int read_regular(const char *path, uint32_t most, struct wire_writer *bytes); /* -EFBIG: it has more; -ENOTSUP: it is no such file */
+
+/* label.c */
+int label_tree(const char *path, const char *name, const char *value);
+
+#endif

@@ -1,0 +1,176 @@
+// A path of the host that hangs, as a volume of a file server that is gone or that a stranger runs, holds up who asked for
+// it and nobody else: neither the event loop nor the threads that others need. The pod can be removed while it hangs.
+import assert from 'node:assert/strict';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { slowness } from '../harness/daemon.ts';
+import { Hung, processesNamed } from '../harness/hung.ts';
+import { type ContainerConfig, hostNetwork, type PodConfig, refused, TestPod, until } from '../harness/pods.ts';
+import { type Bench, suite } from '../harness/suite.ts';
+import { inOwnNamespaces } from '../security/own-namespaces.ts';
+
+/** More than the threads that libuv has. */
+const atOnce = 10;
+const hostPathSeconds = 5 * slowness;
+const settings = {
+  timeouts: { host_path: hostPathSeconds, oci_runtime: 5 * slowness },
+  cdi: { spec_dirs: ['/run/cdi'] },
+};
+const DEADLINE_EXCEEDED = 4;
+const looker = 'berth-look';
+const opener = 'berth-log';
+const sleeper = { command: ['/bin/sleep', '1000'] };
+
+type Kind = {
+  /** Of a container that names the path which hangs; `at`: where it is mounted. */
+  readonly config: (at: string) => ContainerConfig;
+  readonly pod?: (at: string) => PodConfig;
+  /** What the refusal names, if not the path. */
+  readonly named?: (at: string) => string;
+  /** Where it is mounted, if not in a place of its own. */
+  readonly at?: string;
+};
+
+const mountOf = (hostPath: string): ContainerConfig => ({ mounts: [{ hostPath, containerPath: '/x' }] });
+const deviceOf = (hostPath: string): ContainerConfig => ({
+  devices: [{ hostPath, containerPath: '/dev/x', permissions: 'r' }],
+});
+const map = [{ hostId: 300_000, containerId: 0, length: 65_536 }];
+
+/** Everything of CreateContainer that names a path of the host. */
+const kinds: Record<string, Kind> = {
+  'a mount': { config: mountOf },
+  'a mount below it': { config: (at) => mountOf(`${at}/a/b`), named: (at) => `${at}/a/b` },
+  'a mount that a link leads to': {
+    config: (at) => {
+      rmSync('/run/link', { force: true });
+      symlinkSync(at, '/run/link');
+      return mountOf('/run/link/sub');
+    },
+    named: () => '/run/link/sub',
+  },
+  'a mount with mapped owners': {
+    config: (at) => ({ mounts: [{ hostPath: at, containerPath: '/x', uidMappings: map, gidMappings: map }] }),
+  },
+  'a device': { config: (at) => deviceOf(`${at}/device`), named: (at) => `${at}/device` },
+  'a directory of devices': {
+    at: '/run/devices/sub/hung',
+    config: () => deviceOf('/run/devices'),
+    named: () => '/run/devices/sub',
+  },
+  'a seccomp profile': {
+    config: (at) => ({ linux: { securityContext: { seccomp: { profileType: 2, localhostRef: `${at}/profile` } } } }),
+    named: (at) => `${at}/profile`,
+  },
+  'a directory of CDI specifications': {
+    at: '/run/cdi',
+    config: () => ({ CDIDevices: [{ name: 'hung.example/node=a' }] }),
+  },
+  'a CDI device node': {
+    config: (at) => {
+      const devices = [{ name: 'a', containerEdits: { deviceNodes: [{ path: '/dev/x', hostPath: `${at}/node` }] } }];
+      mkdirSync('/run/cdi', { recursive: true });
+      writeFileSync('/run/cdi/a.json', JSON.stringify({ cdiVersion: '0.6.0', kind: 'hung.example/node', devices }));
+      return { CDIDevices: [{ name: 'hung.example/node=a' }] };
+    },
+    named: (at) => `${at}/node`,
+  },
+  'the log directory': {
+    config: () => ({ logPath: 'c/0.log' }),
+    pod: (at) => ({ logDirectory: `${at}/logs` }),
+    named: (at) => `${at}/logs`,
+  },
+};
+
+let serial = 0;
+const place = (): string => `/run/hung-${serial++}`;
+
+/** A pod with a container that runs, of which others ask things. */
+async function bystander({ daemon, image }: Bench): Promise<() => Promise<void>> {
+  const pod = await TestPod.run(daemon, `bystander-${serial}`, hostNetwork);
+  const containerId = await pod.start('c', image.busybox, sleeper);
+  return async () => {
+    await daemon.runtime.version({});
+    await daemon.runtime.status({});
+    const { containers } = await daemon.runtime.listContainers({ filter: { id: containerId } });
+    assert.equal(containers.length, 1);
+    const { stdout } = await daemon.runtime.execSync({ containerId, cmd: ['/bin/echo', 'here'], timeout: 30n });
+    assert.equal(Buffer.from(stdout).toString(), 'here\n');
+    const other = await TestPod.run(daemon, `other-${serial++}`, hostNetwork);
+    await other.sh('c', image.busybox, 'true');
+    await other.remove();
+  };
+}
+
+const runPods = ({ daemon }: Bench, more: PodConfig = {}): Promise<TestPod[]> =>
+  Promise.all(
+    Array.from({ length: atOnce }, () => TestPod.run(daemon, `stuck-${serial++}`, { ...hostNetwork, ...more })),
+  );
+
+const escaped = (text: string): string => text.replaceAll(/[.\\]/g, '\\$&');
+
+/**
+ * Each call hangs, in a process of this name; nobody else waits meanwhile; each ends with the path named, and its pod can be
+ * removed.
+ */
+async function eachHangsAlone(
+  bench: Bench,
+  pods: readonly TestPod[],
+  call: (pod: TestPod) => Promise<unknown>,
+  named: string,
+  name: string,
+): Promise<void> {
+  const others = await bystander(bench);
+  let ended = 0;
+  const calls = pods.map((pod) =>
+    refused(
+      call(pod).finally(() => ended++),
+      DEADLINE_EXCEEDED,
+      new RegExp(escaped(named)),
+    ),
+  );
+  const all = Promise.all(calls);
+  all.catch(() => {}); // it is awaited below
+  const { pid } = bench.daemon;
+  await until('every call hangs', async () => ended > 0 || processesNamed(name, pid).length === pods.length);
+  await others();
+  assert.equal(ended, 0, 'the others had their answers while all hung');
+  await all;
+  for (const pod of pods) await bench.daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
+  for (const pod of pods) await pod.remove();
+  await until('none is left', async () => processesNamed(name, pid).length === 0);
+}
+
+inOwnNamespaces(import.meta.filename, () => {
+  suite('paths that hang', { network: false, settings }, (bench) => {
+    for (const [name, { config, pod, named, at = place() }] of Object.entries(kinds)) {
+      test(`${name} keeps nobody else waiting`, async () => {
+        const made = config(at);
+        await using _ = await Hung.at(at);
+        const pods = await runPods(bench, pod?.(at));
+        const create = (each: TestPod) => each.create('c', bench.image.busybox, { ...sleeper, ...made });
+        await eachHangsAlone(bench, pods, create, named?.(at) ?? at, looker);
+      });
+    }
+
+    test('a log directory that hangs when containers start', async () => {
+      const at = place();
+      const pods = await runPods(bench, { logDirectory: `${at}/logs` });
+      const ids = new Map<TestPod, string>();
+      for (const pod of pods) ids.set(pod, await pod.create(`c-${pod.id}`, bench.image.busybox, sleeper));
+      await using _ = await Hung.at(at);
+      const start = (pod: TestPod) => bench.daemon.runtime.startContainer({ containerId: ids.get(pod)! });
+      await eachHangsAlone(bench, pods, start, `Opening log "${at}/logs/c-`, opener);
+    });
+
+    test('a log directory that hangs when logs are opened anew; the containers write on', async () => {
+      const at = place();
+      const pods = await runPods(bench, { logDirectory: `${at}/logs` });
+      const ids = new Map<TestPod, string>();
+      for (const pod of pods) ids.set(pod, await pod.start(`c-${pod.id}`, bench.image.busybox, sleeper));
+      await using _ = await Hung.at(at);
+      const reopen = (pod: TestPod) => bench.daemon.runtime.reopenContainerLog({ containerId: ids.get(pod)! });
+      await eachHangsAlone(bench, pods, reopen, `Opening log "${at}/logs/c-`, opener);
+    });
+  });
+});
