@@ -6,6 +6,7 @@ import { type Bench, endTestRegistry, pullTestImages } from '../test/harness/sui
 import { sweepChaos } from '../test/sweeps/chaos.ts';
 import { sweepCuts } from '../test/sweeps/cuts.ts';
 import { sweepLines } from '../test/sweeps/lines.ts';
+import { upgrade } from '../test/sweeps/upgrade.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -16,6 +17,8 @@ const { values, positionals } = parseArgs({
     reopens: { type: 'string', default: '1000' },
     minutes: { type: 'string', default: '10' },
     points: { type: 'string', default: '20' },
+    other: { type: 'string', default: '' },
+    rounds: { type: 'string', default: '10' },
   },
 });
 const seed = Number(values.seed);
@@ -37,6 +40,10 @@ const sweeps: Record<string, Sweep> = {
 };
 
 const [row = ''] = positionals;
+if (row === 'upgrade') {
+  console.log(JSON.stringify({ row, ...(await upgrade(values.other, Number(values.rounds))) }));
+  process.exit(0);
+}
 const sweep = Object.hasOwn(sweeps, row) ? sweeps[row] : undefined;
 if (!sweep) throw new Error(`There is no sweep ${JSON.stringify(row)}: ${Object.keys(sweeps).join(', ')}`);
 say(`${row}, seed ${seed}`);

@@ -82,7 +82,11 @@ inOwnNamespaces(import.meta.filename, () => {
       const mounts = [{ hostPath: `${at}/sub`, containerPath: '/x' }];
       const containerId = await pod.create('c', bench.image.busybox, { ...sleeper, mounts });
       await using _ = await Hung.at(at);
-      await refused(bench.daemon.runtime.startContainer({ containerId }), DEADLINE_EXCEEDED, /crun run did not start/);
+      await refused(
+        bench.daemon.runtime.startContainer({ containerId }),
+        DEADLINE_EXCEEDED,
+        /crun did not finish in time/,
+      );
       await stop(pod);
       await pod.remove();
     });
@@ -94,7 +98,11 @@ inOwnNamespaces(import.meta.filename, () => {
       const mounts = [{ hostPath: `${at}/sub`, containerPath: '/x' }];
       const containerId = await pod.create('c', bench.image.busybox, { ...sleeper, mounts });
       await using hung = await Hung.at(at, { taking: true });
-      await refused(bench.daemon.runtime.startContainer({ containerId }), DEADLINE_EXCEEDED, /crun run did not start/);
+      await refused(
+        bench.daemon.runtime.startContainer({ containerId }),
+        DEADLINE_EXCEEDED,
+        /crun did not finish in time/,
+      );
       await refused(stop(pod), DEADLINE_EXCEEDED, /survive SIGKILL/);
       await hung.answer();
       await stop(pod);

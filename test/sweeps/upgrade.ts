@@ -60,7 +60,10 @@ async function ends(daemon: TestDaemon, { pod, running, created }: Made): Promis
  * `other`: the folder of another checkout whose C is built. Pods are made by each build, live under both in turn, `rounds`
  * times, and end under the one that did not make them.
  */
-export async function upgrade(other: string, rounds: number): Promise<string> {
+export async function upgrade(
+  other: string,
+  rounds: number,
+): Promise<{ rounds: number; changes: number; pods: number }> {
   const builds = { other: resolve(other, 'src/main.ts'), own: resolve(import.meta.dirname, '../../src/main.ts') };
   const options = { main: builds.other };
   const daemon = new TestDaemon(options);
@@ -77,7 +80,6 @@ export async function upgrade(other: string, rounds: number): Promise<string> {
     await change('stop');
     await change('stop'); // each build has made its own folders
     const clean = footprint(daemon);
-    let steps = 0;
     for (let round = 0; round < rounds; round++) {
       const first = await populate(daemon, image, `r${round}-${by}`);
       await change(round % 2 === 0 ? 'stop' : 'kill');
@@ -89,10 +91,9 @@ export async function upgrade(other: string, rounds: number): Promise<string> {
       await change('stop');
       for (const each of first) await works(daemon, each);
       for (const each of first) await ends(daemon, each);
-      steps += 3;
     }
     assertNoLeak(clean, footprint(daemon));
-    return `${rounds} rounds, ${steps} changes of the build, ${rounds * 6} pods`;
+    return { rounds, changes: rounds * 3, pods: rounds * 6 };
   } finally {
     if (by === 'other') await change('stop');
     await daemon.dispose();
