@@ -3,6 +3,7 @@ import { failedPrecondition, isFault } from '../../base/fault.ts';
 import type { Device } from '../../model/config.ts';
 import type { ResolvedDevice } from '../../oci/index.ts';
 import type { FileFacts, Looker } from '../../shim/index.ts';
+import { atHostPath } from './host-path.ts';
 
 /** What a runtime makes or mounts in every /dev, and what is not a device of the machine. */
 const notOfTheHost = new Set(['pts', 'shm', 'fd', 'mqueue', 'console', 'ptmx', '.lxc', '.lxd-mounts', '.udev']);
@@ -19,7 +20,7 @@ export async function resolveDevices(looker: Looker, devices: readonly Device[])
   const found = await Promise.all(
     devices.map(async ({ hostPath, containerPath, permissions }) => {
       const place = { host: hostPath, path: containerPath || hostPath, access: permissions || 'rwm' };
-      const nodes = await devicesAt(looker, place);
+      const nodes = await atHostPath('Device', hostPath, () => devicesAt(looker, place));
       if (nodes.length > 0) return nodes;
       throw failedPrecondition(`Device ${JSON.stringify(hostPath)} is no device and holds none`);
     }),

@@ -14,6 +14,7 @@ import { readFileInRoot } from '../../sys/files.ts';
 import { ensureProfile } from './apparmor-profile.ts';
 import { injectDevices } from './cdi-devices.ts';
 import { hostDevices, resolveDevices } from './devices.ts';
+import { atHostPath } from './host-path.ts';
 
 /** What of SpecInput the caller knows; the rest is gathered from the host and the image's files. */
 export type InputRequest = Omit<
@@ -89,13 +90,14 @@ async function readLocalhostSeccomp(looker: Looker, { security }: ContainerConfi
   return parseSeccompProfile(path, await readProfile(looker, path));
 }
 
-async function readProfile(looker: Looker, path: string): Promise<string> {
-  const shown = `Seccomp profile ${JSON.stringify(path.slice(0, 200))}`;
-  try {
-    return await looker.readText(path, mostProfileBytes);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) throw failedPrecondition(`${shown} does not exist: create it`);
-    if (!isFault(error, 'ResourceExhausted') && !isFault(error, 'FailedPrecondition')) throw error;
-    throw invalidArgument(`${shown} is not a file of at most 1 MiB`);
-  }
-}
+const readProfile = (looker: Looker, path: string): Promise<string> =>
+  atHostPath('Seccomp profile', path, async () => {
+    const shown = `Seccomp profile ${JSON.stringify(path.slice(0, 200))}`;
+    try {
+      return await looker.readText(path, mostProfileBytes);
+    } catch (error) {
+      if (isErrno(error, 'ENOENT', 'ENOTDIR')) throw failedPrecondition(`${shown} does not exist: create it`);
+      if (!isFault(error, 'ResourceExhausted') && !isFault(error, 'FailedPrecondition')) throw error;
+      throw invalidArgument(`${shown} is not a file of at most 1 MiB`);
+    }
+  });

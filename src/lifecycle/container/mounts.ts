@@ -2,6 +2,7 @@ import { failedPrecondition, isErrno } from '../../base/fault.ts';
 import type { Mount } from '../../model/config.ts';
 import type { Looker } from '../../shim/index.ts';
 import { type MountEntry, mountOf, readMountInfo } from '../../sys/mountinfo.ts';
+import { atHostPath } from './host-path.ts';
 
 /**
  * The request's mounts with canonical host paths, missing ones made as directories unless `refuseMissing`, and their
@@ -16,7 +17,7 @@ export async function resolveMounts(
   const resolved = await Promise.all(
     mounts.map(async (mount) => {
       const isImage = mount.image !== '';
-      return isImage ? mount : { ...mount, hostPath: await existingPath(looker, mount.hostPath, refuseMissing) };
+      return isImage ? mount : { ...mount, hostPath: await resolvedPath(looker, mount.hostPath, refuseMissing) };
     }),
   );
   if (resolved.some(({ propagation }) => propagation !== 'private')) {
@@ -25,6 +26,9 @@ export async function resolveMounts(
   }
   return resolved;
 }
+
+const resolvedPath = (looker: Looker, path: string, refuseMissing: boolean): Promise<string> =>
+  atHostPath('Host path', path, () => existingPath(looker, path, refuseMissing));
 
 async function existingPath(looker: Looker, path: string, refuseMissing: boolean): Promise<string> {
   try {
