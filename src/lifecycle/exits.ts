@@ -9,6 +9,9 @@ import { containersOf, type Deps } from './deps.ts';
 import { holdContainer } from './hold.ts';
 import { releaseContainer } from './teardown.ts';
 
+/** As much of the daemon as is needed here; tests make it of small parts. */
+type Needs = Pick<Deps, 'containers' | 'layout' | 'locks' | 'ociRuntimes' | 'pods' | 'settings' | 'shims'>;
+
 /** What the shim saw, in the words of a container status. */
 export function exitFrom({ code, oomKilled, at }: ShimExit): Exit {
   const reason = code === 0 ? 'Completed' : oomKilled ? 'OOMKilled' : 'Error';
@@ -24,7 +27,7 @@ export const unseenExit = (why: string): Exit => ({
 });
 
 /** The one upward path: main.ts wires the shims' exit messages here. */
-export const onExit = (deps: Deps, exit: ShimExit): Promise<void> =>
+export const onExit = (deps: Needs, exit: ShimExit): Promise<void> =>
   applyExit(deps, exit.key as ContainerId, exitFrom(exit));
 
 /** Its lines went nowhere; a container that is gone has nobody who misses them. */
@@ -38,7 +41,7 @@ export function onLogLost(
 }
 
 /** Puts the exit on record and frees what only a process needs. A container that is being made or removed is left. */
-export async function applyExit(deps: Deps, id: ContainerId, exit: Exit): Promise<void> {
+export async function applyExit(deps: Needs, id: ContainerId, exit: Exit): Promise<void> {
   using held = await holdContainer(deps, id);
   const container = held?.value;
   if (container?.state.phase !== 'running') return;
@@ -48,7 +51,7 @@ export async function applyExit(deps: Deps, id: ContainerId, exit: Exit): Promis
 }
 
 /** The pod lost its pause process or its shim: it is NotReady from now on, its resources wait for StopPodSandbox. */
-export async function podDown(deps: Deps, podId: PodId, reason: string): Promise<void> {
+export async function podDown(deps: Pick<Deps, 'pods'>, podId: PodId, reason: string): Promise<void> {
   const pod = deps.pods.get(podId);
   if (pod?.state.phase !== 'ready') return;
   log.warn({ pod: podId, reason }, 'A pod is down');
@@ -56,7 +59,7 @@ export async function podDown(deps: Deps, podId: PodId, reason: string): Promise
 }
 
 /** The shim of a pod died while the daemon runs: what the files say, and a kill for what has no keeper. */
-export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
+export async function onShimLost(deps: Needs, podId: PodId): Promise<void> {
   await podDown(deps, podId, 'its shim is gone');
   for (const container of containersOf(deps, podId)) {
     if (container.state.phase !== 'running') continue;
@@ -68,7 +71,11 @@ export async function onShimLost(deps: Deps, podId: PodId): Promise<void> {
 }
 
 /** What the shim wrote of its end before it went; else that nobody knows, and why. */
-export async function exitOnFile(deps: Deps, { id, podId }: Container, otherwise: string): Promise<Exit> {
+export async function exitOnFile(
+  deps: Pick<Deps, 'layout'>,
+  { id, podId }: Container,
+  otherwise: string,
+): Promise<Exit> {
   try {
     const exit = await readExitFile(deps.layout.exitFile(podId, id));
     return exit ? exitFrom(exit) : unseenExit(otherwise);
@@ -82,7 +89,12 @@ export async function exitOnFile(deps: Deps, { id, podId }: Container, otherwise
  * Waits until the container is no longer running (or is gone).
  * @throws Fault DeadlineExceeded after `ms`, or the signal's reason.
  */
-export async function untilExited(deps: Deps, id: ContainerId, ms: number, signal?: AbortSignal): Promise<void> {
+export async function untilExited(
+  deps: Pick<Deps, 'containers'>,
+  id: ContainerId,
+  ms: number,
+  signal?: AbortSignal,
+): Promise<void> {
   const running = () => deps.containers.get(id)?.state.phase === 'running';
   if (!running()) return;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -103,7 +115,12 @@ export async function untilExited(deps: Deps, id: ContainerId, ms: number, signa
 }
 
 /** True if it ended in time, false if the time is over. */
-export async function endsWithin(deps: Deps, { id }: Container, ms: number, signal?: AbortSignal): Promise<boolean> {
+export async function endsWithin(
+  deps: Pick<Deps, 'containers'>,
+  { id }: Container,
+  ms: number,
+  signal?: AbortSignal,
+): Promise<boolean> {
   try {
     await untilExited(deps, id, ms, signal);
     return true;

@@ -5,7 +5,7 @@ import { usesHostNetwork } from './pod/files.ts';
 import { readyPod } from './ready.ts';
 
 /** A connection to this port on the pod's loopback, IPv4 before IPv6. @throws Fault; Error with an errno code. */
-export async function portForward(deps: Deps, id: string, port: number): Promise<Duplex> {
+export async function portForward(deps: Pick<Deps, 'layout' | 'pods'>, id: string, port: number): Promise<Duplex> {
   const pod = readyPod(deps, id);
   return connectLoopback(usesHostNetwork(pod.config) ? '' : deps.layout.netns(pod.id), port);
 }

@@ -14,6 +14,9 @@ import { makePodDirectory } from './pod/files.ts';
 import { pinNetns } from './pod/netns.ts';
 import { releaseContainer, removeLostContainer, removeLostPod, teardownContainer, teardownPod } from './teardown.ts';
 
+/** As much of the daemon as is needed here; tests make it of small parts. */
+type Needs = Pick<Deps, 'layout' | 'network' | 'pods' | 'settings' | 'shims'>;
+
 type ShimProcess = Awaited<ReturnType<Shim['list']>>['processes'][number];
 
 const pollMs = 10;
@@ -42,7 +45,7 @@ export async function recover(deps: Deps): Promise<void> {
 }
 
 /** Those whose network is there, or is yet to be taken down by their teardown. */
-const attachedPods = ({ pods }: Deps): PodId[] =>
+const attachedPods = ({ pods }: Pick<Deps, 'pods'>): PodId[] =>
   [...pods.all()].filter(({ state }) => state.phase !== 'notReady' || !state.released).map(({ id }) => id);
 
 async function attempt(what: string, work: () => Promise<unknown>): Promise<void> {
@@ -82,13 +85,17 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
 }
 
 /** Those that have a bundle and no record. */
-async function lostContainers(deps: Deps, podId: PodId): Promise<ContainerId[]> {
+async function lostContainers(deps: Pick<Deps, 'containers' | 'layout'>, podId: PodId): Promise<ContainerId[]> {
   const names = await namesIn(deps.layout.bundles(podId));
   return names.filter((name) => !deps.containers.get(name as ContainerId)) as ContainerId[];
 }
 
 /** What the shim has of a container, after the OCI runtime that a crash left at work has come to its end. */
-async function settledProcess(deps: Deps, shim: Shim, id: ContainerId): Promise<ShimProcess | undefined> {
+async function settledProcess(
+  deps: Pick<Deps, 'settings'>,
+  shim: Shim,
+  id: ContainerId,
+): Promise<ShimProcess | undefined> {
   const end = performance.now() + deps.settings.timeouts.ociRuntime * 1000;
   for (;;) {
     const { processes } = await shim.list();
@@ -100,7 +107,7 @@ async function settledProcess(deps: Deps, shim: Shim, id: ContainerId): Promise<
 }
 
 /** Nothing of the last boot runs any more; the records say so before anything else looks at them. */
-async function afterReboot(deps: Deps, pod: Pod): Promise<void> {
+async function afterReboot(deps: Pick<Deps, 'containers' | 'pods'>, pod: Pod): Promise<void> {
   await podDown(deps, pod.id, 'the host was rebooted');
   for (const container of containersOf(deps, pod.id)) {
     if (container.state.phase !== 'running') continue;
@@ -145,7 +152,7 @@ async function removeOrphans(deps: Deps): Promise<void> {
 }
 
 /** Pod directories that no record names: end their shims and mounts, then remove them. */
-async function sweepRunDirectory(deps: Deps): Promise<void> {
+async function sweepRunDirectory(deps: Needs): Promise<void> {
   for (const name of await namesIn(deps.layout.pods)) {
     const id = name as PodId;
     if (deps.pods.get(id)) continue;
@@ -154,7 +161,7 @@ async function sweepRunDirectory(deps: Deps): Promise<void> {
 }
 
 /** What OCI runtimes keep of containers that no record names: its processes ended with their pod. */
-async function sweepOciState(deps: Deps): Promise<void> {
+async function sweepOciState(deps: Pick<Deps, 'containers' | 'layout'>): Promise<void> {
   for (const handler of await namesIn(deps.layout.ociState)) {
     const folder = deps.layout.ociStateOf(handler);
     for (const name of await namesIn(folder)) {
@@ -172,7 +179,7 @@ async function namesIn(directory: string): Promise<string[]> {
   }
 }
 
-async function sweepSnapshots(deps: Deps): Promise<void> {
+async function sweepSnapshots(deps: Pick<Deps, 'containers' | 'images' | 'snapshots'>): Promise<void> {
   for (const { key, kind } of deps.snapshots.list()) {
     if (kind === 'active' && !deps.containers.find(key)) await deps.snapshots.remove(key);
   }

@@ -4,7 +4,10 @@ import type { Deps } from './deps.ts';
 import { runningContainer } from './ready.ts';
 
 /** Opens the container's log path anew, after kubelet renamed the file. @throws Fault unless it is running. */
-export async function reopenLog(deps: Deps, id: string): Promise<void> {
+export async function reopenLog(
+  deps: Pick<Deps, 'containers' | 'pods' | 'settings' | 'shims'>,
+  id: string,
+): Promise<void> {
   const container = runningContainer(deps, id);
   const pod = deps.pods.get(container.podId);
   if (!pod) throw notFound('pod', container.podId);

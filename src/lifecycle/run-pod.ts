@@ -24,6 +24,9 @@ import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
 
+/** As much of the daemon as is needed here; tests make it of small parts. */
+type Needs = Pick<Deps, 'host' | 'layout' | 'network' | 'pods' | 'shims'>;
+
 /** kubelet's value for a pod's infrastructure: the last to be killed. */
 const pauseOomScoreAdj = -998;
 
@@ -78,11 +81,11 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
   }
 }
 
-function earlierAttempts(deps: Deps, { metadata: { namespace, name } }: PodConfig): Pod[] {
+function earlierAttempts(deps: Pick<Deps, 'pods'>, { metadata: { namespace, name } }: PodConfig): Pod[] {
   return [...deps.pods.all()].filter(({ config: { metadata: m } }) => m.namespace === namespace && m.name === name);
 }
 
-async function bringUp(deps: Deps, pod: Pod): Promise<void> {
+async function bringUp(deps: Needs, pod: Pod): Promise<void> {
   await step('file: pod directory', () => makePodDirectory(deps, pod));
   crashPoint('run-pod:directory');
   // What only containers need is made while the way to the network, the longest, is gone.
@@ -97,7 +100,10 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
 }
 
 /** Shim, namespaces, network. */
-async function isolate(deps: Deps, pod: Pod): Promise<{ pausePid: number; network: PodNetwork | null }> {
+async function isolate(
+  deps: Pick<Deps, 'host' | 'layout' | 'network' | 'shims'>,
+  pod: Pod,
+): Promise<{ pausePid: number; network: PodNetwork | null }> {
   const [shim] = await allOf([deps.shims.start(pod.id), step('cgroup: make', () => makePauseCgroup(pod))]);
   crashPoint('run-pod:shim');
   const pausePid = await startPause(deps, pod, shim);
@@ -106,7 +112,7 @@ async function isolate(deps: Deps, pod: Pod): Promise<{ pausePid: number; networ
   return { pausePid, network };
 }
 
-async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
+async function startPause(deps: Pick<Deps, 'host' | 'layout'>, pod: Pod, shim: Shim): Promise<number> {
   const { config } = pod;
   const maps = podMaps(config);
   const ownNetwork = !usesHostNetwork(config);
@@ -128,7 +134,7 @@ async function startPause(deps: Deps, pod: Pod, shim: Shim): Promise<number> {
 }
 
 /** Sysctls of interfaces, and those that plugins set too, are the pod's own once the plugins are done. */
-async function joinNetwork(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
+async function joinNetwork(deps: Pick<Deps, 'layout' | 'network'>, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
   const network = await attach(deps, pod, shim);
   const settings = podSysctls(pod).filter(isOfNetwork);
   if (settings.length > 0) await step('sysctls: of the network', () => shim.setSysctls(settings));
@@ -139,7 +145,7 @@ const podSysctls = ({ config }: Pod): string[] => checkSysctls(config.sysctls, c
 
 const isOfNetwork = (setting: string): boolean => setting.startsWith('net.');
 
-async function attach(deps: Deps, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
+async function attach(deps: Pick<Deps, 'layout' | 'network'>, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
   if (usesHostNetwork(pod.config)) return null;
   return deps.network.up((command) => shim.run(command), {
     podId: pod.id,

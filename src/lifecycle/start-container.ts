@@ -11,6 +11,20 @@ import { holdContainer, mustExist } from './hold.ts';
 import { ociDeadlineMs, ociFault, ociRuntimeEnv } from './runtime/oci-command.ts';
 import { releaseContainer } from './teardown.ts';
 
+/** As much of the daemon as is needed here; tests make it of small parts. */
+type Needs = Pick<
+  Deps,
+  | 'containerCreations'
+  | 'containers'
+  | 'layout'
+  | 'locks'
+  | 'ociRuntimes'
+  | 'pods'
+  | 'settings'
+  | 'shims'
+  | 'stoppingPods'
+>;
+
 /** Exit code of a container whose process could not be started. */
 const startErrorCode = 128;
 
@@ -20,7 +34,7 @@ const startErrorCode = 128;
  * @throws Fault NotFound, FailedPrecondition unless it is created; Internal with the OCI runtime's reason, and the
  * container is then exited with StartError.
  */
-export async function startContainer(deps: Deps, id: string): Promise<void> {
+export async function startContainer(deps: Needs, id: string): Promise<void> {
   using held = await holdContainer(deps, id);
   const container = mustExist(held, 'container', id);
   const { phase } = container.state;
@@ -35,7 +49,7 @@ export async function startContainer(deps: Deps, id: string): Promise<void> {
   await start(deps, pod, container);
 }
 
-async function start(deps: Deps, pod: Pod, container: Container): Promise<void> {
+async function start(deps: Needs, pod: Pod, container: Container): Promise<void> {
   try {
     const pid = await spawn(deps, pod, container);
     crashPoint('start-container:process');
@@ -56,7 +70,11 @@ async function start(deps: Deps, pod: Pod, container: Container): Promise<void> 
   }
 }
 
-async function spawn(deps: Deps, pod: Pod, container: Container): Promise<number> {
+async function spawn(
+  deps: Pick<Deps, 'layout' | 'ociRuntimes' | 'settings' | 'shims'>,
+  pod: Pod,
+  container: Container,
+): Promise<number> {
   const { id, podId, config } = container;
   const bundle = deps.layout.bundle(podId, id);
   const logFile = join(bundle, 'runtime.log');

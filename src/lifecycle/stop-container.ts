@@ -7,6 +7,9 @@ import type { Deps } from './deps.ts';
 import { endsWithin, onShimLost } from './exits.ts';
 import { holdContainer } from './hold.ts';
 
+/** As much of the daemon as is needed here; tests make it of small parts. */
+type Needs = Pick<Deps, 'containers' | 'layout' | 'locks' | 'ociRuntimes' | 'pods' | 'settings' | 'shims' | 'stopping'>;
+
 const SIGKILL = 9;
 
 /**
@@ -14,7 +17,7 @@ const SIGKILL = 9;
  * that do not run count as stopped. Each caller waits for its own time: the shortest kills. One that leaves early
  * kills nothing.
  */
-export async function stopContainer(deps: Deps, id: string, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+export async function stopContainer(deps: Needs, id: string, timeoutMs: number, signal?: AbortSignal): Promise<void> {
   const container = await onceStarted(deps, id);
   if (container?.state.phase !== 'running') return;
   traced(container.podId, container.id);
@@ -23,14 +26,17 @@ export async function stopContainer(deps: Deps, id: string, timeoutMs: number, s
 }
 
 /** A start in flight would make it run after it was said to be stopped. */
-async function onceStarted(deps: Deps, id: string): Promise<Container | undefined> {
+async function onceStarted(
+  deps: Pick<Deps, 'containers' | 'locks' | 'pods'>,
+  id: string,
+): Promise<Container | undefined> {
   const found = deps.containers.find(id);
   if (found?.state.phase !== 'created') return found;
   using held = await holdContainer(deps, found.id);
   return held?.value;
 }
 
-async function endsGracefully(deps: Deps, container: Container, ms: number, signal?: AbortSignal): Promise<boolean> {
+async function endsGracefully(deps: Needs, container: Container, ms: number, signal?: AbortSignal): Promise<boolean> {
   const { id, stopSignal } = container;
   if (deps.stopping.has(id)) return endsWithin(deps, container, ms, signal);
   deps.stopping.add(id);
@@ -47,7 +53,7 @@ async function endsGracefully(deps: Deps, container: Container, ms: number, sign
  * it kept with it: else its pod could never be stopped.
  */
 async function signalled(
-  deps: Deps,
+  deps: Needs,
   { id, podId }: Container,
   signo: number,
   options?: { all: boolean },
@@ -67,7 +73,7 @@ async function signalled(
 }
 
 /** SIGKILL, also to processes that left the container's first one. @throws Fault DeadlineExceeded if it lives on. */
-export async function killContainer(deps: Deps, container: Container, signal?: AbortSignal): Promise<void> {
+export async function killContainer(deps: Needs, container: Container, signal?: AbortSignal): Promise<void> {
   const { id } = container;
   thawCgroup(container.cgroupsPath);
   if (!(await signalled(deps, container, SIGKILL, { all: true }))) return;

@@ -24,7 +24,10 @@ type Owner = Pick<Container, 'id' | 'podId' | 'cgroupsPath' | 'resolvedHandler'>
  * What a container owns while it has a process: the OCI runtime's state, its cgroup with everything in it, its root
  * mount. Idempotent; the record, the bundle with its exit file, the writable layer and the log stay.
  */
-export async function releaseContainer(deps: Deps, container: Owner): Promise<void> {
+export async function releaseContainer(
+  deps: Pick<Deps, 'layout' | 'ociRuntimes' | 'settings' | 'shims'>,
+  container: Owner,
+): Promise<void> {
   const { id, podId } = container;
   await runAll(`release container ${id}`, [
     ['processes', () => killCgroup(container.cgroupsPath)],
@@ -46,7 +49,7 @@ async function removeUnmounted(directory: string): Promise<void> {
 }
 
 /** Its processes are killed: force is for what the OCI runtime still takes for alive, or left half-made. */
-async function deleteOciState(deps: Deps, container: Owner): Promise<void> {
+async function deleteOciState(deps: Pick<Deps, 'ociRuntimes' | 'settings' | 'shims'>, container: Owner): Promise<void> {
   const { id, podId } = container;
   const runtime = deps.ociRuntimes.of(container);
   for (const force of [false, true]) {
@@ -59,7 +62,7 @@ async function deleteOciState(deps: Deps, container: Owner): Promise<void> {
 }
 
 /** The container's layers may have been all that held those of its image: RemoveImage has left them then. */
-async function collectLayers(deps: Deps, { imageId }: Container): Promise<void> {
+async function collectLayers(deps: Pick<Deps, 'images'>, { imageId }: Container): Promise<void> {
   if (!deps.images.find(imageId)) await deps.images.collect();
 }
 
@@ -131,7 +134,11 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
 }
 
 /** A container of the pod that has no record: what its id tells of it is undone. */
-export async function removeLostContainer(deps: Deps, pod: Pod, id: ContainerId): Promise<void> {
+export async function removeLostContainer(
+  deps: Pick<Deps, 'layout' | 'ociRuntimes' | 'settings' | 'shims'>,
+  pod: Pod,
+  id: ContainerId,
+): Promise<void> {
   const { resolvedHandler } = pod;
   const owner = { id, podId: pod.id, cgroupsPath: containerCgroup(pod, id), resolvedHandler };
   await runAll(`remove container ${id}, which has no record`, [
@@ -142,7 +149,11 @@ export async function removeLostContainer(deps: Deps, pod: Pod, id: ContainerId)
 }
 
 /** A pod without a record: its attachments while its namespace is there, its shim, its cgroups, its files. */
-export async function removeLostPod(deps: Deps, id: PodId, containerCgroups: readonly string[]): Promise<void> {
+export async function removeLostPod(
+  deps: Pick<Deps, 'layout' | 'network' | 'settings' | 'shims'>,
+  id: PodId,
+  containerCgroups: readonly string[],
+): Promise<void> {
   await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
   await deps.shims.shutdown(id);
   await removeLostCgroups(deps, id, containerCgroups);

@@ -12,11 +12,14 @@ import { holdContainer, holdPod, mustExist } from './hold.ts';
 import type { OciRuntime } from './runtime/handlers.ts';
 import { ociFault, runOci } from './runtime/oci-command.ts';
 
+/** As much of the daemon as is needed here; tests make it of small parts. */
+type Needs = Pick<Deps, 'containers' | 'host' | 'layout' | 'locks' | 'ociRuntimes' | 'pods' | 'settings' | 'shims'>;
+
 /**
  * Changes the limits of a created or running container; what the request leaves at 0 or empty stays as it is. If the
  * OCI runtime refuses a part, the old limits are put back. @throws Fault NotFound, FailedPrecondition, Internal.
  */
-export async function updateContainerResources(deps: Deps, id: string, wanted: Resources): Promise<void> {
+export async function updateContainerResources(deps: Needs, id: string, wanted: Resources): Promise<void> {
   using held = await holdContainer(deps, id);
   const container = mustExist(held, 'container', id);
   const resources = merged(container.config.resources, wanted);
@@ -40,7 +43,11 @@ function merged(old: Resources, wanted: Resources): Resources {
 const isEmpty = (value: unknown): boolean => Array.isArray(value) && value.length === 0;
 
 /** What a start, an exec and verbose information go by. */
-async function rewriteBundle(deps: Deps, { id, podId }: Container, resources: Resources): Promise<void> {
+async function rewriteBundle(
+  deps: Pick<Deps, 'host' | 'layout'>,
+  { id, podId }: Container,
+  resources: Resources,
+): Promise<void> {
   const file = deps.layout.configFile(podId, id);
   const spec = JSON.parse(await readFile(file, 'utf8'));
   const devices = spec.linux.resources?.devices;
@@ -50,7 +57,7 @@ async function rewriteBundle(deps: Deps, { id, podId }: Container, resources: Re
   await replaceFile(deps.layout.processFile(podId, id), JSON.stringify(spec.process));
 }
 
-async function updateProcess(deps: Deps, container: Container, resources: Resources): Promise<void> {
+async function updateProcess(deps: Needs, container: Container, resources: Resources): Promise<void> {
   try {
     await runUpdate(deps, container, resources);
     setOomScore(container.cgroupsPath, clampOomScore(resources.oomScoreAdj, deps.host.oomScoreAdjMin));
@@ -63,7 +70,7 @@ async function updateProcess(deps: Deps, container: Container, resources: Resour
   }
 }
 
-async function runUpdate(deps: Deps, container: Container, resources: Resources): Promise<void> {
+async function runUpdate(deps: Needs, container: Container, resources: Resources): Promise<void> {
   const { id, podId } = container;
   const runtime = deps.ociRuntimes.of(container);
   const file = join(deps.layout.bundle(podId, id), 'update.json');
@@ -83,14 +90,14 @@ async function runUpdate(deps: Deps, container: Container, resources: Resources)
 }
 
 /** crun 1.8 writes it to v1's cpu.cfs_quota_us as a number without a sign. */
-const cannotLiftQuota = async ({ host }: Deps, runtime: OciRuntime): Promise<boolean> =>
+const cannotLiftQuota = async ({ host }: Pick<Deps, 'host'>, runtime: OciRuntime): Promise<boolean> =>
   host.cgroupMode !== 'v2' && (await runtime.features()).version.startsWith('crun ');
 
 const cpuQuotaFile = (cgroup: string): string => join(controllerFolder(cgroup, 'cpu') ?? '/', 'cpu.cfs_quota_us');
 
 /** Keeps what kubelet says of the pod as a whole; kubelet itself writes the pod's cgroup. */
 export async function updatePodResources(
-  deps: Deps,
+  deps: Pick<Deps, 'containers' | 'locks' | 'pods'>,
   id: string,
   overhead: Resources | null,
   resources: Resources | null,

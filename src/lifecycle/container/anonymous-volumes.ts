@@ -24,7 +24,7 @@ const root = ({ layout }: Pick<Deps, 'layout'>): string => layout.anonymousVolum
  * how it is written: a volume that would hide what Berth mounts is left out.
  */
 export async function makeAnonymousVolumes(
-  deps: Deps,
+  deps: Pick<Deps, 'host' | 'layout'>,
   pod: Pod,
   { id, config }: Container,
   image: Image,
@@ -125,10 +125,11 @@ const volumeAt = (containerPath: string, folder: string): ResolvedMount => ({
 });
 
 /** Removes the container's anonymous volumes; idempotent. */
-export const removeAnonymousVolumes = (deps: Deps, id: ContainerId): Promise<void> => removeTree(join(root(deps), id));
+export const removeAnonymousVolumes = (deps: Pick<Deps, 'layout'>, id: ContainerId): Promise<void> =>
+  removeTree(join(root(deps), id));
 
 /** Removes those of containers that no record names. */
-export async function sweepAnonymousVolumes(deps: Deps): Promise<void> {
+export async function sweepAnonymousVolumes(deps: Pick<Deps, 'containers' | 'layout'>): Promise<void> {
   try {
     for (const name of await readdir(root(deps))) {
       if (!deps.containers.get(name as ContainerId)) await removeTree(join(root(deps), name));

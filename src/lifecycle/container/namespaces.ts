@@ -12,7 +12,11 @@ import { podMaps } from '../pod/user-namespaces.ts';
  * of the container whose PID namespace is wanted, might be a stranger's by the time that the OCI runtime opens it.
  * @throws Fault NotFound, FailedPrecondition for a target that is not a running container of the pod.
  */
-export async function namespacePaths(deps: Deps, pod: Pod, { config }: Container): Promise<NamespacePaths> {
+export async function namespacePaths(
+  deps: Pick<Deps, 'containers' | 'layout' | 'shims'>,
+  pod: Pod,
+  { config }: Container,
+): Promise<NamespacePaths> {
   if (pod.state.phase !== 'ready') throw failedPrecondition(`Pod ${pod.id} is not ready`);
   const shim = await deps.shims.ensure(pod.id);
   const of = await held(shim, pod.state.pausePid);
@@ -33,7 +37,7 @@ async function held(shim: Shim, pausePid: number): Promise<(type: Type) => strin
   return (type) => (namespaces ? descriptorPath(shim, namespaces[type]) : `/proc/${pausePid}/ns/${type}`);
 }
 
-async function ofTarget(deps: Deps, pod: Pod, shim: Shim, targetId: string): Promise<string> {
+async function ofTarget(deps: Pick<Deps, 'containers'>, pod: Pod, shim: Shim, targetId: string): Promise<string> {
   const target = deps.containers.find(targetId);
   if (!target || target.podId !== pod.id) throw notFound(`container of pod ${pod.id}`, targetId);
   if (target.state.phase !== 'running') {

@@ -16,7 +16,11 @@ import { requestedDevices } from './cdi-devices.ts';
  * Mounts the container's root on its place in the bundle. In a pod with a user namespace the image's layers are seen
  * with its owners, and the writable layer has them on the disk: nothing in it belongs to the host's root.
  */
-export async function mountRoot(deps: Deps, pod: Pod, { id, config }: Container): Promise<void> {
+export async function mountRoot(
+  deps: Pick<Deps, 'host' | 'layout' | 'snapshots'>,
+  pod: Pod,
+  { id, config }: Container,
+): Promise<void> {
   const target = deps.layout.rootfs(pod.id, id);
   const maps = podMaps(pod.config);
   const nodev = !mayHaveNodes(deps, pod, config);
@@ -42,7 +46,7 @@ export function mayHaveNodes(deps: Pick<Deps, 'host'>, pod: Pod, config: Contain
 }
 
 /** The upper directory is the root directory of the overlay: its owner is the image's, mapped. */
-async function giveUpperLayer(deps: Deps, id: ContainerId, maps: IdMaps): Promise<void> {
+async function giveUpperLayer(deps: Pick<Deps, 'snapshots'>, id: ContainerId, maps: IdMaps): Promise<void> {
   const [below] = deps.snapshots.lowerPaths(id);
   const owner = below === undefined ? { uid: 0, gid: 0 } : await stat(below);
   const uid = hostId(maps.uids, owner.uid);
@@ -58,7 +62,7 @@ async function giveUpperLayer(deps: Deps, id: ContainerId, maps: IdMaps): Promis
  * that the place can go as soon as it is mounted.
  */
 export async function withMappedLayers(
-  deps: Deps,
+  deps: Pick<Deps, 'layout' | 'snapshots'>,
   pod: Pod,
   id: ContainerId,
   maps: IdMaps,

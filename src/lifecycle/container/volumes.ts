@@ -19,7 +19,12 @@ import { resolveMounts } from './mounts.ts';
 import { mapped, withMappedLayers } from './root-mount.ts';
 
 /** The host paths of the request's mounts, resolved or made. @throws Fault FailedPrecondition. */
-export async function findMounts(deps: Deps, pod: Pod, { config }: Container, looker: Looker): Promise<Mount[]> {
+export async function findMounts(
+  deps: Pick<Deps, 'ociRuntimes' | 'settings'>,
+  pod: Pod,
+  { config }: Container,
+  looker: Looker,
+): Promise<Mount[]> {
   const { mounts } = config;
   const runtime = deps.ociRuntimes.of(pod);
   if (mounts.some(({ recursiveReadOnly }) => recursiveReadOnly) && !(await runtime.features()).recursiveReadOnly) {
@@ -36,7 +41,7 @@ export async function findMounts(deps: Deps, pod: Pod, { config }: Container, lo
  * @throws Fault FailedPrecondition, InvalidArgument, NotFound (image).
  */
 export async function prepareMounts(
-  deps: Deps,
+  deps: Pick<Deps, 'images' | 'layout' | 'snapshots'>,
   pod: Pod,
   container: Container,
   found: readonly Mount[],
@@ -51,20 +56,21 @@ export async function prepareMounts(
 }
 
 /** The images that the request mounts. @throws Fault NotFound for one that was not pulled. */
-export const volumeImages = (deps: Deps, mounts: readonly Mount[]): ImageId[] =>
+export const volumeImages = (deps: Pick<Deps, 'images'>, mounts: readonly Mount[]): ImageId[] =>
   mounts.flatMap(({ image }) => (image === '' ? [] : [imageOf(deps, image).id]));
 
-function imageOf(deps: Deps, name: string): Image {
+function imageOf(deps: Pick<Deps, 'images'>, name: string): Image {
   const image = deps.images.find(name);
   if (!image) throw notFound('image', name);
   return image;
 }
 
 /** Its name might move to another image later: kubelet wants to know which one was mounted (KEP-5365). */
-const imageReference = (deps: Deps, mount: Mount): string => imageNames(imageOf(deps, mount.image), mount).ref;
+const imageReference = (deps: Pick<Deps, 'images'>, mount: Mount): string =>
+  imageNames(imageOf(deps, mount.image), mount).ref;
 
 async function sourceOf(
-  deps: Deps,
+  deps: Pick<Deps, 'images' | 'layout' | 'snapshots'>,
   pod: Pod,
   container: Container,
   mount: Mount,
@@ -91,7 +97,7 @@ async function sourceOf(
 
 /** The image's tree, or what its sub-path leads to within it, read-only. Layers are shared with containers. */
 async function mountImage(
-  deps: Deps,
+  deps: Pick<Deps, 'images' | 'layout' | 'snapshots'>,
   pod: Pod,
   container: Container,
   { image: reference, imageSubPath }: Mount,

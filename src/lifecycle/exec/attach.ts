@@ -11,7 +11,11 @@ import { drain, feed, pumpFrom } from './pump.ts';
  * the client left, and when its input ended: that is how a client detaches, unless the container's input is `stdin_once`,
  * which it closes, and the output goes on. @throws Fault
  */
-export async function attach(deps: Deps, id: string, io: ProcessIo): Promise<number> {
+export async function attach(
+  deps: Pick<Deps, 'containers' | 'settings' | 'shims'>,
+  id: string,
+  io: ProcessIo,
+): Promise<number> {
   const container = runningContainer(deps, id);
   const { stdinOnce, tty } = container.config;
   const shim = await deps.shims.keeping(container.podId);
@@ -47,7 +51,7 @@ export async function attach(deps: Deps, id: string, io: ProcessIo): Promise<num
 }
 
 /** `seen` resolves when the container is no longer running. */
-function exitOf(deps: Deps, { id }: Container): Disposable & { seen: Promise<void> } {
+function exitOf(deps: Pick<Deps, 'containers'>, { id }: Container): Disposable & { seen: Promise<void> } {
   const running = () => deps.containers.get(id)?.state.phase === 'running';
   const { promise, resolve } = Promise.withResolvers<void>();
   const stop = deps.containers.listen((after, before) => {

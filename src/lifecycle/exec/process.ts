@@ -11,7 +11,7 @@ export type ExecFiles = { readonly processFile: string; readonly pidFile: string
 
 /** The container's own process with another command: its user, environment, capabilities, seccomp and directory. */
 export async function prepareExec(
-  deps: Deps,
+  deps: Pick<Deps, 'layout'>,
   { id, podId }: Container,
   args: readonly string[],
   terminal: boolean,

@@ -11,6 +11,9 @@ import { ociDeadlineMs, ociFault, ociRuntimeEnv } from '../runtime/oci-command.t
 import { prepareExec } from './process.ts';
 import { drain, feed, type Pump, pump, pumpFrom } from './pump.ts';
 
+/** As much of the daemon as is needed here; tests make it of small parts. */
+type Needs = Pick<Deps, 'containers' | 'layout' | 'ociRuntimes' | 'settings' | 'shims'>;
+
 export type ExecCommand = { readonly args: readonly string[]; readonly tty: boolean };
 
 /**
@@ -18,7 +21,7 @@ export type ExecCommand = { readonly args: readonly string[]; readonly tty: bool
  * delivered. A client that leaves hangs up, as a terminal does: the streams close, what the command makes of that is
  * its own affair. @throws Fault
  */
-export async function execStream(deps: Deps, id: string, command: ExecCommand, io: ProcessIo): Promise<number> {
+export async function execStream(deps: Needs, id: string, command: ExecCommand, io: ProcessIo): Promise<number> {
   if (command.args.length === 0) throw invalidArgument('cmd is empty');
   const container = runningContainer(deps, id);
   const { stdio, ended, abandon } = await open(deps, container, command, io);
@@ -44,7 +47,12 @@ export async function execStream(deps: Deps, id: string, command: ExecCommand, i
   }
 }
 
-async function open(deps: Deps, container: Container, { args, tty }: ExecCommand, io: ProcessIo): Promise<OpenExec> {
+async function open(
+  deps: Pick<Deps, 'layout' | 'ociRuntimes' | 'settings' | 'shims'>,
+  container: Container,
+  { args, tty }: ExecCommand,
+  io: ProcessIo,
+): Promise<OpenExec> {
   const { processFile, pidFile, oomScoreAdj } = await prepareExec(deps, container, args, tty);
   try {
     const runtime = deps.ociRuntimes.of(container);

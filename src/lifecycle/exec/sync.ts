@@ -8,6 +8,9 @@ import { runningContainer } from '../ready.ts';
 import { ociDeadlineMs, ociFault, ociRuntimeEnv } from '../runtime/oci-command.ts';
 import { type ExecFiles, prepareExec } from './process.ts';
 
+/** As much of the daemon as is needed here; tests make it of small parts. */
+type Needs = Pick<Deps, 'containers' | 'layout' | 'ociRuntimes' | 'settings' | 'shims'>;
+
 /** As the peers: what is kept of each stream; the rest is read and dropped. */
 const maxOutput = 16 * 1024 * 1024;
 
@@ -22,7 +25,7 @@ export type ExecOutput = { readonly stdout: Buffer; readonly stderr: Buffer; rea
  * failed probe); the command and all that it started are killed.
  */
 export async function execSync(
-  deps: Deps,
+  deps: Needs,
   id: string,
   command: readonly string[],
   timeoutMs: number,
@@ -44,7 +47,13 @@ export async function execSync(
   }
 }
 
-async function run(deps: Deps, container: Container, files: ExecFiles, deadlineMs: number, signal: AbortSignal) {
+async function run(
+  deps: Pick<Deps, 'ociRuntimes' | 'settings' | 'shims'>,
+  container: Container,
+  files: ExecFiles,
+  deadlineMs: number,
+  signal: AbortSignal,
+) {
   const runtime = deps.ociRuntimes.of(container);
   const shim = await deps.shims.keeping(container.podId);
   const ociMs = ociDeadlineMs(deps);

@@ -23,7 +23,7 @@ export const podHostname = (config: PodConfig): string =>
   usesHostNetwork(config) || !config.hostname ? hostname() : config.hostname;
 
 /** Makes the pod's directory, or closes one of before to all others. */
-export async function makePodDirectory(deps: Deps, pod: Pod): Promise<void> {
+export async function makePodDirectory(deps: Pick<Deps, 'layout' | 'pods'>, pod: Pod): Promise<void> {
   if (podMaps(pod.config)) openWay(deps);
   await makePassable(pod, deps.layout.pod(pod.id));
 }
@@ -67,7 +67,7 @@ const sharedBytes = 64 * 1024 * 1024;
  * /etc/hosts; for a network of its own writeHosts follows. They may be written from inside, so they are on a tmpfs of the
  * pod's own: on /run one container would fill it for the host.
  */
-export async function makeShared(deps: Deps, pod: Pod): Promise<void> {
+export async function makeShared(deps: Pick<Deps, 'layout'>, pod: Pod): Promise<void> {
   const [resolver, hosts] = await allOf([resolvConf(pod.config), hostsOfHost(pod.config)]);
   const target = deps.layout.shared(pod.id);
   await makeDirectory(target, 0o700);
@@ -94,20 +94,20 @@ async function makeShm(pod: Pod, path: string): Promise<void> {
 export type SharedName = 'shm' | 'hosts' | 'hostname' | 'resolv.conf';
 
 /** Where one of them is; in a pod of an earlier build each lies in the pod's directory itself. */
-export function sharedPath(deps: Deps, id: PodId, name: SharedName): string {
+export function sharedPath(deps: Pick<Deps, 'layout'>, id: PodId, name: SharedName): string {
   const path = join(deps.layout.shared(id), name);
   return existsSync(path) ? path : join(deps.layout.pod(id), name);
 }
 
 /** Every user of a container may read it, whatever the daemon's umask is. */
-async function writePodFile(deps: Deps, pod: Pod, name: SharedName, text: string): Promise<void> {
+async function writePodFile(deps: Pick<Deps, 'layout'>, pod: Pod, name: SharedName, text: string): Promise<void> {
   const path = join(deps.layout.shared(pod.id), name);
   await writeNewFile(path, text, 0o644);
   await giveToPod(pod, path);
 }
 
 /** Writes /etc/hosts once the addresses are known; kubelet mounts its own over it. */
-export const writeHosts = (deps: Deps, pod: Pod, ips: readonly string[]): Promise<void> =>
+export const writeHosts = (deps: Pick<Deps, 'layout'>, pod: Pod, ips: readonly string[]): Promise<void> =>
   writePodFile(deps, pod, 'hosts', hostsText(podHostname(pod.config), ips));
 
 const hostsText = (name: string, ips: readonly string[]): string =>
