@@ -1,6 +1,7 @@
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
 import { type Registry, startTestRegistry } from '../images/index.ts';
 import { type DaemonOptions, TestDaemon } from './daemon.ts';
+import { printLog } from './failure-log.ts';
 import { assertNoLeak, assertReaped, type Footprint, footprint } from './leak-check.ts';
 
 export type Bench = {
@@ -42,11 +43,15 @@ export function suite(name: string, options: DaemonOptions, body: (bench: Bench)
     beforeEach(() => {
       clean = footprint(bench.daemon);
     });
-    afterEach(async () => {
-      const { items } = await bench.daemon.runtime.listPodSandbox({});
-      await Promise.all(items.map(({ id }) => bench.daemon.runtime.removePodSandbox({ podSandboxId: id })));
-      assertNoLeak(clean, footprint(bench.daemon));
-      await assertReaped(bench.daemon);
+    afterEach(async (t) => {
+      try {
+        await bench.daemon.removePods();
+        assertNoLeak(clean, footprint(bench.daemon));
+        await assertReaped(bench.daemon);
+      } catch (error) {
+        printLog(t.name); // a hook's failure is not seen by the hooks that follow
+        throw error;
+      }
     });
     after(async () => {
       try {

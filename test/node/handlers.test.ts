@@ -4,9 +4,12 @@ import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileS
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse, stringify } from 'smol-toml';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { program } from '../images/run.ts';
+
+await ownHost();
 
 const other: Record<string, string> = { crun: 'runc', runc: 'crun' };
 

@@ -5,9 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { ownHost } from '../harness/own-host.ts';
 import { image, layer, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 type Message = { readonly kind: string };
 const send = Worker.prototype.postMessage;

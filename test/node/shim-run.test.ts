@@ -9,7 +9,10 @@ import { test } from 'node:test';
 import { isFault } from '../../src/base/fault.ts';
 import { encode } from '../../src/shim/codec.ts';
 import { connectShim, startShim } from '../../src/shim/index.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { alive, env, sanitized, script, startPod, startScript, statusOf, textOf, until } from './shim-support.ts';
+
+await ownHost();
 
 const nobody = { onExit() {}, onLost() {} };
 

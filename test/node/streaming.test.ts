@@ -6,9 +6,12 @@ import { buffer, text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecRequest } from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { TestPod, until, untilExited } from '../harness/pods.ts';
 import { type Bench, ociRuntimes, suite } from '../harness/suite.ts';
 import { type CommandClient, finish, openCommand, parseStatus, SpdyClient } from '../streaming/spdy-client.ts';
+
+await ownHost();
 
 const sleeping = ['/bin/sleep', '1000'];
 const both = { stdout: true, stderr: true } as const;
