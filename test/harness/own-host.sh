@@ -11,10 +11,13 @@ if [ -z "${BERTH_OWN_HOST:-}" ]; then
   chmod 711 "$TMPDIR" # the root of a user namespace has to pass through
   namespaces=(--mount --net --pid --fork --kill-child --mount-proc --propagation private)
   unshare "${namespaces[@]}" bash "$0" "$@" <&0 &
-  trap 'kill -KILL $!' TERM INT HUP
+  outside=$!
+  # Not unshare itself: that returns when all processes of its child's namespace are gone, and with them the cgroups' last.
+  trap 'kill -KILL $(cat "/proc/$outside/task/$outside/children") 2>/dev/null || kill -KILL $outside' TERM INT HUP
   code=0
-  wait $! || code=$?
+  wait $outside || code=$?
   trap '' TERM INT HUP
+  wait $outside || true
   find /sys/fs/cgroup -depth -type d -path "*/bt${BERTH_OWN_HOST}x*" -exec rmdir {} + 2>/dev/null || true
   rm -rf "$TMPDIR"
   exit "$code"
@@ -23,7 +26,7 @@ fi
 # Mounts of others must not live on in this copy. Those that are gone meanwhile are gone from here too.
 awk '$5 ~ "^/(run/|tmp/)" { print $5 }' /proc/self/mountinfo | tac |
   while read -r point; do
-    case $PWD/ in "$point"/*) continue ;; esac # the checkout
+    [[ $0 != "$point"/* ]] || continue # the checkout
     umount -l "$point" 2>/dev/null || true
   done
 mount -t tmpfs -o mode=755 tmpfs /run

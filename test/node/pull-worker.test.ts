@@ -43,7 +43,7 @@ for (const { name, kind, act, expected } of [
   { name: 'never begins its layer', kind: 'unpack', act: () => {}, expected: 'DeadlineExceeded' },
 ]) {
   test(`a thread that ${name} fails its pull, and nothing is left`, async () => {
-    await using store = await Store.open({ progressTimeoutMs: 700, maxParallelLayers: 1 });
+    await using store = await Store.open({ progressTimeoutMs: 3000, maxParallelLayers: 1 });
     instead(kind, act);
     await assert.rejects(store.images.load(join(work, 'layout')), { name: 'Fault', kind: expected });
     assert.deepEqual(store.leftovers(), []);

@@ -16,7 +16,7 @@ const kept = 16 * 1024 * 1024;
 /** What the shim keeps of all of them; without a bound it would be four times as much. */
 const keptInAll = 4 * kept;
 /** Its program and what is on its way. */
-const others = 2 * kept;
+const others = 3 * kept;
 
 /** The most memory that the pod's shim has had, bytes. */
 function peakOfShim(podId: string): number {

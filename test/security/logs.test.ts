@@ -28,6 +28,8 @@ function prepareHost(): void {
   writeFileSync(join(outside, '0.log'), 'of the host\n');
 }
 
+prepareHost(); // it is there before and after each test
+
 const untouched = () => {
   assert.deepEqual(readdirSync(outside), ['0.log']);
   assert.equal(readFileSync(join(outside, '0.log'), 'utf8'), 'of the host\n');
@@ -119,6 +121,7 @@ suite('logs that lead astray', { network: false }, (bench) => {
     const { status } = await bench.daemon.runtime.containerStatus({ containerId });
     assert.equal(status?.logPath, join('/run/linked/logs/new', logPath), 'as kubelet knows it');
     await pod.remove();
+    for (const path of ['/run/real', '/run/linked']) rmSync(path, { recursive: true });
   });
 
   test('log paths that are no names below the directory are refused', async () => {

@@ -200,6 +200,8 @@ function prepareHost(): void {
   symlinkSync('/proc/self/attr/exec', join(volume, 'etc/hosts'));
 }
 
+prepareHost(); // it is there before and after each test
+
 /** All of /dev, /etc and the folder outside: names, kinds, times, content. */
 const tripwire = (): string =>
   execFileSync('/bin/sh', ['-c', `ls -lAR --full-time ${outside} /dev /etc; cat ${outside}/*`], {
