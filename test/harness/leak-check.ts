@@ -106,7 +106,8 @@ export async function assertReaped(daemon: TestDaemon): Promise<void> {
 const zombies = (daemon: TestDaemon): string[] =>
   eachProcess(daemon, (pid) => {
     const { state, parent } = statOf(pid);
-    return state === 'Z' && parent === daemon.pid ? [pid] : [];
+    if (state !== 'Z' || parent !== daemon.pid) return [];
+    return readdirSync(`/proc/${pid}/task`).length === 1 ? [pid] : []; // its parent hears nothing while a thread is there
   });
 
 function statOf(pid: string): { state: string; parent: number } {
