@@ -38,6 +38,7 @@ const nodeTest = (file: string, env: Program['env'] = {}): Program => ({
   name: file,
   argv: [
     ...[node, '--test', '--test-force-exit', '--test-reporter=spec'],
+    ...(values.slow ? [] : ['--test-timeout=900000']), // what hangs is to say so
     ...(values.name === '' ? [] : [`--test-name-pattern=${values.name}`]),
     file,
   ],
