@@ -1,7 +1,5 @@
 #!/usr/bin/env node
 // Runs the CRI conformance suite against Berth, or against another runtime, and compares with expected-failures.txt.
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,10 +10,10 @@ import { startContainerd } from '../test/conformance/peer.ts';
 import { judge, readExpectations, type Spec } from '../test/conformance/report.ts';
 import { runShards } from '../test/conformance/suite.ts';
 import { TestDaemon } from '../test/harness/daemon.ts';
-import { assertNoLeak, type Footprint, footprint } from '../test/harness/leak-check.ts';
+import { assertNoLeak, footprint } from '../test/harness/leak-check.ts';
+import { continueOnOwnHost } from '../test/harness/own-host.ts';
 import { ensureTestImages, startRegistry } from '../test/images/index.ts';
 import { cacheFolder } from '../test/images/paths.ts';
-import { program } from '../test/images/run.ts';
 
 const usage = `usage: conformance.ts [--runtime crun|runc|containerd] [--focus REGEX]... [--endpoint SOCKET] [--websocket] [--benchmark] [--verbose] [--seed N] [--shards N]
   --runtime   Berth's OCI runtime (default crun); containerd: Debian's containerd in Berth's place, to check the images
@@ -41,35 +39,17 @@ const { values } = parseArgs({
   },
 });
 
-/** What is built needs the network; what is tested has a network and mounts of its own, which end with it. */
 async function main(): Promise<number> {
   if (values.help) {
     console.log(usage);
     return 0;
   }
-  if (process.env.BERTH_CONFORMANCE_INSIDE === '1') return testInside();
-  const suite = await ensureSuite();
-  await ensureTestImages();
-  return values.endpoint === '' ? reexecute() : report(await run(suite, values.endpoint), values.runtime);
-}
-
-/** Mount propagation specs need a root that is shared; here it is, without a change to the host. */
-async function reexecute(): Promise<number> {
-  const inside = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const args = ['--mount', '--net', '--propagation', 'shared', '--', ...inside];
-  const child = spawn(program('unshare', 'util-linux'), args, {
-    // The end of this pipe tells the inner process to end too: it has to remove what it made, however we go.
-    stdio: ['pipe', 'inherit', 'inherit'],
-    env: { ...process.env, BERTH_CONFORMANCE_INSIDE: '1' },
-    detached: true, // away from the terminal's signals
-  });
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.stdin!.end());
-  const [code] = await once(child, 'close');
-  return code ?? 1;
+  if (values.endpoint !== '') return report(await run(await ensureSuite(), values.endpoint), values.runtime);
+  await continueOnOwnHost(ensureSuite);
+  return testInside();
 }
 
 async function testInside(): Promise<number> {
-  spawnSync(program('ip', 'iproute2'), ['link', 'set', 'lo', 'up'], { stdio: 'inherit' });
   const suite = await ensureSuite();
   await using registry = await startRegistry(await ensureTestImages());
   if (values.runtime === 'containerd') {
@@ -83,9 +63,9 @@ async function testInside(): Promise<number> {
   const daemon = new TestDaemon({ handler: values.runtime, settings: { images: { certs_dir: certsDir } } });
   try {
     await daemon.start();
-    const before = ownFootprint(daemon);
+    const before = footprint(daemon);
     const verdict = report(await run(suite, daemon.socket), values.runtime);
-    assertNoLeak(before, ownFootprint(daemon));
+    assertNoLeak(before, footprint(daemon));
     return verdict;
   } finally {
     await daemon.dispose();
@@ -93,25 +73,11 @@ async function testInside(): Promise<number> {
   }
 }
 
-/** Mounts and rules here are nobody else's; cgroups, and links as /sys has them, are the host's, where others make some. */
-function ownFootprint(daemon: TestDaemon): Footprint {
-  const found = footprint(daemon);
-  const ours = (lines: readonly string[] = []) => lines.filter((line) => line.includes(daemon.name));
-  return { ...found, cgroups: ours(found.cgroups), links: ours(found.links) };
-}
-
 async function run(suite: string, socket: string): Promise<Spec[]> {
   const skip = readExpectations(values.runtime).filter(({ kind }) => kind === 'skip');
   const { focus, websocket, benchmark, verbose } = values;
-  const stop = new AbortController();
-  const inside = process.env.BERTH_CONFORMANCE_INSIDE === '1';
-  if (inside) process.stdin.once('end', () => stop.abort(new Error('Told to end'))).resume();
-  try {
-    const options = { socket, handler: '', focus, skip, websocket, benchmark, verbose, signal: stop.signal };
-    return await runShards(suite, { ...options, seed: Number(values.seed) }, Number(values.shards));
-  } finally {
-    if (inside) process.stdin.destroy();
-  }
+  const options = { socket, handler: '', focus, skip, websocket, benchmark, verbose, seed: Number(values.seed) };
+  return runShards(suite, options, Number(values.shards));
 }
 
 function report(specs: readonly Spec[], runtime: string): number {

@@ -1,112 +1,164 @@
 // Runs every check and every test, one part after the other, and adds up: the last line is "N passed, N failed".
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { globSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 
 const root = resolve(import.meta.dirname, '..');
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { slow: { type: 'boolean', default: false } },
+  options: {
+    slow: { type: 'boolean', default: false },
+    name: { type: 'string', default: '' },
+    concurrency: { type: 'string', default: '2' },
+    record: { type: 'boolean', default: false },
+  },
 });
+const concurrency = Number(values.concurrency);
+if (!Number.isInteger(concurrency) || concurrency < 1) {
+  throw new Error(`--concurrency ${values.concurrency}: give how many test files may run at once, at least 1`);
+}
 
 type Count = { passed: number; failed: number };
-type Part = {
+type Print = (line: string) => void;
+type Program = {
   readonly name: string;
   readonly argv: readonly string[];
+  /** It says how many passed and failed; otherwise it is one that did. */
   readonly counts?: boolean;
   readonly env?: Readonly<Record<string, string>>;
-  /** What runs meanwhile; its lines come when both are done. */
-  readonly beside?: Part;
 };
+/** Programs of which so many run at once. What one prints comes as a whole when it has ended. */
+type Part = { readonly name: string; readonly atOnce: number; readonly programs: readonly Program[] };
 
 const node = process.execPath;
-const nodeTest = (name: string, files: readonly string[]): Part => ({
-  name,
-  // One file at a time: with BERTH_ALONE the leak check compares the whole host, and some tests watch deadlines.
-  argv: [node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec', ...files],
+const nodeTest = (file: string, env: Program['env'] = {}): Program => ({
+  name: file,
+  argv: [
+    ...[node, '--test', '--test-force-exit', '--test-reporter=spec'],
+    ...(values.slow ? [] : ['--test-timeout=900000']), // what hangs is to say so
+    ...(values.name === '' ? [] : [`--test-name-pattern=${values.name}`]),
+    file,
+  ],
   counts: true,
+  env,
 });
 
-const rooted = [
-  'test/node/**/*.test.ts',
-  'test/hostile/**/*.test.ts',
-  'test/crash/**/*.test.ts',
-  'test/degraded/**/*.test.ts',
-  'test/security/**/*.test.ts',
-  'test/degraded/**/*.test.ts',
-  'test/sweeps/**/*.test.ts',
-]
-  .flatMap((glob) => globSync(glob, { cwd: root }))
-  .sort();
-const seed = 1 + (Date.now() % 1_000_000);
-const critest = (runtime: string, options: readonly string[]): Part => ({
-  name: `critest with ${runtime} ${options.join(' ')}`,
-  argv: [node, 'scripts/conformance.ts', '--runtime', runtime, ...options],
-  counts: true,
+const durationsFile = join(root, 'test/durations.json');
+/** Seconds that test files took by themselves (--record), so that the longest begin first. */
+const durations: Record<string, number> = JSON.parse(readFileSync(durationsFile, 'utf8'));
+const longestFirst = (files: readonly string[]): string[] =>
+  files.toSorted((a, b) => (durations[b] ?? Infinity) - (durations[a] ?? Infinity));
+
+/** All that `npm run ok` has not run. */
+const rooted = globSync('test/*/**/*.test.ts', { cwd: root }).filter((file) => !file.startsWith('test/unit/'));
+const fileTests = (files: readonly string[]): Part => ({
+  name: `${files.length} test files`,
+  atOnce: concurrency,
+  programs: longestFirst(files).map((file) => nodeTest(file)),
 });
-const fuzzSeconds = 10 * 60;
-const fuzzTargets = 9;
-const fuzzing: Part = {
-  ...nodeTest('fuzzers', [
-    'test/hostile/fuzz.test.ts',
-    'test/hostile/moving-trees.test.ts',
-    'test/hostile/shim-fuzz.test.ts',
-  ]),
-  env: { BERTH_FUZZ_SECONDS: `${Math.ceil(fuzzSeconds / fuzzTargets)}` },
-};
+const alone = (program: Program): Part => ({ name: '', atOnce: 1, programs: [program] });
+
+const seed = 1 + (Date.now() % 1_000_000);
+const critest = (runtime: string, options: readonly string[]): Part =>
+  alone({
+    name: `critest with ${runtime} ${options.join(' ')}`,
+    argv: [node, 'scripts/conformance.ts', '--runtime', runtime, ...options],
+    counts: true,
+  });
+/** Each of fuzz.test.ts's targets and of the two other files; hours of them are run by hand. */
+const fuzzing = { BERTH_FUZZ_SECONDS: '40' };
 const everything: Part[] = [
-  { name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true },
-  nodeTest('node tests', rooted),
+  alone({ name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true }),
+  alone({ name: 'the builds with sanitizers', argv: ['make', '-s', '-C', 'native', 'asan', 'addon-asan'] }),
+  fileTests(rooted),
   // In random order and two at once; the driver prints the seed, which gives the same order again.
   ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
   critest('crun', ['--websocket', '--focus', 'Streaming']),
-  // It emulates one processor, which would take one from tests that watch deadlines: with it run only those that do not.
+  // The machine is one emulated processor; the fuzzers take the other, one after the other.
   {
-    name: 'cgroup v2, systemd and AppArmor',
-    argv: ['scripts/vm-tests', ...(values.slow ? ['--all'] : [])],
-    counts: true,
-    beside: fuzzing,
+    name: 'the machine, and the fuzzers',
+    atOnce: 2,
+    programs: [
+      {
+        name: 'cgroup v2, systemd and AppArmor',
+        argv: ['scripts/vm-tests', ...(values.slow ? ['--all'] : [])],
+        counts: true,
+      },
+      {
+        name: 'fuzzers',
+        argv: [
+          ...[node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec'],
+          ...['fuzz', 'moving-trees', 'shim-fuzz'].map((name) => `test/hostile/${name}.test.ts`),
+        ],
+        counts: true,
+        env: fuzzing,
+      },
+    ],
   },
   // They must run; no test is about a time.
-  ...['pods', 'pull', 'flat'].map((what) => ({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] })),
+  ...['pods', 'pull', 'flat'].map((what) => alone({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] })),
 ];
 
 /** The lines in which node:test and the conformance driver say how many passed and failed. */
 const tallies = [/^(?:ℹ|#) (pass|fail) (\d+)$/, /^(?:\w+: )?(\d+) passed, (\d+) failed/] as const;
 
-async function run(part: Part): Promise<Count> {
-  if (!part.beside) return runOne(part, console.log);
-  const lines: string[] = [];
-  const [count, other] = await Promise.all([
-    runOne(part, console.log),
-    runOne(part.beside, (line) => lines.push(line)),
-  ]);
-  for (const line of lines) console.log(line);
-  return { passed: count.passed + other.passed, failed: count.failed + other.failed };
+const secondsSince = (begin: number): number => (performance.now() - begin) / 1000;
+
+async function runPart({ name, atOnce, programs }: Part, total: Count): Promise<void> {
+  const begin = performance.now();
+  const waiting = [...programs];
+  let sum = 0;
+  const worker = async () => {
+    for (let program = waiting.shift(); program; program = waiting.shift()) {
+      const seconds = await runProgram(program, total, programs.length === 1);
+      if (program.name in durations || values.record) durations[program.name] = Math.round(seconds);
+      sum += seconds;
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  if (programs.length === 1) return;
+  console.log(
+    `\n== ${name}: ${secondsSince(begin).toFixed(0)} s, ${sum.toFixed(0)} s one by one, ${atOnce} at once\n` +
+      `   so far ${total.passed} passed, ${total.failed} failed`,
+  );
 }
 
-async function runOne({ name, argv, counts, env }: Part, print: (line: string) => void): Promise<Count> {
+/** Returns the seconds that it took. */
+async function runProgram({ name, argv, counts, env }: Program, total: Count, live: boolean): Promise<number> {
   const begin = performance.now();
+  const lines: string[] = [];
+  const print: Print = live ? console.log : (line) => lines.push(line);
   print(`\n== ${name}`);
   const [file = '', ...args] = argv;
   const child = spawn(file, args, {
     cwd: root,
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, BERTH_SLOW: values.slow ? '1' : '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      NODE_COMPILE_CACHE: join(root, '.cache/compiled'),
+      ...process.env,
+      BERTH_SLOW: values.slow ? '1' : '',
+      ...env,
+    },
   });
   const count: Count = { passed: 0, failed: 0 };
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    print(line);
-    if (counts) tally(line, count);
-  });
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on('line', (line) => {
+      print(line);
+      if (counts && stream === child.stdout) tally(line, count);
+    });
+  }
   const [code] = await once(child, 'close');
   if (!counts) count[code === 0 ? 'passed' : 'failed']++;
   else if (code !== 0 && count.failed === 0) count.failed++; // it died without a word
-  print(`== ${name}: exit ${code}, ${((performance.now() - begin) / 1000).toFixed(0)} s`);
-  return count;
+  const seconds = secondsSince(begin);
+  print(`== ${name}: exit ${code}, ${count.passed} passed, ${count.failed} failed, ${seconds.toFixed(0)} s`);
+  if (!live) console.log(lines.join('\n'));
+  total.passed += count.passed;
+  total.failed += count.failed;
+  return seconds;
 }
 
 function tally(line: string, count: Count): void {
@@ -119,11 +171,12 @@ function tally(line: string, count: Count): void {
   }
 }
 
+/** The files that were named, or all of them. */
+const chosen = positionals.map((file) => relative(root, resolve(file)));
+const named = chosen.length > 0 || values.name !== '' || values.record;
+
 const total: Count = { passed: 0, failed: 0 };
-for (const part of positionals.length > 0 ? [nodeTest('chosen files', positionals)] : everything) {
-  const { passed, failed } = await run(part);
-  total.passed += passed;
-  total.failed += failed;
-}
+for (const part of named ? [fileTests(chosen.length > 0 ? chosen : rooted)] : everything) await runPart(part, total);
+if (values.record) writeFileSync(durationsFile, `${JSON.stringify(durations, Object.keys(durations).sort(), 2)}\n`);
 console.log(`\n${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

@@ -5,6 +5,7 @@ import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import { writeMirrors } from '../../test/conformance/mirrors.ts';
 import { startContainerd } from '../../test/conformance/peer.ts';
 import { TestDaemon } from '../../test/harness/daemon.ts';
+import { hostName } from '../../test/harness/own-host.ts';
 import type { Registry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
 import { makeBundle } from '../bundle.ts';
@@ -41,7 +42,7 @@ function processes(): Process[] {
 
 /** What is shipped, made of this checkout; of this run alone, as another one would write over its programs. */
 export function bundle(): string {
-  const folder = cacheFolder('bench', `bundle-${process.pid}`);
+  const folder = cacheFolder('bench', `bundle-${hostName}`);
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   return makeBundle(folder);
 }

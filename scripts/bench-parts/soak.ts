@@ -3,9 +3,12 @@ import { parseArgs } from 'node:util';
 import { TestDaemon } from '../../test/harness/daemon.ts';
 import { assertNoLeak, footprint } from '../../test/harness/leak-check.ts';
 import { grown, Inspector, inspectable, lifecycles, type Size } from '../../test/harness/lifecycles.ts';
+import { continueOnOwnHost } from '../../test/harness/own-host.ts';
 import { endTestRegistry, pullTestImages } from '../../test/harness/suite.ts';
 import { bundle, pss } from './contestant.ts';
 import { printLines } from './table.ts';
+
+await continueOnOwnHost();
 
 const { values } = parseArgs({ options: { pods: { type: 'string', default: '2000' } } });
 const total = Number(values.pods);

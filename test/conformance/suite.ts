@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hostName } from '../harness/own-host.ts';
 import { cacheFolder } from '../images/paths.ts';
 import { type Expectation, parseReport, type Spec } from './report.ts';
 
@@ -19,8 +20,6 @@ export type SuiteOptions = {
   readonly verbose: boolean;
   /** Above 0: the specs run in the random order that this number stands for. */
   readonly seed: number;
-  /** Ends the suite early; runSuite then rejects. */
-  readonly signal: AbortSignal;
 };
 
 const deadlineMs = 45 * 60_000;
@@ -47,7 +46,7 @@ let serial = 0;
 /** Runs the compiled suite to its end and reads its report. Throws if it left none. */
 export async function runSuite(suite: string, options: SuiteOptions, more: readonly string[] = []): Promise<Spec[]> {
   const folder = cacheFolder('conformance');
-  const report = join(folder, `report-${process.pid}-${serial++}.json`);
+  const report = join(folder, `report-${hostName}-${serial++}.json`);
   const args = [
     `--runtime-endpoint=unix://${options.socket}`,
     `--image-endpoint=unix://${options.socket}`,
@@ -69,7 +68,6 @@ export async function runSuite(suite: string, options: SuiteOptions, more: reado
     stdio: ['ignore', options.verbose ? 'inherit' : 'ignore', options.verbose ? 'inherit' : 'ignore'],
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root' },
     timeout: deadlineMs,
-    signal: options.signal,
   });
   const [code, signal] = await once(child, 'close');
   if (!existsSync(report)) throw new Error(`The suite left no report (${code ?? signal}): run again with --verbose`);

@@ -6,8 +6,11 @@ import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState, PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const pidOf = async (daemon: TestDaemon, containerId: string): Promise<number> => {
   const { info } = await daemon.runtime.containerStatus({ containerId, verbose: true });
@@ -95,8 +98,6 @@ suite('SIGKILL at every step', {}, (bench) => {
 });
 
 async function crashAt(daemon: TestDaemon, image: string, step: string): Promise<void> {
-  await daemon.stop();
-  await daemon.start();
   const bystander = await TestPod.run(daemon, 'bystander');
   const other = await bystander.sh('c', image, 'sleep 1000');
   const otherPid = await pidOf(daemon, other);

@@ -10,9 +10,12 @@ import { mountsBelow } from '../../src/sys/mountinfo.ts';
 import { unmount } from '../../src/sys/mounts.ts';
 import { Bystander } from '../harness/bystander.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { TestPod } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { removeRules } from './rules.ts';
+
+await ownHost();
 
 type Victim = {
   readonly daemon: TestDaemon;

@@ -17,8 +17,11 @@ import { after, before, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { Bystander } from '../harness/bystander.ts';
 import { slowness } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { podConfig, until } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-cni-'));
 after(() => rmSync(folder, { recursive: true }));

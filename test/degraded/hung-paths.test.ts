@@ -5,9 +5,11 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { slowness } from '../harness/daemon.ts';
 import { Hung, processesNamed } from '../harness/hung.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, hostNetwork, type PodConfig, refused, TestPod, until } from '../harness/pods.ts';
 import { type Bench, suite } from '../harness/suite.ts';
-import { inOwnNamespaces } from '../security/own-namespaces.ts';
+
+await ownHost();
 
 /** More than the threads that libuv has. */
 const atOnce = 10;
@@ -141,36 +143,34 @@ async function eachHangsAlone(
   await until('none is left', async () => processesNamed(name, pid).length === 0);
 }
 
-inOwnNamespaces(import.meta.filename, () => {
-  suite('paths that hang', { network: false, settings }, (bench) => {
-    for (const [name, { config, pod, named, at = place() }] of Object.entries(kinds)) {
-      test(`${name} keeps nobody else waiting`, async () => {
-        const made = config(at);
-        await using _ = await Hung.at(at);
-        const pods = await runPods(bench, pod?.(at));
-        const create = (each: TestPod) => each.create('c', bench.image.busybox, { ...sleeper, ...made });
-        await eachHangsAlone(bench, pods, create, named?.(at) ?? at, looker);
-      });
-    }
-
-    test('a log directory that hangs when containers start', async () => {
-      const at = place();
-      const pods = await runPods(bench, { logDirectory: `${at}/logs` });
-      const ids = new Map<TestPod, string>();
-      for (const pod of pods) ids.set(pod, await pod.create(`c-${pod.id}`, bench.image.busybox, sleeper));
+suite('paths that hang', { network: false, settings }, (bench) => {
+  for (const [name, { config, pod, named, at = place() }] of Object.entries(kinds)) {
+    test(`${name} keeps nobody else waiting`, async () => {
+      const made = config(at);
       await using _ = await Hung.at(at);
-      const start = (pod: TestPod) => bench.daemon.runtime.startContainer({ containerId: ids.get(pod)! });
-      await eachHangsAlone(bench, pods, start, `Opening log "${at}/logs/c-`, opener);
+      const pods = await runPods(bench, pod?.(at));
+      const create = (each: TestPod) => each.create('c', bench.image.busybox, { ...sleeper, ...made });
+      await eachHangsAlone(bench, pods, create, named?.(at) ?? at, looker);
     });
+  }
 
-    test('a log directory that hangs when logs are opened anew; the containers write on', async () => {
-      const at = place();
-      const pods = await runPods(bench, { logDirectory: `${at}/logs` });
-      const ids = new Map<TestPod, string>();
-      for (const pod of pods) ids.set(pod, await pod.start(`c-${pod.id}`, bench.image.busybox, sleeper));
-      await using _ = await Hung.at(at);
-      const reopen = (pod: TestPod) => bench.daemon.runtime.reopenContainerLog({ containerId: ids.get(pod)! });
-      await eachHangsAlone(bench, pods, reopen, `Opening log "${at}/logs/c-`, opener);
-    });
+  test('a log directory that hangs when containers start', async () => {
+    const at = place();
+    const pods = await runPods(bench, { logDirectory: `${at}/logs` });
+    const ids = new Map<TestPod, string>();
+    for (const pod of pods) ids.set(pod, await pod.create(`c-${pod.id}`, bench.image.busybox, sleeper));
+    await using _ = await Hung.at(at);
+    const start = (pod: TestPod) => bench.daemon.runtime.startContainer({ containerId: ids.get(pod)! });
+    await eachHangsAlone(bench, pods, start, `Opening log "${at}/logs/c-`, opener);
+  });
+
+  test('a log directory that hangs when logs are opened anew; the containers write on', async () => {
+    const at = place();
+    const pods = await runPods(bench, { logDirectory: `${at}/logs` });
+    const ids = new Map<TestPod, string>();
+    for (const pod of pods) ids.set(pod, await pod.start(`c-${pod.id}`, bench.image.busybox, sleeper));
+    await using _ = await Hung.at(at);
+    const reopen = (pod: TestPod) => bench.daemon.runtime.reopenContainerLog({ containerId: ids.get(pod)! });
+    await eachHangsAlone(bench, pods, reopen, `Opening log "${at}/logs/c-`, opener);
   });
 });

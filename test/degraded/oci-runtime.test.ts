@@ -9,9 +9,12 @@ import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
 import { Bystander } from '../harness/bystander.ts';
 import { slowness } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, TestPod, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { program } from '../images/run.ts';
+
+await ownHost();
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-oci-'));
 after(() => rmSync(folder, { recursive: true }));

@@ -9,8 +9,11 @@ import { PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
 import { Bystander } from '../harness/bystander.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { assertNoLeak, footprint } from '../harness/leak-check.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, podConfig, refused, TestPod, untilExited } from '../harness/pods.ts';
 import { endTestRegistry, pullTestImages } from '../harness/suite.ts';
+
+await ownHost();
 
 describe('a data_dir that is read-only', () => {
   let daemon: TestDaemon;

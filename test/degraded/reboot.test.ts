@@ -10,9 +10,12 @@ import { killCgroup, pidsIn, removeCgroup } from '../../src/sys/cgroups.ts';
 import { mountsBelow } from '../../src/sys/mountinfo.ts';
 import { unmount } from '../../src/sys/mounts.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, podConfig, TestPod, until } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
 import { removeRules } from './rules.ts';
+
+await ownHost();
 
 /** Somebody who has nothing to do with Berth, and gets the pids of what ended. */
 const stranger = spawn('/bin/sleep', ['100000'], { stdio: 'ignore' });

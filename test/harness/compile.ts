@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { cacheFolder } from '../images/paths.ts';
@@ -9,8 +9,9 @@ export async function compiled(source: string): Promise<string> {
   const hash = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16);
   const target = join(cacheFolder('programs'), `${basename(source, '.c')}-${hash}`);
   if (existsSync(target)) return target;
+  const stage = `${target}.${randomUUID()}`; // two test files may be at it
   const flags = ['-O1', '-static', '-no-pie', '-Wall', '-Werror'];
-  await run(program('cc', 'build-essential'), [...flags, '-o', `${target}.tmp`, source]);
-  renameSync(`${target}.tmp`, target);
+  await run(program('cc', 'build-essential'), [...flags, '-o', stage, source]);
+  renameSync(stage, target);
   return target;
 }

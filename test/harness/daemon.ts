@@ -13,6 +13,8 @@ import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import { strayRejection } from '../../src/commands/serve.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { stopUnit } from '../../src/sys/systemd.ts';
+import { keepLine } from './failure-log.ts';
+import { hostName } from './own-host.ts';
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 /** A test that dies must not leave its daemon. */
@@ -45,7 +47,7 @@ export type DaemonOptions = {
 
 /** Everything of one daemon under test: all its files, its bridge and its cgroups carry its name. */
 export class TestDaemon {
-  readonly name = `bt${process.pid}x${serial++}`;
+  readonly name = `bt${hostName}x${serial++}`;
   readonly dir: string;
   readonly runDir: string;
   readonly socket: string;
@@ -97,10 +99,8 @@ export class TestDaemon {
     return this.#child?.pid ?? 0;
   }
 
-  /** A /24 of its own, so that daemons of several test files do not meet. */
-  get subnet(): string {
-    return `10.${100 + (process.pid % 100)}.${(process.pid >> 3) % 200}.0/24`;
-  }
+  /** Its pods' addresses: each test file has a network of its own. */
+  readonly subnet = '10.100.0.0/24';
 
   writeConflist(plugins: object[] = this.plugins()): void {
     const list = { cniVersion: '1.0.0', name: this.name, plugins };
@@ -155,6 +155,7 @@ export class TestDaemon {
     createInterface({ input: child.stderr! }).on('line', (line) => {
       const entry = parseLine(line);
       this.logged.push(entry);
+      keepLine(line);
       if (process.env.BERTH_TEST_LOG) process.stderr.write(`${line}\n`);
       if (entry.msg === (options.mended ? 'All is mended' : 'Berth is serving')) serving.resolve();
     });

@@ -3,28 +3,22 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestDaemon } from './daemon.ts';
+import { inMachine } from './own-host.ts';
 
 /** One kind of thing that a runtime can leave behind: what there is of it now, a line each. */
 export type Footprint = Readonly<Record<string, readonly string[]>>;
 
 /**
- * What the host has that a runtime could leak. Taken before and after a test, the two must be equal. Only what
- * carries the daemon's name counts, as other programs may change the host meanwhile; with BERTH_ALONE=1, which says that
- * there are none, everything.
+ * What the host has that a runtime could leak. Taken before and after a test, the two must be equal. The host is the test
+ * file's own (own-host.ts), so everything counts, whoever made it; of cgroups, which all hosts share, what carries the
+ * daemon's name.
  */
 export function footprint(daemon: TestDaemon): Footprint {
-  const ours = (line: string) =>
-    Boolean(process.env.BERTH_ALONE) || line.includes(daemon.name) || line.includes(daemon.dir);
-  const host = {
-    mounts: mounts(),
-    links: links(daemon),
-    iptables: iptablesRules(),
-    cgroups: cgroups(daemon),
-  };
-  const filtered = Object.entries(host).map(([kind, lines]) => [kind, lines.filter(ours).sort()]);
   return {
-    ...Object.fromEntries(filtered),
-    namespaces: namespaceMounts().filter(ours),
+    mounts: mounts().sort(),
+    links: links(daemon).sort(),
+    iptables: iptablesRules().sort(),
+    cgroups: cgroups(daemon).sort(),
     processes: processes(daemon).sort(),
     'shim sockets and namespaces open in the daemon': openFiles(daemon),
     files: files(daemon).sort(),
@@ -51,8 +45,6 @@ const mounts = (): string[] =>
     return `${mountPoint} ${root} ${rest.slice(rest.indexOf('-') + 1, rest.indexOf('-') + 3).join(' ')}`;
   });
 
-const namespaceMounts = (): string[] => mounts().filter((line) => line.includes(' nsfs '));
-
 /** The daemon's bridge stays with it: the plugin makes it once. */
 const links = (daemon: TestDaemon): string[] =>
   readdirSync('/sys/class/net').flatMap((name) => {
@@ -69,7 +61,7 @@ function iptablesRules(): string[] {
   return linesOf(text).filter((line) => !sharedChains.test(line) || line.includes('dnat name'));
 }
 
-/** Not counted: what crun 1.8 makes beside the mounts, above the pods, when hugetlb is not a v1 controller. */
+/** Those of the daemon. Not counted: what crun 1.8 makes beside the mounts, above the pods, when hugetlb is not a v1 controller. */
 function cgroups(daemon: TestDaemon): string[] {
   const root = '/sys/fs/cgroup';
   const beside = [`${root}/hugetlb`, `${root}/hugetlb/${daemon.name}`];
@@ -85,18 +77,18 @@ function cgroups(daemon: TestDaemon): string[] {
       .filter((entry) => entry.isDirectory())
       .flatMap((entry) => [join(folder, entry.name), ...below(join(folder, entry.name), depth - 1)]);
   };
-  return below(root, 6).filter((folder) => !beside.includes(folder));
+  return below(root, 6).filter((folder) => folder.includes(daemon.name) && !beside.includes(folder));
 }
 
-/** Processes whose command line or cgroup names the daemon. */
+/** All but what the test itself started; in the machine of test/vm, those whose command line or cgroup names the daemon. */
 const processes = (daemon: TestDaemon): string[] =>
   eachProcess(daemon, (pid) => {
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
     // Without a command line it gave its memory back: it ends, and after a shim's death init is to reap it.
-    const named =
-      command !== '' &&
-      (command.includes(daemon.runDir) || readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/${daemon.name}/`));
-    return named ? [`${pid} ${command}`] : [];
+    if (command === '' || statOf(pid).parent === process.pid) return [];
+    const cgroup = () => readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+    const ours = !inMachine || command.includes(daemon.runDir) || cgroup().includes(`/${daemon.name}/`);
+    return ours ? [`${pid} ${command}`] : [];
   });
 
 /**
@@ -113,10 +105,16 @@ export async function assertReaped(daemon: TestDaemon): Promise<void> {
 
 const zombies = (daemon: TestDaemon): string[] =>
   eachProcess(daemon, (pid) => {
-    const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const [state, parent] = status.slice(status.lastIndexOf(')') + 2).split(' ');
-    return state === 'Z' && Number(parent) === daemon.pid ? [pid] : [];
+    const { state, parent } = statOf(pid);
+    if (state !== 'Z' || parent !== daemon.pid) return [];
+    return readdirSync(`/proc/${pid}/task`).length === 1 ? [pid] : []; // its parent hears nothing while a thread is there
   });
+
+function statOf(pid: string): { state: string; parent: number } {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const [state = '', parent] = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return { state, parent: Number(parent) };
+}
 
 function eachProcess(daemon: TestDaemon, look: (pid: string) => string[]): string[] {
   return readdirSync('/proc')
@@ -144,8 +142,9 @@ function openFiles(daemon: TestDaemon): string[] {
 
 /** Committed layers and images are meant to stay; so do logs, which are kubelet's. */
 function files(daemon: TestDaemon): string[] {
-  const roots = [daemon.runDir, daemon.dataDir, join(daemon.dir, 'cni'), daemon.ipamDir];
-  const kept = /\/(snapshots\/sha256|images\/|last_reserved_ip|lock$)/;
+  const run = inMachine ? daemon.runDir : '/run';
+  const roots = [run, daemon.dataDir, join(daemon.dir, 'cni'), daemon.ipamDir, '/var/lib/cni', '/var/log/pods'];
+  const kept = /^\/run\/mount\b|\/(snapshots\/sha256|images\/|last_reserved_ip|\S*lock$)/;
   return roots.filter((root) => existsSync(root)).flatMap((root) => below(root, kept));
 }
 

@@ -1,6 +1,7 @@
 import { after, afterEach, before, beforeEach, describe } from 'node:test';
 import { type Registry, startTestRegistry } from '../images/index.ts';
 import { type DaemonOptions, TestDaemon } from './daemon.ts';
+import { printLog } from './failure-log.ts';
 import { assertNoLeak, assertReaped, type Footprint, footprint } from './leak-check.ts';
 
 export type Bench = {
@@ -46,11 +47,16 @@ export function suite(name: string, options: DaemonOptions, body: (bench: Bench)
       standing = new Set(await podIds());
       clean = footprint(bench.daemon);
     });
-    afterEach(async () => {
-      const made = (await podIds()).filter((id) => !standing.has(id));
-      await Promise.all(made.map((podSandboxId) => bench.daemon.runtime.removePodSandbox({ podSandboxId })));
-      assertNoLeak(clean, footprint(bench.daemon));
-      await assertReaped(bench.daemon);
+    afterEach(async (t) => {
+      try {
+        const made = (await podIds()).filter((id) => !standing.has(id));
+        await Promise.all(made.map((podSandboxId) => bench.daemon.runtime.removePodSandbox({ podSandboxId })));
+        assertNoLeak(clean, footprint(bench.daemon));
+        await assertReaped(bench.daemon);
+      } catch (error) {
+        printLog(t.name); // a hook's failure is not seen by the hooks that follow
+        throw error;
+      }
     });
     after(async () => {
       try {

@@ -5,9 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createGzip, gzipSync, zstdCompressSync } from 'node:zlib';
+import { ownHost } from '../harness/own-host.ts';
 import { type BuiltLayer, blob, image, layer, sha256, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, header, symlink, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 const skip = !process.env.BERTH_SLOW;
 let work = '';

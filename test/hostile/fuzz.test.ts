@@ -18,10 +18,13 @@ import { retryAfterMs } from '../../src/image/registry.ts';
 import { TarReader } from '../../src/image/tar.ts';
 import { parseDigest } from '../../src/model/ids.ts';
 import { removeTree } from '../../src/sys/files.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { digestWith, image, layer, ociIndex, ociManifest, sha256 } from '../registry/images.ts';
 import { dir, file, hardlink, symlink, tar } from '../registry/tar.ts';
 import { describeTree } from '../registry/tree.ts';
 import { damaged, fuzz, interesting, pick, type Random } from './fuzz-support.ts';
+
+await ownHost();
 
 const algorithms = ['sha256', 'sha512'] as const;
 

@@ -1,10 +1,10 @@
 // Layers unpacked by Berth and by umoci, beside a tripwire that neither may touch.
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Fault } from '../../src/base/fault.ts';
+import { Fault, messageOf } from '../../src/base/fault.ts';
 import { removeTree } from '../../src/sys/files.ts';
+import { program, run } from '../images/run.ts';
 import { image, layer, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { describeTree, type Facts } from '../registry/tree.ts';
@@ -12,7 +12,6 @@ import { describeTree, type Facts } from '../registry/tree.ts';
 export type Outcome = {
   /** What Berth makes of it, or the message with which it refuses. */
   readonly ours: Facts | string;
-  readonly theirs: Facts | string;
   /** True: something outside the root changed. */
   readonly escaped: boolean;
   /** What a refused image left in the store. */
@@ -39,18 +38,26 @@ export class LayerBench implements AsyncDisposable {
     await removeTree(this.#work);
   }
 
-  /** The same layers, by both. @throws what is neither a tree nor a Fault. */
+  /** @throws what is neither a tree nor a Fault. */
   async unpack(layers: readonly Buffer[]): Promise<Outcome> {
+    const layout = this.#write(layers);
     const tripwire = this.#setTripwire();
-    const scratch = join(this.#work, `case-${this.#serial++}`);
-    const layout = join(scratch, 'layout');
-    writeLayout(layout, { app: image(layers.map((content) => layer(content, 'none'))) });
     const ours = await this.#ours(layout);
     const escaped = JSON.stringify(describeTree(this.outside)) !== tripwire;
-    const leftovers = this.#store.leftovers();
-    const theirs = umoci(layout, join(scratch, 'bundle'));
-    await removeTree(scratch);
-    return { ours, theirs, escaped, leftovers };
+    return { ours, escaped, leftovers: this.#store.leftovers() };
+  }
+
+  /** The same layers, by both; umoci works meanwhile. @throws what is neither a tree nor a Fault. */
+  async compare(layers: readonly Buffer[]): Promise<Outcome & { readonly theirs: Facts | string }> {
+    const theirs = umoci(this.#write(layers), join(this.#work, `bundle-${this.#serial}`));
+    return { ...(await this.unpack(layers)), theirs: await theirs };
+  }
+
+  /** Returns the folder with the image's layout. */
+  #write(layers: readonly Buffer[]): string {
+    const layout = join(this.#work, `layout-${this.#serial++}`);
+    writeLayout(layout, { app: image(layers.map((content) => layer(content, 'none'))) });
+    return layout;
   }
 
   async #ours(layout: string): Promise<Facts | string> {
@@ -75,12 +82,12 @@ export class LayerBench implements AsyncDisposable {
   }
 }
 
-function umoci(layout: string, bundle: string): Facts | string {
+async function umoci(layout: string, bundle: string): Promise<Facts | string> {
   try {
-    execFileSync('/usr/bin/umoci', ['unpack', '--image', `${layout}:app`, bundle], { stdio: 'pipe' });
+    await run(program('umoci', 'umoci'), ['unpack', '--image', `${layout}:app`, bundle]);
     return describeTree(join(bundle, 'rootfs'));
   } catch (error) {
-    return `umoci: ${(error as { stderr?: Buffer }).stderr?.toString().trim().split('\n').at(-1) ?? error}`;
+    return `umoci: ${messageOf(error).trim().split('\n').at(-1)}`;
   }
 }
 

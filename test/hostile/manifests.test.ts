@@ -4,9 +4,12 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Fault, type FaultKind } from '../../src/base/fault.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { type Blob, type BuiltImage, blob, image, layer, ociIndex, ociManifest } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 const good = image([layer(tar(file('a', 'x')))]);
 const goodLayer = good.layers[0]!;

@@ -9,9 +9,12 @@ import { after, before, test } from 'node:test';
 import { within } from '../../src/base/deadline.ts';
 import { Fault } from '../../src/base/fault.ts';
 import type { RegistryAuth } from '../../src/image/index.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { image, layer, ociManifest } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 const noise = randomBytes(600_000);
 const built = image([layer(tar(file('noise', noise))), layer(tar(file('b', 'x')))]);

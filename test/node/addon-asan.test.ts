@@ -5,6 +5,9 @@ import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
+
+await ownHost();
 
 const tests = join(import.meta.dirname, '..');
 const native = join(tests, '../native');

@@ -8,8 +8,11 @@ import { test } from 'node:test';
 import { makeBundle } from '../../scripts/bundle.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { assertNoLeak, footprint } from '../harness/leak-check.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { TestPod, untilExited } from '../harness/pods.ts';
 import { endTestRegistry, pullTestImages } from '../harness/suite.ts';
+
+await ownHost();
 
 test('the bundle pulls an image and runs a pod with nothing of the checkout', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'berth-bundle-'));

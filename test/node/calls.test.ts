@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { parseLog, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const { NODE, POD, CONTAINER } = cri.NamespaceMode;
 

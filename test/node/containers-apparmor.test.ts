@@ -6,9 +6,12 @@ import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { SecurityProfile_ProfileType as ProfileType } from '../../src/api/runtime/v1/cri.ts';
 import { gatherHostFacts } from '../../src/sys/host.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { refused, TestPod } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { outputIn, secured } from './containers-support.ts';
+
+await ownHost();
 
 const skip = !gatherHostFacts().apparmor && 'AppArmor is off on this host';
 const name = `berth-test-${process.pid}`;

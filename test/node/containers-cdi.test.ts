@@ -4,13 +4,16 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
+import { ownHost } from '../harness/own-host.ts';
 import { refused, TestPod } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { outputOf } from './containers-support.ts';
 
+await ownHost();
+
 for (const handler of ociRuntimes) {
-  const first = `/run/berth-cdi-${process.pid}-${handler}/etc`;
-  const second = `/run/berth-cdi-${process.pid}-${handler}/run`;
+  const first = `/run/berth-cdi-${handler}/etc`;
+  const second = `/run/berth-cdi-${handler}/run`;
   suite(`CDI with ${handler}`, { handler, settings: { cdi: { spec_dirs: [first, second] } } }, (bench) => {
     const spec = (kind: string, devices: object[], containerEdits: object = {}) =>
       JSON.stringify({ cdiVersion: '0.6.0', kind, devices, containerEdits });

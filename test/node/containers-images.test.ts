@@ -7,12 +7,15 @@ import { gunzipSync } from 'node:zlib';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { inUserNamespace, refused, TestPod } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { busyboxLayer } from '../images/roots.ts';
 import { type BuiltImage, image, layer, writeLayout } from '../registry/images.ts';
 import { file, tar } from '../registry/tar.ts';
 import { loadImage, outputIn } from './containers-support.ts';
+
+await ownHost();
 
 const inNamespace = inUserNamespace();
 

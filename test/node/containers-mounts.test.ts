@@ -17,9 +17,12 @@ import { status as grpc } from '@grpc/grpc-js';
 import { MountPropagation } from '../../src/api/runtime/v1/cri.ts';
 import { bindMount, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
 import { labelTree } from '../harness/look.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { idsFrom, inUserNamespace, refused, TestPod, until } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { linesOf, loadImage, outputIn, outputOf } from './containers-support.ts';
+
+await ownHost();
 
 const ids = idsFrom(300_000);
 const inNamespace = inUserNamespace(ids);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type ContainerConfig, type PodConfig, TestPod, untilExited } from '../harness/pods.ts';
 import type { Bench } from '../harness/suite.ts';
 import { makeImage } from '../images/image.ts';
-import { type Entry, makeLayer } from '../images/layer.ts';
+import { type Entry, type Layer, makeLayer } from '../images/layer.ts';
 import { writeLayout } from '../images/layout.ts';
 import { busyboxLayer } from '../images/roots.ts';
 
@@ -37,6 +37,8 @@ export async function outputIn(pod: TestPod, image: string, script: string, more
   return linesOf(pod, name);
 }
 
+let busybox: Promise<Layer> | null = null; // it takes longer to pack than all the rest of an image
+
 /** An image of busybox and these entries, loaded into the daemon; resolves to its reference. */
 export async function loadImage(
   bench: Bench,
@@ -44,7 +46,8 @@ export async function loadImage(
   entries: readonly Entry[],
   config: Parameters<typeof makeImage>[2] & { Volumes?: Record<string, object> } = {},
 ): Promise<string> {
-  const image = makeImage([`${name}:1`], [await busyboxLayer(), await makeLayer(entries)], {
+  busybox ??= busyboxLayer();
+  const image = makeImage([`${name}:1`], [await busybox, await makeLayer(entries)], {
     Env: ['PATH=/bin:/usr/bin:/sbin'],
     ...config,
   });

@@ -6,8 +6,11 @@ import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { CgroupDriver } from '../../src/api/runtime/v1/cri.ts';
 import { startUnit, stopUnit } from '../../src/sys/systemd.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { podConfig, refused, TestPod, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const skip =
   (!existsSync('/run/systemd/private') && 'systemd is not the init of this host') ||

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import {
   type ContainerConfig,
   idsFrom,
@@ -18,6 +19,8 @@ import {
 } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { ensureNewerRunc } from '../runtimes/newer.ts';
+
+await ownHost(ensureNewerRunc);
 
 const first = 200_000;
 const map = idsFrom(first);

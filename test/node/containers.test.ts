@@ -15,9 +15,12 @@ import {
 } from '../../src/api/runtime/v1/cri.ts';
 import { pidsIn, removeCgroup } from '../../src/sys/cgroups.ts';
 import { gatherHostFacts } from '../../src/sys/host.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { podConfig, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { linesOf, loadImage, outputIn, outputOf, secured } from './containers-support.ts';
+
+await ownHost();
 
 const host = gatherHostFacts();
 const status = 'cat /proc/self/status';

@@ -20,7 +20,10 @@ import { PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
 import { nodeFlags } from '../../src/commands/node-flags.ts';
 import { lockHolder } from '../../src/sys/directory-lock.ts';
 import { slowness, TestDaemon } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { TestPod, until } from '../harness/pods.ts';
+
+await ownHost();
 
 /** The configuration of `daemon` with some of its values replaced, in a file of its own. */
 function changedConfig(daemon: TestDaemon, values: Readonly<Record<string, string>>): string {

@@ -7,10 +7,13 @@ import { after, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
 import { cgroupFolders, pidsIn } from '../../src/sys/cgroups.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { program } from '../images/run.ts';
 import { linesOf } from './containers-support.ts';
+
+await ownHost();
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-ends-'));
 after(() => rmSync(folder, { recursive: true }));

@@ -5,8 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
+import { ownHost } from '../harness/own-host.ts';
 import { podConfig, refused, TestPod, until } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-plugins-'));
 const program = join(folder, 'test-bridge');

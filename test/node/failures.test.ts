@@ -6,8 +6,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState, PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, podConfig, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+
+await ownHost();
 
 /** A plugin or OCI runtime that fails as it is told. */
 function program(path: string, script: string): void {

@@ -8,8 +8,11 @@ import { status as grpc } from '@grpc/grpc-js';
 import { isErrno } from '../../src/base/fault.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { assertNoLeak, footprint } from '../harness/leak-check.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { endTestRegistry, ociRuntimes, pullTestImages } from '../harness/suite.ts';
+
+await ownHost();
 
 /** A small disk of its own on `folder`, and how to fill it: to the last byte, or to the last inode. */
 class SmallDisk {

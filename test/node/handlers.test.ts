@@ -6,9 +6,12 @@ import { test } from 'node:test';
 import { parse, stringify } from 'smol-toml';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { cgroupV2 } from '../harness/cgroups.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { program } from '../images/run.ts';
+
+await ownHost();
 
 const other: Record<string, string> = { crun: 'runc', runc: 'crun' };
 

@@ -6,8 +6,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { SecurityProfile_ProfileType } from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, hostNetwork, refused, TestPod } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 type Odd = { readonly make: (path: string) => void; readonly says: RegExp };
 const deep = `${'d/'.repeat(2100)}d`;

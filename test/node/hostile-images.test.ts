@@ -8,12 +8,15 @@ import { gunzipSync } from 'node:zlib';
 import { status as grpc } from '@grpc/grpc-js';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { openStream } from '../../src/commands/rpc.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { refused, TestPod } from '../harness/pods.ts';
 import { type Bench, suite } from '../harness/suite.ts';
 import { busyboxLayer } from '../images/roots.ts';
 import { image, layer, writeLayout } from '../registry/images.ts';
 import { file, tar } from '../registry/tar.ts';
 import { loadImage, outputIn, secured } from './containers-support.ts';
+
+await ownHost();
 
 /** Changes the text of records on the disk while the daemon is away. */
 async function edit({ daemon }: Bench, what: string, from: RegExp, to: string): Promise<void> {

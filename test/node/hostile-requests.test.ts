@@ -5,9 +5,12 @@ import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { NamespaceMode, type RunPodSandboxRequest } from '../../src/api/runtime/v1/cri.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { TestPod } from '../harness/pods.ts';
 import { type Mutation, mutated, mutations } from '../harness/proto-fields.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 /** Codes that tell a client what it did wrong. */
 const fair = new Set([

@@ -5,11 +5,14 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { differences } from '../hostile/layers-support.ts';
 import { image, layer, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, hardlink, symlink, tar } from '../registry/tar.ts';
 import { describeTree } from '../registry/tree.ts';
+
+await ownHost();
 
 const name = 'docker.io/team/app:v1';
 const capability = Buffer.from('0100000200240000000000000000000000000000', 'hex');

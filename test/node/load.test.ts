@@ -5,9 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { ownHost } from '../harness/own-host.ts';
 import { blob, image, layer, sha256, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 const name = 'docker.io/team/app:v1';
 const built = image([layer(tar(dir('etc'), file('etc/a', 'one'))), layer(tar(file('etc/a', 'two'), file('b', 'x')))]);

@@ -17,6 +17,10 @@ print(json.dumps([{"name": s.name, "labels": s.labels, "value": s.value, "type":
   for f in text_string_to_metric_families(sys.stdin.read()) for s in f.samples]))
 `;
 
+import { ownHost } from '../harness/own-host.ts';
+
+await ownHost();
+
 /** The Prometheus text of an answer, and what an independent parser makes of it. */
 function parsed(descriptors: cri.MetricDescriptor[], pods: cri.PodSandboxMetrics[]): Sample[] {
   const all = pods.flatMap((pod) => [...pod.metrics, ...pod.containerMetrics.flatMap(({ metrics }) => metrics)]);

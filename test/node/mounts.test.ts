@@ -14,6 +14,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { bindMount, isMountPoint, mountOverlay, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
+import { ownHost } from '../harness/own-host.ts';
+
+await ownHost();
 
 let root = '';
 let target = '';

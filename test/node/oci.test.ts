@@ -13,14 +13,17 @@ import { gatherHostFacts } from '../../src/sys/host.ts';
 import { bindMount, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
 import { patienceMs } from '../harness/look.ts';
 import { ensureProbe } from '../harness/oci-probe.ts';
+import { hostName, ownHost } from '../harness/own-host.ts';
 import { ensureBusybox } from '../images/busybox.ts';
 import { program, run } from '../images/run.ts';
 import { hostNamespaces, mount, podNamespaces, specInput } from '../unit/oci/inputs.ts';
 
+await ownHost(() => Promise.all([ensureBusybox(), ensureProbe()]));
+
 const runtimes = [program('crun', 'crun'), program('runc', 'runc')];
 const host = gatherHostFacts();
 const applets = 'sh cat echo id grep ls touch hostname stat env pwd awk sort sleep test readlink'.split(' ');
-const cgroupParent = `/berth-oci-test-${process.pid}`;
+const cgroupParent = `/bt${hostName}x-oci`;
 let folder = '';
 let serial = 0;
 
@@ -51,7 +54,7 @@ type Changes = Parameters<typeof specInput>[0];
 
 /** Runs a script with this machine's facts and new namespaces; resolves to what it printed. */
 async function runSpec(runtime: string, script: string, changes: Changes = {}): Promise<string> {
-  const id = `berth-oci-test-${process.pid}-${serial++}`;
+  const id = `bt${hostName}x-oci-${serial++}`;
   const { host: changedHost, container, ...rest } = changes ?? {};
   const request: SpecInput = specInput({
     host: { ...host, ...changedHost },

@@ -6,8 +6,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState, NamespaceMode, PodSandboxState, Protocol } from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, podConfig, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+
+await ownHost();
 
 /** Asks until the server in the pod listens. */
 const page = (url: string): Promise<string> =>
@@ -22,7 +25,7 @@ const page = (url: string): Promise<string> =>
 for (const handler of ociRuntimes) {
   suite(`pods with ${handler}`, { handler }, (bench) => {
     test('nginx behind CNI answers on the pod IP and on the host port', async () => {
-      const hostPort = 20_000 + (process.pid % 10_000);
+      const hostPort = 20_000;
       const portMappings = [{ protocol: Protocol.TCP, containerPort: 80, hostPort, hostIp: '' }];
       const pod = await TestPod.run(bench.daemon, 'web', { portMappings });
       await pod.start('nginx', bench.image.nginx);

@@ -8,10 +8,13 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { mount, unmount } from '../../src/sys/mounts.ts';
 import { TestDaemon } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { image, layer, pushImage } from '../registry/images.ts';
 import { startProxy } from '../registry/proxy.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 const remount = 32; // MS_REMOUNT, mount(2)
 const main = resolve(import.meta.dirname, '../../src/main.ts');

@@ -6,11 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { removeTree } from '../../src/sys/files.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { differences } from '../hostile/layers-support.ts';
 import { image, layer, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, type Member, symlink, tar } from '../registry/tar.ts';
 import { describeTree, type Facts } from '../registry/tree.ts';
+
+await ownHost();
 
 let work = '';
 before(() => {

@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { ownHost } from '../harness/own-host.ts';
 import { blob, image, layer, sha256, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, hardlink, header, type Member, paxRecord, symlink, tar } from '../registry/tar.ts';
 import { describeTree } from '../registry/tree.ts';
+
+await ownHost();
 
 let work = '';
 before(() => {

@@ -8,11 +8,14 @@ import { after, before, test } from 'node:test';
 import { openImages, type RegistryAuth } from '../../src/image/index.ts';
 import { openSnapshots } from '../../src/snapshot/index.ts';
 import { mount, unmount } from '../../src/sys/mounts.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { blob, image, layer, pushImage } from '../registry/images.ts';
 import { startProxy } from '../registry/proxy.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 const secret: RegistryAuth = {
   username: 'u',

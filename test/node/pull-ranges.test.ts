@@ -4,11 +4,14 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { image, layer, pushImage } from '../registry/images.ts';
 import { type Misbehave, startProxy } from '../registry/proxy.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 const content = randomBytes(40_000_000);
 const built = image([layer(tar(file('noise', content)), 'none')]);

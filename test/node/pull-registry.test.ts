@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { RegistryAuth } from '../../src/image/index.ts';
+import { ownHost } from '../harness/own-host.ts';
 import {
   blob,
   dockerList,
@@ -21,6 +22,8 @@ import { type Registry, startRegistry } from '../registry/server.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, tar } from '../registry/tar.ts';
 import { startTokenServer } from '../registry/token-server.ts';
+
+await ownHost();
 
 let registry: Registry;
 before(async () => {

@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import {
   type BuiltImage,
   blob,
@@ -22,6 +23,8 @@ import { startProxy } from '../registry/proxy.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 const lower = tar(dir('etc'), file('etc/a', 'one'));
 const upper = tar(file('etc/a', 'two'), file('b', 'x'));

@@ -3,10 +3,13 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { type BuiltImage, image, layer, pushImage } from '../registry/images.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 let registry: Registry;
 before(async () => {

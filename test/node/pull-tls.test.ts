@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
 import type { RegistryAuth } from '../../src/image/index.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { type Certificate, makeCertificate } from '../registry/certificate.ts';
 import { image, layer, pushImage } from '../registry/images.ts';
 import { type Misbehave, startProxy } from '../registry/proxy.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 const built = image([layer(tar(file('a', 'x')))]);
 const auth: RegistryAuth = {

@@ -5,10 +5,13 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, write
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { image, layer, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, hardlink, header, type Member, symlink, tar } from '../registry/tar.ts';
 import { describeTree, type Facts } from '../registry/tree.ts';
+
+await ownHost();
 
 let store: Store;
 let work = '';

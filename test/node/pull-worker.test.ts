@@ -5,9 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { ownHost } from '../harness/own-host.ts';
 import { image, layer, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 type Message = { readonly kind: string };
 const send = Worker.prototype.postMessage;
@@ -40,7 +43,7 @@ for (const { name, kind, act, expected } of [
   { name: 'never begins its layer', kind: 'unpack', act: () => {}, expected: 'DeadlineExceeded' },
 ]) {
   test(`a thread that ${name} fails its pull, and nothing is left`, async () => {
-    await using store = await Store.open({ progressTimeoutMs: 700, maxParallelLayers: 1 });
+    await using store = await Store.open({ progressTimeoutMs: 3000, maxParallelLayers: 1 });
     instead(kind, act);
     await assert.rejects(store.images.load(join(work, 'layout')), { name: 'Fault', kind: expected });
     assert.deepEqual(store.leftovers(), []);

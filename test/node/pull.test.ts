@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { image, layer, pushImage } from '../registry/images.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, tar } from '../registry/tar.ts';
+
+await ownHost();
 
 let registry: Registry;
 before(async () => {

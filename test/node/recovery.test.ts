@@ -6,8 +6,11 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState, PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, podConfig, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-stuck-'));
 after(() => rmSync(folder, { recursive: true }));

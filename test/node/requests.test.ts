@@ -3,8 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, type PodConfig, podConfig, refused, TestPod, until } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 suite('requests', {}, (bench) => {
   const metadata = { name: 'n', uid: 'u', namespace: 'ns', attempt: 0 };
@@ -179,7 +182,12 @@ suite('requests', {}, (bench) => {
   test('a stop that waits is shortened by a later one, and survives its caller', async () => {
     const { runtime } = bench.daemon;
     const pod = await TestPod.run(bench.daemon, 'stops');
-    const containerId = await pod.sh('c', bench.image.busybox, 'trap "" TERM; while true; do sleep 0.1; done');
+    const containerId = await pod.sh(
+      'c',
+      bench.image.busybox,
+      'trap "" TERM; echo ready; while true; do sleep 0.1; done',
+    );
+    await until('its trap', async () => pod.log('c').length > 0);
     const left = new AbortController();
     const abandoned = runtime.stopContainer({ containerId, timeout: 3000n }, { signal: left.signal });
     setTimeout(() => left.abort(), 100);

@@ -4,8 +4,11 @@ import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { connectTo } from '../../src/commands/rpc.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, podConfig, refused, TestPod } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const creations = process.env.BERTH_SLOW ? 600 : 60;
 

@@ -4,6 +4,9 @@ import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
+
+await ownHost();
 
 const native = join(import.meta.dirname, '../../native');
 

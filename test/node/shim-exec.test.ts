@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ExecSpec } from '../../src/shim/index.ts';
+import { ownHost } from '../harness/own-host.ts';
 import type { Bundle, RuntimeName, TestPod } from './shim-support.ts';
 import {
   alive,
@@ -18,6 +19,8 @@ import {
   textOf,
   until,
 } from './shim-support.ts';
+
+await ownHost();
 
 const limits = { env, cwd: '/', deadlineMs: 0, startDeadlineMs: 30_000, drainMs: 1_000, maxOutput: 65_536 };
 let serial = 0;

@@ -6,7 +6,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { readLog, startPod, startScript, type TestPod, until } from './shim-support.ts';
+
+await ownHost();
 
 const key = 'c1';
 const piece = 16384;

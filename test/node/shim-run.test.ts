@@ -9,7 +9,10 @@ import { test } from 'node:test';
 import { isFault } from '../../src/base/fault.ts';
 import { encode } from '../../src/shim/codec.ts';
 import { connectShim, startShim } from '../../src/shim/index.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { alive, env, sanitized, script, startPod, startScript, statusOf, textOf, until } from './shim-support.ts';
+
+await ownHost();
 
 const nobody = { onExit() {}, onLost() {} };
 
@@ -86,7 +89,9 @@ test('output that a grandchild keeps open is drained for a bounded time', async 
   const file = join(dir, 'pid');
   const result = await shim.run(script(`sleep 1006 & echo $! > ${file}; echo said`));
   assert.deepEqual([result.stdout.toString(), result.timedOut], ['said\n', false]);
-  process.kill(Number(readFileSync(file, 'utf8')), 'SIGKILL');
+  const grandchild = Number(readFileSync(file, 'utf8'));
+  process.kill(grandchild, 'SIGKILL');
+  await until(() => !alive(grandchild));
 });
 
 test('1 GiB of output costs the shim what it keeps, and no more', { skip: sanitized }, async (t) => {
@@ -213,6 +218,7 @@ test('a shim that is killed is noticed', async (t) => {
   await pod.lost;
   assert.equal(await connectShim(pod.dir, nobody), null);
   process.kill(Number(child), 'SIGKILL');
+  await until(() => !alive(Number(child)));
   await assert.rejects(pod.shim.list(), (error) => isFault(error, 'Unavailable'));
   const socket = join(pod.dir, 'shim.sock');
   assert.ok(statSync(socket));

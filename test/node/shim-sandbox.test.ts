@@ -16,7 +16,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { isFault } from '../../src/base/fault.ts';
 import type { SandboxSpec } from '../../src/shim/index.ts';
+import { hostName, ownHost } from '../harness/own-host.ts';
 import { alive, env, startPod, startScript, statusOf, type TestPod, textOf, until } from './shim-support.ts';
+
+await ownHost();
 
 const sandboxOf = (pod: TestPod, more: Partial<SandboxSpec> = {}): SandboxSpec => ({
   network: true,
@@ -77,7 +80,7 @@ for (const [kind, more] of Object.entries({ plain: {}, 'in a user namespace': { 
     assert.equal(statusOf(pausePid, 'Name'), 'berth-pause');
     assert.equal(readFileSync(`${own}/cmdline`, 'latin1'), 'berth-pause\0');
     assert.equal(readFileSync(`${own}/environ`, 'latin1'), '');
-    assert.deepEqual(readdirSync(`${own}/fd`), []);
+    await until(() => readdirSync(`${own}/fd`).length === 0); // the last one said that it is ready
     for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) assert.match(statusOf(pausePid, set), /^0+$/);
     assert.equal(statusOf(pausePid, 'NoNewPrivs'), '1');
     assert.equal(statusOf(pausePid, 'Seccomp'), '2');
@@ -177,7 +180,7 @@ test('the pipes of what runs in a user namespace belong to its root', async (t) 
 });
 
 test('the pause process is in the given cgroups, and lowers its OOM score as far as it may', async (t) => {
-  const name = `shim-test-${process.pid}`;
+  const name = `bt${hostName}x-shim`;
   const folders = ['memory', 'pids'].map((controller) => `/sys/fs/cgroup/${controller}/${name}`);
   const cgroupFolder = `/sys/fs/cgroup/unified/${name}`;
   for (const folder of [...folders, cgroupFolder]) mkdirSync(folder);

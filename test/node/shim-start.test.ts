@@ -262,6 +262,10 @@ open(pid_file, "w").write(str(child))
 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 `;
 
+import { hostName, ownHost } from '../harness/own-host.ts';
+
+await ownHost();
+
 test('a terminal that is long in coming holds nobody else up', async (t) => {
   const pod = await startPod(t);
   const spec = startScript(pod, 'c1', '', { tty: true });
@@ -491,7 +495,7 @@ function linkOf(path: string): string {
 
 test('a cgroup that is removed while its process lives is no longer watched', async (t) => {
   const pod = await startPod(t);
-  const folder = `/sys/fs/cgroup/unified/shim-test-${process.pid}`;
+  const folder = `/sys/fs/cgroup/unified/bt${hostName}x-shim`;
   mkdirSync(folder);
   // cgroup.events announces its changes as memory.events does, on hosts where the memory controller is v1 too.
   await pod.shim.start(startScript(pod, 'c1', leaving('exec sleep 1206'), { oomFile: join(folder, 'cgroup.events') }));

@@ -15,6 +15,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { openSnapshots, type Snapshots } from '../../src/snapshot/index.ts';
 import { isMountPoint, unmount } from '../../src/sys/mounts.ts';
+import { ownHost } from '../harness/own-host.ts';
+
+await ownHost();
 
 let root = '';
 let target = '';

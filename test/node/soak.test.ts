@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { grown, Inspector, inspectable, lifecycles } from '../harness/lifecycles.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { until } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const slow = Boolean(process.env.BERTH_SLOW);
 /** Traces are kept of so many pods: the heap grows until then. */

@@ -8,8 +8,11 @@ import { openStream } from '../../src/commands/rpc.ts';
 import { pidsIn } from '../../src/sys/cgroups.ts';
 import { cgroupFile, cgroupV2, weightOf } from '../harness/cgroups.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const { CONTAINER_CREATED_EVENT, CONTAINER_STARTED_EVENT, CONTAINER_STOPPED_EVENT, CONTAINER_DELETED_EVENT } =
   cri.ContainerEventType;

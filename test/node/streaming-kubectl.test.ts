@@ -8,8 +8,11 @@ import { buffer } from 'node:stream/consumers';
 import { before, test } from 'node:test';
 import type { ExecRequest } from '../../src/api/runtime/v1/cri.ts';
 import { ensureStreamClient } from '../conformance/go.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, TestPod, until } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
+
+await ownHost(ensureStreamClient);
 
 let program = '';
 before(async () => {
@@ -82,7 +85,7 @@ for (const handler of ociRuntimes) {
       for (const [where, more] of Object.entries({ pod: {}, host: hostNetwork })) {
         test(`${transport}: port-forward into the network of the ${where}`, async () => {
           const pod = await TestPod.run(bench.daemon, `forward-${where}-${transport}`, more);
-          const port = where === 'pod' ? 8080 : 20_000 + (process.pid % 10_000);
+          const port = where === 'pod' ? 8080 : 20_000;
           const script = `mkdir /www; echo forwarded >/www/index.html; exec httpd -f -p 127.0.0.1:${port} -h /www`;
           const containerId = await pod.sh('c', bench.image.busybox, script, more);
           await until('the server', async () => {

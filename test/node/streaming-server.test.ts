@@ -7,9 +7,12 @@ import { createServer } from 'node:net';
 import { buffer, text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, refused, TestPod, until } from '../harness/pods.ts';
 import { type Bench, suite } from '../harness/suite.ts';
 import { finish, openCommand, SpdyClient, upgrade } from '../streaming/spdy-client.ts';
+
+await ownHost();
 
 const spdy = { Upgrade: 'SPDY/3.1', 'X-Stream-Protocol-Version': 'v4.channel.k8s.io' };
 const rssOf = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);

@@ -3,10 +3,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import type { ExecRequest } from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { TestPod, until, untilExited } from '../harness/pods.ts';
 import { type Bench, ociRuntimes, suite } from '../harness/suite.ts';
 import { parseStatus, upgrade } from '../streaming/spdy-client.ts';
 import { ChannelClient } from '../streaming/websocket-client.ts';
+
+await ownHost();
 
 const old = ['', 'channel.k8s.io', 'base64.channel.k8s.io'] as const;
 const withStatus = ['v4.channel.k8s.io', 'v4.base64.channel.k8s.io', 'v5.channel.k8s.io'] as const;

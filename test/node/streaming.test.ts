@@ -1,14 +1,17 @@
 // Exec and attach as a client sees them: real containers, every byte counted.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { buffer, text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecRequest } from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { TestPod, until, untilExited } from '../harness/pods.ts';
 import { type Bench, ociRuntimes, suite } from '../harness/suite.ts';
 import { type CommandClient, finish, openCommand, parseStatus, SpdyClient } from '../streaming/spdy-client.ts';
+
+await ownHost();
 
 const sleeping = ['/bin/sleep', '1000'];
 const both = { stdout: true, stderr: true } as const;
@@ -42,6 +45,14 @@ async function untilText(client: CommandClient, wanted: string, name: 'stdout' |
 
 const rssOf = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
 const descriptorsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
+const openFilesOf = (pid: number): string[] =>
+  readdirSync(`/proc/${pid}/fd`).map((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return ''; // it was closed meanwhile
+    }
+  });
 
 /** The shim of the only pod of this daemon. */
 function shimPid(bench: Bench): number {
@@ -259,15 +270,19 @@ for (const handler of ociRuntimes) {
     test('attach to a terminal, and again after the daemon was killed', async () => {
       const pod = await TestPod.run(bench.daemon, 'again');
       const id = await pod.start('c', bench.image.busybox, { command: ['/bin/sh'], stdin: true, tty: true });
+      const shim = shimPid(bench);
+      const taps = () => openFilesOf(shim).filter((target) => target.startsWith('pipe:')).length;
       const talk = async (word: string, columns: number) => {
         const client = await attachTo(bench, id, { stdin: true, stdout: true, tty: true });
         const plain = await attachTo(bench, id); // a client that knows of no terminal sees the same
+        await until('both taps', async () => taps() === 2);
         const seen = untilText(plain, `33 ${columns}`);
         await client.resize.write(`{"Width":${columns},"Height":33}`);
         await client.stdin.write(`echo ${word}-$((40+2)); stty size\n`);
         await Promise.all([untilText(client, `33 ${columns}`), seen]);
         plain.client.close();
         client.client.close();
+        await until('the end of both', async () => taps() === 0);
       };
       await talk('before', 77);
       await bench.daemon.kill();

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
+import { ensureBusybox } from '../images/busybox.ts';
 import { buildCatalog, startTestRegistry } from '../images/index.ts';
+
+await ownHost(ensureBusybox);
 
 const building = buildCatalog();
 

@@ -5,8 +5,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { TestPod } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 
@@ -36,7 +39,7 @@ suite('berth trace', {}, (bench) => {
     ];
     assert.deepEqual(calls, life);
     for (const name of ['record: pod', 'cgroup: make', 'process: pause', 'process: bridge ADD', 'mount: root'])
-      assert.match(text, new RegExp(`^ +${name}.* \\d+\\.\\d\\d +\\|.*[█▏▎▍▌▋▊▉]`, 'm'), name);
+      assert.match(text, new RegExp(`^ +${name}.* \\d+(?:\\.\\d\\d)? +\\|.*[█▏▎▍▌▋▊▉]`, 'm'), name);
     for (const name of ['process: crun run', 'process: crun exec', 'wait: its end', 'process: bridge DEL'])
       assert.match(text, new RegExp(`^ +${name}`, 'm'), name);
   });

@@ -1,35 +1,37 @@
 // The first command of the README, as an operator types it, and the way back: on a host where nothing of it ever was.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
-import { PrivateHost } from '../harness/private-host.ts';
+import { hostName, ownHost } from '../harness/own-host.ts';
+
+await ownHost();
 
 const up = resolve(import.meta.dirname, '../../scripts/up');
 /** Cgroups are all that others on this host could share. */
-const cgroup = `berth-up-${process.pid}`;
+const cgroup = `bt${hostName}x-up`;
 const folder = mkdtempSync(join(tmpdir(), 'berth-up-'));
 const config = join(folder, 'config.toml');
-let host: PrivateHost;
 
-before(async () => {
+before(() => {
   writeFileSync(config, `cgroup_parent = "/${cgroup}"\n`);
-  host = await PrivateHost.make();
 });
 after(async () => {
-  await host[Symbol.asyncDispose]();
   await removeCgroup(`/${cgroup}`);
   rmSync(folder, { recursive: true });
 });
 
-const sh = (script: string): string => host.run('bash', '-euc', script);
-const goUp = (): string => host.run(up, '--config', config);
-const goDown = (): string => host.run(up, '--config', config, '--down');
+const run = (file: string, ...args: string[]): string =>
+  execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 << 20 });
+const sh = (script: string): string => run('bash', '-euc', script);
+const goUp = (): string => run(up, '--config', config);
+const goDown = (): string => run(up, '--config', config, '--down');
 const lines = (text: string): string[] => text.split('\n').filter((line) => line !== '');
 
-/** All that scripts/up could leave in the private host; of files what is not the host's. The lock is the iptables package's. */
+/** All that scripts/up could leave on this host; of files those below /run and what it shares with nobody. The lock is the iptables package's. */
 const state = () => ({
   mounts: lines(sh("awk '{ print $5, $4, $3 }' /proc/self/mountinfo"))
     .filter((line) => /^\/(run|(etc|opt|var\/lib|var\/log)\/(berth|cni|pods))/.test(line))
@@ -38,8 +40,8 @@ const state = () => ({
   rules: lines(sh('iptables-save; ip6tables-save')).filter((line) => !/^(#|COMMIT|\*|:[A-Z]+ )/.test(line)),
   cgroups: lines(sh(`find /sys/fs/cgroup -type d -path '*/${cgroup}*' 2>/dev/null || true`)),
   files: lines(
-    sh(`find /run /etc /opt /var/lib /var/log -xdev -fstype tmpfs ! -name xtables.lock \
-      '(' -type f -exec md5sum {} ';' -o -true ')' -printf '%p %y %m\n'`),
+    sh(`find /run /etc /opt /var/lib /var/log -xdev '(' -fstype tmpfs -o -fstype overlay ')' ! -name xtables.lock \
+      '(' -type f -exec md5sum {} + -o -true ')' -printf '%p %y %m\n'`),
   ).sort(),
   sysctls: lines(
     sh('grep -r . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv{4,6}/conf/{all,default} 2>/dev/null || true'),
@@ -89,13 +91,13 @@ describe('scripts/up', { concurrency: false }, () => {
     sh(`mkdir /etc/berth; cp ${config} /etc/berth/config.toml`); // the command without an option
     const before = state();
     for (const _ of [1, 2]) {
-      assert.match(host.run(up), /A pod runs on Berth\./);
-      host.run(up, '--down');
+      assert.match(run(up), /A pod runs on Berth\./);
+      run(up, '--down');
       assertSame(before);
     }
-    host.run(up);
+    run(up);
     note('/var/lib/cni/networks/late/10.0.0.1');
-    host.run(up, '--down');
+    run(up, '--down');
     sh('rm -r /var/lib/cni/networks/late');
     assertSame(before);
     sh('rm -r /etc/berth /etc/cni /var/lib/cni /var/log/pods /run/berth /var/lib/berth /opt/cni');
@@ -142,8 +144,8 @@ describe('scripts/up', { concurrency: false }, () => {
     const then = state();
     const bad = join(folder, 'bad.toml');
     writeFileSync(bad, `cgroup_parent = "/${cgroup}"\n[streaming]\naddress = "203.0.113.1:1"\n`);
-    assert.throws(() => host.run(up, '--config', bad), /berth serve ended \(1\): see \/var\/log\/berth\.log/);
-    host.run(up, '--config', bad, '--down');
+    assert.throws(() => run(up, '--config', bad), /berth serve ended \(1\): see \/var\/log\/berth\.log/);
+    run(up, '--config', bad, '--down');
     assertSame(then);
   });
 });

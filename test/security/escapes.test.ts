@@ -4,8 +4,11 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { until } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
+
+await ownHost();
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-versions-'));
 after(() => rmSync(folder, { recursive: true }));

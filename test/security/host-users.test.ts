@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
 import {
   type ContainerConfig,
   hostNetwork,
@@ -16,7 +17,8 @@ import {
 } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { loadImage } from '../node/containers-support.ts';
-import { inOwnNamespaces } from './own-namespaces.ts';
+
+await ownHost();
 
 const inUsers = (hostId: number) =>
   inUserNamespace(idsFrom(hostId), { network: NamespaceMode.NODE, pid: NamespaceMode.POD });
@@ -52,48 +54,43 @@ function reached(paths: readonly string[], id: number): string[] {
 
 const roots = ({ runDir, dataDir }: TestDaemon) => [runDir, dataDir];
 
-inOwnNamespaces(import.meta.filename, () => {
-  for (const handler of ociRuntimes) {
-    suite(`what users of the host find, with ${handler}`, { handler, network: false }, (bench) => {
-      test('nothing below run_dir and data_dir while pods of every kind run', async () => {
-        const image = await loadImage(bench, 'tempting', [{ name: 'bin/root-shell', mode: 0o4755, data: '#!' }], {
-          Volumes: { '/volume': {} },
-        });
-        const pods = new Map<string, TestPod>();
-        for (const [name, config] of Object.entries(kinds)) {
-          const pod = await TestPod.run(bench.daemon, name, config);
-          const mounts = [{ containerPath: '/image', image: { image } }];
-          await pod.sh('c', image, 'echo secret >/dev/shm/secret; sleep 1000', { mounts, ...config });
-          await pod.create('created', image, { command: ['/bin/true'], ...config });
-          pods.set(name, pod);
-        }
-        const paths = roots(bench.daemon).flatMap((root) => pathsBelow(root));
-        assert.ok(
-          paths.some((path) => path.endsWith('/bin/root-shell')),
-          'there is something to be found',
-        );
-        assert.ok(paths.some((path) => path.endsWith('/shm/secret')));
-        for (const id of [65534, 1000]) assert.deepEqual(reached([...paths, '/dev/null'], id), ['/dev/null']);
-        for (const root of roots(bench.daemon)) assert.equal(statSync(root).mode & 0o7, 0, root);
-
-        // Who has the id of a pod's root is let through to what is that pod's, and no further.
-        for (const [name, id] of Object.entries({ first, second })) {
-          const own = join(bench.daemon.runDir, 'pods', pods.get(name)!.id);
-          const all = join(bench.daemon.runDir, 'pods');
-          const everything = reached(paths, id);
-          assert.ok(everything.includes(own), `${name} is let through to its own`);
-          const found = everything.filter((path) => path !== all && !path.startsWith(own));
-          const beside = new Set([
-            ...readdirSync(bench.daemon.runDir),
-            ...readdirSync(all).map((pod) => `pods/${pod}`),
-          ]);
-          for (const path of found) {
-            assert.ok(beside.has(path.slice(bench.daemon.runDir.length + 1)), `${name} reaches ${path}`);
-          }
-        }
-        for (const pod of pods.values()) await pod.remove();
-        assert.equal(lstatSync(bench.daemon.runDir).mode & 0o77, 0, 'closed again to those who are gone');
+for (const handler of ociRuntimes) {
+  suite(`what users of the host find, with ${handler}`, { handler, network: false }, (bench) => {
+    test('nothing below run_dir and data_dir while pods of every kind run', async () => {
+      const image = await loadImage(bench, 'tempting', [{ name: 'bin/root-shell', mode: 0o4755, data: '#!' }], {
+        Volumes: { '/volume': {} },
       });
+      const pods = new Map<string, TestPod>();
+      for (const [name, config] of Object.entries(kinds)) {
+        const pod = await TestPod.run(bench.daemon, name, config);
+        const mounts = [{ containerPath: '/image', image: { image } }];
+        await pod.sh('c', image, 'echo secret >/dev/shm/secret; sleep 1000', { mounts, ...config });
+        await pod.create('created', image, { command: ['/bin/true'], ...config });
+        pods.set(name, pod);
+      }
+      const paths = roots(bench.daemon).flatMap((root) => pathsBelow(root));
+      assert.ok(
+        paths.some((path) => path.endsWith('/bin/root-shell')),
+        'there is something to be found',
+      );
+      assert.ok(paths.some((path) => path.endsWith('/shm/secret')));
+      for (const id of [65534, 1000]) assert.deepEqual(reached([...paths, '/dev/null'], id), ['/dev/null']);
+      for (const root of roots(bench.daemon)) assert.equal(statSync(root).mode & 0o7, 0, root);
+
+      // Who has the id of a pod's root is let through to what is that pod's, and no further.
+      for (const [name, id] of Object.entries({ first, second })) {
+        const own = join(bench.daemon.runDir, 'pods', pods.get(name)!.id);
+        const all = join(bench.daemon.runDir, 'pods');
+        const everything = reached(paths, id);
+        assert.ok(everything.includes(own), `${name} is let through to its own`);
+        const found = everything.filter((path) => path !== all && !path.startsWith(own));
+        const beside = new Set([...readdirSync(bench.daemon.runDir), ...readdirSync(all).map((pod) => `pods/${pod}`)]);
+        for (const path of found) {
+          assert.ok(beside.has(path.slice(bench.daemon.runDir.length + 1)), `${name} reaches ${path}`);
+        }
+      }
+      for (const pod of pods.values()) await pod.remove();
+      assert.equal(lstatSync(bench.daemon.runDir).mode & 0o77, 0, 'closed again to those who are gone');
     });
-  }
-});
+  });
+}

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
+import { ownHost } from '../harness/own-host.ts';
 import {
   type ContainerConfig,
   hostNetwork,
@@ -13,7 +14,8 @@ import {
 } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { loadImage, outputIn, secured } from '../node/containers-support.ts';
-import { inOwnNamespaces } from './own-namespaces.ts';
+
+await ownHost();
 
 const inUsers = inUserNamespace(idsFrom(300_000), { network: NamespaceMode.NODE, pid: NamespaceMode.POD });
 const privileged = { linux: { securityContext: { ...hostNetwork.linux.securityContext, privileged: true } } };
@@ -56,30 +58,28 @@ function rootFlags(id: string): string[] {
   return flags.split(',');
 }
 
-inOwnNamespaces(import.meta.filename, () => {
-  for (const handler of ociRuntimes) {
-    suite(`device nodes of a root, with ${handler}`, { handler, network: false }, (bench) => {
-      for (const [name, { nodes, container = {}, pod = hostNetwork }] of Object.entries(cases)) {
-        test(`${nodes ? 'of use' : 'none'}: ${name}`, async () => {
-          const image = await loadImage(bench, 'nodes', [], { Volumes: { '/volume': {} } });
-          const made = await TestPod.run(bench.daemon, 'nodes', pod);
-          const created = await made.create('created', image, { command: ['/bin/true'], ...container });
-          assert.equal(rootFlags(created).includes('nodev'), !nodes);
-          const devices = 'head -c0 /dev/null && echo x >/dev/null && echo works';
-          assert.deepEqual(await outputIn(made, image, devices, container), ['works']);
-          await made.remove();
-        });
-      }
-
-      test('a chroot with a /dev/null of its own, as peers let it', async () => {
-        const made = await TestPod.run(bench.daemon, 'jail', hostNetwork);
-        const script =
-          'mkdir /jail; mknod /jail/null c 1 3; echo x >/jail/null && echo works; mknod /jail/kmsg c 1 11; cat /jail/kmsg 2>&1; true';
-        const lines = await outputIn(made, bench.image.busybox, script, {});
-        assert.equal(lines[0], 'works');
-        assert.match(lines[1] ?? '', /Operation not permitted/);
+for (const handler of ociRuntimes) {
+  suite(`device nodes of a root, with ${handler}`, { handler, network: false }, (bench) => {
+    for (const [name, { nodes, container = {}, pod = hostNetwork }] of Object.entries(cases)) {
+      test(`${nodes ? 'of use' : 'none'}: ${name}`, async () => {
+        const image = await loadImage(bench, 'nodes', [], { Volumes: { '/volume': {} } });
+        const made = await TestPod.run(bench.daemon, 'nodes', pod);
+        const created = await made.create('created', image, { command: ['/bin/true'], ...container });
+        assert.equal(rootFlags(created).includes('nodev'), !nodes);
+        const devices = 'head -c0 /dev/null && echo x >/dev/null && echo works';
+        assert.deepEqual(await outputIn(made, image, devices, container), ['works']);
         await made.remove();
       });
+    }
+
+    test('a chroot with a /dev/null of its own, as peers let it', async () => {
+      const made = await TestPod.run(bench.daemon, 'jail', hostNetwork);
+      const script =
+        'mkdir /jail; mknod /jail/null c 1 3; echo x >/jail/null && echo works; mknod /jail/kmsg c 1 11; cat /jail/kmsg 2>&1; true';
+      const lines = await outputIn(made, bench.image.busybox, script, {});
+      assert.equal(lines[0], 'works');
+      assert.match(lines[1] ?? '', /Operation not permitted/);
+      await made.remove();
     });
-  }
-});
+  });
+}

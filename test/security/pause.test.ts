@@ -6,10 +6,12 @@ import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
 import { compiled } from '../harness/compile.ts';
+import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, hostNetwork, type PodConfig, refused, TestPod, untilExited } from '../harness/pods.ts';
 import { type Bench, ociRuntimes, suite } from '../harness/suite.ts';
 import { loadImage } from '../node/containers-support.ts';
-import { inOwnNamespaces } from './own-namespaces.ts';
+
+await ownHost(compiledLook);
 
 type Security = NonNullable<NonNullable<ContainerConfig['linux']>['securityContext']>;
 type Seen = Record<string, string>;
@@ -32,7 +34,9 @@ const kinds: Record<string, { pid: NamespaceMode; security?: Security; users?: b
   "the host's PID namespace and the right to trace": { pid: NamespaceMode.NODE, security: trace },
 };
 
-const compiledLook = () => compiled(join(import.meta.dirname, 'look.c'));
+function compiledLook(): Promise<string> {
+  return compiled(join(import.meta.dirname, 'look.c'));
+}
 
 /** What a process shows that has nothing of the host. */
 const harmless: Record<string, readonly string[]> = {
@@ -81,55 +85,49 @@ async function pidOf({ daemon }: Bench, containerId: string): Promise<number> {
   return JSON.parse(info.info!).pid;
 }
 
-inOwnNamespaces(
-  import.meta.filename,
-  () => {
-    for (const handler of ociRuntimes) {
-      suite(`processes of Berth as seen by containers of ${handler}`, { handler, network: false }, (bench) => {
-        test('the PID namespace of a container that ended is joined by nobody, whatever process has its pid now', async () => {
-          const pod = await TestPod.run(bench.daemon, 'target', hostNetwork);
-          const own = { network: NamespaceMode.NODE, pid: NamespaceMode.CONTAINER };
-          const ofItsOwn = { linux: { securityContext: { namespaceOptions: own } } };
-          const target = await pod.sh('target', bench.image.busybox, 'sleep 1000', ofItsOwn);
-          const namespaceOptions = { network: NamespaceMode.NODE, pid: NamespaceMode.TARGET, targetId: target };
-          const sharing = { linux: { securityContext: { namespaceOptions } } };
-          const wanted = readlinkSync(`/proc/${await pidOf(bench, target)}/ns/pid`);
-          const [early, late] = await Promise.all(
-            ['early', 'late'].map((name) =>
-              pod.create(name, bench.image.busybox, { command: ['/bin/sleep', '1000'], ...sharing }),
-            ),
-          );
-          const joined = (id: string) => {
-            const spec = join(bench.daemon.runDir, 'pods', pod.id, 'containers', id, 'config.json');
-            const { namespaces } = JSON.parse(readFileSync(spec, 'utf8')).linux;
-            return namespaces.find(({ type }: { type: string }) => type === 'pid').path;
-          };
-          assert.equal(readlinkSync(joined(early!)), wanted);
-          await bench.daemon.runtime.startContainer({ containerId: early! });
-          assert.equal(readlinkSync(`/proc/${await pidOf(bench, early!)}/ns/pid`), wanted);
-          await bench.daemon.runtime.stopContainer({ containerId: target, timeout: 0n });
-          assert.equal(readlinkSync(joined(late!)), wanted, 'not by a pid');
-          await refused(bench.daemon.runtime.startContainer({ containerId: late! }), grpc.INTERNAL, /Cannot start/);
-          await pod.remove();
-        });
+for (const handler of ociRuntimes) {
+  suite(`processes of Berth as seen by containers of ${handler}`, { handler, network: false }, (bench) => {
+    test('the PID namespace of a container that ended is joined by nobody, whatever process has its pid now', async () => {
+      const pod = await TestPod.run(bench.daemon, 'target', hostNetwork);
+      const own = { network: NamespaceMode.NODE, pid: NamespaceMode.CONTAINER };
+      const ofItsOwn = { linux: { securityContext: { namespaceOptions: own } } };
+      const target = await pod.sh('target', bench.image.busybox, 'sleep 1000', ofItsOwn);
+      const namespaceOptions = { network: NamespaceMode.NODE, pid: NamespaceMode.TARGET, targetId: target };
+      const sharing = { linux: { securityContext: { namespaceOptions } } };
+      const wanted = readlinkSync(`/proc/${await pidOf(bench, target)}/ns/pid`);
+      const [early, late] = await Promise.all(
+        ['early', 'late'].map((name) =>
+          pod.create(name, bench.image.busybox, { command: ['/bin/sleep', '1000'], ...sharing }),
+        ),
+      );
+      const joined = (id: string) => {
+        const spec = join(bench.daemon.runDir, 'pods', pod.id, 'containers', id, 'config.json');
+        const { namespaces } = JSON.parse(readFileSync(spec, 'utf8')).linux;
+        return namespaces.find(({ type }: { type: string }) => type === 'pid').path;
+      };
+      assert.equal(readlinkSync(joined(early!)), wanted);
+      await bench.daemon.runtime.startContainer({ containerId: early! });
+      assert.equal(readlinkSync(`/proc/${await pidOf(bench, early!)}/ns/pid`), wanted);
+      await bench.daemon.runtime.stopContainer({ containerId: target, timeout: 0n });
+      assert.equal(readlinkSync(joined(late!)), wanted, 'not by a pid');
+      await refused(bench.daemon.runtime.startContainer({ containerId: late! }), grpc.INTERNAL, /Cannot start/);
+      await pod.remove();
+    });
 
-        for (const [name, kind] of Object.entries(kinds)) {
-          test(`with ${name}`, async () => {
-            const data = readFileSync(await compiledLook());
-            const image = await loadImage(bench, 'look', [{ name: 'bin/look', mode: 0o755, data }]);
-            const { pause, others } = await look(bench, image, kind);
-            for (const [what, allowed] of Object.entries(harmless))
-              assert.ok(allowed.includes(pause[what] ?? 'nothing'), `${what} of the pause process: ${pause[what]}`);
-            const traces = [trace, everything].some((security) => security === kind.security);
-            if (traces) return; // it may trace whatever it sees; the pause process has nothing to give
-            assert.equal(pause.ptrace, 'refused');
-            assert.equal(pause.mem, 'refused');
-            for (const other of others)
-              assert.deepEqual(new Set(Object.values(other)), new Set(['refused']), JSON.stringify(other));
-          });
-        }
+    for (const [name, kind] of Object.entries(kinds)) {
+      test(`with ${name}`, async () => {
+        const data = readFileSync(await compiledLook());
+        const image = await loadImage(bench, 'look', [{ name: 'bin/look', mode: 0o755, data }]);
+        const { pause, others } = await look(bench, image, kind);
+        for (const [what, allowed] of Object.entries(harmless))
+          assert.ok(allowed.includes(pause[what] ?? 'nothing'), `${what} of the pause process: ${pause[what]}`);
+        const traces = [trace, everything].some((security) => security === kind.security);
+        if (traces) return; // it may trace whatever it sees; the pause process has nothing to give
+        assert.equal(pause.ptrace, 'refused');
+        assert.equal(pause.mem, 'refused');
+        for (const other of others)
+          assert.deepEqual(new Set(Object.values(other)), new Set(['refused']), JSON.stringify(other));
       });
     }
-  },
-  async () => void (await compiledLook()),
-);
+  });
+}

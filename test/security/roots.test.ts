@@ -5,11 +5,13 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
+import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, hostNetwork, refused, TestPod } from '../harness/pods.ts';
 import { type Bench, ociRuntimes, suite } from '../harness/suite.ts';
 import type { Entry } from '../images/layer.ts';
 import { loadImage, outputIn, secured } from '../node/containers-support.ts';
-import { inOwnNamespaces } from './own-namespaces.ts';
+
+await ownHost();
 
 /** A folder of the host that no container may reach. */
 const outside = '/run/outside';
@@ -198,6 +200,8 @@ function prepareHost(): void {
   symlinkSync('/proc/self/attr/exec', join(volume, 'etc/hosts'));
 }
 
+prepareHost(); // it is there before and after each test
+
 /** All of /dev, /etc and the folder outside: names, kinds, times, content. */
 const tripwire = (): string =>
   execFileSync('/bin/sh', ['-c', `ls -lAR --full-time ${outside} /dev /etc; cat ${outside}/*`], {
@@ -229,30 +233,28 @@ async function tried(bench: Bench, each: Case, run: (pod: TestPod, image: string
   }
 }
 
-inOwnNamespaces(import.meta.filename, () => {
-  for (const handler of ociRuntimes) {
-    suite(`roots that lead astray, with ${handler}`, { handler, network: false }, (bench) => {
-      for (const [code, cases, words] of [
-        [FAILED_PRECONDITION, tops, /^.*\/(dev|proc|sys) of image localhost\/root-\d+:1 is (no|a symbolic)/],
-        [FAILED_PRECONDITION, byLink, /leads to .* in image localhost\/root-\d+:1|loop of symbolic links/],
-        [INVALID_ARGUMENT, byRequest, /^.*(Mount path|Working directory)/],
-      ] as const) {
-        for (const [name, each] of Object.entries<Case>(cases)) {
-          test(`refused: ${name}`, async () => {
-            await loadImage(bench, 'rooted', []);
-            await tried(bench, each, async (pod, image) => {
-              const started = pod.sh('c', image, 'sleep 1000', each.container);
-              await refused(started, code, words);
-            });
+for (const handler of ociRuntimes) {
+  suite(`roots that lead astray, with ${handler}`, { handler, network: false }, (bench) => {
+    for (const [code, cases, words] of [
+      [FAILED_PRECONDITION, tops, /^.*\/(dev|proc|sys) of image localhost\/root-\d+:1 is (no|a symbolic)/],
+      [FAILED_PRECONDITION, byLink, /leads to .* in image localhost\/root-\d+:1|loop of symbolic links/],
+      [INVALID_ARGUMENT, byRequest, /^.*(Mount path|Working directory)/],
+    ] as const) {
+      for (const [name, each] of Object.entries<Case>(cases)) {
+        test(`refused: ${name}`, async () => {
+          await loadImage(bench, 'rooted', []);
+          await tried(bench, each, async (pod, image) => {
+            const started = pod.sh('c', image, 'sleep 1000', each.container);
+            await refused(started, code, words);
           });
-        }
+        });
       }
-      for (const [name, { lines, script = 'true', ...each }] of Object.entries(legitimate)) {
-        test(`started: ${name}`, () =>
-          tried(bench, each, async (pod, image) => {
-            assert.deepEqual(await outputIn(pod, image, `${script}; true`, each.container ?? {}), lines);
-          }));
-      }
-    });
-  }
-});
+    }
+    for (const [name, { lines, script = 'true', ...each }] of Object.entries(legitimate)) {
+      test(`started: ${name}`, () =>
+        tried(bench, each, async (pod, image) => {
+          assert.deepEqual(await outputIn(pod, image, `${script}; true`, each.container ?? {}), lines);
+        }));
+    }
+  });
+}

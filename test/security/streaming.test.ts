@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, TestPod, until } from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
 import { finish, openCommand } from '../streaming/spdy-client.ts';
-import { inOwnNamespaces } from './own-namespaces.ts';
+
+await ownHost();
 
 const many = 8192;
 /** What a strange connection sends, and how it goes on. */
@@ -60,46 +62,44 @@ class Crowd {
 
 const descriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
 
-inOwnNamespaces(import.meta.filename, () => {
-  suite('strangers at the streaming port', { network: false }, (bench) => {
-    for (const [name, speak] of Object.entries(strangers)) {
-      for (const again of [false, true]) {
-        test(`${many} connections ${name}${again ? ', which come back,' : ''} keep nobody out`, {
-          timeout: 60_000,
-        }, async () => {
-          const pod = await TestPod.run(bench.daemon, 'streams', hostNetwork);
-          const containerId = await pod.sh('c', bench.image.busybox, 'sleep 1000');
-          const exec = async () => {
-            const { url } = await bench.daemon.runtime.exec({ containerId, cmd: ['/bin/echo', 'fine'], stdout: true });
-            return url;
-          };
-          const { port } = new URL(await exec());
-          const before = descriptors(bench.daemon.pid);
-          const open = await openCommand(
-            (await bench.daemon.runtime.exec({ containerId, cmd: ['/bin/cat'], stdin: true, stdout: true })).url,
-            ['stdin', 'stdout'],
-          );
-          const crowd = new Crowd(Number(port), speak, again);
-          try {
-            await until('they have come', async () => crowd.seen >= many);
-            for (let round = 0; round < 5; round++) {
-              const from = performance.now();
-              const { stdout } = await finish(await openCommand(await exec(), ['stdout']));
-              assert.equal(`${stdout}`, 'fine\n');
-              assert.ok(performance.now() - from < 3000, `${performance.now() - from} ms`);
-            }
-            assert.ok(descriptors(bench.daemon.pid) < before + 8300, `${descriptors(bench.daemon.pid)} descriptors`);
-            await open.stdin.write('still there');
-            open.stdin.end();
-            const { stdout } = await finish(open);
-            assert.equal(`${stdout}`, 'still there', 'who was in stays in');
-          } finally {
-            crowd.end();
+suite('strangers at the streaming port', { network: false }, (bench) => {
+  for (const [name, speak] of Object.entries(strangers)) {
+    for (const again of [false, true]) {
+      test(`${many} connections ${name}${again ? ', which come back,' : ''} keep nobody out`, {
+        timeout: 60_000,
+      }, async () => {
+        const pod = await TestPod.run(bench.daemon, 'streams', hostNetwork);
+        const containerId = await pod.sh('c', bench.image.busybox, 'sleep 1000');
+        const exec = async () => {
+          const { url } = await bench.daemon.runtime.exec({ containerId, cmd: ['/bin/echo', 'fine'], stdout: true });
+          return url;
+        };
+        const { port } = new URL(await exec());
+        const before = descriptors(bench.daemon.pid);
+        const open = await openCommand(
+          (await bench.daemon.runtime.exec({ containerId, cmd: ['/bin/cat'], stdin: true, stdout: true })).url,
+          ['stdin', 'stdout'],
+        );
+        const crowd = new Crowd(Number(port), speak, again);
+        try {
+          await until('they have come', async () => crowd.seen >= many);
+          for (let round = 0; round < 5; round++) {
+            const from = performance.now();
+            const { stdout } = await finish(await openCommand(await exec(), ['stdout']));
+            assert.equal(`${stdout}`, 'fine\n');
+            assert.ok(performance.now() - from < 10_000, `${performance.now() - from} ms`);
           }
-          await until('they are gone', async () => descriptors(bench.daemon.pid) <= before + 10);
-          await pod.remove();
-        });
-      }
+          assert.ok(descriptors(bench.daemon.pid) < before + 8300, `${descriptors(bench.daemon.pid)} descriptors`);
+          await open.stdin.write('still there');
+          open.stdin.end();
+          const { stdout } = await finish(open);
+          assert.equal(`${stdout}`, 'still there', 'who was in stays in');
+        } finally {
+          crowd.end();
+        }
+        await until('they are gone', async () => descriptors(bench.daemon.pid) <= before + 10);
+        await pod.remove();
+      });
     }
-  });
+  }
 });

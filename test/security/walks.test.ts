@@ -12,10 +12,14 @@ import { mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { copyTree } from '../../src/sys/places.ts';
 import { compiled } from '../harness/compile.ts';
 import { labelTree } from '../harness/look.ts';
-import { inOwnNamespaces } from './own-namespaces.ts';
+import { ownHost } from '../harness/own-host.ts';
+
+await ownHost(exchanger);
 
 const attribute = 'security.berth'; // security.selinux, where there is no such module to check it
-const exchanger = () => compiled(join(import.meta.dirname, 'exchange.c'));
+function exchanger(): Promise<string> {
+  return compiled(join(import.meta.dirname, 'exchange.c'));
+}
 const walks = 600;
 /** So many that a walk takes its time. */
 const folders = Array.from({ length: 100 }, (_, i) => `b${i}`);
@@ -86,80 +90,74 @@ async function unlessChanged(work: Promise<unknown>): Promise<void> {
   }
 }
 
-inOwnNamespaces(
-  import.meta.filename,
-  () => {
-    for (const kind of kinds) {
-      test(`the usage of a writable layer is its own: ${kind}`, async () => {
-        await using scene = new Scene();
-        await using _ = await scene[kind]();
-        for (let i = 0; i < walks; i++) {
-          const { bytes } = await diskUsage(scene.tree);
-          assert.ok(bytes < 4 << 20, `${bytes} bytes in walk ${i}: something outside was counted`);
-        }
-      });
-
-      test(`a volume is relabelled, and nothing else: ${kind}`, async () => {
-        await using scene = new Scene();
-        await using _ = await scene[kind]();
-        for (let i = 0; i < walks; i++) await labelTree(scene.tree, attribute, 'x:y:z');
-        assert.equal(scene.labelled(), '');
-      });
-
-      test(`a copy has what is in the tree, and nothing else: ${kind}`, async () => {
-        await using scene = new Scene();
-        await using _ = await scene[kind]();
-        for (let i = 0; i < walks / 12; i++) {
-          const to = join(scene.work, `copy-${i}`);
-          mkdirSync(to);
-          await unlessChanged(copyTree(scene.tree, to));
-          const secrets = execFileSync('/usr/bin/find', ['-P', to, '-name', 'secret'], { encoding: 'utf8' });
-          assert.equal(secrets, '', `walk ${i}`);
-          await removeTree(to);
-        }
-      });
-
-      test(`a removal takes the tree, and nothing else: ${kind}`, async () => {
-        await using scene = new Scene();
-        for (let i = 0; i < walks / 40; i++) {
-          rmSync(scene.tree, { recursive: true, force: true });
-          rmSync(join(scene.outside, 'y'), { recursive: true, force: true });
-          mkdirSync(scene.tree);
-          await using _ = await scene[kind]();
-          await unlessChanged(removeTree(scene.tree));
-        }
-        for (const path of scene.secrets) assert.ok(existsSync(path), path);
-      });
-    }
-
-    test('a path that leads through a link by now is not relabelled', async () => {
-      await using scene = new Scene();
-      symlinkSync(scene.outside, join(scene.tree, 'link'));
-      await assert.rejects(labelTree(join(scene.tree, 'link/b0'), attribute, 'x:y:z'), { code: 'ELOOP' });
-      await assert.rejects(labelTree(join(scene.tree, 'link'), attribute, 'x:y:z'), { code: 'ELOOP' });
-      assert.equal(scene.labelled(), '');
-    });
-
-    test('what is mounted in a tree is relabelled with it, and neither counted, copied nor removed', async () => {
-      await using scene = new Scene();
-      const [mounted, copy] = [join(scene.tree, 'mounted'), join(scene.work, 'copy')];
-      for (const folder of [mounted, copy]) mkdirSync(folder);
+for (const kind of kinds) {
+  test(`the usage of a writable layer is its own: ${kind}`, async () => {
+    await using scene = new Scene();
+    await using _ = await scene[kind]();
+    for (let i = 0; i < walks; i++) {
       const { bytes } = await diskUsage(scene.tree);
-      mountTmpfs(mounted, { size: 8 << 20 });
-      try {
-        writeFileSync(join(mounted, 'file'), Buffer.alloc(1 << 20));
-        await labelTree(scene.tree, attribute, 'x:y:z');
-        const argv = ['-h', '--only-values', '-n', attribute, join(mounted, 'file')];
-        assert.equal(execFileSync('/usr/bin/getfattr', argv, { encoding: 'utf8' }).replace('\0', ''), 'x:y:z');
-        assert.ok((await diskUsage(scene.tree)).bytes <= bytes);
-        await copyTree(scene.tree, copy);
-        assert.deepEqual(readdirSync(copy), []);
-        for (const path of [scene.tree, mounted]) await assert.rejects(removeTree(path), { code: 'EBUSY' }, path);
-        assert.ok(existsSync(join(mounted, 'file')));
-      } finally {
-        unmount(mounted);
-      }
-    });
-  },
-  async () => void (await exchanger()),
-);
+      assert.ok(bytes < 4 << 20, `${bytes} bytes in walk ${i}: something outside was counted`);
+    }
+  });
+
+  test(`a volume is relabelled, and nothing else: ${kind}`, async () => {
+    await using scene = new Scene();
+    await using _ = await scene[kind]();
+    for (let i = 0; i < walks; i++) await labelTree(scene.tree, attribute, 'x:y:z');
+    assert.equal(scene.labelled(), '');
+  });
+
+  test(`a copy has what is in the tree, and nothing else: ${kind}`, async () => {
+    await using scene = new Scene();
+    await using _ = await scene[kind]();
+    for (let i = 0; i < walks / 12; i++) {
+      const to = join(scene.work, `copy-${i}`);
+      mkdirSync(to);
+      await unlessChanged(copyTree(scene.tree, to));
+      const secrets = execFileSync('/usr/bin/find', ['-P', to, '-name', 'secret'], { encoding: 'utf8' });
+      assert.equal(secrets, '', `walk ${i}`);
+      await removeTree(to);
+    }
+  });
+
+  test(`a removal takes the tree, and nothing else: ${kind}`, async () => {
+    await using scene = new Scene();
+    for (let i = 0; i < walks / 40; i++) {
+      rmSync(scene.tree, { recursive: true, force: true });
+      rmSync(join(scene.outside, 'y'), { recursive: true, force: true });
+      mkdirSync(scene.tree);
+      await using _ = await scene[kind]();
+      await unlessChanged(removeTree(scene.tree));
+    }
+    for (const path of scene.secrets) assert.ok(existsSync(path), path);
+  });
+}
+
+test('a path that leads through a link by now is not relabelled', async () => {
+  await using scene = new Scene();
+  symlinkSync(scene.outside, join(scene.tree, 'link'));
+  await assert.rejects(labelTree(join(scene.tree, 'link/b0'), attribute, 'x:y:z'), { code: 'ELOOP' });
+  await assert.rejects(labelTree(join(scene.tree, 'link'), attribute, 'x:y:z'), { code: 'ELOOP' });
+  assert.equal(scene.labelled(), '');
+});
+
+test('what is mounted in a tree is relabelled with it, and neither counted, copied nor removed', async () => {
+  await using scene = new Scene();
+  const [mounted, copy] = [join(scene.tree, 'mounted'), join(scene.work, 'copy')];
+  for (const folder of [mounted, copy]) mkdirSync(folder);
+  const { bytes } = await diskUsage(scene.tree);
+  mountTmpfs(mounted, { size: 8 << 20 });
+  try {
+    writeFileSync(join(mounted, 'file'), Buffer.alloc(1 << 20));
+    await labelTree(scene.tree, attribute, 'x:y:z');
+    const argv = ['-h', '--only-values', '-n', attribute, join(mounted, 'file')];
+    assert.equal(execFileSync('/usr/bin/getfattr', argv, { encoding: 'utf8' }).replace('\0', ''), 'x:y:z');
+    assert.ok((await diskUsage(scene.tree)).bytes <= bytes);
+    await copyTree(scene.tree, copy);
+    assert.deepEqual(readdirSync(copy), []);
+    for (const path of [scene.tree, mounted]) await assert.rejects(removeTree(path), { code: 'EBUSY' }, path);
+    assert.ok(existsSync(join(mounted, 'file')));
+  } finally {
+    unmount(mounted);
+  }
+});

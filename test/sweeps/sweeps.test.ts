@@ -1,11 +1,14 @@
 // A small part of each sweep; scripts/sweep runs them at full volume.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
 import { suite } from '../harness/suite.ts';
 import { sweepChaos } from './chaos.ts';
 import { sweepCuts } from './cuts.ts';
 import { sweepLines } from './lines.ts';
 import { Model } from './model.ts';
+
+await ownHost();
 
 /** Named by what fails, and the same again with it. */
 const seed = Number(process.env.BERTH_SEED ?? 1 + (Date.now() % 1_000_000));

@@ -1,0 +1,15 @@
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+
+const root = resolve(import.meta.dirname, '..');
+/** They make a host of another kind: test/harness/own-host.ts says why. */
+const exceptions = ['hostile/shim-fuzz.test.ts'];
+
+test('every test file that needs root has a host of its own', () => {
+  const files = globSync('*/**/*.test.ts', { cwd: root }).filter((file) => !file.startsWith('unit/'));
+  assert.ok(files.length > 70);
+  const without = files.filter((file) => !/^await ownHost\(/m.test(readFileSync(join(root, file), 'utf8')));
+  assert.deepEqual(without, exceptions);
+});
