@@ -2,6 +2,7 @@
 // it and nobody else: neither the event loop nor the threads that others need. The pod can be removed while it hangs.
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { slowness } from '../harness/daemon.ts';
 import { Hung, processesNamed } from '../harness/hung.ts';
@@ -11,12 +12,15 @@ import { type Bench, suite } from '../harness/suite.ts';
 
 await ownHost();
 
+/** What is made there goes with the test's host. */
+const base = tmpdir();
+
 /** More than the threads that libuv has. */
 const atOnce = 10;
 const hostPathSeconds = 5 * slowness;
 const settings = {
   timeouts: { host_path: hostPathSeconds, oci_runtime: 5 * slowness },
-  cdi: { spec_dirs: ['/run/cdi'] },
+  cdi: { spec_dirs: [`${base}/cdi`] },
 };
 const DEADLINE_EXCEEDED = 4;
 const looker = 'berth-look';
@@ -45,34 +49,34 @@ const kinds: Record<string, Kind> = {
   'a mount below it': { config: (at) => mountOf(`${at}/a/b`), named: (at) => `${at}/a/b` },
   'a mount that a link leads to': {
     config: (at) => {
-      rmSync('/run/link', { force: true });
-      symlinkSync(at, '/run/link');
-      return mountOf('/run/link/sub');
+      rmSync(`${base}/link`, { force: true });
+      symlinkSync(at, `${base}/link`);
+      return mountOf(`${base}/link/sub`);
     },
-    named: () => '/run/link/sub',
+    named: () => `${base}/link/sub`,
   },
   'a mount with mapped owners': {
     config: (at) => ({ mounts: [{ hostPath: at, containerPath: '/x', uidMappings: map, gidMappings: map }] }),
   },
   'a device': { config: (at) => deviceOf(`${at}/device`), named: (at) => `${at}/device` },
   'a directory of devices': {
-    at: '/run/devices/sub/hung',
-    config: () => deviceOf('/run/devices'),
-    named: () => '/run/devices/sub',
+    at: `${base}/devices/sub/hung`,
+    config: () => deviceOf(`${base}/devices`),
+    named: () => `${base}/devices/sub`,
   },
   'a seccomp profile': {
     config: (at) => ({ linux: { securityContext: { seccomp: { profileType: 2, localhostRef: `${at}/profile` } } } }),
     named: (at) => `${at}/profile`,
   },
   'a directory of CDI specifications': {
-    at: '/run/cdi',
+    at: `${base}/cdi`,
     config: () => ({ CDIDevices: [{ name: 'hung.example/node=a' }] }),
   },
   'a CDI device node': {
     config: (at) => {
       const devices = [{ name: 'a', containerEdits: { deviceNodes: [{ path: '/dev/x', hostPath: `${at}/node` }] } }];
-      mkdirSync('/run/cdi', { recursive: true });
-      writeFileSync('/run/cdi/a.json', JSON.stringify({ cdiVersion: '0.6.0', kind: 'hung.example/node', devices }));
+      mkdirSync(`${base}/cdi`, { recursive: true });
+      writeFileSync(`${base}/cdi/a.json`, JSON.stringify({ cdiVersion: '0.6.0', kind: 'hung.example/node', devices }));
       return { CDIDevices: [{ name: 'hung.example/node=a' }] };
     },
     named: (at) => `${at}/node`,
@@ -85,7 +89,7 @@ const kinds: Record<string, Kind> = {
 };
 
 let serial = 0;
-const place = (): string => `/run/hung-${serial++}`;
+const place = (): string => `${base}/hung-${serial++}`;
 
 /** A pod with a container that runs, of which others ask things. */
 async function bystander({ daemon, image }: Bench): Promise<() => Promise<void>> {

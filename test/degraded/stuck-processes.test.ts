@@ -2,6 +2,8 @@
 // for a disk that is frozen. It is left behind and told of; its pod ends all the same, or says what it waits for.
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { slowness } from '../harness/daemon.ts';
 import { Freezable, Hung, processesNamed, stateOf } from '../harness/hung.ts';
@@ -15,7 +17,7 @@ const settings = { timeouts: { host_path: 2 * slowness, oci_runtime: 5 * slownes
 const DEADLINE_EXCEEDED = 4;
 const sleeper = { command: ['/bin/sleep', '1000'] };
 let serial = 0;
-const place = (): string => `/run/stuck-${serial++}`;
+const place = (): string => join(tmpdir(), `stuck-${serial++}`);
 
 suite('processes that are stuck in the kernel', { network: false, settings }, (bench) => {
   /** The one process of this name, once it is stuck. */
