@@ -94,6 +94,18 @@ for (const handler of ociRuntimes) {
       await pod.remove();
     });
 
+    test('what a command that timed out may have left is told, where it left anything', async () => {
+      const pod = await TestPod.run(bench.daemon, 'left', hostNetwork);
+      const containerId = await pod.sh('c', bench.image.busybox, 'sleep 1000', hostNetwork);
+      const exec = (script: string) =>
+        bench.daemon.runtime.execSync({ containerId, cmd: ['/bin/sh', '-c', script], timeout: 1n });
+      await refused(exec('sleep 1000 & sleep 1000'), grpc.DEADLINE_EXCEEDED, /timed out$/);
+      await refused(exec('setsid sleep 2000 & sleep 1000'), grpc.DEADLINE_EXCEEDED, /timed out$/);
+      const daemon = '(setsid sleep 3000 &) ; sleep 1000';
+      await refused(exec(daemon), grpc.DEADLINE_EXCEEDED, /timed out; processes .* go on: \d+ \(sleep\)$/);
+      await pod.remove();
+    });
+
     test('an exec with more seconds than a timer takes is not timed out', async () => {
       const pod = await TestPod.run(bench.daemon, 'patient', hostNetwork);
       const containerId = await pod.sh('c', bench.image.busybox, 'sleep 1000', hostNetwork);

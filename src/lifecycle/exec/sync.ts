@@ -3,6 +3,7 @@ import { longestMs } from '../../base/deadline.ts';
 import { Fault, invalidArgument } from '../../base/fault.ts';
 import { step, traced } from '../../base/trace.ts';
 import type { Container } from '../../model/container.ts';
+import { youngProcesses } from '../../sys/young-processes.ts';
 import type { Deps } from '../deps.ts';
 import { runningContainer } from '../ready.ts';
 import { ociDeadlineMs, ociFault, ociRuntimeEnv } from '../runtime/oci-command.ts';
@@ -34,17 +35,33 @@ export async function execSync(
   if (command.length === 0) throw invalidArgument('cmd is empty');
   const container = runningContainer(deps, id);
   traced(container.podId, container.id);
+  const begin = performance.now();
   const prepared = await step('file: process', () => prepareExec(deps, container, command, false));
   try {
     const { timedOut, started, ...output } = await run(deps, container, prepared, timeoutMs, signal);
     const doing = `The command ${JSON.stringify(command[0])} in container ${container.id}`;
-    if (timedOut) throw new Fault('DeadlineExceeded', `${doing} timed out`);
+    if (timedOut)
+      throw new Fault('DeadlineExceeded', `${doing} timed out${leftOvers(container, performance.now() - begin)}`);
     if (started) return output;
     const runtime = deps.ociRuntimes.of(container);
     throw await ociFault({ doing: `${doing} cannot be run`, runtime }, { ...output, timedOut });
   } finally {
     await unlink(prepared.processFile);
   }
+}
+
+/**
+ * What may be left of a command that was killed: daemons that it made have the container's first process for their parent, as
+ * others have that began meanwhile. A cgroup of its own would tell them apart on v2; but kubelet's cAdvisor takes each for
+ * a container, and probes come every second.
+ */
+function leftOvers({ cgroupsPath }: Container, ms: number): string {
+  const left = youngProcesses(cgroupsPath, ms);
+  const shown = left
+    .slice(0, 10)
+    .join(', ')
+    .replace(/[\x00-\x1f\x7f]/g, ' ');
+  return left.length === 0 ? '' : `; processes that began there since and go on: ${shown}`;
 }
 
 async function run(
