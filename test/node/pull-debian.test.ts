@@ -1,19 +1,20 @@
 // Real trees: a Debian of packages (BERTH_SLOW=1), and 64 layers that overwrite, delete and swap; against umoci.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, renameSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { removeTree } from '../../src/sys/files.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { differences } from '../hostile/layers-support.ts';
+import { cacheFolder } from '../images/paths.ts';
 import { image, layer, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, type Member, symlink, tar } from '../registry/tar.ts';
 import { describeTree, type Facts } from '../registry/tree.ts';
 
-await ownHost();
+await ownHost(process.env.BERTH_SLOW ? ensureDebian : undefined);
 
 let work = '';
 before(() => {
@@ -87,17 +88,28 @@ for (const seed of process.env.BERTH_SLOW ? Array.from({ length: 20 }, (_, i) =>
   });
 }
 
-const run = (program: string, args: readonly string[]): Buffer =>
-  execFileSync(program, args, { stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 30 });
+/** A Debian in a tar, kept; it comes from the network's package sources. */
+async function ensureDebian(): Promise<string> {
+  const archive = join(cacheFolder('debian'), 'bookworm.tar');
+  if (existsSync(archive)) return archive;
+  const root = mkdtempSync(join(tmpdir(), 'berth-bookworm-'));
+  try {
+    const more = '--include=libcap2-bin,iputils-ping,sudo';
+    execFileSync('/usr/sbin/debootstrap', ['--variant=minbase', more, 'bookworm', root], { stdio: 'pipe' });
+    const options = ['--create', '--xattrs', '--xattrs-include=*', '--numeric-owner', '--format=pax'];
+    const members = ['--directory', root, '--exclude=./dev/*', '.'];
+    execFileSync('/usr/bin/tar', [...options, `--file=${archive}.new`, ...members]);
+    renameSync(`${archive}.new`, archive);
+  } finally {
+    await removeTree(root);
+  }
+  return archive;
+}
 
 test('a Debian of packages, with setuid programs and file capabilities', {
   skip: !process.env.BERTH_SLOW,
 }, async () => {
-  const root = join(work, 'debian');
-  const more = '--include=libcap2-bin,iputils-ping,sudo';
-  run('/usr/sbin/debootstrap', ['--variant=minbase', more, 'bookworm', root]);
-  const options = ['--create', '--xattrs', '--xattrs-include=*', '--numeric-owner', '--directory', root];
-  const whole = run('/usr/bin/tar', [...options, '--format=pax', '--exclude=./dev/*', '.']);
+  const whole = readFileSync(await ensureDebian());
   const second = tar(file('usr/bin/.wh.sudo'), dir('var/cache', { mode: 0o700 }), file('var/cache/.wh..wh..opq'));
   const { ours, theirs } = await bothTrees([whole, second]);
   assert.ok(Object.keys(ours).length > 5000);
