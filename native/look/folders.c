@@ -28,9 +28,11 @@ int make_below(const char *top, char *path, mode_t mode) {
   return 0;
 }
 
+/* Others may write to what is above it: a link that they put in its place must not give its mode to what it leads to. */
 static int make_one(const char *path, mode_t mode) {
   if (mkdir(path, mode) < 0) return -errno;
-  return chmod(path, mode) < 0 ? -errno : 0;
+  cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  return fd < 0 || fchmod(fd, mode) < 0 ? -errno : 0;
 }
 
 static int must_be_folder(const char *path) {

@@ -1,6 +1,8 @@
 /* berth-look: looks at paths of the host for one call of the daemon, which says over descriptor 3 at which. Any of them may
    hang for ever: then this process does, nobody else, and it is killed. It ends when the daemon hangs up. */
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -207,6 +209,7 @@ static void handle(uint16_t type, struct wire_reader *from) {
 int main(void) {
   static uint8_t frame[WIRE_LENGTH + MOST_REQUEST];
   umask(0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* what hangs does not see the daemon hang up */
   if (fcntl(DAEMON, F_SETFD, FD_CLOEXEC) < 0) return 2;
   syscall(SYS_close_range, DAEMON + 1, ~0U, 0);
   for (;;) {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { within } from '../base/deadline.ts';
@@ -51,17 +51,23 @@ async function withdraw(podDir: string): Promise<void> {
 
 /**
  * True if the process of this pid is the shim of this folder. Its name comes first: what is stuck may hold its memory locked,
- * and a look at its command line would wait for that.
+ * and a look at its command line would wait for that. A container's process may call itself what it likes: what has pids of
+ * its own is no shim, and nothing of its memory is read.
  */
 export function isShimOf(podDir: string, pid: string): boolean {
-  if (!textOf(pid, 'comm').startsWith(name)) return false;
-  const [, folder] = textOf(pid, 'cmdline').split('\0');
+  if (!unlessGone(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).startsWith(name)) return false;
+  if (pidsOf(pid) !== pidsOf('self')) return false;
+  const [, folder] = unlessGone(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
   return folder === podDir;
 }
 
-function textOf(pid: string, file: string): string {
+/** Which PID namespace it is in. */
+const pidsOf = (pid: string): string => unlessGone(() => readlinkSync(`/proc/${pid}/ns/pid`));
+
+/** Empty for what is of a process that has ended. */
+function unlessGone(read: () => string): string {
   try {
-    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+    return read();
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ESRCH')) return '';
     throw error;

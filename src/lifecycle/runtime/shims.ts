@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises';
-import { failedPrecondition, isFault, messageOf } from '../../base/fault.ts';
+import { failedPrecondition, isErrno, isFault, messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
 import type { PodId } from '../../model/ids.ts';
 import { connectShim, killShim, type LogLoss, type Shim, type ShimExit, startShim } from '../../shim/index.ts';
@@ -24,6 +24,9 @@ export type ShimAccess = {
 
 /** How often a shim is tried that lives, as its socket takes connections, but says nothing. */
 const reconnects = 3;
+
+/** What the daemon itself has run out of says nothing of a shim, which may be as well as ever. */
+const isWantOfOurs = (error: unknown): boolean => isErrno(error, 'EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS');
 
 /** The connections to the pods' shims: at most one each. */
 export class Shims {
@@ -88,13 +91,17 @@ export class Shims {
     return shim;
   }
 
-  /** The pod's shim if it is alive and answers, else null; one that does not answer, or cannot be reached, is killed. */
+  /**
+   * The pod's shim if it is alive and answers, else null; one that does not answer, or cannot be reached, is killed.
+   * @throws Error with an errno where the daemon lacks what it takes to reach one.
+   */
   async findOrKill(id: PodId): Promise<Shim | null> {
     try {
       const shim = await this.find(id);
       if (!shim) await this.#access.killShim(this.#directory(id)); // its socket may have been taken away
       return shim;
     } catch (error) {
+      if (isWantOfOurs(error)) throw error;
       await this.kill(id, error);
       return null;
     }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -16,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Looker } from '../../../src/shim/index.ts';
-import { processesNamed } from '../../harness/hung.ts';
+import { processesNamed, stateOf } from '../../harness/hung.ts';
 import { patienceMs } from '../../harness/look.ts';
 import { until } from '../../harness/pods.ts';
 
@@ -171,4 +172,22 @@ test('it is started when it is needed, and ends with its scope', async () => {
     assert.equal((await processes(looker)).length, before.length + 1);
   }
   await until('its end', async () => (await processes(looker)).length === before.length);
+});
+
+test('one that hangs does not outlive a daemon that is killed', async () => {
+  const module = join(import.meta.dirname, '../../../src/shim/index.ts');
+  const text = `const { Looker } = await import(${JSON.stringify(module)});
+    const looker = new Looker(60_000);
+    await looker.stat('/');
+    process.stdout.write('up');
+    setInterval(() => {}, 1000);`;
+  const args = ['--input-type=module', '-e', text];
+  const daemon = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(daemon.stdout, 'data');
+  const [found] = processesNamed('berth-look', daemon.pid!);
+  process.kill(found!.pid, 'SIGSTOP');
+  const ended = once(daemon, 'exit');
+  daemon.kill('SIGKILL');
+  await ended;
+  await until('its end', async () => [null, 'Z'].includes(stateOf(found!.pid)));
 });

@@ -112,6 +112,15 @@ describe('a connection to a shim that is cut', () => {
     assert.equal(await stubborn.shims.find(pod), null);
   });
 
+  test('one that the daemon has no descriptor left to reach is not killed for that', async () => {
+    const want = Object.assign(new Error('EMFILE: too many open files, open'), { code: 'EMFILE' });
+    const there = listing(5);
+    const { shims, told } = connecting(want, there);
+    await assert.rejects(shims.findOrKill(pod), { code: 'EMFILE' });
+    assert.equal(await shims.findOrKill(pod), there);
+    assert.deepEqual(told, []);
+  });
+
   test('nothing is told of one that was shut down', async () => {
     const ending = { ...listing(5), shutdown: async () => {} };
     const { shims, told, cut } = connecting(ending);
