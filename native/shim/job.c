@@ -1,11 +1,28 @@
+/* Commands in flight. */
+#include "job.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "child.h"
+#include "client.h"
+#include "console.h"
+#include "descriptor.h"
+#include "loop.h"
+#include "opener.h"
+#include "orphan.h"
+#include "process.h"
+#include "sandbox.h"
+#include "stream.h"
+#include "text.h"
+#include "tree.h"
 
 enum { MAX_JOBS = 2048, GRACE_MS = 2000, RUNTIME_OUTPUT = 65536, NAME_SIZE = 200 };
 enum kind { RUN, START, EXEC, OPEN };

@@ -1,10 +1,22 @@
+/* Tracked processes: those that containers are. */
+#include "process.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "client.h"
+#include "descriptor.h"
+#include "sandbox.h"
+#include "stream.h"
+#include "text.h"
+#include "tree.h"
 
 enum { MAX_PROCESSES = 4096, MAX_KEY = 128, RETRY_MS = 1000, TELL_MS = 1000 };
 static struct process *processes;
@@ -227,8 +239,8 @@ void process_attach(uint64_t client, uint32_t request, const struct shim_attach 
     close_held(&process->input);
     process->input = -1;
   }
-  if (want->stdout && !stream_ended(process->stream[0])) add(&parcel, &opened.stdout, tap_open(process->stream[0]));
-  if (want->stderr && !stream_ended(process->stream[1])) add(&parcel, &opened.stderr, tap_open(process->stream[1]));
+  if (want->stdout && !stream_ended(process->stream[0])) add(&parcel, &opened.stdout, tap_open(&process->stream[0]->taps));
+  if (want->stderr && !stream_ended(process->stream[1])) add(&parcel, &opened.stderr, tap_open(&process->stream[1]->taps));
   struct wire_writer frame = wire_begin(SHIM_OPENED, request);
   shim_write_opened(&frame, &opened);
   send_parcel(client, &frame, parcel);

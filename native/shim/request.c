@@ -1,11 +1,17 @@
+/* What each request of a client does. */
+#include "request.h"
+
 #include <errno.h>
 #include <signal.h>
+#include <unistd.h>
 
-#include "shim.h"
-
-/* main.c */
-bool shutdown_wanted(uint64_t client, uint32_t request, bool force);
-bool shutting_down(void);
+#include "client.h"
+#include "job.h"
+#include "process.h"
+#include "reopen.h"
+#include "sandbox.h"
+#include "shutdown.h"
+#include "tree.h"
 
 static void on_hello(uint64_t client, uint32_t request, const struct shim_hello *want) {
   (void)want; /* whichever version it is: fields are only ever appended */
