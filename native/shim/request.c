@@ -7,6 +7,7 @@
 
 #include "attach.h"
 #include "client.h"
+#include "command.h"
 #include "job.h"
 #include "process.h"
 #include "reopen.h"
@@ -93,12 +94,12 @@ static void on_shutdown(uint64_t client, uint32_t request, const struct shim_shu
     send_failed(client, request, SHIM_FAILED_BUSY, EBUSY, "shut down: processes still run", "");
 }
 
-static void on_run(uint64_t client, uint32_t request, const struct shim_run *want) { job_run(client, request, want); }
+static void on_run(uint64_t client, uint32_t request, const struct shim_run *want) { command_run(client, request, want); }
 static void on_start(uint64_t client, uint32_t request, const struct shim_start *want) {
-  job_start(client, request, want);
+  command_start(client, request, want);
 }
 static void on_open_exec(uint64_t client, uint32_t request, const struct shim_open_exec *want) {
-  job_open_exec(client, request, want);
+  command_open_exec(client, request, want);
 }
 static void on_attach(uint64_t client, uint32_t request, const struct shim_attach *want) {
   struct process *process = find_running(client, request, want->key, "attach to");
@@ -117,7 +118,7 @@ static void on_sysctls(uint64_t client, uint32_t request, const struct shim_sysc
   sandbox_sysctls(client, request, want);
 }
 static void on_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
-  job_exec(client, request, want);
+  command_exec(client, request, want);
 }
 
 static void on_list(uint64_t client, uint32_t request) {
