@@ -22,7 +22,7 @@ enum phase {
 enum stop { GOES_ON, CANCELLED, TIMED_OUT };
 
 /* A command in flight. RUN ends with the command; START and EXEC go on with the process that it made, START by
-   handing it to process.c, EXEC by waiting for it here, OPEN too, with its stdio handed to the client. */
+   handing it to the tracked ones (process.h), EXEC by waiting for it here, OPEN too, with its stdio handed to the client. */
 struct job {
   struct job *next;
   uint64_t client;
