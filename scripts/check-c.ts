@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 
 const native = resolve(import.meta.dirname, '../native');
-const programs = ['look', 'shim'];
+const programs = ['addon', 'look', 'shim'];
 /** A function that other files may call: its name stands in a line that begins with a type, and its body follows. */
 const definition = /^(?!static\b|typedef\b|return\b)[A-Za-z_][\w ]*[ *]+(\w+)\([^;{}]*\)\s*\{/gm;
 const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, ' ');
