@@ -1,29 +1,11 @@
+/* Copies of what a file holds. */
 #include "content.h"
 
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
-#include <sys/xattr.h>
 
-#include "files.h"
-
-int copy_attributes(int from, int to) {
-  struct stat st;
-  if (fstat(from, &st) < 0 || fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
-    return -errno;
-  char names[65536], value[65536];
-  ssize_t length = flistxattr(from, names, sizeof names);
-  if (length < 0 && errno != ENOTSUP) return -errno;
-  for (const char *name = names; length > 0 && name < names + length; name += strlen(name) + 1) {
-    if (strncmp(name, "trusted.overlay.", 16) == 0) continue; /* overlayfs' own notes belong to one layer */
-    ssize_t size = fgetxattr(from, name, value, sizeof value);
-    if (size < 0 && errno == ENODATA) continue;
-    if (size < 0) return -errno;
-    if (fsetxattr(to, name, value, (size_t)size, 0) < 0 && errno != ENOTSUP) return -errno;
-  }
-  const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, st.st_mtim};
-  return futimens(to, times) < 0 ? -errno : 0;
-}
+#include "held.h"
 
 /* The next piece that is stored, from `at` on; 0 if there is none. lseek(2): a file system that knows no holes has none. */
 static int next_piece(int fd, off_t at, off_t *start, off_t *end) {

@@ -1,10 +1,7 @@
-/* Copies of what a file or directory is. */
+/* Copies of what a file holds. */
 #ifndef BERTH_CONTENT_H
 #define BERTH_CONTENT_H
 #include <stdint.h>
-
-/* Copies owner, mode, extended attributes (but overlayfs' own) and modification time; 0 or -errno. */
-int copy_attributes(int from, int to);
 
 /*
  * Copies the content of a file into an empty one, holes as holes; shared with the original where the file system can.

@@ -1,6 +1,9 @@
 /* Copies a tree with its owners, modes, attributes, times and hard links, off the caller's thread. */
+#include "copy.h"
+
 #include <stdio.h>
 
+#include "attributes.h"
 #include "content.h"
 #include "inodes.h"
 #include "remove.h"
@@ -135,7 +138,7 @@ typedef struct {
 static int run_copy(addon_work *work) { return copy_tree(((job *)work)->from, ((job *)work)->to); }
 
 /* copyTree(from, to): what is in one directory into another that is empty, and its attributes; a promise. */
-static napi_value start_copy(napi_env env, napi_callback_info info) {
+napi_value start_copy(napi_env env, napi_callback_info info) {
   napi_value args[2];
   job *j = calloc(1, sizeof *j);
   if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
@@ -143,9 +146,4 @@ static napi_value start_copy(napi_env env, napi_callback_info info) {
   if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], j->from) || !take_path(env, args[1], j->to))
     return addon_drop(&j->work);
   return addon_start(env, &j->work);
-}
-
-bool register_copy(napi_env env, napi_value exports) {
-  static const addon_function table[] = {{"copyTree", start_copy}};
-  return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

@@ -1,68 +1,12 @@
-/* Reading inside a root that belongs to somebody else, and what every file of the addon needs. */
+/* Reading inside a root that belongs to somebody else, and single calls on files. */
+#include "files.h"
+
 #include <sys/file.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 
-#include "content.h"
-#include "unpack.h"
-
-bool take_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values) {
-  size_t given = count;
-  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) != napi_ok) return false;
-  if (given >= count) return true;
-  addon_throw_type(env, "Too few arguments");
-  return false;
-}
-
-static bool refuse_path(napi_env env, int err, const char *what) {
-  addon_throw_errno(env, err, what, NULL);
-  return false;
-}
-
-static bool refuse_type(napi_env env) {
-  addon_throw_type(env, "A path must be a string");
-  return false;
-}
-
-/* The whole length comes first: what N-API copies of a longer string ends before the first character that does not fit. */
-bool take_path(napi_env env, napi_value value, char text[PATH_MAX]) {
-  size_t length = 0;
-  if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok) return refuse_type(env);
-  if (length >= PATH_MAX) return refuse_path(env, ENAMETOOLONG, "path");
-  if (napi_get_value_string_utf8(env, value, text, PATH_MAX, &length) != napi_ok) return refuse_type(env);
-  return !memchr(text, 0, length) || refuse_path(env, EINVAL, "path with a NUL");
-}
-
-/* Read as UTF-16: N-API would make a byte of any character by cutting its upper half off, a slash of U+012F. */
-bool take_bytes_path(napi_env env, napi_value value, char text[PATH_MAX]) {
-  char16_t characters[PATH_MAX];
-  size_t length = 0;
-  if (napi_get_value_string_utf16(env, value, NULL, 0, &length) != napi_ok) return refuse_type(env);
-  if (length >= PATH_MAX) return refuse_path(env, ENAMETOOLONG, "path");
-  if (napi_get_value_string_utf16(env, value, characters, PATH_MAX, &length) != napi_ok) return refuse_type(env);
-  for (size_t i = 0; i < length; i++) {
-    if (characters[i] == 0 || characters[i] > 0xff) return refuse_path(env, EINVAL, "path with a NUL, or with what is no byte");
-    text[i] = (char)characters[i];
-  }
-  text[length] = 0;
-  return true;
-}
-
-bool take_int64(napi_env env, napi_value value, int64_t *number) {
-  if (napi_get_value_int64(env, value, number) == napi_ok) return true;
-  addon_throw_type(env, "A number is missing");
-  return false;
-}
-
-napi_value make_int(napi_env env, int number) {
-  napi_value value;
-  return napi_create_int32(env, number, &value) == napi_ok ? value : NULL;
-}
-
-napi_value make_number(napi_env env, double number) {
-  napi_value value;
-  return napi_create_double(env, number, &value) == napi_ok ? value : NULL;
-}
+#include "attributes.h"
+#include "held.h"
+#include "root.h"
 
 /*
  * Opens a regular file below `root` for reading. The first open is O_PATH: a FIFO does not block and a device is not
@@ -98,7 +42,7 @@ static ssize_t read_all(int fd, char **data, size_t limit) {
 }
 
 /* readFileInRoot(root, path, maxBytes): Buffer, or -errno as a number. */
-static napi_value read_file_in_root(napi_env env, napi_callback_info info) {
+napi_value read_file_in_root(napi_env env, napi_callback_info info) {
   napi_value args[3], result;
   char root_path[PATH_MAX], path[PATH_MAX];
   int64_t limit;
@@ -117,7 +61,7 @@ static napi_value read_file_in_root(napi_env env, napi_callback_info info) {
 }
 
 /* isMountRoot(path): whether something is mounted exactly there; a missing path is no mount. */
-static napi_value is_mount_root(napi_env env, napi_callback_info info) {
+napi_value is_mount_root(napi_env env, napi_callback_info info) {
   napi_value args[1], result;
   char path[PATH_MAX];
   struct statx st;
@@ -131,7 +75,7 @@ static napi_value is_mount_root(napi_env env, napi_callback_info info) {
 }
 
 /* copyDirectoryAttributes(from, to): of one directory to another. */
-static napi_value copy_directory_attributes(napi_env env, napi_callback_info info) {
+napi_value copy_directory_attributes(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char from[PATH_MAX], to[PATH_MAX];
   if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], from) || !take_path(env, args[1], to)) return NULL;
@@ -144,7 +88,7 @@ static napi_value copy_directory_attributes(napi_env env, napi_callback_info inf
 }
 
 /* setAccessList(path, acl): the POSIX access list of a file in the kernel's form (acl(5), linux/posix_acl_xattr.h). */
-static napi_value set_access_list(napi_env env, napi_callback_info info) {
+napi_value set_access_list(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char path[PATH_MAX];
   void *list = NULL;
@@ -157,7 +101,7 @@ static napi_value set_access_list(napi_env env, napi_callback_info info) {
 }
 
 /* tryLock(fd): the exclusive flock(2) of an open file, without waiting; false if another one has it. */
-static napi_value try_lock(napi_env env, napi_callback_info info) {
+napi_value try_lock(napi_env env, napi_callback_info info) {
   napi_value args[1], result;
   int32_t fd;
   if (!take_arguments(env, info, 1, args)) return NULL;
@@ -165,15 +109,4 @@ static napi_value try_lock(napi_env env, napi_callback_info info) {
   bool ours = flock(fd, LOCK_EX | LOCK_NB) == 0;
   if (!ours && errno != EWOULDBLOCK) return addon_throw_errno(env, errno, "flock", NULL);
   return napi_get_boolean(env, ours, &result) == napi_ok ? result : NULL;
-}
-
-bool register_files(napi_env env, napi_value exports) {
-  static const addon_function table[] = {
-      {"readFileInRoot", read_file_in_root},
-      {"isMountRoot", is_mount_root},
-      {"copyDirectoryAttributes", copy_directory_attributes},
-      {"setAccessList", set_access_list}, {"tryLock", try_lock},
-  };
-  return addon_register(env, exports, table, sizeof table / sizeof *table) && register_unpack(env, exports) &&
-         register_join(env, exports) && register_usage(env, exports);
 }

@@ -1,9 +1,12 @@
 /* Mounts that show other owners than the disk has, and directories of a tree that somebody else controls. */
-#include "files.h"
+#include "idmap.h"
+
+#include "held.h"
 #include "owners.h"
+#include "root.h"
 
 /* bindMapped(source, target, uidMap, gidMap, attributes) */
-static napi_value bind_mapped_call(napi_env env, napi_callback_info info) {
+napi_value bind_mapped_call(napi_env env, napi_callback_info info) {
   napi_value args[5];
   const char *what, *about;
   char source[PATH_MAX], target[PATH_MAX], uids[PATH_MAX], gids[PATH_MAX];
@@ -18,7 +21,7 @@ static napi_value bind_mapped_call(napi_env env, napi_callback_info info) {
 }
 
 /* openInRoot(root, path): a descriptor (O_PATH) of what is there, links resolved inside the root; or -errno. */
-static napi_value open_path_in_root(napi_env env, napi_callback_info info) {
+napi_value open_path_in_root(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char root_path[PATH_MAX], path[PATH_MAX];
   if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], root_path) || !take_path(env, args[1], path))
@@ -26,9 +29,4 @@ static napi_value open_path_in_root(napi_env env, napi_callback_info info) {
   cleanup_fd int root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root < 0) return addon_throw_errno(env, errno, "open root", root_path);
   return make_int(env, open_in_root(root, path, O_PATH));
-}
-
-bool register_idmap(napi_env env, napi_value exports) {
-  static const addon_function table[] = {{"bindMapped", bind_mapped_call}, {"openInRoot", open_path_in_root}};
-  return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

@@ -1,3 +1,4 @@
+/* The inodes with several names that were seen: an open-addressed table. */
 #include "inodes.h"
 
 #include <errno.h>

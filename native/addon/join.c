@@ -2,13 +2,16 @@
  * Joining a layer with those below it: what is at a name, and copying what the layer relies on. Lower layers are read
  * through the same kind of tree as they were made with; a name is followed only as far as real directories go.
  */
+#include "join.h"
+
 #include <stdio.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include "attributes.h"
 #include "content.h"
-#include "unpack.h"
-#include "work.h"
+#include "held.h"
+#include "tree.h"
 
 /* What treeKind answers; src/sys/tree.ts has the same table. */
 enum { kind_none, kind_directory, kind_opaque, kind_whiteout, kind_symlink, kind_file, kind_other };
@@ -28,7 +31,7 @@ static int kind_of(int parent, const char *base) {
 }
 
 /* treeKind(tree, path): a kind, or -errno. What stands below something that is no directory does not exist. */
-static napi_value tree_kind(napi_env env, napi_callback_info info) {
+napi_value tree_kind(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char path[PATH_MAX];
   tree *t;
@@ -41,7 +44,7 @@ static napi_value tree_kind(napi_env env, napi_callback_info info) {
 }
 
 /* treeReadlink(tree, path): the target as a latin1 string, or -errno. */
-static napi_value tree_readlink(napi_env env, napi_callback_info info) {
+napi_value tree_readlink(napi_env env, napi_callback_info info) {
   napi_value args[2], result;
   char path[PATH_MAX], target[PATH_MAX];
   tree *t;
@@ -55,21 +58,8 @@ static napi_value tree_readlink(napi_env env, napi_callback_info info) {
   return napi_create_string_latin1(env, target, (size_t)length, &result) == napi_ok ? result : NULL;
 }
 
-/* Appends one record as unpack.c reads them: name, NUL, value length (4 bytes, little-endian), value. */
-static int pack_xattr(const char *path, const char *name, uint8_t *packed, size_t *used) {
-  size_t head = strlen(name) + 1 + sizeof(uint32_t);
-  if (XATTRS_MAX - *used < head) return -E2BIG;
-  ssize_t size = lgetxattr(path, name, packed + *used + head, XATTRS_MAX - *used - head);
-  if (size < 0) return errno == ERANGE ? -E2BIG : -errno;
-  uint32_t length = (uint32_t)size;
-  memcpy(packed + *used, name, strlen(name) + 1);
-  memcpy(packed + *used + strlen(name) + 1, &length, sizeof length);
-  *used += head + (size_t)size;
-  return 0;
-}
-
 /* treeXattrs(tree, path): all of them, packed, or -errno; the last component is not followed. */
-static napi_value tree_xattrs(napi_env env, napi_callback_info info) {
+napi_value tree_xattrs(napi_env env, napi_callback_info info) {
   napi_value args[2], result;
   char path[PATH_MAX], at[PATH_MAX + 32], names[65536];
   tree *t;
@@ -107,7 +97,7 @@ static bool take_two(napi_env env, const napi_value *args, tree **from, tree **t
 }
 
 /* treeCopyAttributes(from, path, to, path): of a directory to another one. */
-static napi_value tree_copy_attributes(napi_env env, napi_callback_info info) {
+napi_value tree_copy_attributes(napi_env env, napi_callback_info info) {
   napi_value args[4];
   char from_path[PATH_MAX], to_path[PATH_MAX];
   tree *from, *to;
@@ -120,7 +110,7 @@ static napi_value tree_copy_attributes(napi_env env, napi_callback_info info) {
 
 /* treeCopyFile(from, path, to, path, most): a regular file with all its attributes, under a new name. The bytes that are
    stored of it; -EFBIG if they are more than `most`. */
-static napi_value tree_copy_file(napi_env env, napi_callback_info info) {
+napi_value tree_copy_file(napi_env env, napi_callback_info info) {
   napi_value args[5];
   char from_path[PATH_MAX], to_path[PATH_MAX];
   tree *from, *to;
@@ -144,7 +134,7 @@ static napi_value tree_copy_file(napi_env env, napi_callback_info info) {
 }
 
 /* treeInode(tree, path): its number as a bigint, or -errno; the last component is not followed. */
-static napi_value tree_inode(napi_env env, napi_callback_info info) {
+napi_value tree_inode(napi_env env, napi_callback_info info) {
   napi_value args[2], result;
   char path[PATH_MAX];
   tree *t;
@@ -165,7 +155,7 @@ static bool append(napi_env env, napi_value list, napi_value item) {
 }
 
 /* treeTimes(tree, path): the modification time of a directory as [seconds, nanoseconds], or -errno. */
-static napi_value tree_times(napi_env env, napi_callback_info info) {
+napi_value tree_times(napi_env env, napi_callback_info info) {
   napi_value args[2], result;
   char path[PATH_MAX];
   tree *t;
@@ -182,7 +172,7 @@ static napi_value tree_times(napi_env env, napi_callback_info info) {
 }
 
 /* treeList(tree, path): the names in a directory as latin1 strings, or -errno. */
-static napi_value tree_list(napi_env env, napi_callback_info info) {
+napi_value tree_list(napi_env env, napi_callback_info info) {
   napi_value args[2], result, name;
   char path[PATH_MAX];
   tree *t;
@@ -206,7 +196,7 @@ static napi_value tree_list(napi_env env, napi_callback_info info) {
 }
 
 /* treeRename(tree, from, to): -EEXIST if the new name is taken. */
-static napi_value tree_rename(napi_env env, napi_callback_info info) {
+napi_value tree_rename(napi_env env, napi_callback_info info) {
   napi_value args[3];
   char from[PATH_MAX], to[PATH_MAX];
   tree *t;
@@ -221,22 +211,6 @@ static napi_value tree_rename(napi_env env, napi_callback_info info) {
   int parent = find_parent(t, to, &to_base);
   if (parent < 0) return make_int(env, parent);
   int err = renameat2(source, from_base, parent, to_base, 1 /* RENAME_NOREPLACE */) < 0 ? -errno : 0;
-  if (t->parent >= 0) close(t->parent);
-  t->parent = -1; /* it may be a path through what moved */
+  forget_parent(t); /* it may be a path through what moved */
   return make_int(env, err);
-}
-
-bool register_join(napi_env env, napi_value exports) {
-  static const addon_function table[] = {
-      {"treeKind", tree_kind},
-      {"treeReadlink", tree_readlink},
-      {"treeXattrs", tree_xattrs},
-      {"treeInode", tree_inode},
-      {"treeTimes", tree_times},
-      {"treeList", tree_list},
-      {"treeCopyAttributes", tree_copy_attributes},
-      {"treeCopyFile", tree_copy_file},
-      {"treeRename", tree_rename},
-  };
-  return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

@@ -1,54 +1,90 @@
-#include "addon.h"
+/* All that JavaScript sees of the addon. */
+#include "copy.h"
+#include "files.h"
+#include "idmap.h"
+#include "join.h"
+#include "mounts.h"
+#include "spawn.h"
+#include "streams.h"
+#include "tree.h"
+#include "unpack.h"
+#include "usage.h"
+#include "write.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-
-bool addon_register(napi_env env, napi_value exports, const addon_function *table, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    napi_value function;
-    if (napi_create_function(env, table[i].name, NAPI_AUTO_LENGTH, table[i].call, NULL, &function) != napi_ok ||
-        napi_set_named_property(env, exports, table[i].name, function) != napi_ok)
-      return false;
-  }
-  return true;
-}
-
-static void set_string(napi_env env, napi_value object, const char *name, const char *text) {
-  napi_value value;
-  if (text && napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value) == napi_ok)
-    napi_set_named_property(env, object, name, value);
-}
-
-napi_value addon_throw_errno(napi_env env, int err, const char *what, const char *path) {
-  char message[4600];
-  const char *code = strerrorname_np(err);
-  if (!code) code = "EUNKNOWN";
-  snprintf(message, sizeof message, "%s: %s, %s%s%.4096s%s", code, strerror(err), what, path ? " '" : "",
-           path ? path : "", path ? "'" : "");
-  napi_value text, error, number;
-  if (napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &text) != napi_ok ||
-      napi_create_error(env, NULL, text, &error) != napi_ok) {
-    napi_throw_error(env, code, message);
-    return NULL;
-  }
-  set_string(env, error, "code", code);
-  set_string(env, error, "syscall", what);
-  set_string(env, error, "path", path);
-  if (napi_create_int32(env, -err, &number) == napi_ok) napi_set_named_property(env, error, "errno", number);
-  napi_throw(env, error);
-  return NULL;
-}
-
-napi_value addon_throw_type(napi_env env, const char *message) {
-  napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", message);
-  return NULL;
-}
+static const struct {
+  const char *name;
+  addon_call *call;
+} functions[] = {
+    /* files.c */
+    {"readFileInRoot", read_file_in_root},
+    {"isMountRoot", is_mount_root},
+    {"copyDirectoryAttributes", copy_directory_attributes},
+    {"setAccessList", set_access_list},
+    {"tryLock", try_lock},
+    /* tree.c */
+    {"openTree", open_tree},
+    {"closeTree", close_tree},
+    /* unpack.c */
+    {"treeWriteFile", tree_write_file},
+    {"treeCreateFile", tree_create_file},
+    {"treeFinishFile", tree_finish_file},
+    {"treeMakeDir", tree_make_dir},
+    {"treeSymlink", tree_symlink},
+    {"treeMakeNode", tree_make_node},
+    {"treeLink", tree_link},
+    {"treeRemove", tree_remove},
+    {"treeSetXattrs", tree_set_xattrs},
+    {"treeSetTimes", tree_set_times},
+    {"treeMkdir", tree_mkdir},
+    /* join.c */
+    {"treeKind", tree_kind},
+    {"treeReadlink", tree_readlink},
+    {"treeXattrs", tree_xattrs},
+    {"treeInode", tree_inode},
+    {"treeTimes", tree_times},
+    {"treeList", tree_list},
+    {"treeCopyAttributes", tree_copy_attributes},
+    {"treeCopyFile", tree_copy_file},
+    {"treeRename", tree_rename},
+    /* usage.c */
+    {"removeTree", remove_call},
+    {"diskUsage", disk_usage},
+    {"syncFilesystem", sync_filesystem},
+    /* copy.c */
+    {"copyTree", start_copy},
+    /* mounts.c */
+    {"mountOverlay", mount_overlay},
+    {"bindMount", bind_mount},
+    {"mount", plain_mount},
+    {"unmount", unmount},
+    /* idmap.c */
+    {"bindMapped", bind_mapped_call},
+    {"openInRoot", open_path_in_root},
+    /* spawn.c */
+    {"spawnKeeper", spawn_keeper_call},
+    {"reap", reap_call},
+    /* streams.c */
+    {"connectUnix", connect_unix},
+    {"connectLoopback", connect_in_namespace},
+    {"socketError", socket_error},
+    {"setWindowSize", set_window_size},
+    {"receiveDescriptors", receive_descriptors},
+    {"watchOpen", watch_open},
+    {"watchFor", watch_for},
+    {"watchClose", watch_close},
+    /* write.c */
+    {"writeFile", write_call},
+    {"makeDirectory", directory_call},
+    {"makeDirectories", directories_call},
+};
 
 NAPI_MODULE_INIT() {
-  if (!register_files(env, exports) || !register_mounts(env, exports) || !register_idmap(env, exports) ||
-      !register_copy(env, exports) || !register_streams(env, exports) || !register_spawn(env, exports) ||
-      !register_write(env, exports))
-    return NULL;
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    napi_value function;
+    const char *name = functions[i].name;
+    if (napi_create_function(env, name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function) != napi_ok ||
+        napi_set_named_property(env, exports, name, function) != napi_ok)
+      return NULL;
+  }
   return exports;
 }

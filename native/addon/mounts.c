@@ -1,11 +1,13 @@
 /* The mount API. Every call here is synchronous and short; deadlines are the caller's business. */
+#include "mounts.h"
+
 #include <linux/mount.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 
-#include "files.h"
+#include "held.h"
 #include "owners.h"
 
 /* <sys/mount.h> and <linux/mount.h> of this libc disagree; these come from mount(2) and umount2(2). */
@@ -153,7 +155,7 @@ static bool knows_no_layers(const char *log) {
 }
 
 /* mountOverlay(lowers, upper|"", work|"", target, attributes, legacy) */
-static napi_value mount_overlay(napi_env env, napi_callback_info info) {
+napi_value mount_overlay(napi_env env, napi_callback_info info) {
   napi_value args[6];
   bool legacy;
   if (!take_arguments(env, info, 6, args)) return NULL;
@@ -179,7 +181,7 @@ static napi_value mount_overlay(napi_env env, napi_callback_info info) {
 }
 
 /* bindMount(source, target, recursive, attributes): the attributes hold from the first moment the mount is seen. */
-static napi_value bind_mount(napi_env env, napi_callback_info info) {
+napi_value bind_mount(napi_env env, napi_callback_info info) {
   napi_value args[4];
   char source[PATH_MAX], target[PATH_MAX];
   bool recursive;
@@ -202,7 +204,7 @@ static napi_value bind_mount(napi_env env, napi_callback_info info) {
 }
 
 /* mount(source, target, type, flags, data) as mount(2). */
-static napi_value plain_mount(napi_env env, napi_callback_info info) {
+napi_value plain_mount(napi_env env, napi_callback_info info) {
   napi_value args[5];
   char source[PATH_MAX], target[PATH_MAX], type[PATH_MAX], data[PATH_MAX];
   int64_t flags;
@@ -214,7 +216,7 @@ static napi_value plain_mount(napi_env env, napi_callback_info info) {
 }
 
 /* unmount(target, detach): never through a symbolic link. */
-static napi_value unmount(napi_env env, napi_callback_info info) {
+napi_value unmount(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char target[PATH_MAX];
   bool detach;
@@ -222,10 +224,4 @@ static napi_value unmount(napi_env env, napi_callback_info info) {
   if (napi_get_value_bool(env, args[1], &detach) != napi_ok) return addon_throw_type(env, "unmount takes detach");
   if (umount2(target, NO_FOLLOW | (detach ? DETACH : 0)) < 0) return addon_throw_errno(env, errno, "unmount", target);
   return make_int(env, 0);
-}
-
-bool register_mounts(napi_env env, napi_value exports) {
-  static const addon_function table[] = {
-      {"mountOverlay", mount_overlay}, {"bindMount", bind_mount}, {"mount", plain_mount}, {"unmount", unmount}};
-  return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

@@ -1,3 +1,4 @@
+/* Mounts that show other owners than the disk has: a user namespace is made for each, and lives just as long. */
 #include "owners.h"
 
 #include <linux/mount.h>

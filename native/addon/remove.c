@@ -3,7 +3,8 @@
 
 #include <stdio.h>
 
-#include "work.h"
+#include "held.h"
+#include "root.h"
 
 /* A directory to be read; -EBUSY, as rmdir(2) says, for what is mounted. */
 static int open_directory(int parent, const char *name, DIR **dir) {

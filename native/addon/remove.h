@@ -1,3 +1,4 @@
+/* Removing trees. */
 #ifndef BERTH_REMOVE_H
 #define BERTH_REMOVE_H
 

@@ -1,3 +1,4 @@
+/* Opening what is in a tree that somebody else may change meanwhile: below a root, never out of it. */
 #include "root.h"
 
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* Keepers: programs that outlive the daemon. node:child_process forks, which copies the page tables of a large process;
    posix_spawn shares them until exec. */
+#include "spawn.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -7,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "held.h"
 #include "work.h"
 
 enum { SOCKET_IN_CHILD = 3 };
@@ -71,7 +74,7 @@ static napi_value spawned(napi_env env, addon_work *work) {
 }
 
 /* spawnKeeper(program, argument, logFd): a promise of [pid, our end of its socket]. */
-static napi_value spawn_keeper_call(napi_env env, napi_callback_info info) {
+napi_value spawn_keeper_call(napi_env env, napi_callback_info info) {
   napi_value args[3];
   job *j = calloc(1, sizeof *j);
   if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
@@ -87,7 +90,7 @@ static napi_value spawn_keeper_call(napi_env env, napi_callback_info info) {
 }
 
 /* reap(pid): takes the exit status of a child that has ended; one that is not ours, or runs, is left alone. */
-static napi_value reap_call(napi_env env, napi_callback_info info) {
+napi_value reap_call(napi_env env, napi_callback_info info) {
   napi_value arguments[1];
   int32_t pid;
   if (!take_arguments(env, info, 1, arguments)) return NULL;
@@ -95,9 +98,4 @@ static napi_value reap_call(napi_env env, napi_callback_info info) {
     return addon_throw_type(env, "pid must be a positive number");
   waitpid(pid, NULL, WNOHANG);
   return NULL;
-}
-
-bool register_spawn(napi_env env, napi_value exports) {
-  static const addon_function table[] = {{"spawnKeeper", spawn_keeper_call}, {"reap", reap_call}};
-  return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

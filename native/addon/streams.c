@@ -1,5 +1,7 @@
 /* Descriptors that node has no names for: sockets of another network namespace, descriptors that come over a socket,
    terminals; and the wait until one of them can be read or written. */
+#include "streams.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -9,7 +11,7 @@
 #include <sys/un.h>
 #include <uv.h>
 
-#include "files.h"
+#include "held.h"
 
 enum { MAX_DESCRIPTORS = 3 };
 
@@ -22,7 +24,7 @@ static int address_of(const char *path, struct sockaddr_un *address) {
 }
 
 /* connectUnix(path): a connected stream socket. A full backlog is EAGAIN: it never waits. */
-static napi_value connect_unix(napi_env env, napi_callback_info info) {
+napi_value connect_unix(napi_env env, napi_callback_info info) {
   napi_value arguments[1];
   char path[PATH_MAX];
   struct sockaddr_un address;
@@ -77,7 +79,7 @@ static int connect_loopback(int fd, int family, uint16_t port) {
 
 /* connectLoopback(namespace, family, port): a TCP socket that connects to 127.0.0.1 (4) or ::1 (6) in the network
    namespace at this path; "" is the caller's own. Writable when it is connected or failed: see socketError. */
-static napi_value connect_in_namespace(napi_env env, napi_callback_info info) {
+napi_value connect_in_namespace(napi_env env, napi_callback_info info) {
   napi_value arguments[3];
   char path[PATH_MAX];
   int64_t family, port;
@@ -95,7 +97,7 @@ static napi_value connect_in_namespace(napi_env env, napi_callback_info info) {
 }
 
 /* socketError(fd): 0, or the errno with which the connection failed. */
-static napi_value socket_error(napi_env env, napi_callback_info info) {
+napi_value socket_error(napi_env env, napi_callback_info info) {
   napi_value arguments[1];
   int64_t fd;
   int err = 0;
@@ -106,7 +108,7 @@ static napi_value socket_error(napi_env env, napi_callback_info info) {
 }
 
 /* setWindowSize(fd, rows, columns) */
-static napi_value set_window_size(napi_env env, napi_callback_info info) {
+napi_value set_window_size(napi_env env, napi_callback_info info) {
   napi_value arguments[3];
   int64_t number[3];
   if (!take_arguments(env, info, 3, arguments)) return NULL;
@@ -121,7 +123,7 @@ static napi_value set_window_size(napi_env env, napi_callback_info info) {
 
 /* receiveDescriptors(fd, buffer, list): reads into the buffer and appends the descriptors that came to the list.
    Returns the bytes, 0 at the end, or -EAGAIN. */
-static napi_value receive_descriptors(napi_env env, napi_callback_info info) {
+napi_value receive_descriptors(napi_env env, napi_callback_info info) {
   napi_value arguments[3], number;
   int64_t from;
   struct iovec part;
@@ -193,7 +195,7 @@ static bool take_watch(napi_env env, napi_value value, struct watch **watch) {
 
 /* watchOpen(fd, callback): the callback gets 1 (readable), 2 (writable) or both. The watch must be closed, once, before
    the descriptor is. */
-static napi_value watch_open(napi_env env, napi_callback_info info) {
+napi_value watch_open(napi_env env, napi_callback_info info) {
   napi_value arguments[2], name, external;
   int64_t fd;
   uv_loop_t *loop;
@@ -218,7 +220,7 @@ static napi_value watch_open(napi_env env, napi_callback_info info) {
 }
 
 /* watchFor(watch, events): 0 stops it. */
-static napi_value watch_for(napi_env env, napi_callback_info info) {
+napi_value watch_for(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
   struct watch *watch;
   int64_t events;
@@ -232,7 +234,7 @@ static napi_value watch_for(napi_env env, napi_callback_info info) {
 }
 
 /* watchClose(watch) */
-static napi_value watch_close(napi_env env, napi_callback_info info) {
+napi_value watch_close(napi_env env, napi_callback_info info) {
   napi_value arguments[1];
   struct watch *watch;
   if (!take_arguments(env, info, 1, arguments) || !take_watch(env, arguments[0], &watch)) return NULL;
@@ -241,18 +243,4 @@ static napi_value watch_close(napi_env env, napi_callback_info info) {
   napi_async_destroy(env, watch->context);
   uv_close((uv_handle_t *)&watch->handle, watch_free);
   return make_int(env, 0);
-}
-
-bool register_streams(napi_env env, napi_value exports) {
-  static const addon_function table[] = {
-      {"connectUnix", connect_unix},
-      {"connectLoopback", connect_in_namespace},
-      {"socketError", socket_error},
-      {"setWindowSize", set_window_size},
-      {"receiveDescriptors", receive_descriptors},
-      {"watchOpen", watch_open},
-      {"watchFor", watch_for},
-      {"watchClose", watch_close},
-  };
-  return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

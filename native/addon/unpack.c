@@ -4,91 +4,15 @@
  * 0 (or a descriptor) or -errno as a number: an archive full of surprises must not cost an exception each.
  * Strings are latin1: one character, one byte.
  */
-#include <stdio.h>
-#include <sys/sysmacros.h>
-#include <sys/xattr.h>
-
-#include "remove.h"
 #include "unpack.h"
 
-static void forget_parent(tree *t) {
-  if (t->parent >= 0) close(t->parent);
-  t->parent = -1;
-}
+#include <stdio.h>
+#include <sys/sysmacros.h>
 
-static void free_tree(napi_env env, void *data, void *hint) {
-  (void)env;
-  (void)hint;
-  tree *t = data;
-  forget_parent(t);
-  if (t->file >= 0) close(t->file);
-  if (t->root >= 0) close(t->root);
-  free(t);
-}
-
-static napi_value open_tree(napi_env env, napi_callback_info info) {
-  napi_value args[1], result;
-  char path[PATH_MAX];
-  if (!take_arguments(env, info, 1, args) || !take_path(env, args[0], path)) return NULL;
-  tree *t = calloc(1, sizeof *t);
-  if (!t) return addon_throw_errno(env, ENOMEM, "open tree", path);
-  t->parent = t->file = -1;
-  t->root = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (t->root < 0) {
-    int err = errno;
-    free(t);
-    return addon_throw_errno(env, err, "open tree", path);
-  }
-  if (napi_create_external(env, t, free_tree, NULL, &result) == napi_ok) return result;
-  free_tree(env, t, NULL);
-  return NULL;
-}
-
-bool take_tree(napi_env env, napi_value value, tree **t) {
-  if (napi_get_value_external(env, value, (void **)t) == napi_ok && *t) return true;
-  addon_throw_type(env, "Not a tree");
-  return false;
-}
-
-/* Closes the descriptors now; later calls fail with EBADF. */
-static napi_value close_tree(napi_env env, napi_callback_info info) {
-  napi_value args[1];
-  tree *t;
-  if (!take_arguments(env, info, 1, args) || !take_tree(env, args[0], &t)) return NULL;
-  forget_parent(t);
-  if (t->file >= 0) close(t->file);
-  if (t->root >= 0) close(t->root);
-  t->root = t->file = -1;
-  return make_int(env, 0);
-}
-
-int find_parent(tree *t, char *path, const char **base) {
-  char *slash = strrchr(path, '/');
-  *base = slash ? slash + 1 : path[0] ? path : ".";
-  if (!slash) return t->root;
-  *slash = 0;
-  bool same = t->parent >= 0 && strcmp(t->parent_path, path) == 0;
-  if (!same) {
-    int fd = open_in_root(t->root, path, O_PATH | O_DIRECTORY);
-    if (fd >= 0) {
-      forget_parent(t);
-      t->parent = fd;
-      memcpy(t->parent_path, path, strlen(path) + 1);
-    }
-    *slash = '/';
-    return fd;
-  }
-  *slash = '/';
-  return t->parent;
-}
-
-/* What an entry says beside its content. */
-typedef struct {
-  uint32_t mode, uid, gid;
-  struct timespec times[2];
-  const uint8_t *xattrs;
-  size_t xattrs_length;
-} attributes;
+#include "attributes.h"
+#include "held.h"
+#include "remove.h"
+#include "tree.h"
 
 /* Six values from args: mode, uid, gid, seconds, nanoseconds, xattrs (a Uint8Array or undefined). */
 static bool take_attributes(napi_env env, const napi_value *args, attributes *a) {
@@ -112,47 +36,6 @@ static bool take_attributes(napi_env env, const napi_value *args, attributes *a)
   return false;
 }
 
-/* Packed xattrs are records of: name, NUL, value length (4 bytes, little-endian), value. */
-static int each_xattr(const attributes *a, int fd, const char *path) {
-  for (size_t at = 0; at < a->xattrs_length;) {
-    const char *name = (const char *)a->xattrs + at;
-    const char *end = memchr(name, 0, a->xattrs_length - at);
-    if (!end) return -EINVAL;
-    at += (size_t)(end - name) + 1;
-    uint32_t size;
-    if (a->xattrs_length - at < sizeof size) return -EINVAL;
-    memcpy(&size, a->xattrs + at, sizeof size);
-    at += sizeof size;
-    if (size > a->xattrs_length - at) return -EINVAL;
-    int err = path ? lsetxattr(path, name, a->xattrs + at, size, 0) : fsetxattr(fd, name, a->xattrs + at, size, 0);
-    /* ENOTSUP: this filesystem has no such attributes, and the tree is usable without. */
-    if (err < 0 && errno != ENOTSUP) return -errno;
-    at += size;
-  }
-  return 0;
-}
-
-/* chown clears set-id bits and file capabilities, so it comes first; reading and writing change times: those last. */
-static int apply(int fd, const attributes *a) {
-  if (fchown(fd, a->uid, a->gid) < 0 || fchmod(fd, a->mode) < 0) return -errno;
-  int err = each_xattr(a, fd, NULL);
-  if (err < 0) return err;
-  return futimens(fd, a->times) < 0 ? -errno : 0;
-}
-
-/* The same for what cannot be opened: symbolic links, devices, FIFOs. */
-static int apply_at(int parent, const char *base, const attributes *a, bool link) {
-  if (fchownat(parent, base, a->uid, a->gid, AT_SYMLINK_NOFOLLOW) < 0) return -errno;
-  if (!link && fchmodat(parent, base, a->mode, 0) < 0) return -errno;
-  if (a->xattrs_length) {
-    char path[PATH_MAX];
-    if ((size_t)snprintf(path, sizeof path, "/proc/self/fd/%d/%s", parent, base) >= sizeof path) return -ENAMETOOLONG;
-    int err = each_xattr(a, -1, path);
-    if (err < 0) return err;
-  }
-  return utimensat(parent, base, a->times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
-}
-
 static int create(tree *t, char *path) {
   const char *base;
   int parent = find_parent(t, path, &base);
@@ -173,7 +56,7 @@ static int write_all(int fd, const uint8_t *data, size_t length) {
 }
 
 /* treeWriteFile(tree, path, content, ...attributes): a whole small file in one call. -EEXIST if the name is taken. */
-static napi_value tree_write_file(napi_env env, napi_callback_info info) {
+napi_value tree_write_file(napi_env env, napi_callback_info info) {
   napi_value args[9];
   char path[PATH_MAX];
   tree *t;
@@ -188,14 +71,14 @@ static napi_value tree_write_file(napi_env env, napi_callback_info info) {
   cleanup_fd int fd = create(t, path);
   if (fd < 0) return make_int(env, fd);
   int err = write_all(fd, data, length);
-  return make_int(env, err < 0 ? err : apply(fd, &a));
+  return make_int(env, err < 0 ? err : apply_attributes(fd, &a));
 }
 
 /*
  * treeCreateFile(tree, path): opens a large file and returns its descriptor to write to. It belongs to the tree, one at
  * a time, so that a thread that is ended in the middle leaves nothing open.
  */
-static napi_value tree_create_file(napi_env env, napi_callback_info info) {
+napi_value tree_create_file(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char path[PATH_MAX];
   tree *t;
@@ -208,20 +91,20 @@ static napi_value tree_create_file(napi_env env, napi_callback_info info) {
 }
 
 /* treeFinishFile(tree, ...attributes): gives that file its attributes and closes it. */
-static napi_value tree_finish_file(napi_env env, napi_callback_info info) {
+napi_value tree_finish_file(napi_env env, napi_callback_info info) {
   napi_value args[7];
   tree *t;
   attributes a;
   if (!take_arguments(env, info, 7, args) || !take_tree(env, args[0], &t) || !take_attributes(env, args + 1, &a))
     return NULL;
-  int err = t->file < 0 ? -EBADF : apply(t->file, &a);
+  int err = t->file < 0 ? -EBADF : apply_attributes(t->file, &a);
   if (t->file >= 0 && close(t->file) < 0 && err == 0) err = -errno; /* a full disk may show here */
   t->file = -1;
   return make_int(env, err);
 }
 
 /* treeMakeDir(tree, path, ...attributes): 0 if made, 1 if a directory was there (it takes the attributes). */
-static napi_value tree_make_dir(napi_env env, napi_callback_info info) {
+napi_value tree_make_dir(napi_env env, napi_callback_info info) {
   napi_value args[8];
   char path[PATH_MAX];
   tree *t;
@@ -236,12 +119,12 @@ static napi_value tree_make_dir(napi_env env, napi_callback_info info) {
   if (existed && errno != EEXIST) return make_int(env, -errno);
   cleanup_fd int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return make_int(env, existed && (errno == ENOTDIR || errno == ELOOP) ? -EEXIST : -errno);
-  int err = apply(fd, &a);
+  int err = apply_attributes(fd, &a);
   return make_int(env, err < 0 ? err : existed);
 }
 
 /* treeSymlink(tree, path, target, ...attributes) */
-static napi_value tree_symlink(napi_env env, napi_callback_info info) {
+napi_value tree_symlink(napi_env env, napi_callback_info info) {
   napi_value args[9];
   char path[PATH_MAX], target[PATH_MAX];
   tree *t;
@@ -253,11 +136,11 @@ static napi_value tree_symlink(napi_env env, napi_callback_info info) {
   int parent = find_parent(t, path, &base);
   if (parent < 0) return make_int(env, parent);
   if (symlinkat(target, parent, base) < 0) return make_int(env, -errno);
-  return make_int(env, apply_at(parent, base, &a, true));
+  return make_int(env, apply_attributes_at(parent, base, &a, true));
 }
 
 /* treeMakeNode(tree, path, type, major, minor, ...attributes): type is S_IFCHR, S_IFBLK or S_IFIFO. */
-static napi_value tree_make_node(napi_env env, napi_callback_info info) {
+napi_value tree_make_node(napi_env env, napi_callback_info info) {
   napi_value args[11];
   char path[PATH_MAX];
   tree *t;
@@ -272,11 +155,11 @@ static napi_value tree_make_node(napi_env env, napi_callback_info info) {
   if (parent < 0) return make_int(env, parent);
   dev_t device = makedev((unsigned)major_number, (unsigned)minor_number);
   if (mknodat(parent, base, (mode_t)type | 0600, device) < 0) return make_int(env, -errno);
-  return make_int(env, apply_at(parent, base, &a, false));
+  return make_int(env, apply_attributes_at(parent, base, &a, false));
 }
 
 /* treeLink(tree, existing, path): both ends stay below the root; the existing name is not followed. */
-static napi_value tree_link(napi_env env, napi_callback_info info) {
+napi_value tree_link(napi_env env, napi_callback_info info) {
   napi_value args[3];
   char existing[PATH_MAX], path[PATH_MAX];
   tree *t;
@@ -294,7 +177,7 @@ static napi_value tree_link(napi_env env, napi_callback_info info) {
 }
 
 /* treeRemove(tree, path): whatever is there, with all below it. */
-static napi_value tree_remove(napi_env env, napi_callback_info info) {
+napi_value tree_remove(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char path[PATH_MAX];
   tree *t;
@@ -310,7 +193,7 @@ static napi_value tree_remove(napi_env env, napi_callback_info info) {
 }
 
 /* treeSetXattrs(tree, path, xattrs): adds them to an existing directory. */
-static napi_value tree_set_xattrs(napi_env env, napi_callback_info info) {
+napi_value tree_set_xattrs(napi_env env, napi_callback_info info) {
   napi_value args[3];
   char path[PATH_MAX];
   tree *t;
@@ -323,11 +206,11 @@ static napi_value tree_set_xattrs(napi_env env, napi_callback_info info) {
   int parent = find_parent(t, path, &base);
   if (parent < 0) return make_int(env, parent);
   cleanup_fd int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  return make_int(env, fd < 0 ? -errno : each_xattr(&a, fd, NULL));
+  return make_int(env, fd < 0 ? -errno : apply_xattrs(&a, fd, NULL));
 }
 
 /* treeSetTimes(tree, path, seconds, nanoseconds): of a directory; -ENOTDIR for anything else, which keeps its own. */
-static napi_value tree_set_times(napi_env env, napi_callback_info info) {
+napi_value tree_set_times(napi_env env, napi_callback_info info) {
   napi_value args[4];
   char path[PATH_MAX];
   tree *t;
@@ -345,7 +228,7 @@ static napi_value tree_set_times(napi_env env, napi_callback_info info) {
 }
 
 /* treeMkdir(tree, path): a directory that the archive implies but does not describe. */
-static napi_value tree_mkdir(napi_env env, napi_callback_info info) {
+napi_value tree_mkdir(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char path[PATH_MAX];
   tree *t;
@@ -356,23 +239,4 @@ static napi_value tree_mkdir(napi_env env, napi_callback_info info) {
   if (parent < 0) return make_int(env, parent);
   if (mkdirat(parent, base, 0755) < 0) return make_int(env, -errno);
   return make_int(env, fchmodat(parent, base, 0755, 0) < 0 ? -errno : 0);
-}
-
-bool register_unpack(napi_env env, napi_value exports) {
-  static const addon_function table[] = {
-      {"openTree", open_tree},
-      {"closeTree", close_tree},
-      {"treeWriteFile", tree_write_file},
-      {"treeCreateFile", tree_create_file},
-      {"treeFinishFile", tree_finish_file},
-      {"treeMakeDir", tree_make_dir},
-      {"treeSymlink", tree_symlink},
-      {"treeMakeNode", tree_make_node},
-      {"treeLink", tree_link},
-      {"treeRemove", tree_remove},
-      {"treeSetXattrs", tree_set_xattrs},
-      {"treeSetTimes", tree_set_times},
-      {"treeMkdir", tree_mkdir},
-  };
-  return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

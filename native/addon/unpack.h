@@ -1,23 +1,9 @@
-/* A tree that entries are created in or read from: unpack.c makes them, join.c looks below. */
+/* Creating the entries of an archive below a root. */
 #ifndef BERTH_UNPACK_H
 #define BERTH_UNPACK_H
-#include "files.h"
+#include "napi.h"
 
-/* The root, and the parent directory used last: archives come in directory order. */
-typedef struct {
-  int root, parent;
-  int file; /* the large file that is being written, or -1 */
-  char parent_path[PATH_MAX];
-} tree;
-
-bool take_tree(napi_env env, napi_value value, tree **t);
-
-/*
- * The parent directory of `path` and, in `base`, its last component ("." for the root itself). The descriptor belongs
- * to the tree; it is kept until something is removed, for nothing else can make a path lead elsewhere.
- */
-int find_parent(tree *t, char *path, const char **base);
-
-bool register_join(napi_env env, napi_value exports);
+addon_call tree_write_file, tree_create_file, tree_finish_file, tree_make_dir, tree_symlink, tree_make_node,
+    tree_link, tree_remove, tree_set_xattrs, tree_set_times, tree_mkdir;
 
 #endif

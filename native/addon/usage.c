@@ -1,4 +1,7 @@
 /* Measures whole trees, removes them and writes a filesystem back, off the caller's thread. */
+#include "usage.h"
+
+#include "held.h"
 #include "inodes.h"
 #include "remove.h"
 #include "walk.h"
@@ -67,12 +70,12 @@ static napi_value start(napi_env env, napi_callback_info info, addon_work how) {
 }
 
 /* removeTree(path): a promise. */
-static napi_value remove_call(napi_env env, napi_callback_info info) {
+napi_value remove_call(napi_env env, napi_callback_info info) {
   return start(env, info, (addon_work){.run = run_remove, .what = "remove"});
 }
 
 /* diskUsage(path, maxSeconds): a promise of bytes and inodes, as many as were found until then. */
-static napi_value disk_usage(napi_env env, napi_callback_info info) {
+napi_value disk_usage(napi_env env, napi_callback_info info) {
   napi_value args[2];
   int64_t seconds;
   job *j = calloc(1, sizeof *j);
@@ -85,12 +88,6 @@ static napi_value disk_usage(napi_env env, napi_callback_info info) {
 }
 
 /* syncFilesystem(path): a promise. */
-static napi_value sync_filesystem(napi_env env, napi_callback_info info) {
+napi_value sync_filesystem(napi_env env, napi_callback_info info) {
   return start(env, info, (addon_work){.run = run_sync, .what = "syncfs"});
-}
-
-bool register_usage(napi_env env, napi_value exports) {
-  static const addon_function table[] = {
-      {"removeTree", remove_call}, {"diskUsage", disk_usage}, {"syncFilesystem", sync_filesystem}};
-  return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

@@ -1,3 +1,4 @@
+/* One walk for all that visit trees, however deep, with few descriptors. */
 #include "walk.h"
 
 /* Enough for any tree that a person made; beyond, one "..", one fstat and one seek a directory. */

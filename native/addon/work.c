@@ -1,4 +1,8 @@
+/* Work off the caller's thread, and its promise. */
 #include "work.h"
+
+#include <errno.h>
+#include <stdlib.h>
 
 napi_value addon_drop(addon_work *work) {
   if (work->release) work->release(work);

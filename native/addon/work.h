@@ -1,7 +1,7 @@
-/* What the addon's files share that work off the caller's thread, and that read directories. */
+/* Work off the caller's thread, and its promise. */
 #ifndef BERTH_WORK_H
 #define BERTH_WORK_H
-#include "files.h"
+#include "napi.h"
 
 /* One piece of work, the first member of what it needs. `path` appears in its error, after `what`. */
 typedef struct addon_work {

@@ -1,7 +1,10 @@
 /* Writes a small file, or makes directories, in one piece of work off the caller's thread. node:fs takes a turn of the
    event loop for each of open, write, close and rename. */
+#include "write.h"
+
 #include <stdio.h>
 
+#include "held.h"
 #include "work.h"
 
 typedef struct {
@@ -98,7 +101,7 @@ static bool take_data(napi_env env, napi_value value, job *j) {
 }
 
 /* writeFile(path, temporary, data, mode, sync): a promise. With a temporary name, path is replaced in one step. */
-static napi_value write_call(napi_env env, napi_callback_info info) {
+napi_value write_call(napi_env env, napi_callback_info info) {
   napi_value args[5];
   job *j = new_job(env, "write", write_file);
   if (!j) return NULL;
@@ -110,7 +113,7 @@ static napi_value write_call(napi_env env, napi_callback_info info) {
 }
 
 /* makeDirectory(path, mode): a promise; one that exists gets the mode. */
-static napi_value directory_call(napi_env env, napi_callback_info info) {
+napi_value directory_call(napi_env env, napi_callback_info info) {
   napi_value args[2];
   job *j = new_job(env, "mkdir", make_directory);
   if (!j) return NULL;
@@ -120,7 +123,7 @@ static napi_value directory_call(napi_env env, napi_callback_info info) {
 }
 
 /* makeDirectories(paths, mode): a promise; the paths in a buffer, each with a NUL behind it. What exists is left alone. */
-static napi_value directories_call(napi_env env, napi_callback_info info) {
+napi_value directories_call(napi_env env, napi_callback_info info) {
   napi_value args[2];
   job *j = new_job(env, "mkdir", make_directories);
   if (!j) return NULL;
@@ -131,10 +134,4 @@ static napi_value directories_call(napi_env env, napi_callback_info info) {
     return addon_drop(&j->work);
   }
   return addon_start(env, &j->work);
-}
-
-bool register_write(napi_env env, napi_value exports) {
-  static const addon_function table[] = {
-      {"writeFile", write_call}, {"makeDirectory", directory_call}, {"makeDirectories", directories_call}};
-  return addon_register(env, exports, table, sizeof table / sizeof *table);
 }

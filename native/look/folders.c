@@ -1,3 +1,4 @@
+/* Makes folders of the host: a path, or one below a top through no link. */
 #include "look.h"
 
 /* Opens, or makes, one directory that is no link. The mode is as asked for, whatever lists its parent gives it. */

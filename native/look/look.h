@@ -5,9 +5,6 @@
 #include "../addon/root.h"
 #include "../shim/protocol.h"
 
-/* Tells the daemon, at most once a second, that work goes on which has an end of its own, but may be long. */
-void look_goes_on(void);
-
 /* folders.c: 0 or -errno. */
 int make_path(char *path, mode_t mode);                     /* and what is missing above it; the text stays as it is */
 int make_below(const char *top, char *path, mode_t mode);   /* relative, name by name, through no link; the text is cut up */
@@ -17,7 +14,7 @@ enum { FACTS = 5 };                                             /* numbers of on
 int list_folder(const char *path, uint32_t most, struct wire_writer *names, struct wire_writer *facts, uint32_t *count);
 int read_regular(const char *path, uint32_t most, struct wire_writer *bytes); /* -EFBIG: it has more; -ENOTSUP: it is no such file */
 
-/* label.c */
-int label_tree(const char *path, const char *name, const char *value);
+/* label.c: `goes_on` is called for each file. */
+int label_tree(const char *path, const char *name, const char *value, void (*goes_on)(void));
 
 #endif

@@ -63,7 +63,8 @@ static void answer_done(uint16_t type) {
   answer(&frame);
 }
 
-void look_goes_on(void) {
+/* Tells the daemon, at most once a second, that work goes on which has an end of its own, but may be long. */
+static void goes_on(void) {
   time_t now = seconds_now();
   if (now == told) return;
   told = now;
@@ -160,7 +161,7 @@ static void on_look_make_below(const struct shim_look_make_below *want) {
 }
 
 static void on_look_label(const struct shim_look_label *want) {
-  answer_error(label_tree(want->path, want->name, want->value));
+  answer_error(label_tree(want->path, want->name, want->value, goes_on));
 }
 
 /* A mount point takes a directory on a directory and a file on a file. */

@@ -1,3 +1,4 @@
+/* Reads folders and regular files of the host, up to a bound. */
 #include <sys/sysmacros.h>
 
 #include "look.h"

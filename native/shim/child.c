@@ -1,18 +1,24 @@
+/* Starting a command, from fork to exec. */
+#include "child.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "descriptor.h"
+#include "opener.h"
+#include "text.h"
 
 enum { MAX_ARGUMENTS = 65536 };
-
-int open_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0; }
 
 /* Only async-signal-safe calls from here on: this runs between fork and exec. */
 static _Noreturn void run_child(const struct spawn *spawn, const char *oom, char **argv, char **env, int failure) {

@@ -1,11 +1,18 @@
+/* Connections: frames are read from them, and wait for them. What a request does is its handler's business. */
+#include "client.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "loop.h"
+#include "text.h"
 
 enum { MAX_CLIENTS = 1024, FIRST_READ = 4096 };
 /* What may wait for a client that does not read; beyond it the connection ends, and the exit files tell the rest. */
@@ -33,6 +40,7 @@ static struct client *clients;
 static uint64_t last_id;
 static size_t open_clients;
 static struct source listener = {.fd = -1};
+static on_request *handle;
 
 static void drop_parcel(struct parcel *parcel) {
   for (size_t i = 0; i < parcel->count; i++) close(parcel->fd[i]);
@@ -175,7 +183,7 @@ static bool take_frames(struct client *client) {
     memcpy(&type, frame + 4, sizeof type);
     memcpy(&request, frame + 6, sizeof request);
     struct wire_reader from = {.at = frame + WIRE_HEADER, .end = frame + WIRE_LENGTH + length};
-    request_handle(client->id, type, request, &from);
+    handle(client->id, type, request, &from);
     at += WIRE_LENGTH + length;
   }
   client->size -= at;
@@ -242,7 +250,7 @@ static void accept_client(struct source *source) {
   else if (client_open(fd)) complain("cannot serve", "another connection", ENOMEM);
 }
 
-int clients_listen(const char *name) {
+int clients_listen(const char *name, on_request *with) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   memcpy(address.sun_path, name, strlen(name) + 1);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -256,6 +264,7 @@ int clients_listen(const char *name) {
   mode_t before = umask(0177);
   int failed = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, MAX_CLIENTS) < 0 ? -errno : 0;
   umask(before);
+  handle = with;
   if (!failed) failed = source_open(&listener, fd, POLLIN, accept_client);
   if (failed) close(fd);
   return failed;

@@ -1,9 +1,14 @@
+/* The socket on which an OCI runtime hands over a terminal's master. */
+#include "console.h"
+
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "text.h"
 
 /* The master comes as ancillary data of one message, whose text (the terminal's name) says nothing that we need. -1: there
    is none, or none yet (errno is EAGAIN). */

@@ -1,5 +1,7 @@
 /* The new process of a sandbox, from clone to exec: inside its namespaces it sets them up, leaves all that is the host's
    behind, and becomes the pause program (pause/pause.c). */
+#include "holder.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -7,14 +9,18 @@
 #include <linux/close_range.h>
 #include <net/if.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "descriptor.h"
+#include "protocol.h"
+#include "text.h"
 
 /* Who the pause process is where the pod has no user namespace: nobody that the host or an image is likely to know. */
 enum { PAUSE_ID = 65535 };

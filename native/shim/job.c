@@ -1,40 +1,29 @@
+/* Commands in flight: from what began one to its answer. */
+#include "job.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "child.h"
+#include "client.h"
+#include "console.h"
+#include "descriptor.h"
+#include "loop.h"
+#include "opener.h"
+#include "orphan.h"
+#include "process.h"
+#include "sandbox.h"
+#include "stream.h"
+#include "text.h"
+#include "tree.h"
 
-enum { MAX_JOBS = 2048, GRACE_MS = 2000, RUNTIME_OUTPUT = 65536, NAME_SIZE = 200 };
-enum kind { RUN, START, EXEC, OPEN };
-
-/* A command in flight. RUN ends with the command; START and EXEC go on with the process that it made, START by
-   handing it to process.c, EXEC by waiting for it here, OPEN too, with its stdio handed to the client. */
-struct job {
-  struct job *next;
-  uint64_t client;
-  uint32_t request;
-  enum kind kind;
-  pid_t command, target; /* 0: not there, or reaped */
-  pid_t awaited;         /* made by the OCI runtime, and not our child yet */
-  int failure, status;
-  bool started, timed_out, stopped, ended;
-  uint32_t deadline_ms, drain_ms;
-  uint64_t begun_us, ended_us; /* of the command */
-  struct timer deadline, drain;
-  struct stream *stream[2];
-  bool wanted[2]; /* OPEN: the client gets this stream */
-  int input;      /* OPEN: the write end of standard input, or -1 */
-  struct process *process;
-  struct console console;
-  char *pid_file;
-  struct source log; /* START: where its log comes from, before the OCI runtime begins */
-  int log_failure;
-  uint32_t start_ms; /* what the OCI runtime may take, once the log is there */
-  char name[NAME_SIZE];
-};
+enum { MAX_JOBS = 2048, GRACE_MS = 2000 };
 static struct job *jobs;
 static size_t running;
 
@@ -66,7 +55,7 @@ static void job_free(struct job *job) {
   free(job);
 }
 
-static void fail(struct job *job, int err, const char *step, const char *about) {
+void job_fail(struct job *job, int err, const char *step, const char *about) {
   send_failed(job->client, job->request, SHIM_FAILED_SYSTEM, err, step, about);
   job_free(job);
 }
@@ -101,7 +90,7 @@ static void finish(struct job *job, pid_t pid) {
   unlog(job); /* before it is answered: who has the answer may read the log */
   const struct stream *out = job->stream[0], *err = job->stream[1];
   SEND(job->client, result, RESULT, job->request, .pid = (uint32_t)pid, .started = job->started,
-       .code = exit_code(job->status), .signal = exit_signal(job->status), .timed_out = job->timed_out,
+       .code = exit_code(job->status), .signal = exit_signal(job->status), .timed_out = job->stop == TIMED_OUT,
        .stdout_truncated = out && out->truncated, .stderr_truncated = err && err->truncated,
        .stdout = captured(out), .stderr = captured(err), .begun_us = job->begun_us, .ended_us = job->ended_us);
   job_free(job);
@@ -109,7 +98,7 @@ static void finish(struct job *job, pid_t pid) {
 
 static void settle(void *owner) {
   struct job *job = owner;
-  if (job->ended && stream_ended(job->stream[0]) && stream_ended(job->stream[1])) finish(job, 0);
+  if (job->phase == OVER && stream_ended(job->stream[0]) && stream_ended(job->stream[1])) finish(job, 0);
 }
 
 static void drained(struct timer *timer) { finish(container_of(timer, struct job, drain), 0); }
@@ -117,7 +106,8 @@ static void drained(struct timer *timer) { finish(container_of(timer, struct job
 /* The process that counts is gone; its streams may be open in what it left behind, which gets a bounded time. */
 static void end(struct job *job, int status) {
   job->status = status;
-  job->ended = true;
+  job->phase = OVER;
+  job->pid = 0;
   timer_stop(&job->deadline);
   for (int i = 0; i < 2; i++) stream_drain(job->stream[i]);
   timer_arm(&job->drain, job->drain_ms, drained);
@@ -127,32 +117,26 @@ static void end(struct job *job, int status) {
 static void give_up(struct timer *timer) {
   struct job *job = container_of(timer, struct job, deadline);
   complain("killed, yet it does not end:", job->name, ETIMEDOUT);
-  job->command = job->target = 0; /* whenever it ends, it is reaped as a stranger */
-  end(job, SIGKILL);
+  end(job, SIGKILL); /* whenever it ends, it is reaped as a stranger */
 }
 
-static void stop(struct job *job) {
-  if (job->ended || job->stopped) return;
-  job->stopped = true;
+static void stop(struct job *job, enum stop why) {
+  if (job->phase == OVER || job->stop) return;
+  job->stop = why;
   timer_arm(&job->deadline, GRACE_MS, give_up);
-  pid_t above = job->awaited ? tree_child_above(job->awaited) : 0;
-  if (job->command || job->target) tree_kill(job->command ? job->command : job->target);
-  else if (above) tree_kill(above);
-  if (job->awaited) end(job, SIGKILL); /* it is not ours to reap */
+  pid_t root = job->phase == AWAITED ? tree_child_above(job->pid) : job->pid;
+  if (root) tree_kill(root);
+  if (job->phase == AWAITED) end(job, SIGKILL); /* it is not ours to reap */
 }
 
-static void expire(struct timer *timer) {
-  struct job *job = container_of(timer, struct job, deadline);
-  job->timed_out = true;
-  stop(job);
-}
+static void expire(struct timer *timer) { stop(container_of(timer, struct job, deadline), TIMED_OUT); }
 
-static void fail_log(struct job *job, int err) { fail(job, err, "open the log", job->process->log.path); }
+static void fail_log(struct job *job, int err) { job_fail(job, err, "open the log", job->process->log.path); }
 
 /* Until now it is our own child and nothing else: nobody waits for its end, which may not come. */
 static void log_late(struct timer *timer) {
   struct job *job = container_of(timer, struct job, deadline);
-  if (job->command) kill(job->command, SIGKILL);
+  if (job->pid) kill(job->pid, SIGKILL);
   complain("it takes too long to open the log", job->process->log.path, ETIMEDOUT);
   fail_log(job, ETIMEDOUT);
 }
@@ -169,7 +153,7 @@ static void log_ready(struct source *source) {
     if (!job->process->tty) stream_overflow_to(job->stream[i], &job->process->log);
     if (!stream_ended(job->stream[i])) stream_release(job->stream[i]);
   }
-  if (!job->stopped) timer_arm(&job->deadline, job->start_ms, expire);
+  if (!job->stop) timer_arm(&job->deadline, job->start_ms, expire);
 }
 
 static void hand_over(struct job *job, pid_t pid, int master, bool gone, int status) {
@@ -219,7 +203,7 @@ static void hand_out(struct job *job, int master) {
 /* A child is one process's: named again, it would be reaped for one only, and the other signal whoever has the pid next. */
 static bool taken(pid_t pid) {
   for (const struct job *job = jobs; job; job = job->next)
-    if (pid == job->command || pid == job->target) return true;
+    if (pid == job->pid && job->phase != AWAITED) return true;
   return pid == sandbox_pid() || processes_have(pid);
 }
 
@@ -228,8 +212,10 @@ static bool taken(pid_t pid) {
 static void adopt(struct job *job, pid_t pid) {
   int status = 0;
   int claim = orphan_claim(pid, &status);
-  job->awaited = claim == -ECHILD && tree_child_above(pid) ? pid : 0;
-  if (job->awaited) return;
+  bool awaited = claim == -ECHILD && tree_child_above(pid);
+  job->phase = awaited ? AWAITED : TARGET;
+  job->pid = awaited ? pid : 0;
+  if (awaited) return;
   if (claim == 0 && taken(pid)) claim = -EBUSY;
   if (claim < 0) return fail_untrue(job, claim, "adopt the process that the OCI runtime named in", job->pid_file);
   int master = job->console.name[0] ? console_take(&job->console) : -1;
@@ -241,7 +227,7 @@ static void adopt(struct job *job, pid_t pid) {
   if (job->kind == OPEN) hand_out(job, master);
   job->started = true;
   if (claim) return end(job, status);
-  job->target = pid;
+  job->pid = pid;
   if (job->deadline_ms) timer_arm(&job->deadline, job->deadline_ms, expire);
   else timer_stop(&job->deadline);
 }
@@ -250,9 +236,9 @@ static void command_ended(struct job *job, int status) {
   int err = 0;
   job->ended_us = now_us();
   if (job->log.fd >= 0) log_ready(&job->log); /* what it said before its end */
-  if (job->log_failure && !job->stopped) return fail_log(job, job->log_failure);
-  if (read(job->failure, &err, sizeof err) == sizeof err) return fail(job, err, "run", job->name);
-  if (job->kind == RUN || status != 0 || job->stopped) return end(job, status);
+  if (job->log_failure && !job->stop) return fail_log(job, job->log_failure);
+  if (read(job->failure, &err, sizeof err) == sizeof err) return job_fail(job, err, "run", job->name);
+  if (job->kind == RUN || status != 0 || job->stop) return end(job, status);
   pid_t pid = read_pid(job->pid_file);
   if (pid < 0) return fail_untrue(job, pid, "read a pid that the OCI runtime wrote to", job->pid_file);
   adopt(job, pid);
@@ -261,23 +247,22 @@ static void command_ended(struct job *job, int status) {
 void jobs_adopt(void) {
   for (struct job *next, *job = jobs; job; job = next) {
     next = job->next;
-    if (job->awaited && !job->stopped) adopt(job, job->awaited);
+    if (job->phase == AWAITED) adopt(job, job->pid);
   }
 }
 
 bool jobs_reaped(pid_t pid, int status) {
   for (struct job *job = jobs; job; job = job->next) {
-    if (pid != job->command && pid != job->target) continue;
-    bool command = pid == job->command;
-    job->command = job->target = 0;
-    if (command) command_ended(job, status);
+    if (pid != job->pid || job->phase == AWAITED) continue;
+    job->pid = 0;
+    if (job->phase == COMMAND) command_ended(job, status);
     else end(job, status);
     return true;
   }
   return false;
 }
 
-static struct job *job_new(uint64_t client, uint32_t request, enum kind kind, const char *pid_file) {
+struct job *job_new(uint64_t client, uint32_t request, enum kind kind, const char *pid_file) {
   if (kind != RUN && !*pid_file) {
     send_failed(client, request, SHIM_FAILED_INVALID, EINVAL, "run a command that has to name a pid file", "");
     return NULL;
@@ -301,8 +286,7 @@ static struct job *job_new(uint64_t client, uint32_t request, enum kind kind, co
   return job;
 }
 
-/* Takes stdio[0], whatever comes of it; -errno there is the reason why it could not be opened. */
-static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t deadline_ms) {
+bool job_begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t deadline_ms) {
   static const char *const names[] = {"stdout", "stderr"};
   int ends[2][2] = {{-1, -1}, {-1, -1}}, failed = spawn->stdio[0] < 0 ? spawn->stdio[0] : 0;
   if (spawn->argv.count) join(job->name, spawn->argv.first);
@@ -323,22 +307,21 @@ static bool begin(struct job *job, struct spawn *spawn, size_t limit, uint32_t d
     job->begun_us = now_us();
     pid_t pid = spawn_command(spawn, &job->failure);
     if (pid < 0) failed = pid;
-    else job->command = pid;
+    else job->pid = pid;
   }
   close_held(&spawn->stdio[0]);
   if (spawn->log) close_held(&spawn->log_socket);
   close_held(&ends[0][1]);
   close_held(&ends[1][1]);
   if (failed) {
-    fail(job, failed, "run", job->name);
+    job_fail(job, failed, "run", job->name);
     return false;
   }
   timer_arm(&job->deadline, deadline_ms, spawn->log ? log_late : expire);
   return true;
 }
 
-/* The child's end of the socket by which the log will come; or -errno. */
-static int open_log_socket(struct job *job) {
+int job_open_log(struct job *job) {
   int ends[2], failed = open_sockets(ends);
   if (failed) return failed;
   if (!(failed = source_open(&job->log, ends[0], POLLIN, log_ready))) return ends[1];
@@ -347,101 +330,10 @@ static int open_log_socket(struct job *job) {
   return failed;
 }
 
-static int open_null(void) {
-  int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  return fd < 0 ? -errno : fd;
-}
-
-static int open_input_pipe(int ends[2]) {
-  int failed = open_pipe(ends);
-  if (!failed) sandbox_give(ends[0]);
-  return failed;
-}
-
-/* A file in memory needs nobody to feed it. */
-static int open_input(struct wire_bytes bytes) {
-  if (bytes.size == 0) return open_null();
-  int fd = memfd_create("stdin", MFD_CLOEXEC);
-  if (fd < 0) return -errno;
-  for (uint32_t done = 0; done < bytes.size;) {
-    ssize_t wrote = write(fd, bytes.data + done, bytes.size - done);
-    if (wrote < 0) {
-      int err = errno;
-      close(fd);
-      return -err;
-    }
-    done += (uint32_t)wrote;
-  }
-  lseek(fd, 0, SEEK_SET);
-  return fd;
-}
-
-void job_run(uint64_t client, uint32_t request, const struct shim_run *want) {
-  struct job *job = job_new(client, request, RUN, "");
-  if (!job) return;
-  job->drain_ms = want->drain_ms;
-  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {open_input(want->stdin)}};
-  begin(job, &spawn, want->max_output, want->deadline_ms);
-}
-
-void job_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
-  struct job *job = job_new(client, request, EXEC, want->pid_file);
-  if (!job) return;
-  job->drain_ms = want->drain_ms;
-  job->deadline_ms = want->deadline_ms;
-  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {open_null()},
-                        .adjust_oom = want->adjust_oom, .oom_score_adj = want->oom_score_adj};
-  begin(job, &spawn, want->max_output, want->start_deadline_ms);
-}
-
-void job_open_exec(uint64_t client, uint32_t request, const struct shim_open_exec *want) {
-  int err, input[2] = {-1, -1};
-  struct job *job = job_new(client, request, OPEN, want->pid_file);
-  if (!job) return;
-  job->wanted[0] = want->stdout;
-  job->wanted[1] = want->stderr;
-  if (want->tty && (err = console_open(&job->console))) return fail(job, err, "open the console socket of", "an exec");
-  err = want->stdin && !want->tty ? open_input_pipe(input) : (input[0] = open_null()) < 0 ? input[0] : 0;
-  if (err) return fail(job, err, "open the standard input of", "an exec");
-  job->input = input[1];
-  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {input[0]},
-                        .console = want->tty ? job->console.path : NULL,
-                        .adjust_oom = want->adjust_oom, .oom_score_adj = want->oom_score_adj};
-  begin(job, &spawn, RUNTIME_OUTPUT, want->start_deadline_ms);
-}
-
-void job_start(uint64_t client, uint32_t request, const struct shim_start *want) {
-  int err, input[2] = {-1, -1};
-  struct job *job = job_new(client, request, START, want->pid_file);
-  if (!job) return;
-  job->drain_ms = want->drain_ms;
-  if (!(job->process = process_new(want, &err))) return fail(job, err, "track", want->key);
-  if (want->tty && (err = console_open(&job->console))) return fail(job, err, "open the console socket of", want->key);
-  if (want->stdin && !want->tty) {
-    if ((err = open_input_pipe(input))) return fail(job, err, "open the standard input of", want->key);
-    job->process->input = input[1];
-  } else {
-    input[0] = open_null();
-  }
-  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {input[0]},
-                        .console = want->tty ? job->console.path : NULL};
-  job->start_ms = want->deadline_ms;
-  if (!*want->log_path) {
-    begin(job, &spawn, RUNTIME_OUTPUT, want->deadline_ms);
-    return;
-  }
-  spawn.log = &job->process->log;
-  if ((spawn.log_socket = open_log_socket(job)) < 0) {
-    close_held(&input[0]);
-    return fail(job, spawn.log_socket, "open a socket for the log of", want->key);
-  }
-  begin(job, &spawn, RUNTIME_OUTPUT, want->log_deadline_ms ? want->log_deadline_ms : LOG_OPEN_MS);
-}
-
 bool job_cancel(uint64_t client, uint32_t request) {
   for (struct job *job = jobs; job; job = job->next) {
     if (job->client != client || job->request != request) continue;
-    stop(job);
+    stop(job, CANCELLED);
     return true;
   }
   return false;
@@ -452,6 +344,6 @@ bool jobs_running(void) { return running > 0; }
 void jobs_kill(void) {
   for (struct job *next, *job = jobs; job; job = next) {
     next = job->next;
-    stop(job);
+    stop(job, CANCELLED);
   }
 }

@@ -1,11 +1,19 @@
+/* CRI log lines: whole records, or none, whatever the disk refuses. */
+#include "log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "descriptor.h"
+#include "text.h"
 
 enum { OUT_SIZE = 131072, HEAD_SIZE = 48 };
 /* One buffer serves every log: it is empty whenever the loop turns. Untouched pages of it cost nothing. */

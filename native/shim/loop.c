@@ -1,7 +1,11 @@
+/* The loop: poll() over all sources, and the timer that is next. */
+#include "loop.h"
+
 #include <errno.h>
 #include <poll.h>
-
-#include "shim.h"
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Index i of both arrays is one source; a closed one leaves NULL until the turn ends, so that an index is stable. */
 static struct source **sources;

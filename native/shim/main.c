@@ -9,36 +9,21 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "client.h"
+#include "job.h"
+#include "loop.h"
+#include "orphan.h"
+#include "process.h"
+#include "reopen.h"
+#include "request.h"
+#include "sandbox.h"
+#include "shutdown.h"
+#include "text.h"
 
-enum { FIRST_CLIENT = 3, SHUTDOWN_MS = 3000, FLUSH_MS = 1000 };
+enum { FIRST_CLIENT = 3 };
 static const char socket_name[] = "shim.sock";
-static struct {
-  bool wanted;
-  uint64_t client, until;
-  uint32_t request;
-  struct timer wake; /* so that poll() ends when nothing else happens */
-} ending;
-
-static void wake(struct timer *timer) { (void)timer; }
-
-bool shutting_down(void) { return ending.wanted; }
-
-bool shutdown_wanted(uint64_t client, uint32_t request, bool force) {
-  if (!force && processes_running()) return false;
-  ending.client = client;
-  ending.request = request;
-  if (ending.wanted) return true;
-  ending.wanted = true;
-  ending.until = now_ms() + SHUTDOWN_MS;
-  jobs_kill();
-  openers_kill();
-  processes_kill();
-  sandbox_stop(NO_CLIENT, 0);
-  timer_arm(&ending.wake, SHUTDOWN_MS, wake);
-  return true;
-}
 
 static void reap(struct source *source) {
   struct signalfd_siginfo info;
@@ -88,7 +73,7 @@ static int prepare(const char *folder, struct source *children) {
   mallopt(M_MMAP_THRESHOLD, 65536);
   mallopt(M_TRIM_THRESHOLD, 65536);
   int failed = watch_children(children);
-  if (!failed) failed = clients_listen(socket_name);
+  if (!failed) failed = clients_listen(socket_name, request_handle);
   if (!failed && greeted)
     failed = S_ISSOCK(first.st_mode) ? client_open(FIRST_CLIENT) : -ENOTSOCK;
   return failed;
@@ -105,18 +90,9 @@ int main(int argc, char **argv) {
     complain("cannot start in", argv[1], -failed);
     return 1;
   }
-  while (!failed) {
-    failed = loop_turn();
-    if (!ending.wanted) continue;
-    bool busy = jobs_running() || processes_running() || sandbox_pid();
-    if (!busy || now_ms() > ending.until) break;
-  }
+  while (!failed && !shutdown_complete()) failed = loop_turn();
   if (failed) complain("cannot wait for", "events", -failed);
   unlink(socket_name);
-  if (ending.wanted) send_done(ending.client, ending.request);
-  processes_forget();
-  timer_arm(&ending.wake, FLUSH_MS, wake);
-  while (clients_busy() && ending.wake.at) loop_turn();
-  clients_close();
+  shutdown_finish();
   return failed ? 1 : 0;
 }

@@ -1,7 +1,11 @@
+/* Statuses of children that nobody has claimed yet. */
+#include "orphan.h"
+
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
-#include "shim.h"
+#include "text.h"
 
 /* A process may end before the OCI runtime that made it does, and so before its pid file is read. The newest statuses
    are kept while such a command is in flight; a container's own orphans come here too, hence the bound. */

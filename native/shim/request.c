@@ -1,11 +1,19 @@
+/* What each request of a client does. */
+#include "request.h"
+
 #include <errno.h>
 #include <signal.h>
+#include <unistd.h>
 
-#include "shim.h"
-
-/* main.c */
-bool shutdown_wanted(uint64_t client, uint32_t request, bool force);
-bool shutting_down(void);
+#include "attach.h"
+#include "client.h"
+#include "command.h"
+#include "job.h"
+#include "process.h"
+#include "reopen.h"
+#include "sandbox.h"
+#include "shutdown.h"
+#include "tree.h"
 
 static void on_hello(uint64_t client, uint32_t request, const struct shim_hello *want) {
   (void)want; /* whichever version it is: fields are only ever appended */
@@ -24,6 +32,15 @@ static struct process *find(uint64_t client, uint32_t request, const char *key) 
   return process;
 }
 
+/* The same for one that runs. */
+static struct process *find_running(uint64_t client, uint32_t request, const char *key, const char *step) {
+  struct process *process = process_find(key);
+  if (process && process->running) return process;
+  enum shim_failure kind = process ? SHIM_FAILED_NOT_RUNNING : SHIM_FAILED_NOT_FOUND;
+  send_failed(client, request, kind, process ? ESRCH : ENOENT, step, key);
+  return NULL;
+}
+
 static void on_signal(uint64_t client, uint32_t request, const struct shim_signal *want) {
   struct process *process = find(client, request, want->key);
   if (!process) return;
@@ -35,7 +52,7 @@ static void on_signal(uint64_t client, uint32_t request, const struct shim_signa
   int signo = (int)want->signo;
   bool delivered = false;
   /* It is our child: while it is not reaped its pid is nobody else's, and only reaping clears `running`. */
-  if (process->running && signo == SIGKILL) process_will_be_killed(process);
+  if (process->running && signo == SIGKILL) oom_will_be_killed(&process->oom);
   if (process->running && want->all && signo == SIGKILL) {
     tree_kill(process->pid);
     delivered = true;
@@ -77,25 +94,36 @@ static void on_shutdown(uint64_t client, uint32_t request, const struct shim_shu
     send_failed(client, request, SHIM_FAILED_BUSY, EBUSY, "shut down: processes still run", "");
 }
 
-static void on_run(uint64_t client, uint32_t request, const struct shim_run *want) { job_run(client, request, want); }
+static void on_run(uint64_t client, uint32_t request, const struct shim_run *want) { command_run(client, request, want); }
 static void on_start(uint64_t client, uint32_t request, const struct shim_start *want) {
-  job_start(client, request, want);
+  command_start(client, request, want);
 }
 static void on_open_exec(uint64_t client, uint32_t request, const struct shim_open_exec *want) {
-  job_open_exec(client, request, want);
+  command_open_exec(client, request, want);
 }
 static void on_attach(uint64_t client, uint32_t request, const struct shim_attach *want) {
-  process_attach(client, request, want);
+  struct process *process = find_running(client, request, want->key, "attach to");
+  if (process) attach(client, request, process, want);
 }
 static void on_hold(uint64_t client, uint32_t request, const struct shim_hold *want) {
-  if (*want->key) process_hold(client, request, want->key);
-  else sandbox_hold(client, request);
+  static const char step[] = "hold the PID namespace of";
+  if (!*want->key) return sandbox_hold(client, request);
+  struct process *process = find_running(client, request, want->key, step);
+  if (!process) return;
+  int fd = process_namespace(process);
+  if (fd < 0) return send_failed(client, request, SHIM_FAILED_SYSTEM, fd, step, want->key);
+  SEND(client, held, HELD, request, .pid = (uint32_t)fd);
 }
 static void on_sysctls(uint64_t client, uint32_t request, const struct shim_sysctls *want) {
   sandbox_sysctls(client, request, want);
 }
 static void on_exec(uint64_t client, uint32_t request, const struct shim_exec *want) {
-  job_exec(client, request, want);
+  command_exec(client, request, want);
+}
+
+static void on_list(uint64_t client, uint32_t request) {
+  processes_list(client, request);
+  SEND(client, listed, LISTED, request, .pause_pid = (uint32_t)sandbox_pid());
 }
 
 void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wire_reader *from) {
@@ -128,7 +156,7 @@ void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wir
     case SHIM_STOP_SANDBOX:
       return sandbox_stop(client, request);
     case SHIM_LIST:
-      return processes_list(client, request);
+      return on_list(client, request);
     default:
       send_failed(client, request, SHIM_FAILED_UNSUPPORTED, ENOSYS, "handle a message that it does not know", "");
   }

@@ -1,15 +1,25 @@
+/* The pod's namespaces: made, held by the pause process, pinned, and let go. */
+#include "sandbox.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "client.h"
+#include "descriptor.h"
+#include "holder.h"
+#include "loop.h"
+#include "text.h"
 
 enum { MAX_WAITERS = 16, SETUP_MS = 10000 };
 static struct {

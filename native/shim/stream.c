@@ -1,9 +1,15 @@
+/* What a process writes: read here, and captured, logged and copied to taps. */
+#include "stream.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "client.h"
 
 /* What all captures of a shim hold together: two whole results, whatever runs at once. */
 static const size_t capture_budget = (size_t)4 * SHIM_MAX_CAPTURE;
@@ -72,20 +78,20 @@ static void capture(struct stream *stream, size_t size) {
 /* Reads at most this many chunks, none while a tap is behind if `patient`. False once the stream has ended; it is then
    closed. */
 static bool pull(struct stream *stream, int chunks, bool patient) {
-  while (chunks-- > 0 && !(patient && stream->stalled)) {
+  while (chunks-- > 0 && !(patient && stream->taps.stalled)) {
     ssize_t got = read(stream->source.fd, chunk, sizeof chunk);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return true;
     if (got <= 0) { /* EIO is how a terminal's master says that nobody holds the other side */
       if (stream->log) log_end_line(stream->log, &stream->line, stream->name);
-      taps_end(stream, false);
+      taps_end(&stream->taps, false);
       source_close(&stream->source);
       return false;
     }
     if (got > PAGE && !cooling.at) timer_arm(&cooling, COOL_MS, cool);
     if (stream->log) log_feed(stream->log, &stream->line, stream->name, chunk, (size_t)got);
     else if (!stream->dropping) capture(stream, (size_t)got);
-    if (stream->taps) taps_feed(stream, chunk, (size_t)got);
+    if (stream->taps.first) taps_feed(&stream->taps, chunk, (size_t)got);
     /* A busy writer then waits for us less often; refused (the user's limit) it stays as it is. */
     if (got == CHUNK && !stream->wide) {
       stream->wide = true;
@@ -100,6 +106,12 @@ static void stream_ready(struct source *source) {
   if (!pull(stream, CHUNKS_A_TURN, true) && stream->closed) stream->closed(stream->owner);
 }
 
+static void taps_flow(struct taps *taps, bool on) {
+  struct stream *stream = container_of(taps, struct stream, taps);
+  if (on) stream_release(stream);
+  else stream_hold(stream);
+}
+
 struct stream *stream_open(int fd, const char *name, size_t limit) {
   struct stream *stream = calloc(1, sizeof *stream);
   if (!stream || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || source_open(&stream->source, fd, POLLIN, stream_ready)) {
@@ -108,6 +120,7 @@ struct stream *stream_open(int fd, const char *name, size_t limit) {
     return NULL;
   }
   stream->name = name;
+  stream->taps.flow = taps_flow;
   stream->limit = limit < SHIM_MAX_CAPTURE ? limit : SHIM_MAX_CAPTURE;
   return stream;
 }
@@ -147,7 +160,7 @@ void stream_to_log(struct stream *stream, struct log_file *log) {
 void stream_free(struct stream *stream) {
   if (!stream) return;
   if (stream->log) log_end_line(stream->log, &stream->line, stream->name);
-  taps_end(stream, true);
+  taps_end(&stream->taps, true);
   source_close(&stream->source);
   free(stream->line.text);
   free_capture(stream);

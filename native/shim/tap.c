@@ -1,8 +1,14 @@
+/* Copies of a stream for those attached to it. */
+#include "tap.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "loop.h"
 
 /* Whoever is attached reads from a pipe. When one is full its stream is not read on, so the container slows down; one
    that does not move at all for STALL_MS is cut off, so that nobody can stop a container by not reading. What the log
@@ -11,7 +17,7 @@ enum { MAX_TAPS = 1024, MAX_WAITING = 2097152, STALL_MS = 2000 };
 struct tap {
   struct source source; /* polled for POLLERR too: that the reader went away is to be seen before the next output */
   struct tap *next;
-  struct stream *stream;
+  struct taps *all;
   struct timer stall;
   char *waiting;
   size_t size, sent;
@@ -19,13 +25,13 @@ struct tap {
 };
 
 static void tap_free(struct tap *tap) {
-  for (struct tap **at = &tap->stream->taps; *at; at = &(*at)->next) {
+  for (struct tap **at = &tap->all->first; *at; at = &(*at)->next) {
     if (*at != tap) continue;
     *at = tap->next;
     break;
   }
-  if (tap->waiting) tap->stream->stalled--;
-  if (!tap->stream->stalled) stream_release(tap->stream);
+  if (tap->waiting) tap->all->stalled--;
+  if (!tap->all->stalled) tap->all->flow(tap->all, true);
   timer_stop(&tap->stall);
   source_close(&tap->source);
   free(tap->waiting);
@@ -53,15 +59,15 @@ static void tap_ready(struct source *source) {
   tap->size = tap->sent = 0;
   tap->source.events = POLLERR;
   timer_stop(&tap->stall);
-  if (--tap->stream->stalled == 0) stream_release(tap->stream);
+  if (--tap->all->stalled == 0) tap->all->flow(tap->all, true);
 }
 
 static bool keep(struct tap *tap, const char *text, size_t size) {
   char *more = tap->size + size > MAX_WAITING ? NULL : realloc(tap->waiting, tap->size + size);
   if (!more) return false;
   if (!tap->waiting) {
-    tap->stream->stalled++;
-    stream_hold(tap->stream);
+    tap->all->stalled++;
+    tap->all->flow(tap->all, false);
     tap->source.events = POLLOUT;
     timer_arm(&tap->stall, STALL_MS, cut_off);
   }
@@ -71,8 +77,8 @@ static bool keep(struct tap *tap, const char *text, size_t size) {
   return true;
 }
 
-void taps_feed(struct stream *stream, const char *text, size_t size) {
-  for (struct tap *next, *tap = stream->taps; tap; tap = next) {
+void taps_feed(struct taps *taps, const char *text, size_t size) {
+  for (struct tap *next, *tap = taps->first; tap; tap = next) {
     next = tap->next;
     ssize_t wrote = tap->waiting ? 0 : put(tap, text, size);
     size_t left = wrote < 0 ? 0 : size - (size_t)wrote;
@@ -80,18 +86,18 @@ void taps_feed(struct stream *stream, const char *text, size_t size) {
   }
 }
 
-void taps_end(struct stream *stream, bool at_once) {
-  for (struct tap *next, *tap = stream->taps; tap; tap = next) {
+void taps_end(struct taps *taps, bool at_once) {
+  for (struct tap *next, *tap = taps->first; tap; tap = next) {
     next = tap->next;
     if (at_once || !tap->waiting) tap_free(tap);
     else tap->last = true;
   }
 }
 
-int tap_open(struct stream *stream) {
+int tap_open(struct taps *taps) {
   int ends[2];
   size_t count = 0;
-  for (struct tap *other = stream->taps; other; other = other->next) count++;
+  for (struct tap *other = taps->first; other; other = other->next) count++;
   struct tap *tap = count < MAX_TAPS ? calloc(1, sizeof *tap) : NULL;
   if (!tap) return -ENOMEM;
   int failed = pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
@@ -103,8 +109,8 @@ int tap_open(struct stream *stream) {
     free(tap);
     return failed;
   }
-  tap->stream = stream;
-  tap->next = stream->taps;
-  stream->taps = tap;
+  tap->all = taps;
+  tap->next = taps->first;
+  taps->first = tap;
   return ends[0];
 }

@@ -1,11 +1,12 @@
+/* Text and small files without stdio, which would cost memory in every shim. */
+#include "text.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
 
-#include "shim.h"
-
-void close_held(int *fd) {
-  if (*fd >= 0) close(*fd);
-}
+#include "descriptor.h"
 
 bool join_parts(char *out, size_t capacity, const char *const *parts, size_t count) {
   size_t used = 0;

@@ -1,10 +1,17 @@
+/* Processes by descent and session, from /proc. */
+#include "tree.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
-#include "shim.h"
+#include "descriptor.h"
+#include "text.h"
 
 struct member {
   pid_t pid, parent, session;

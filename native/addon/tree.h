@@ -1,0 +1,26 @@
+/* A tree that entries are created in or read from: unpack.c makes them, join.c looks below. */
+#ifndef BERTH_TREE_H
+#define BERTH_TREE_H
+#include "napi.h"
+
+/* The root, and the parent directory used last: archives come in directory order. */
+typedef struct {
+  int root, parent;
+  int file; /* the large file that is being written, or -1 */
+  char parent_path[PATH_MAX];
+} tree;
+
+addon_call open_tree, close_tree;
+
+bool take_tree(napi_env env, napi_value value, tree **t);
+
+/*
+ * The parent directory of `path` and, in `base`, its last component ("." for the root itself). The descriptor belongs
+ * to the tree; it is kept until something is removed, for nothing else can make a path lead elsewhere.
+ */
+int find_parent(tree *t, char *path, const char **base);
+
+/* Something was removed or moved. */
+void forget_parent(tree *t);
+
+#endif
