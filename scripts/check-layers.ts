@@ -1,5 +1,5 @@
 // Fails on an import between folders of src/ that the tables do not allow (and on what they allow for nothing), on a cycle between files, and on a file
-// or a function that passed the house limits. The table is README's architecture as data.
+// or a function that passed the house limits. The table is docs/architecture.md as data.
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 

@@ -39,16 +39,17 @@ import { type Before, logFile, lookAround, namesIn, podLogs, removeTraces } from
 
 const folder = resolve(import.meta.dirname, '../dist');
 const main = join(folder, 'main.mjs');
-const usual = '/etc/berth/config.toml';
 const { values } = parseArgs({
-  options: { config: { type: 'string', default: usual }, down: { type: 'boolean', default: false } },
+  options: { config: { type: 'string' }, down: { type: 'boolean', default: false } },
 });
 const settings = loadSettings(values.config);
 const bridge = 'berth0';
 const network = 'berth-bridge';
 const subnet = '10.88.0.0/16';
 const conflist = join(settings.cni.confDir, '10-berth-bridge.conflist');
-const downCommand = `scripts/up${values.config === usual ? '' : ` --config ${values.config}`} --down`;
+/** The usual configuration need not exist, one that was named must. */
+const configOptions = values.config === undefined ? [] : ['--config', values.config];
+const downCommand = ['scripts/up', ...configOptions, '--down'].join(' ');
 
 /** What --down needs to know of how the host was before. In Berth's data directory, written first and removed last. */
 type Made = Before & {
@@ -111,7 +112,7 @@ async function prepareHost(): Promise<void> {
   writeFileSync(conflist, `${JSON.stringify({ cniVersion: '1.0.0', name: network, plugins }, null, 2)}\n`);
 }
 
-const serveArguments = [main, 'serve', '--config', values.config];
+const serveArguments = [main, 'serve', ...configOptions];
 
 async function startDaemon(): Promise<Rpc<cri.RuntimeServiceClient>> {
   const log = openSync(logFile, 'a', 0o600);
@@ -149,7 +150,7 @@ async function loadDemo(): Promise<void> {
   const file = join(settings.runDir, 'demo-image.tar');
   writeFileSync(file, await demoImage(readFileSync('/bin/busybox')));
   try {
-    const argv = [process.execPath, main, 'load', '--config', values.config, file];
+    const argv = [process.execPath, main, 'load', ...configOptions, file];
     const { code, stderr } = await runHere({ argv, env: ['PATH=/usr/bin:/bin'], cwd: '/', deadlineMs: 60_000 });
     if (code !== 0) throw new Error(`berth load failed: ${stderr}`);
   } finally {

@@ -1,10 +1,7 @@
-import { Fault } from '../base/fault.ts';
 import { canonical, type Endpoint, endpointsFor, isLoopback, parseReference } from '../image/index.ts';
 
 /** `berth explain REF`: the hosts that a pull would ask, in order, and what each would be shown. Asks none of them. */
-export async function explainReference(certsDir: string, references: readonly string[]): Promise<void> {
-  const [text, ...more] = references;
-  if (text === undefined || more.length > 0) throw new Fault('InvalidArgument', 'explain takes exactly one reference');
+export async function explainReference(certsDir: string, text: string): Promise<void> {
   const reference = parseReference(text);
   const endpoints = await endpointsFor(reference.domain, certsDir);
   const name = canonical(reference);

@@ -1,16 +1,11 @@
-import * as admin from '../api/berth/v1/admin.ts';
+import type * as admin from '../api/berth/v1/admin.ts';
 import { amount, columns } from './amounts.ts';
-import { connectTo } from './rpc.ts';
+import { askDaemon } from './ask.ts';
 
 /** `berth pulls`: a line for each pull or load under way. */
 export async function showPulls(socket: string): Promise<void> {
-  const client = connectTo(admin.AdminClient, admin, socket);
-  try {
-    const { pulls } = await client.listPulls({});
-    process.stdout.write(pulls.length === 0 ? 'No pull is under way\n' : pullTable(pulls, Date.now()));
-  } finally {
-    client.close();
-  }
+  const { pulls } = await askDaemon(socket, (daemon) => daemon.listPulls({}));
+  process.stdout.write(pulls.length === 0 ? 'No pull is under way\n' : pullTable(pulls, Date.now()));
 }
 
 /** Exported for its test. `now`: milliseconds since the epoch. */

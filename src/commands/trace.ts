@@ -1,22 +1,14 @@
 import { writeFileSync } from 'node:fs';
-import * as admin from '../api/berth/v1/admin.ts';
-import { Fault } from '../base/fault.ts';
-import { connectTo } from './rpc.ts';
+import type * as admin from '../api/berth/v1/admin.ts';
+import { askDaemon } from './ask.ts';
 import { shortName, timeByKind } from './trace-kinds.ts';
 import { timelinePicture } from './trace-picture.ts';
 
 /** `berth trace POD [--svg FILE]`: where the time of the pod's latest calls went. */
-export async function tracePod(socket: string, args: readonly string[], svg: string | undefined): Promise<void> {
-  const [podId, ...more] = args;
-  if (podId === undefined || more.length > 0) throw new Fault('InvalidArgument', 'trace takes the id of a pod');
-  const client = connectTo(admin.AdminClient, admin, socket);
-  try {
-    const trace = await client.tracePod({ podId });
-    if (svg !== undefined) writeFileSync(svg, timelinePicture(trace));
-    process.stdout.write(svg === undefined ? timeline(trace) : `${svg}: ${trace.calls.length} calls\n`);
-  } finally {
-    client.close();
-  }
+export async function tracePod(socket: string, podId: string, svg: string | undefined): Promise<void> {
+  const trace = await askDaemon(socket, (daemon) => daemon.tracePod({ podId }));
+  if (svg !== undefined) writeFileSync(svg, timelinePicture(trace));
+  process.stdout.write(svg === undefined ? timeline(trace) : `${svg}: ${trace.calls.length} calls\n`);
 }
 
 const barWidth = 48;

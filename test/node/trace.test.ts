@@ -58,6 +58,6 @@ suite('berth trace', {}, (bench) => {
 
   test('a pod without a trace is an error that says so', () => {
     assert.throws(() => trace('0123456789ab'), /No trace of a pod 0123456789ab: .* since the daemon started/);
-    assert.throws(() => trace(), /trace takes the id of a pod/);
+    assert.throws(() => trace(), /berth trace takes POD too: see berth trace --help/);
   });
 });

@@ -1,7 +1,7 @@
 // The first command of the README, as an operator types it, and the way back: on a host where nothing of it ever was.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -10,7 +10,8 @@ import { hostName, ownHost } from '../harness/own-host.ts';
 
 await ownHost();
 
-const up = resolve(import.meta.dirname, '../../scripts/up');
+const root = resolve(import.meta.dirname, '../..');
+const up = join(root, 'scripts/up');
 /** Cgroups are all that others on this host could share. */
 const cgroup = `bt${hostName}x-up`;
 const folder = mkdtempSync(join(tmpdir(), 'berth-up-'));
@@ -116,6 +117,30 @@ describe('scripts/up', { concurrency: false }, () => {
     assert.match(goDown(), /nothing to remove/);
     assertSame(before);
     sh('ip link delete berth0');
+    assertSame(then);
+  });
+
+  test("README's tour and docs/tour.md run as they are pasted", () => {
+    const then = state();
+    sh(`mkdir /etc/berth; cp ${config} /etc/berth/config.toml`); // the command without an option
+    run(up);
+    const pasted = ['README.md', 'docs/tour.md'].flatMap((paper) =>
+      [...readFileSync(join(root, paper), 'utf8').matchAll(/^```bash\n([\s\S]*?)^```$/gm)].map(([, block]) => block),
+    );
+    assert.equal(pasted.length, 5);
+    // We are root, and there need be no sudo.
+    const said = sh(`exec 2>&1; cd ${root}; sudo() { "$@"; }\n${pasted.join('echo "== a block ends"\n')}`);
+    const [tour = '', back = '', files = '', images = '', errors = ''] = said.split('== a block ends\n');
+    assert.match(tour, /^socket = "\/run\/berth\/berth\.sock"$/m);
+    assert.match(tour, /^RunPodSandbox .* ms/m);
+    assert.equal(tour.match(/A pod runs on Berth\./g)?.length, 2, 'the page, with the daemon and without');
+    assert.match(back, /No pull is under way\n\{.*\}\n$/);
+    assert.match(files, /"id"/);
+    assert.match(files, /shim\.sock/);
+    assert.match(images, /loaded again, its id is sha256:.*\n.*localhost\/berth-demo:latest\n0 layer\(s\)/s);
+    assert.match(errors, /did you mean trace\?.*No trace of a pod no-such-pod.*There is no configuration/s);
+    run(up, '--down');
+    sh('rm -r /etc/berth');
     assertSame(then);
   });
 

@@ -1,0 +1,105 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { invalidArgument, messageOf } from '../base/fault.ts';
+import { didYouMean } from '../base/nearest.ts';
+
+/** What was given to a command. */
+export type Given = {
+  /** As many as it takes. */
+  readonly words: readonly string[];
+  readonly flags: Readonly<Record<string, string | boolean | undefined>>;
+};
+
+export type Command = {
+  /** What it does, in a line that goes on from its name. */
+  readonly does: string;
+  /** The words that it takes, as its usage shows them. */
+  readonly takes: readonly string[];
+  readonly flags: readonly (keyof typeof flags)[];
+  /** More than the line says, for its own --help. */
+  readonly more?: string;
+  readonly run: (given: Given) => unknown;
+};
+export type Commands = Readonly<Record<string, Command>>;
+
+/** Every option there is: its value's name, if it has one, and what it means. */
+const flags = {
+  config: {
+    value: 'FILE',
+    text: 'TOML configuration (default /etc/berth/config.toml), with FILE.d/*.toml over it',
+  },
+  'dry-run': { value: '', text: 'say what would be done, and do nothing' },
+  svg: { value: 'FILE', text: 'write it as a picture' },
+} as const;
+
+const options = {
+  ...Object.fromEntries(
+    Object.entries(flags).map(([name, { value }]) => [name, { type: value === '' ? 'boolean' : 'string' } as const]),
+  ),
+  help: { type: 'boolean', short: 'h' },
+} satisfies ParseArgsConfig['options'];
+
+export type Asked = { readonly help: string } | { readonly command: Command; readonly given: Given };
+
+/** What a command line asks for. @throws Fault InvalidArgument that names the word and the way on. */
+export function readCommandLine(commands: Commands, args: readonly string[]): Asked {
+  const { values, positionals } = parsed(args);
+  const [name, ...words] = positionals;
+  const { help, ...given } = values as Given['flags'];
+  if (name === undefined) {
+    if (help) return { help: usageOf(commands) };
+    throw invalidArgument('What shall it do? berth --help lists the commands');
+  }
+  const command = Object.hasOwn(commands, name) ? commands[name]! : undefined;
+  if (!command) {
+    const near = didYouMean(name, Object.keys(commands));
+    throw invalidArgument(`There is no command ${JSON.stringify(name)}${near || ':'} berth --help lists them`);
+  }
+  if (help) return { help: helpOf(name, command) };
+  check(name, command, words, Object.keys(given));
+  return { command, given: { words, flags: given } };
+}
+
+function parsed(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], allowPositionals: true, options });
+  } catch (error) {
+    throw invalidArgument(`${messageOf(error).split('. ')[0]}: see berth --help`);
+  }
+}
+
+function check(name: string, { takes, flags }: Command, words: readonly string[], given: readonly string[]): void {
+  const see = `see berth ${name} --help`;
+  const strange = given.find((flag) => !flags.some((own) => own === flag));
+  if (strange) throw invalidArgument(`berth ${name} has no option --${strange}: ${see}`);
+  const missing = takes.slice(words.length);
+  if (missing.length > 0) throw invalidArgument(`berth ${name} takes ${missing.join(' and ')} too: ${see}`);
+  const extra = words.slice(takes.length);
+  if (extra.length > 0) throw invalidArgument(`berth ${name} does not take ${JSON.stringify(extra[0])}: ${see}`);
+}
+
+const flagText = (name: keyof typeof flags): string => `--${name}${flags[name].value && ` ${flags[name].value}`}`;
+
+/** `load FILE`, `trace POD [--svg FILE]`: as it is typed, but for what every command has. */
+const shapeOf = (name: string, { takes, flags }: Command): string =>
+  [name, ...takes, ...flags.filter((flag) => flag !== 'config').map((flag) => `[${flagText(flag)}]`)].join(' ');
+
+const aligned = (rows: readonly (readonly [string, string])[]): string =>
+  rows.map(([left, right]) => `  ${left.padEnd(31)}${right}\n`).join('');
+
+/** Every command in a line. */
+export function usageOf(commands: Commands): string {
+  const lines = Object.entries(commands).map(
+    ([name, command]) => [`berth ${shapeOf(name, command)}`, command.does] as const,
+  );
+  const common = [
+    [flagText('config'), flags.config.text],
+    ['--help', 'this text; after a command, its own'],
+  ] as const;
+  return `berth: a CRI container runtime for Kubernetes nodes\n\n${aligned(lines)}\n${aligned(common)}`;
+}
+
+function helpOf(name: string, command: Command): string {
+  const rows = command.flags.map((flag) => [flagText(flag), flags[flag].text] as const);
+  const more = command.more ? `\n${command.more}\n` : '';
+  return `berth ${shapeOf(name, command)}\n  ${command.does}\n${more}\n${aligned([...rows, ['--help', 'this text']])}`;
+}

@@ -1,0 +1,80 @@
+import { loadSettings } from '../base/settings.ts';
+import { toToml } from '../base/settings-toml.ts';
+import { berthVersion } from '../cri/runtime-service.ts';
+import type { Commands, Given } from './command-line.ts';
+import { explainReference } from './explain.ts';
+import { collectGarbage } from './gc.ts';
+import { loadImages } from './load.ts';
+import { showPulls } from './pulls.ts';
+import { saveImageTo } from './save.ts';
+import { serveForEver } from './serve.ts';
+import { tracePod } from './trace.ts';
+
+const text = (value: string | boolean | undefined) => (typeof value === 'string' ? value : undefined);
+const settingsOf = ({ flags }: Given) => loadSettings(text(flags.config));
+const socketOf = (given: Given) => settingsOf(given).socket;
+/** One of the words of a command, which readCommandLine has counted. */
+const word = ({ words }: Given, index: number): string => words[index]!;
+
+/** What `berth` can do, in the order of its help. */
+export const commands: Commands = {
+  serve: {
+    does: 'run the daemon',
+    takes: [],
+    flags: ['config'],
+    more: 'It logs to standard error, a JSON document a line; BERTH_LOG=debug in the environment: more of it. SIGTERM ends it,\ncontainers go on.',
+    run: (given) => serveForEver(settingsOf(given)),
+  },
+  load: {
+    does: 'make the images of an OCI layout or docker-archive file available',
+    takes: ['FILE'],
+    flags: ['config'],
+    run: (given) => loadImages(socketOf(given), word(given, 0)),
+  },
+  save: {
+    does: 'write an image to a file: an OCI layout in a tar, which docker load reads too',
+    takes: ['IMAGE', 'FILE'],
+    flags: ['config'],
+    more: 'FILE must not exist yet. The id of an image that was pulled is another one after it is loaded again; it is printed.',
+    run: (given) => saveImageTo(socketOf(given), word(given, 0), word(given, 1)),
+  },
+  pulls: {
+    does: 'pulls under way: phase, bytes, rate',
+    takes: [],
+    flags: ['config'],
+    run: (given) => showPulls(socketOf(given)),
+  },
+  explain: {
+    does: 'the hosts that a pull of REF would ask, in order, and what each is shown',
+    takes: ['REF'],
+    flags: ['config'],
+    more: 'None of them is asked.',
+    run: (given) => explainReference(settingsOf(given).images.certsDir, word(given, 0)),
+  },
+  trace: {
+    does: "where the time of the pod's latest calls went, step by step",
+    takes: ['POD'],
+    flags: ['config', 'svg'],
+    more: 'POD is an id or the beginning of one. Calls are kept from the start of the daemon on.',
+    run: (given) => tracePod(socketOf(given), word(given, 0), text(given.flags.svg)),
+  },
+  gc: {
+    does: 'remove layers that nothing needs',
+    takes: [],
+    flags: ['config', 'dry-run'],
+    run: (given) => collectGarbage(socketOf(given), given.flags['dry-run'] === true),
+  },
+  config: {
+    does: 'print the configuration in force, each setting with what it means',
+    takes: [],
+    flags: ['config'],
+    more: 'What it prints is a configuration file: berth config > config.toml.',
+    run: (given) => process.stdout.write(toToml(settingsOf(given))),
+  },
+  version: {
+    does: 'print the version',
+    takes: [],
+    flags: [],
+    run: () => process.stdout.write(`berth ${berthVersion}\n`),
+  },
+};
