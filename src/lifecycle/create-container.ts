@@ -44,7 +44,9 @@ export function createContainer(deps: Deps, request: CreateContainerRequest, cal
   const key = containerKey(pod.id, request.config);
   const existing = () => {
     const container = containersOf(deps, pod.id).find(({ config }) => containerKey(pod.id, config) === key);
-    return container && { id: container.id, same: isWhatIsAsked(container, request.config) };
+    if (!container) return undefined;
+    const sameImage = deps.images.find(request.config.image.image)?.id === container.imageId; // a tag may have moved
+    return { id: container.id, same: sameImage && isWhatIsAsked(container, request.config) };
   };
   const what = `Container ${request.config.metadata.name} of pod ${pod.id}`;
   deps.podCreations.claimed(pod.id);

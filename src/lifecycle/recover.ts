@@ -12,6 +12,7 @@ import { containersOf, type Deps } from './deps.ts';
 import { applyExit, exitFrom, exitOnFile, onLogLost, podDown, unseenExit } from './exits.ts';
 import { makePodDirectory } from './pod/files.ts';
 import { pinNetns } from './pod/netns.ts';
+import { isWantOfOurs, untilWeHaveMs } from './runtime/shims.ts';
 import { releaseContainer, removeLostContainer, removeLostPod, teardownContainer, teardownPod } from './teardown.ts';
 
 /** As much of the daemon as is needed here; tests make it of small parts. */
@@ -30,7 +31,7 @@ const pollMs = 10;
 export async function recover(deps: Deps): Promise<void> {
   await Promise.all(
     [...deps.pods.all()].map(async (pod) => {
-      const work = attempt(`pod ${pod.id}`, () => recoverPod(deps, pod));
+      const work = attempt(`pod ${pod.id}`, () => recoverPatiently(deps, pod));
       deps.mending.track(pod.id, work);
       await work;
     }),
@@ -58,6 +59,19 @@ async function attempt(what: string, work: () => Promise<unknown>): Promise<void
 
 const logFailure = (what: string, error: unknown) =>
   log.error({ what, reason: messageOf(error) }, 'Recovery of a part failed');
+
+/** Nothing is known of a pod while the daemon lacks descriptors or memory to ask for it: it is asked again. */
+async function recoverPatiently(deps: Deps, pod: Pod): Promise<void> {
+  for (;;) {
+    try {
+      return await recoverPod(deps, pod);
+    } catch (error) {
+      if (!isWantOfOurs(error)) throw error;
+      logFailure(`pod ${pod.id}, which is tried again`, error);
+      await delay(untilWeHaveMs);
+    }
+  }
+}
 
 async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
   using _ = await deps.locks.hold(pod.id);

@@ -44,7 +44,9 @@ export async function runPod(deps: Deps, request: RunPodRequest, caller: Caller)
   const { namespace, name } = request.config.metadata;
   const existing = () => {
     const pod = [...deps.pods.all()].find(({ config }) => podKey(config) === key);
-    return pod && { id: pod.id, same: isWhatIsAsked(pod, request.config, request.handler) };
+    if (!pod) return undefined;
+    const stays = !deps.stoppingPods.has(pod.id);
+    return { id: pod.id, same: stays && isWhatIsAsked(pod, request.config, request.handler) };
   };
   const halfMade = existing();
   if (halfMade) await deps.mending.settled(halfMade.id, caller.signal); // it may be gone then

@@ -162,6 +162,7 @@ export class Looker implements Disposable {
     task: Task,
   ): Promise<Message<Reply>> {
     if (this.#over) throw this.#over;
+    if (timesLeftBehind(task.path) >= mostLeftBehind) throw givenUp(task);
     for (const text of Object.values(fields as Record<string, unknown>)) {
       if (typeof text === 'string' && Buffer.byteLength(text) >= mostPathBytes) throw tooLong(task);
     }
@@ -236,6 +237,13 @@ export class Looker implements Disposable {
   }
 }
 
+/** Processes that the kernel does not let go, by pid, and what they looked at. */
+const leftBehind = new Map<number, string>();
+/** A client asks again and again: beyond this, a path that keeps its processes for ever gets no more of them. */
+const mostLeftBehind = 4;
+
+const timesLeftBehind = (path: string): number => [...leftBehind.values()].filter((each) => each === path).length;
+
 /** Until it is reaped, its pid is no stranger's. What the kernel does not let go is left to itself, and told. */
 function end({ pid, socket }: Process, task: Task | undefined): void {
   if (!task) return void socket.end(); // it has nothing to do, and ends with its connection
@@ -243,13 +251,17 @@ function end({ pid, socket }: Process, task: Task | undefined): void {
   process.kill(pid, 'SIGKILL');
   socket.unref();
   const late = setTimeout(() => {
+    leftBehind.set(pid, task.path);
     log.warn(
       { pid, path: task.path },
       'A process that looked at a host path is stuck in the kernel; it is left behind',
     );
   }, endMs);
   late.unref();
-  socket.once('close', () => clearTimeout(late));
+  socket.once('close', () => {
+    clearTimeout(late);
+    leftBehind.delete(pid);
+  });
 }
 
 const kindOf = (mode: number): FileKind => kindOfType.get(mode & typeMask) ?? 'other';
@@ -266,6 +278,12 @@ const silence = ({ verb, path }: Task, ms: number): Fault =>
   new Fault(
     'DeadlineExceeded',
     `${verb} host path ${JSON.stringify(path)} did not finish in ${ms / 1000} s: is the file server that holds it alive?`,
+  );
+
+const givenUp = ({ verb, path }: Task): Fault =>
+  new Fault(
+    'ResourceExhausted',
+    `${verb} host path ${JSON.stringify(path)}: ${mostLeftBehind} processes that tried are stuck in the kernel; unmount what holds it`,
   );
 
 const slowness = ({ verb, path }: Task, ms: number): Fault =>

@@ -15,6 +15,7 @@ await ownHost();
 
 const settings = { timeouts: { host_path: 2 * slowness, oci_runtime: 5 * slowness } };
 const DEADLINE_EXCEEDED = 4;
+const RESOURCE_EXHAUSTED = 8;
 const sleeper = { command: ['/bin/sleep', '1000'] };
 let serial = 0;
 const place = (): string => join(tmpdir(), `stuck-${serial++}`);
@@ -40,6 +41,18 @@ suite('processes that are stuck in the kernel', { network: false, settings }, (b
     await refused(create, DEADLINE_EXCEEDED, new RegExp(`Looking at host path "${at}/sub" did not finish in`));
     await until('it is told', async () => told(/looked at a host path is stuck in the kernel/, `${at}/sub`));
     const pid = await stuck('berth-look');
+    const again = () => pod.create('c', bench.image.busybox, { ...sleeper, mounts });
+    const stuckLookers = () =>
+      processesNamed('berth-look', bench.daemon.pid).filter(({ state }) => state === 'D').length;
+    for (let lookers = 2; lookers <= 4; lookers++) {
+      await refused(again(), DEADLINE_EXCEEDED);
+      await until('one more', async () => stuckLookers() === lookers);
+    }
+    const givenUp = async () => (await again().catch((error) => error)).code === RESOURCE_EXHAUSTED;
+    await until('that no more are sent after them', givenUp);
+    const before = stuckLookers();
+    await refused(again(), RESOURCE_EXHAUSTED, /processes that tried are stuck in the kernel; unmount what holds it/);
+    assert.equal(stuckLookers(), before);
     await stop(pod);
     await pod.remove();
     assert.equal(stateOf(pid), 'D', 'as nobody can end it');

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { failedPrecondition, isErrno, isFault, messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
 import type { PodId } from '../../model/ids.ts';
@@ -26,7 +27,10 @@ export type ShimAccess = {
 const reconnects = 3;
 
 /** What the daemon itself has run out of says nothing of a shim, which may be as well as ever. */
-const isWantOfOurs = (error: unknown): boolean => isErrno(error, 'EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS');
+export const isWantOfOurs = (error: unknown): boolean => isErrno(error, 'EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS');
+
+/** How long the daemon waits until it may have again what it has run out of. */
+export const untilWeHaveMs = 1000;
 
 /** The connections to the pods' shims: at most one each. */
 export class Shims {
@@ -191,7 +195,7 @@ export class Shims {
    * told as if the events had come. Only where nobody listens any more, or nobody answers, the shim counts as lost.
    */
   async #regain(id: PodId): Promise<void> {
-    for (let tries = reconnects; tries > 0; tries--) {
+    for (let tries = reconnects; tries > 0; ) {
       try {
         const shim = await this.#connect(id);
         if (!shim) break;
@@ -201,6 +205,8 @@ export class Shims {
         return;
       } catch (error) {
         log.warn({ pod: id, reason: messageOf(error) }, 'A shim cannot be reached');
+        if (isWantOfOurs(error)) await delay(untilWeHaveMs, undefined, { ref: false });
+        else tries--;
       }
     }
     try {

@@ -121,6 +121,16 @@ describe('a connection to a shim that is cut', () => {
     assert.deepEqual(told, []);
   });
 
+  test('a cut connection is not given up for want of descriptors, however long that lasts', async () => {
+    const want = Object.assign(new Error('EMFILE: too many open files, socket'), { code: 'EMFILE' });
+    const again = listing(5);
+    const { shims, told, cut } = connecting(listing(5), want, want, again);
+    await shims.start(pod);
+    cut();
+    assert.equal(await shims.ensure(pod), again);
+    assert.deepEqual(told, []);
+  });
+
   test('nothing is told of one that was shut down', async () => {
     const ending = { ...listing(5), shutdown: async () => {} };
     const { shims, told, cut } = connecting(ending);
