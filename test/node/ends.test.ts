@@ -11,18 +11,19 @@ import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { program } from '../images/run.ts';
+import { ensureNewerRunc } from '../runtimes/newer.ts';
 import { linesOf } from './containers-support.ts';
 
-await ownHost();
+await ownHost(ensureNewerRunc);
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-ends-'));
 after(() => rmSync(folder, { recursive: true }));
 
 /** The real OCI runtime; its run says that it began, and waits as long as the file `hold` exists. */
-function slow(name: string): string {
+function slow(name: string, real: string): string {
   const path = join(folder, name);
   const wait = `case "$*" in *' run '*) echo >${folder}/begun; while [ -e ${folder}/hold ]; do sleep 0.02; done ;; esac`;
-  writeFileSync(path, `#!/bin/sh\n${wait}\nexec ${program(name, name)} "$@"\n`);
+  writeFileSync(path, `#!/bin/sh\n${wait}\nexec ${real} "$@"\n`);
   chmodSync(path, 0o755);
   return path;
 }
@@ -33,8 +34,14 @@ const limited: ContainerConfig = {
 /** More than the limit: the kernel kills it. */
 const greedy = 'dd if=/dev/zero of=/dev/null bs=200M';
 
-for (const handler of ociRuntimes) {
-  const settings = { handlers: { [handler]: { path: slow(handler) } } };
+/** Debian's runtimes, and a runc of a later line, which ends things otherwise. */
+const programs: Record<string, string> = {
+  ...Object.fromEntries(ociRuntimes.map((name) => [name, program(name, name)])),
+  'newer-runc': await ensureNewerRunc(),
+};
+
+for (const [handler, path] of Object.entries(programs)) {
+  const settings = { handlers: { [handler]: { path: slow(handler, path) } } };
   suite(`ends with ${handler}`, { handler, settings }, (bench) => {
     test('OOMKilled is only what ended by the kill', async () => {
       const pod = await TestPod.run(bench.daemon, 'oom', hostNetwork);
@@ -49,6 +56,14 @@ for (const handler of ociRuntimes) {
         const { exitCode, reason } = await untilExited(bench.daemon, id);
         assert.deepEqual([exitCode, reason], expected, script);
       }
+      const probed = await pod.sh('probed', bench.image.busybox, 'sleep 1000', limited);
+      const cmd = ['/bin/sh', '-c', `exec ${greedy}`];
+      const { exitCode: ofExec } = await bench.daemon.runtime.execSync({ containerId: probed, cmd, timeout: 30n });
+      assert.equal(ofExec, 137, 'a command that ran out of memory');
+      const { status: untouched } = await bench.daemon.runtime.containerStatus({ containerId: probed });
+      assert.equal(untouched!.state, ContainerState.CONTAINER_RUNNING);
+      await bench.daemon.runtime.stopContainer({ containerId: probed, timeout: 0n });
+      assert.equal((await untilExited(bench.daemon, probed)).reason, 'Error', 'the kill was of its command');
       const outlives = await pod.sh('outlives', bench.image.busybox, `${greedy}; echo lives; sleep 1000`, limited);
       await until('the kill of its child', async () => linesOf(pod, 'outlives').includes('lives'));
       await bench.daemon.runtime.stopContainer({ containerId: outlives, timeout: 0n });
