@@ -1,4 +1,5 @@
-// Runs one sweep of test/sweeps at full volume, with a daemon of its own and the leak check around it.
+// Runs one sweep at full volume: of test/sweeps, with a daemon of its own and the leak check around it, or of tests, repeated.
+import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { TestDaemon } from '../test/harness/daemon.ts';
 import { assertNoLeak, footprint } from '../test/harness/leak-check.ts';
@@ -19,6 +20,7 @@ const { values, positionals } = parseArgs({
     points: { type: 'string', default: '20' },
     other: { type: 'string', default: '' },
     rounds: { type: 'string', default: '10' },
+    times: { type: 'string', default: '10' },
   },
 });
 const seed = Number(values.seed);
@@ -39,13 +41,46 @@ const sweeps: Record<string, Sweep> = {
   cuts: (bench) => sweepCuts(bench, { seed, points: Number(values.points) }, say),
 };
 
+/** Rows whose faults are those of tests: their files, whole instead of samples, again and again. */
+const repeated: Record<string, readonly string[]> = {
+  crashes: ['test/crash/crash.test.ts'], // row 1
+  shims: ['test/node/failures.test.ts', 'test/node/recovery.test.ts', 'test/degraded/behind-our-back.test.ts'], // 3, 6
+  'oci-runtimes': ['test/degraded/oci-runtime.test.ts'], // 4
+  plugins: ['test/degraded/cni-plugins.test.ts', 'test/node/failures-plugins.test.ts'], // 5
+  disks: ['test/node/full-disk.test.ts', 'test/degraded/read-only-disk.test.ts', 'test/node/shim-logs.test.ts'], // 7
+  registries: ['test/hostile/registry.test.ts', 'test/node/pull-faults.test.ts', 'test/hostile/manifests.test.ts'], // 8, 9
+  execs: ['test/node/shim-exec.test.ts', 'test/security/floods.test.ts'], // 14
+  ends: ['test/node/ends.test.ts'], // 16
+  reboots: ['test/degraded/reboot.test.ts'], // 17
+  signals: ['test/degraded/sigterm.test.ts', 'test/node/daemon.test.ts'], // 18
+  churn: ['test/node/soak.test.ts'], // 20
+};
+
+function repeat(files: readonly string[], times: number): void {
+  for (let time = 1; time <= times; time++) {
+    const run = spawnSync('scripts/test', ['--slow', ...files], { encoding: 'utf8', maxBuffer: 1 << 30 });
+    const last = run.stdout.trimEnd().split('\n').at(-1);
+    say(`${time} of ${times}: ${last}`);
+    if (run.status !== 0) {
+      console.log(run.stdout);
+      process.exit(1);
+    }
+  }
+  console.log(JSON.stringify({ row, times }));
+  process.exit(0);
+}
+
 const [row = ''] = positionals;
+if (Object.hasOwn(repeated, row)) repeat(repeated[row]!, Number(values.times));
 if (row === 'upgrade') {
   console.log(JSON.stringify({ row, ...(await upgrade(values.other, Number(values.rounds))) }));
   process.exit(0);
 }
 const sweep = Object.hasOwn(sweeps, row) ? sweeps[row] : undefined;
-if (!sweep) throw new Error(`There is no sweep ${JSON.stringify(row)}: ${Object.keys(sweeps).join(', ')}`);
+if (!sweep)
+  throw new Error(
+    `There is no sweep ${JSON.stringify(row)}: ${[...Object.keys(sweeps), 'upgrade', ...Object.keys(repeated)].join(', ')}`,
+  );
 say(`${row}, seed ${seed}`);
 const daemon = new TestDaemon({});
 await daemon.start();
