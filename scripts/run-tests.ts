@@ -73,6 +73,7 @@ const fuzzing = { BERTH_FUZZ_SECONDS: '40' };
 const everything: Part[] = [
   alone({ name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true }),
   alone({ name: 'the builds with sanitizers', argv: ['make', '-s', '-C', 'native', 'asan', 'addon-asan'] }),
+  alone({ name: 'the test images', argv: [node, 'scripts/test-images.ts'] }), // once, not by the first files at once
   fileTests(rooted),
   // In random order and two at once; the driver prints the seed, which gives the same order again.
   ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),

@@ -3,16 +3,17 @@
 import {
   cpSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { isErrno } from '../../src/base/fault.ts';
 import { cacheFolder } from './paths.ts';
 import { program, run } from './run.ts';
 
@@ -37,9 +38,21 @@ async function buildBusybox(work: string, built: string): Promise<string> {
   await run(program('make', 'make'), [`-j${availableParallelism()}`, 'busybox'], { cwd: source.folder });
   const target = join(built, source.version);
   mkdirSync(target, { recursive: true });
-  cpSync(join(source.folder, 'busybox'), join(target, '.busybox.tmp'));
-  renameSync(join(target, '.busybox.tmp'), join(target, 'busybox'));
-  return join(target, 'busybox');
+  return firstOf(join(source.folder, 'busybox'), join(target, 'busybox'));
+}
+
+/** Two builds differ, as each has its time in it: whoever comes second takes the first one, which images were made of by now. */
+function firstOf(mine: string, target: string): string {
+  const copy = `${target}.${process.pid}.tmp`;
+  cpSync(mine, copy);
+  try {
+    linkSync(copy, target);
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error;
+  } finally {
+    rmSync(copy);
+  }
+  return target;
 }
 
 /** Debian's source package by apt, with lists of its own: the host's configuration is read and not touched. */
