@@ -4,7 +4,7 @@ import { step, traced } from '../base/trace.ts';
 import type { Container } from '../model/container.ts';
 import { thawCgroup } from '../sys/cgroups.ts';
 import type { Deps } from './deps.ts';
-import { endsWithin, onShimLost } from './exits.ts';
+import { applyExit, endsWithin, exitOnFile, onShimLost } from './exits.ts';
 import { holdContainer } from './hold.ts';
 
 /** As much of the daemon as is needed here; tests make it of small parts. */
@@ -54,10 +54,11 @@ async function endsGracefully(deps: Needs, container: Container, ms: number, sig
  */
 async function signalled(
   deps: Needs,
-  { id, podId }: Container,
+  container: Container,
   signo: number,
   options?: { all: boolean },
 ): Promise<boolean> {
+  const { id, podId } = container;
   const shim = await deps.shims.findOrKill(podId);
   try {
     if (shim) {
@@ -65,6 +66,11 @@ async function signalled(
       return true;
     }
   } catch (error) {
+    if (isFault(error, 'NotFound')) {
+      // The shim that kept it is dead, and its pod's teardown has begun in a new one.
+      await applyExit(deps, id, await exitOnFile(deps, container, 'its shim is gone, it was killed'));
+      return false;
+    }
     if (!isFault(error, 'DeadlineExceeded')) throw error;
     await deps.shims.kill(podId, error);
   }

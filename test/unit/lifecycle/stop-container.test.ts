@@ -95,6 +95,13 @@ test('a shim that says nothing is killed, and what it kept with it', async () =>
   assert.deepEqual([killed, codeOf(deps)], [[mute], [255, 'ContainerStatusUnknown']]);
 });
 
+test('a shim that does not know it is not the one that kept it: it has ended', async () => {
+  const stranger = fakeShim([], { signal: () => Promise.reject(new Fault('NotFound', 'no process c')) } as never);
+  const { deps, killed } = await daemonOf(containerIn(running), stranger);
+  await stopContainer(deps, containerId, 0);
+  assert.deepEqual([killed, codeOf(deps)], [[], [255, 'ContainerStatusUnknown']]);
+});
+
 test('a start in flight is waited for, and what it made is stopped', async () => {
   const said: string[] = [];
   const created = containerIn({ phase: 'created' });
