@@ -52,8 +52,11 @@ const durations: Record<string, number> = JSON.parse(readFileSync(durationsFile,
 const longestFirst = (files: readonly string[]): string[] =>
   files.toSorted((a, b) => (durations[b] ?? Infinity) - (durations[a] ?? Infinity));
 
-/** All that `npm run ok` has not run. */
-const rooted = globSync('test/*/**/*.test.ts', { cwd: root }).filter((file) => !file.startsWith('test/unit/'));
+/** All that `npm run ok` has not run; the fuzzers have their own part. */
+const fuzzers = ['fuzz', 'moving-trees', 'shim-fuzz'].map((name) => `test/hostile/${name}.test.ts`);
+const rooted = globSync('test/*/**/*.test.ts', { cwd: root }).filter(
+  (file) => !file.startsWith('test/unit/') && !fuzzers.includes(file),
+);
 const fileTests = (files: readonly string[]): Part => ({
   name: `${files.length} test files`,
   atOnce: concurrency,
@@ -90,10 +93,7 @@ const everything: Part[] = [
       },
       {
         name: 'fuzzers',
-        argv: [
-          ...[node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec'],
-          ...['fuzz', 'moving-trees', 'shim-fuzz'].map((name) => `test/hostile/${name}.test.ts`),
-        ],
+        argv: [...[node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec'], ...fuzzers],
         counts: true,
         env: fuzzing,
       },

@@ -113,7 +113,6 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const { id } = container;
   const paths = deps.layout;
   const rootfs = paths.rootfs(pod.id, id);
-  const bundle = paths.bundle(pod.id, id);
   using looker = new Looker(deps.settings.timeouts.hostPath * 1000);
   // The looker's process starts, and goes its ways, while the root is made.
   const [, found] = await allOf([
@@ -135,7 +134,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   await step('spec: where it lands', () => checkLandings(looker, spec, container.imageName ?? image.id, privileged));
   await step('file: config.json, process.json', () =>
     allOf([
-      writeNewFile(join(bundle, 'config.json'), JSON.stringify(spec)),
+      writeNewFile(paths.configFile(pod.id, id), JSON.stringify(spec)),
       writeNewFile(paths.processFile(pod.id, id), JSON.stringify(spec.process)),
     ]),
   );

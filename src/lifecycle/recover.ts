@@ -15,10 +15,7 @@ import { pinNetns } from './pod/netns.ts';
 import { isWantOfOurs, untilWeHaveMs } from './runtime/shims.ts';
 import { releaseContainer, removeLostContainer, removeLostPod, teardownContainer, teardownPod } from './teardown.ts';
 
-/** As much of the daemon as is needed here; tests make it of small parts. */
-type Needs = Pick<Deps, 'layout' | 'network' | 'pods' | 'settings' | 'shims'>;
-
-type ShimProcess = Awaited<ReturnType<Shim['list']>>['processes'][number];
+type Listed = Awaited<ReturnType<Shim['list']>>;
 
 const pollMs = 10;
 
@@ -79,9 +76,7 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
   if (phase === 'creating' || phase === 'removing') return teardownPod(deps, pod.id);
   if (pod.bootId !== deps.bootId) await afterReboot(deps, pod);
   const released = pod.state.phase === 'notReady' && pod.state.released;
-  if (!released && pod.bootId === deps.bootId) await makePodDirectory(deps, pod); // an earlier build left it open
-  if (!released) await attempt(`network namespace of pod ${pod.id}`, () => pinNetns(deps, pod)); // before its holder is killed
-  const shim = released ? null : await deps.shims.findOrKill(pod.id);
+  const shim = released || pod.bootId !== deps.bootId ? null : await shimOf(deps, pod);
   const listed = await shim?.list();
   for (const { key, lost } of listed?.processes ?? []) if (lost.bytes > 0) onLogLost(deps, key, lost);
   if (pod.state.phase === 'ready') {
@@ -90,12 +85,19 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
     else if (containersOf(deps, pod.id).length === 0) deps.podCreations.unheard(pod.id);
   }
   for (const container of containersOf(deps, pod.id)) {
-    const process = shim ? await settledProcess(deps, shim, container.id) : undefined;
+    const process = shim && listed ? await settledProcess(deps, shim, listed, container.id) : undefined;
     await attempt(`container ${container.id}`, () => recoverContainer(deps, container, process));
   }
   for (const id of await lostContainers(deps, pod.id)) {
     await attempt(`container ${id}, which has no record`, () => removeLostContainer(deps, pod, id));
   }
+}
+
+/** The shim of a pod of this boot, or null. What an earlier build left open is closed, and what others took away is back. */
+async function shimOf(deps: Deps, pod: Pod): Promise<Shim | null> {
+  await makePodDirectory(deps, pod);
+  await attempt(`network namespace of pod ${pod.id}`, () => pinNetns(deps, pod)); // before its holder is killed
+  return deps.shims.findOrKill(pod.id);
 }
 
 /** Those that have a bundle and no record. */
@@ -104,15 +106,18 @@ async function lostContainers(deps: Pick<Deps, 'containers' | 'layout'>, podId: 
   return names.filter((name) => !deps.containers.get(name as ContainerId)) as ContainerId[];
 }
 
-/** What the shim has of a container, after the OCI runtime that a crash left at work has come to its end. */
+/**
+ * What the shim has of a container, after the OCI runtime that a crash left at work has come to its end. `listed`: what it
+ * said last.
+ */
 async function settledProcess(
   deps: Pick<Deps, 'settings'>,
   shim: Shim,
+  listed: Listed,
   id: ContainerId,
-): Promise<ShimProcess | undefined> {
+): Promise<Listed['processes'][number] | undefined> {
   const end = performance.now() + deps.settings.timeouts.ociRuntime * 1000;
-  for (;;) {
-    const { processes } = await shim.list();
+  for (let { processes } = listed; ; { processes } = await shim.list()) {
     const process = processes.find(({ key }) => key === id);
     if (process?.pid !== 0 || process.exit) return process;
     if (performance.now() > end) throw new Fault('DeadlineExceeded', `The start of container ${id} does not end`);
@@ -131,7 +136,11 @@ async function afterReboot(deps: Pick<Deps, 'containers' | 'pods'>, pod: Pod): P
   }
 }
 
-async function recoverContainer(deps: Deps, container: Container, process: ShimProcess | undefined): Promise<void> {
+async function recoverContainer(
+  deps: Deps,
+  container: Container,
+  process: Listed['processes'][number] | undefined,
+): Promise<void> {
   const { id } = container;
   const { phase } = deps.containers.get(id)?.state ?? container.state;
   if (phase === 'creating' || phase === 'removing') {
@@ -166,7 +175,7 @@ async function removeOrphans(deps: Deps): Promise<void> {
 }
 
 /** Pod directories that no record names: end their shims and mounts, then remove them. */
-async function sweepRunDirectory(deps: Needs): Promise<void> {
+async function sweepRunDirectory(deps: Deps): Promise<void> {
   for (const name of await namesIn(deps.layout.pods)) {
     const id = name as PodId;
     if (deps.pods.get(id)) continue;
@@ -179,7 +188,8 @@ async function sweepOciState(deps: Pick<Deps, 'containers' | 'layout'>): Promise
   for (const handler of await namesIn(deps.layout.ociState)) {
     const folder = deps.layout.ociStateOf(handler);
     for (const name of await namesIn(folder)) {
-      if (isId(name) && !deps.containers.find(name)) await rm(join(folder, name), { recursive: true, force: true });
+      if (isId(name) && !deps.containers.get(name as ContainerId))
+        await rm(join(folder, name), { recursive: true, force: true });
     }
   }
 }

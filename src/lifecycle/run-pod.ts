@@ -24,9 +24,6 @@ import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
 
-/** As much of the daemon as is needed here; tests make it of small parts. */
-type Needs = Pick<Deps, 'host' | 'layout' | 'network' | 'pods' | 'shims'>;
-
 /** kubelet's value for a pod's infrastructure: the last to be killed. */
 const pauseOomScoreAdj = -998;
 
@@ -87,7 +84,7 @@ function earlierAttempts(deps: Pick<Deps, 'pods'>, { metadata: { namespace, name
   return [...deps.pods.all()].filter(({ config: { metadata: m } }) => m.namespace === namespace && m.name === name);
 }
 
-async function bringUp(deps: Needs, pod: Pod): Promise<void> {
+async function bringUp(deps: Deps, pod: Pod): Promise<void> {
   await step('file: pod directory', () => makePodDirectory(deps, pod));
   crashPoint('run-pod:directory');
   // What only containers need is made while the way to the network, the longest, is gone.

@@ -6,9 +6,6 @@ import { holdPod } from './hold.ts';
 import { stopContainer } from './stop-container.ts';
 import { releasedPod, releasePod, teardownPod } from './teardown.ts';
 
-/** As much of the daemon as is needed here; tests make it of small parts. */
-type Needs = Pick<Deps, 'containers' | 'layout' | 'locks' | 'ociRuntimes' | 'pods' | 'settings' | 'shims' | 'stopping'>;
-
 /** As the peers: what StopPodSandbox gives containers that kubelet did not stop itself. */
 const graceMs = 0;
 
@@ -32,7 +29,7 @@ async function stop(deps: Deps, pod: Pod): Promise<void> {
   }
 }
 
-async function stopContainers(deps: Needs, pod: Pod): Promise<void> {
+async function stopContainers(deps: Deps, pod: Pod): Promise<void> {
   const stops = containersOf(deps, pod.id).map(async (container) => stopContainer(deps, container.id, graceMs));
   await Promise.allSettled(stops);
   await runAll(

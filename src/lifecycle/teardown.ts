@@ -116,7 +116,7 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
         'A network namespace is lost: plugins undo what they find without it',
       );
     });
-    await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
+    await takeNetworkDown(deps, id);
     unmount(paths.netns(id), { detach: true });
   };
   const steps: Step[] = [
@@ -154,11 +154,17 @@ export async function removeLostPod(
   id: PodId,
   containerCgroups: readonly string[],
 ): Promise<void> {
-  await deps.network.down(async (command) => (await deps.shims.ensure(id)).run(command), id);
-  await deps.shims.shutdown(id);
-  await removeLostCgroups(deps, id, containerCgroups);
-  await removeUnmounted(deps.layout.pod(id));
+  await runAll(`remove pod ${id}, which has no record`, [
+    ['network', () => takeNetworkDown(deps, id)],
+    ['shim', () => deps.shims.shutdown(id)],
+    ['cgroups', () => removeLostCgroups(deps, id, containerCgroups)],
+  ]);
+  await removeUnmounted(deps.layout.pod(id)); // only now: a DEL that failed needs the namespace when it is tried again
 }
+
+/** DEL for all that the pod is attached to, in its shim, also after that one's death. */
+const takeNetworkDown = ({ network, shims }: Pick<Deps, 'network' | 'shims'>, id: PodId): Promise<void> =>
+  network.down(async (command) => (await shims.ensure(id)).run(command), id);
 
 /** One step a container of the pod, each under the container's lock: its exit may be being recorded, or itself removed. */
 function eachContainer(deps: Deps, podId: PodId, work: (deps: Deps, container: Container) => Promise<void>): Step[] {

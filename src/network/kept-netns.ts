@@ -17,7 +17,11 @@ export class KeptNetns {
 
   /** Where DEL finds the attachment's namespace; empty if it is gone (CNI spec, section 2: DEL works all the same). */
   static pathOf({ netns }: CachedAttachment): string {
-    return netns !== '' && isMounted(netns) ? netns : '';
+    try {
+      return netns !== '' && isMountPoint(netns) ? netns : '';
+    } catch {
+      return ''; // others write to the cache too: what cannot be a path
+    }
   }
 
   /** The attachment with its namespace at a place of its own. @throws Error with an errno code */
@@ -32,19 +36,11 @@ export class KeptNetns {
   /** Lets the namespace go; idempotent. */
   release(entry: CachedAttachment): void {
     const place = this.#placeOf(entry);
-    if (isMounted(place)) unmount(place, { detach: true });
+    if (isMountPoint(place)) unmount(place, { detach: true });
     rmSync(place, { force: true });
   }
 
   #placeOf(entry: CachedAttachment): string {
     return join(this.#folder, fileNameOf(entry));
-  }
-}
-
-function isMounted(path: string): boolean {
-  try {
-    return isMountPoint(path);
-  } catch {
-    return false; // it does not exist
   }
 }

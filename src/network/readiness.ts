@@ -10,8 +10,9 @@ const standsMs = 10_000;
 type Verdict = string | null;
 
 type Asked = {
-  /** Which networks are asked. */
+  /** Which networks are asked, and what they said the time before. */
   readonly networks: string;
+  readonly before: Verdict | undefined;
   readonly at: number;
   readonly answer: Promise<Verdict>;
   known?: Verdict;
@@ -23,25 +24,23 @@ type Asked = {
  */
 export class Readiness {
   #asked: Asked | null = null;
-  #before: Verdict | undefined;
 
   /** `ask` rejects with the reason; it is called unless an answer of these networks is awaited already. */
   async of(networks: string, ask: () => Promise<void>): Promise<Verdict> {
-    if (this.#asked?.networks !== networks) this.#before = undefined;
-    else this.#before = this.#asked.known === undefined ? this.#before : this.#asked.known;
-    if (this.#asked?.networks !== networks || this.#asked.known !== undefined) this.#asked = begin(networks, ask);
-    const { at, answer } = this.#asked;
-    const verdict = await Promise.race([answer, delay(waitMs)]);
+    const last = this.#asked?.networks === networks ? this.#asked : undefined;
+    const asked = last && last.known === undefined ? last : begin(networks, last?.known, ask);
+    this.#asked = asked;
+    const verdict = await Promise.race([asked.answer, delay(waitMs)]);
     if (verdict !== undefined) return verdict;
-    const waited = performance.now() - at;
-    if (this.#before !== undefined && waited < standsMs) return this.#before;
+    const waited = performance.now() - asked.at;
+    if (asked.before !== undefined && waited < standsMs) return asked.before;
     return `a CNI plugin has not answered STATUS for ${(waited / 1000).toFixed(1)} s`;
   }
 }
 
-function begin(networks: string, ask: () => Promise<void>): Asked {
+function begin(networks: string, before: Verdict | undefined, ask: () => Promise<void>): Asked {
   const answer = ask().then(() => null, messageOf);
-  const asked: Asked = { networks, at: performance.now(), answer };
+  const asked: Asked = { networks, before, at: performance.now(), answer };
   void answer.then((verdict) => {
     asked.known = verdict;
   });

@@ -11,7 +11,7 @@ import { usesHostNetwork } from './files.ts';
  */
 export async function pinNetns(deps: Pick<Deps, 'layout'>, { id, config, state }: Pod): Promise<void> {
   const place = deps.layout.netns(id);
-  if (usesHostNetwork(config) || state.phase !== 'ready' || isPinned(place)) return;
+  if (usesHostNetwork(config) || state.phase !== 'ready' || isMountPoint(place)) return;
   const pause = openSync(`/proc/${state.pausePid}`, constants.O_RDONLY | constants.O_DIRECTORY); // its own, whoever has the pid later
   try {
     const status = readFileSync(`/proc/self/fd/${pause}/status`, 'utf8');
@@ -22,13 +22,5 @@ export async function pinNetns(deps: Pick<Deps, 'layout'>, { id, config, state }
     bindMount(`/proc/self/fd/${pause}/ns/net`, place);
   } finally {
     closeSync(pause);
-  }
-}
-
-function isPinned(place: string): boolean {
-  try {
-    return isMountPoint(place);
-  } catch {
-    return false; // it does not exist
   }
 }
