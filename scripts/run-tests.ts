@@ -103,6 +103,13 @@ const everything: Part[] = [
   ...['pods', 'pull', 'flat'].map((what) => alone({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] })),
 ];
 
+/** What programs that failed said of it, once more at the end, where a reader of a long run looks first. */
+const failures: string[] = [];
+const worthSaying = (lines: readonly string[]): readonly string[] => {
+  const begin = lines.lastIndexOf('✖ failing tests:'); // node:test says all of them again, after the others
+  return begin < 0 ? lines.slice(-40) : lines.slice(begin);
+};
+
 /** The lines in which node:test and the conformance driver say how many passed and failed. */
 const tallies = [/^(?:ℹ|#) (pass|fail) (\d+)$/, /^(?:\w+: )?(\d+) passed, (\d+) failed/] as const;
 
@@ -131,7 +138,10 @@ async function runPart({ name, atOnce, programs }: Part, total: Count): Promise<
 async function runProgram({ name, argv, counts, env }: Program, total: Count, live: boolean): Promise<number> {
   const begin = performance.now();
   const lines: string[] = [];
-  const print: Print = live ? console.log : (line) => lines.push(line);
+  const print: Print = (line) => {
+    lines.push(line);
+    if (live) console.log(line);
+  };
   print(`\n== ${name}`);
   const [file = '', ...args] = argv;
   const child = spawn(file, args, {
@@ -157,6 +167,7 @@ async function runProgram({ name, argv, counts, env }: Program, total: Count, li
   const seconds = secondsSince(begin);
   print(`== ${name}: exit ${code}, ${count.passed} passed, ${count.failed} failed, ${seconds.toFixed(0)} s`);
   if (!live) console.log(lines.join('\n'));
+  if (count.failed > 0) failures.push(`\n== ${name} failed`, ...worthSaying(lines));
   total.passed += count.passed;
   total.failed += count.failed;
   return seconds;
@@ -179,5 +190,6 @@ const named = chosen.length > 0 || values.name !== '' || values.record;
 const total: Count = { passed: 0, failed: 0 };
 for (const part of named ? [fileTests(chosen.length > 0 ? chosen : rooted)] : everything) await runPart(part, total);
 if (values.record) writeFileSync(durationsFile, `${JSON.stringify(durations, Object.keys(durations).sort(), 2)}\n`);
+if (failures.length > 0 && !named) console.log(failures.join('\n'));
 console.log(`\n${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

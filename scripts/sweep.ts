@@ -1,6 +1,7 @@
 // Runs one sweep at full volume: of test/sweeps, with a daemon of its own and the leak check around it, or of tests, repeated.
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { endProcess } from '../src/sys/end-process.ts';
 import { TestDaemon } from '../test/harness/daemon.ts';
 import { assertNoLeak, footprint } from '../test/harness/leak-check.ts';
 import { type Bench, endTestRegistry, pullTestImages } from '../test/harness/suite.ts';
@@ -63,18 +64,18 @@ function repeat(files: readonly string[], times: number): void {
     say(`${time} of ${times}: ${last}`);
     if (run.status !== 0) {
       console.log(run.stdout);
-      process.exit(1);
+      endProcess(1);
     }
   }
   console.log(JSON.stringify({ row, times }));
-  process.exit(0);
+  endProcess(0);
 }
 
 const [row = ''] = positionals;
 if (Object.hasOwn(repeated, row)) repeat(repeated[row]!, Number(values.times));
 if (row === 'upgrade') {
   console.log(JSON.stringify({ row, ...(await upgrade(values.other, Number(values.rounds))) }));
-  process.exit(0);
+  endProcess(0);
 }
 const sweep = Object.hasOwn(sweeps, row) ? sweeps[row] : undefined;
 if (!sweep)

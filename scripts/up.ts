@@ -23,6 +23,7 @@ import { loadSettings } from '../src/base/settings.ts';
 import { nodeEnvironment, nodeFlags } from '../src/commands/node-flags.ts';
 import { connectTo, type Rpc } from '../src/commands/rpc.ts';
 import { cgroupFolders, removeCgroup } from '../src/sys/cgroups.ts';
+import { endProcess } from '../src/sys/end-process.ts';
 import { runHere } from '../src/sys/spawn.ts';
 import { makeBundle } from './bundle.ts';
 import { demoImage, demoName } from './up-parts/demo-image.ts';
@@ -276,6 +277,6 @@ try {
   await (values.down ? down() : up());
 } catch (error) {
   console.error(`scripts/up: ${messageOf(error)}`);
-  process.exit(1);
+  endProcess(1);
 }
-process.exit(0); // kept-alive HTTP connections must not hold it up
+endProcess(0); // kept-alive HTTP connections must not hold it up

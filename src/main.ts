@@ -3,6 +3,7 @@ import './commands/no-debugger.ts'; // before all the others
 import { messageOf } from './base/fault.ts';
 import { type Asked, readCommandLine } from './commands/command-line.ts';
 import { commands } from './commands/index.ts';
+import { endProcess } from './sys/end-process.ts';
 
 function complain(error: unknown): void {
   process.stderr.write(`berth: ${messageOf(error)}\n`);
@@ -25,5 +26,5 @@ try {
   else if (asked) await asked.command.run(asked.given); // serve returns when the daemon was told to end
 } catch (error) {
   complain(error);
-  process.exit(1); // a daemon that cannot start may have connections to shims, threads and timers already
+  endProcess(1); // a daemon that cannot start may have connections to shims, threads and timers already
 }

@@ -63,6 +63,7 @@ static const struct {
     /* spawn.c */
     {"spawnKeeper", spawn_keeper_call},
     {"reap", reap_call},
+    {"endProcess", end_process_call},
     /* streams.c */
     {"connectUnix", connect_unix},
     {"connectLoopback", connect_in_namespace},

@@ -99,3 +99,12 @@ napi_value reap_call(napi_env env, napi_callback_info info) {
   waitpid(pid, NULL, WNOHANG);
   return NULL;
 }
+
+/* endProcess(code): ends this process as _exit(2) does, with nothing that is otherwise run at an end. */
+napi_value end_process_call(napi_env env, napi_callback_info info) {
+  napi_value arguments[1];
+  int32_t code;
+  if (!take_arguments(env, info, 1, arguments)) return NULL;
+  if (napi_get_value_int32(env, arguments[0], &code) != napi_ok) return addon_throw_type(env, "code must be a number");
+  _exit(code);
+}

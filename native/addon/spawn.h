@@ -1,8 +1,8 @@
-/* Keepers: programs that outlive the daemon. */
+/* Keepers, programs that outlive the daemon, and its own end. */
 #ifndef BERTH_SPAWN_H
 #define BERTH_SPAWN_H
 #include "napi.h"
 
-addon_call spawn_keeper_call, reap_call;
+addon_call spawn_keeper_call, reap_call, end_process_call;
 
 #endif

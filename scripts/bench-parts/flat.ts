@@ -1,6 +1,7 @@
 // Does a full node cost more per pod than an empty one? The same figures with 1, 100 and 500 pods there.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { endProcess } from '../../src/sys/end-process.ts';
 import { startTestRegistry } from '../../test/images/index.ts';
 import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
@@ -190,4 +191,4 @@ try {
   removeLogs();
   await registry[Symbol.asyncDispose]();
 }
-process.exit(0);
+endProcess(0);

@@ -2,6 +2,7 @@
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { endProcess } from '../../src/sys/end-process.ts';
 import { startTestRegistry } from '../../test/images/index.ts';
 import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
@@ -240,4 +241,4 @@ try {
   removeLogs();
   await registry[Symbol.asyncDispose]();
 }
-process.exit(0);
+endProcess(0);

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { endProcess } from '../../src/sys/end-process.ts';
 import { startRegistry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
 import { type Contestant, startBerth, startPeer } from './contestant.ts';
@@ -85,4 +86,4 @@ async function main(): Promise<void> {
 }
 
 await main();
-process.exit(0);
+endProcess(0);

@@ -1,5 +1,6 @@
 // Thousands of pods, one life after the other: what the daemon and the host keep of them.
 import { parseArgs } from 'node:util';
+import { endProcess } from '../../src/sys/end-process.ts';
 import { TestDaemon } from '../../test/harness/daemon.ts';
 import { assertNoLeak, footprint } from '../../test/harness/leak-check.ts';
 import { grown, Inspector, inspectable, lifecycles, type Size } from '../../test/harness/lifecycles.ts';
@@ -51,6 +52,6 @@ try {
   await main();
 } catch (error) {
   console.error(error instanceof SuppressedError ? [error.suppressed, error.error] : error);
-  process.exit(1);
+  endProcess(1);
 }
-process.exit(0);
+endProcess(0);

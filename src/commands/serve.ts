@@ -29,6 +29,7 @@ import { decodeContainer, decodePod } from '../state/object-records.ts';
 import { Records } from '../state/records.ts';
 import { Stats } from '../stats/index.ts';
 import { lockDirectories } from '../sys/directory-lock.ts';
+import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
 import { surviveSignals, toldToEnd } from './signals.ts';
 
@@ -54,7 +55,7 @@ export async function serveForEver(settings: Settings): Promise<void> {
   log.info('Berth ends; containers go on');
   await serving?.server.close(graceMs); // told before it served: as a crash there, the next start goes on
   await serving?.deps.images.close();
-  process.exit(0); // connections to shims and timers of calls cut off must not hold it up
+  endProcess(0); // connections to shims and timers of calls cut off must not hold it up
 }
 
 async function start(settings: Settings): Promise<Serving> {

@@ -246,14 +246,24 @@ test('what a daemon keeps to itself: its socket, the files that it makes, its de
     assert.match(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'), /^Umask:\t0077$/m);
     const passedOn = readdirSync(`/proc/${daemon.pid}/fdinfo`).filter((fd) => {
       if (target(`/proc/${daemon.pid}/fd/${fd}`) === target(`/proc/self/fd/${fd}`)) return false; // it came from this process
-      const [, flags = '0'] = /^flags:\t(\d+)$/m.exec(readFileSync(`/proc/${daemon.pid}/fdinfo/${fd}`, 'utf8')) ?? [];
-      return (Number.parseInt(flags, 8) & closeOnExec) === 0;
+      const flags = flagsOf(daemon.pid, fd);
+      return flags !== undefined && (Number.parseInt(flags, 8) & closeOnExec) === 0;
     });
     assert.deepEqual(passedOn, []);
   } finally {
     await daemon.dispose();
   }
 });
+
+/** The flags of an open descriptor in octal; undefined of one that was closed since it was listed, as a connection may be. */
+function flagsOf(pid: number, fd: string): string | undefined {
+  try {
+    return /^flags:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1] ?? '0';
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
 
 /** The TCP sockets on which a process listens, as its network namespace names them. */
 function listening(pid: number): string[] {
