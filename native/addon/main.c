@@ -3,6 +3,7 @@
 #include "files.h"
 #include "idmap.h"
 #include "join.h"
+#include "lookup.h"
 #include "mounts.h"
 #include "spawn.h"
 #include "streams.h"
@@ -64,6 +65,8 @@ static const struct {
     {"spawnKeeper", spawn_keeper_call},
     {"reap", reap_call},
     {"endProcess", end_process_call},
+    /* lookup.c */
+    {"lookup", lookup_call},
     /* streams.c */
     {"connectUnix", connect_unix},
     {"connectLoopback", connect_in_namespace},

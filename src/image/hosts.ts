@@ -15,6 +15,8 @@ export type Endpoint = {
   readonly isOwner: boolean;
   /** The file that says so, or null: by the registry's name alone. */
   readonly source: string | null;
+  /** True on this host where nobody said which: plain http, or https with any certificate. */
+  readonly isEitherScheme: boolean;
   readonly capabilities: ReadonlySet<Capability>;
   readonly headers: Readonly<Record<string, string | string[]>>;
   readonly dialTimeoutMs: number;
@@ -60,7 +62,9 @@ export async function endpointsFor(domain: string, certsDir: string): Promise<En
     if (certificates)
       return [await endpoint(ownAddress(domain), certificates, { folder, source: folder, isOwner: true })];
   }
-  return [await endpoint(ownAddress(domain), {}, { folder: certsDir, source: null, isOwner: true })];
+  const own = await endpoint(ownAddress(domain), {}, { folder: certsDir, source: null, isOwner: true });
+  const isEitherScheme = own.base.protocol === 'http:';
+  return [{ ...own, isEitherScheme, tls: { ...own.tls, skipVerify: isEitherScheme } }];
 }
 
 type Table = Record<string, unknown>;
@@ -97,6 +101,7 @@ async function endpoint(address: string, options: Table, { folder, source, isOwn
     base,
     isOwner,
     source,
+    isEitherScheme: false,
     capabilities: new Set(capabilitiesOf(options.capabilities)),
     headers: headersOf(options.header),
     dialTimeoutMs: options.dial_timeout === undefined ? defaultDialMs : duration(options.dial_timeout),
@@ -113,6 +118,7 @@ const withScheme = (address: string): string => ownAddress(address);
 function capabilitiesOf(value: unknown): readonly Capability[] {
   if (value === undefined) return everything;
   if (!Array.isArray(value)) throw new Error('capabilities is not a list');
+  if (value.length === 0) return everything; // as containerd reads it
   return value.map((name) => {
     const known = everything.find((item) => item === String(name).toLowerCase());
     if (!known) throw new Error(`capability ${JSON.stringify(name)} is not one of ${everything.join(', ')}`);

@@ -1,7 +1,9 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { Fault, messageOf } from '../base/fault.ts';
-import { type Endpoint, isLoopback } from './hosts.ts';
+import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { Connections } from './connections.ts';
+import { decoded } from './content-encoding.ts';
+import type { Endpoint } from './hosts.ts';
 
 export type Request = {
   readonly method?: 'GET' | 'HEAD' | 'POST';
@@ -15,6 +17,8 @@ export type Request = {
 /** Where a request, or what a redirect made of it, goes. */
 export type Hop = {
   readonly url: URL;
+  /** Path and query as a redirect spelled them: a signature may be of these very bytes. Absent: those of `url`. */
+  readonly spelling?: string;
   /** False once a redirect led to another origin, even if a later one leads back: others chose what is asked there. */
   readonly isHome: boolean;
 };
@@ -28,25 +32,30 @@ export type Response = Hop & {
   readonly shown: string | null;
 };
 
+/** How long a place may be silent, in milliseconds. */
+export type Patience = {
+  /** Before the first byte of its answer: a pull-through cache fetches from elsewhere meanwhile. */
+  readonly answerMs: number;
+  /** Between two bytes. */
+  readonly progressMs: number;
+};
+
 const maxRedirects = 5;
-const maxHeaderBytes = 32 * 1024;
+/** Go's clients take a megabyte; some registries send long policies. */
+const maxHeaderBytes = 256 * 1024;
 const version = 'berth';
 
-/**
- * Connections of one pull. Certificates and the dial timeout are those of the endpoint that is asked; what a redirect
- * leads to elsewhere is met with the system's certificates alone.
- */
+/** The requests of one pull. */
 export class HttpClient implements Disposable {
-  readonly #progressMs: number;
-  /** By endpoint, not by address: two endpoints at one address may differ in whom they trust. */
-  readonly #agents = new Map<Endpoint | null, Map<string, HttpAgent | HttpsAgent>>();
+  readonly #patience: Patience;
+  readonly #connections = new Connections();
 
-  constructor(progressMs: number) {
-    this.#progressMs = progressMs;
+  constructor(patience: Patience) {
+    this.#patience = patience;
   }
 
   [Symbol.dispose](): void {
-    for (const agents of this.#agents.values()) for (const agent of agents.values()) agent.destroy();
+    this.#connections[Symbol.dispose]();
   }
 
   /**
@@ -63,34 +72,58 @@ export class HttpClient implements Disposable {
         return response;
       response.body.destroy();
       const target = redirectTarget(at.url, location);
-      at = { url: target, isHome: at.isHome && target.origin === url.origin };
+      at = { url: target, spelling: spellingOf(location), isHome: at.isHome && target.origin === url.origin };
     }
     throw new Fault('FailedPrecondition', `${url.host} redirects more than ${maxRedirects} times`);
   }
 
-  #once(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
+  /** Again, once, if the connection ended before an answer: a kept-alive one may be closed at the moment it is used. */
+  async #once(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
+    try {
+      return await this.#ask(endpoint, hop, request);
+    } catch (error) {
+      if (!(error instanceof Interrupted) || request.signal.aborted) throw error;
+      return await this.#ask(endpoint, hop, request);
+    }
+  }
+
+  async #ask(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
+    const { url, spelling } = hop;
+    const agent = await this.#connections.agent(endpoint, url);
+    request.signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<Response>();
-    const { url } = hop;
     const shown = request.authorization?.(hop) ?? null;
     const authorization = shown === null ? {} : { authorization: shown };
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const outgoing = send(url, {
       method: request.method ?? 'GET',
-      agent: this.#agent(endpoint, url),
+      agent,
       signal: request.signal,
       maxHeaderSize: maxHeaderBytes,
-      headers: { 'user-agent': version, ...endpoint?.headers, ...request.headers, ...authorization },
+      // What Go's clients take, and with them every registry's operator, is taken here: folded headers, a length beside
+      // chunks. The connection is the server's own, so that it can deceive nobody but itself.
+      insecureHTTPParser: true,
+      ...(spelling === undefined ? {} : { path: spelling }),
+      headers: {
+        'user-agent': version,
+        'accept-encoding': 'identity',
+        ...endpoint?.headers,
+        ...request.headers,
+        ...authorization,
+      },
     });
     const silent = (what: string, ms: number) =>
       outgoing.destroy(new Fault('DeadlineExceeded', `${url.host} did not ${what} within ${ms / 1000} s`));
     const dialMs = endpoint?.dialTimeoutMs ?? 30_000;
-    let timer = setTimeout(() => silent('accept a connection', dialMs), dialMs);
+    // What is dialled here has this deadline itself, and says which addresses it tried; a proxy has not.
+    let timer = setTimeout(() => silent('accept a connection', dialMs), dialMs + 500);
     outgoing.once('socket', (socket) => {
       const connected = () => {
         clearTimeout(timer);
-        timer = setTimeout(() => silent('answer', this.#progressMs), this.#progressMs);
+        timer = setTimeout(() => silent('answer', this.#patience.answerMs), this.#patience.answerMs);
       };
-      if (socket.connecting) socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', connected);
+      if (socket.connecting)
+        socket.once('connect', connected); // to a proxy; what is dialled here comes connected
       else connected();
     });
     outgoing.once('response', (body) => {
@@ -99,49 +132,24 @@ export class HttpClient implements Disposable {
     });
     const ended = (error: unknown) => {
       clearTimeout(timer);
-      reject(request.signal.aborted ? request.signal.reason : unreachable(url, error));
+      reject(request.signal.aborted ? request.signal.reason : error);
     };
-    outgoing.on('error', ended);
+    outgoing.on('error', (error) => ended(isBroken(error) ? new Interrupted(url, error) : unreachable(url, error)));
     // Node ends a request whose answer is a switch of protocols, which was not asked for, without an error.
-    outgoing.once('close', () => ended(new Error('it ended the connection without an answer')));
+    outgoing.once('close', () => ended(unreachable(url, new Error('it ended the connection without an answer'))));
     outgoing.end(request.body);
     return promise;
   }
 
-  #agent(endpoint: Endpoint | null, url: URL): HttpAgent | HttpsAgent {
-    const agents = this.#agents.get(endpoint) ?? new Map<string, HttpAgent | HttpsAgent>();
-    this.#agents.set(endpoint, agents);
-    const key = `${url.protocol} ${isLoopback(url.hostname)}`;
-    const existing = agents.get(key);
-    if (existing) return existing;
-    // HTTPS_PROXY, HTTP_PROXY and NO_PROXY; what is on this host is reached directly whatever they say, as Go programs do.
-    const proxyEnv = isLoopback(url.hostname) ? {} : process.env;
-    const options = { keepAlive: true, maxSockets: 16, proxyEnv };
-    const tls = endpoint?.tls;
-    const agent =
-      url.protocol === 'http:'
-        ? new HttpAgent(options)
-        : new HttpsAgent({
-            ...options,
-            ...(tls && tls.ca.length > 0 ? { ca: [...tls.ca] } : {}),
-            ...(tls && tls.client.length > 0
-              ? { cert: tls.client.map(({ cert }) => cert), key: tls.client.map(({ key }) => key) }
-              : {}),
-            rejectUnauthorized: !tls?.skipVerify,
-          });
-    agents.set(key, agent);
-    return agent;
-  }
-
   /** The body's chunks; silence for longer than the progress timeout ends it. The time the consumer takes does not count. */
   async *chunks({ body, url }: Response, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const message = `${url.host} sent nothing for ${this.#progressMs / 1000} s`;
+    const message = `${url.host} sent nothing for ${this.#patience.progressMs / 1000} s`;
     const iterator = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     const leave = () => body.destroy(signal.reason);
     signal.addEventListener('abort', leave, { once: true });
     try {
       for (;;) {
-        const timer = setTimeout(() => body.destroy(new Fault('DeadlineExceeded', message)), this.#progressMs);
+        const timer = setTimeout(() => body.destroy(new Fault('DeadlineExceeded', message)), this.#patience.progressMs);
         const { value, done } = await iterator.next().finally(() => clearTimeout(timer));
         if (done) return;
         yield value;
@@ -155,7 +163,7 @@ export class HttpClient implements Disposable {
     }
   }
 
-  /** The whole body. @throws Fault ResourceExhausted above `limit` bytes. */
+  /** The whole body, decoded if its server has encoded it unasked. @throws Fault ResourceExhausted above `limit` bytes. */
   async read(response: Response, limit: number, signal: AbortSignal): Promise<Buffer> {
     const parts: Buffer[] = [];
     let length = 0;
@@ -169,8 +177,31 @@ export class HttpClient implements Disposable {
       }
       parts.push(chunk);
     }
-    return Buffer.concat(parts);
+    return decoded(Buffer.concat(parts), response.headers['content-encoding'] ?? '', limit);
   }
+}
+
+/** The connection ended before an answer: nobody knows whether the server has heard of the request. */
+class Interrupted extends Fault {
+  constructor(url: URL, error: unknown) {
+    super('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+const isBroken = (error: unknown): boolean => !(error instanceof Fault) && isErrno(error, 'ECONNRESET', 'EPIPE');
+
+/**
+ * Path and query of a Location as they are written, but for what no request line can hold. What is relative to another path
+ * has no spelling of its own.
+ */
+function spellingOf(location: string): string | undefined {
+  const [, path] = /^(?:https?:)?(?:\/\/[^/?#]*)?([/?][^#]*)/i.exec(location) ?? [];
+  if (path === undefined) return undefined;
+  const clean = path.replace(
+    /[^\x21-\x7e]/g,
+    (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+  );
+  return clean.startsWith('?') ? `/${clean}` : clean;
 }
 
 function redirectTarget(from: URL, location: string): URL {

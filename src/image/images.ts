@@ -17,9 +17,11 @@ import { LayerPool } from './layer-pool.ts';
 import { Layers } from './layers.ts';
 import { isLoadLeftover, openSaved, type SavedImage } from './load.ts';
 import { union } from './names.ts';
+import { PlaceMemories } from './place-memory.ts';
 import { Progress, type PullStatus } from './progress.ts';
-import { layersFrom, resolve } from './pull.ts';
-import { byDigest, canonical, parseReference, type Reference, tagOf } from './reference.ts';
+import { describe, layersFrom, repositoryFor } from './pull.ts';
+import { byDigest, canonical, parseReference, type Reference, tagOf, targetOf } from './reference.ts';
+import type { Repository } from './registry.ts';
 import { type SavedFile, saveImage } from './save.ts';
 import { type FullSettings, type ImageSettings, withDefaults } from './settings.ts';
 import { SharedPulls } from './shared-pulls.ts';
@@ -57,6 +59,7 @@ export class Images {
   readonly #locks = new Locks();
   /** Layers that a pull under way counts on, with the number of such pulls. */
   readonly #leases = new Map<string, number>();
+  readonly #memories = new PlaceMemories();
   readonly #running = new Set<Progress>();
   readonly #usage = new Map<string, Usage>();
   #syncing: Promise<void> | null = null;
@@ -100,12 +103,35 @@ export class Images {
 
   async #pull(reference: Reference, auth: RegistryAuth | null, signal: AbortSignal): Promise<Image> {
     using progress = this.#progress(canonical(reference));
-    const { repository, found } = await resolve(reference, auth, this.#settings, signal);
-    using _ = repository;
+    const shared = { memories: this.#memories, signal };
+    using repository = await repositoryFor(reference, auth, this.#settings, shared);
+    const here = await this.#alreadyHere(reference, repository);
+    if (here) return here;
+    const found = await describe(repository, targetOf(reference), this.#settings);
     const tag = reference.digest ? null : tagOf(reference);
     const names = { tags: tag ? [tag] : [], digests: [byDigest(reference, found.target)] };
     // Awaited here: the repository's connections are needed until the last layer is there.
     return await this.#keep({ found, sources: layersFrom(repository, found), names }, progress, signal);
+  }
+
+  /**
+   * The image that a reference means, if it is here: then a HEAD is all that a pull asks for (imagePullPolicy: Always). Only
+   * worth asking where an image of that repository is here.
+   */
+  async #alreadyHere(reference: Reference, repository: Repository): Promise<Image | null> {
+    const prefix = byDigest(reference, '');
+    if (!this.list().some(({ digests }) => digests.some((name) => name.startsWith(prefix)))) return null;
+    const digest = await repository.digestOf(targetOf(reference));
+    if (digest === null || (reference.digest && digest !== reference.digest)) return null;
+    using _ = await this.#locks.hold('records');
+    const image = this.list().find(({ digests }) => digests.includes(byDigest(reference, digest)));
+    if (!image?.layers.every((key) => this.#snapshots.get(key)?.kind === 'committed')) return null;
+    const tag = reference.digest ? null : tagOf(reference);
+    if (tag === null || image.tags.includes(tag)) return image;
+    const tagged = { ...image, tags: union(image.tags, [tag]) };
+    await this.#records.put(tagged);
+    await this.#takeTags(tagged, [tag]);
+    return tagged;
   }
 
   /** Makes the layers exist and records the image; the names are taken from whichever image had them. */

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Fault, messageOf } from '../base/fault.ts';
+import { Turns } from '../base/turns.ts';
+import { type ChunkSource, opened } from './first-bytes.ts';
 import type { Joined, JoinJob } from './layer-join.ts';
 import { type FromWorker, fromPlainError, type ToWorker } from './layer-protocol.ts';
 import { messageBytes, type UnpackJob } from './layer-stream.ts';
@@ -10,34 +12,44 @@ import type { LayerNotes } from './layer-writer.ts';
 const window = 2 * 1024 * 1024;
 const idleMs = 15_000;
 
-/** Gives a worker its input: called once the worker is free. Must stop when the signal aborts. */
-export type ChunkSource = (signal: AbortSignal) => AsyncIterable<Uint8Array>;
+/** How many threads there may be when several places send at once: each place gets one, however slow the others are. */
+const mostThreads = 16;
 
-type Slot = { readonly worker: Worker; idle: NodeJS.Timeout | null };
+/** `origin`: whose layer it works on; empty while it is idle. */
+type Slot = { readonly worker: Worker; idle: NodeJS.Timeout | null; origin: string };
+type Waiting = { readonly origin: string; readonly give: (slot: Slot) => void };
 
 /**
  * A few worker threads that unpack layers, started as needed and ended when idle. One job each; further jobs wait.
  * A worker that shows no sign of life for `progressMs` is terminated and its job fails.
+ *
+ * Layers come from registries that may be slow, or worse. Each origin has as many layers under way as there are threads, a
+ * layer takes a thread only once its first bytes are there, and an origin that has none gets one beyond the number: so
+ * bytes that trickle from one registry hold up nobody else's.
  */
 export class LayerPool implements AsyncDisposable {
   readonly #size: number;
   readonly #progressMs: number;
   readonly #free: Slot[] = [];
-  readonly #queue: ((slot: Slot) => void)[] = [];
+  readonly #queue: Waiting[] = [];
+  readonly #turns: Turns;
   readonly #slots = new Set<Slot>();
   /** Memory of chunks that came back from workers, to be filled again: at most a window for each. */
   readonly #spare: ArrayBuffer[] = [];
 
   constructor(size: number, progressMs: number) {
     this.#size = Math.max(1, size);
+    this.#turns = new Turns(this.#size);
     this.#progressMs = progressMs;
   }
 
-  /** Unpacks a blob into `job.path`; see unpackLayer for what it throws. */
-  async unpack(job: UnpackJob, open: ChunkSource, signal: AbortSignal): Promise<LayerNotes> {
-    const slot = await this.#acquire(signal);
+  /** Unpacks a blob of an origin into `job.path`; see unpackLayer for what it throws. */
+  async unpack(job: UnpackJob, open: ChunkSource, origin: string, signal: AbortSignal): Promise<LayerNotes> {
+    using _ = await this.#turns.take(origin, signal);
+    await using source = await opened(open, signal);
+    const slot = await this.#acquire(origin, signal);
     try {
-      const notes = await new WorkerRun(slot.worker, this.#progressMs, this.#spare).unpack(job, open, signal);
+      const notes = await new WorkerRun(slot.worker, this.#progressMs, this.#spare).unpack(job, source.rest, signal);
       this.#release(slot);
       return notes;
     } catch (error) {
@@ -47,8 +59,8 @@ export class LayerPool implements AsyncDisposable {
   }
 
   /** Joins an unpacked layer with those below it; see joinLayer. */
-  async join(job: JoinJob, signal: AbortSignal): Promise<Joined> {
-    const slot = await this.#acquire(signal);
+  async join(job: JoinJob, origin: string, signal: AbortSignal): Promise<Joined> {
+    const slot = await this.#acquire(origin, signal);
     // A join hears nothing until it is done. The run ends when the thread has: nobody writes to the tree after that.
     const leave = () => void this.#end(slot);
     signal.addEventListener('abort', leave, { once: true });
@@ -69,23 +81,25 @@ export class LayerPool implements AsyncDisposable {
     await Promise.all([...this.#slots].map((slot) => this.#end(slot)));
   }
 
-  async #acquire(signal: AbortSignal): Promise<Slot> {
+  async #acquire(origin: string, signal: AbortSignal): Promise<Slot> {
     signal.throwIfAborted();
     const free = this.#free.pop();
     if (free) {
       if (free.idle) clearTimeout(free.idle);
       free.idle = null;
       free.worker.ref();
+      free.origin = origin;
       return free;
     }
-    if (this.#slots.size < this.#size) return this.#start();
+    if (this.#mayStart(origin)) return this.#start(origin);
     const { promise, resolve, reject } = Promise.withResolvers<Slot>();
+    const waiting: Waiting = { origin, give: resolve };
     const leave = () => {
-      const at = this.#queue.indexOf(resolve);
+      const at = this.#queue.indexOf(waiting);
       if (at >= 0) this.#queue.splice(at, 1);
       reject(signal.reason);
     };
-    this.#queue.push(resolve);
+    this.#queue.push(waiting);
     signal.addEventListener('abort', leave, { once: true });
     try {
       return await promise;
@@ -94,14 +108,19 @@ export class LayerPool implements AsyncDisposable {
     }
   }
 
-  #start(): Slot {
+  #mayStart(origin: string): boolean {
+    if (this.#slots.size < this.#size) return true;
+    return this.#slots.size < mostThreads && ![...this.#slots].some((slot) => slot.origin === origin);
+  }
+
+  #start(origin: string): Slot {
     const worker = new Worker(workerFile(), {
       name: 'berth-layer',
       resourceLimits: { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 3 },
     });
     worker.setMaxListeners(0);
     worker.on('error', () => {}); // the run under way hears it too
-    const slot: Slot = { worker, idle: null };
+    const slot: Slot = { worker, idle: null, origin };
     worker.once('exit', () => this.#forget(slot));
     this.#slots.add(slot);
     return slot;
@@ -111,9 +130,11 @@ export class LayerPool implements AsyncDisposable {
     if (!this.#slots.has(slot)) return; // it ended meanwhile, and whoever waits was served then
     const next = this.#queue.shift();
     if (next) {
-      next(slot);
+      slot.origin = next.origin;
+      next.give(slot);
       return;
     }
+    slot.origin = '';
     slot.worker.unref();
     slot.idle = setTimeout(() => this.#end(slot), idleMs).unref();
     this.#free.push(slot);
@@ -140,7 +161,8 @@ export class LayerPool implements AsyncDisposable {
 
   #serveQueue(): void {
     if (this.#slots.size >= this.#size) return;
-    this.#queue.shift()?.(this.#start());
+    const next = this.#queue.shift();
+    next?.give(this.#start(next.origin));
   }
 }
 

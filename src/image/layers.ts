@@ -1,10 +1,13 @@
-import { Fault } from '../base/fault.ts';
+import { Fault, isFault } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
+import { log } from '../base/log.ts';
 import { unlessAborted } from '../base/shared-runs.ts';
 import type { Digest } from '../model/ids.ts';
-import type { Snapshots } from '../snapshot/index.ts';
+import type { Snapshots, Stage } from '../snapshot/index.ts';
+
 import { chainIds } from './chain.ts';
-import type { ChunkSource, LayerPool } from './layer-pool.ts';
+import type { ChunkSource } from './first-bytes.ts';
+import type { LayerPool } from './layer-pool.ts';
 import type { LayerLimits, LayerNotes } from './layer-writer.ts';
 import type { Progress } from './progress.ts';
 
@@ -16,6 +19,8 @@ export type LayerSource = {
   /** Bytes of the blob, as its manifest says; 0 if nobody did. */
   readonly size: number;
   readonly open: ChunkSource;
+  /** Told that what it gave is not this layer: true if opening it again may give another answer. */
+  readonly blame?: () => boolean;
   /** Who provides it: a registry's name, or empty for an archive. */
   readonly origin: string;
 };
@@ -61,17 +66,17 @@ export class Layers {
   }
 
   async #realizeOne(
-    { digest, diffId, open, origin }: LayerSource,
+    source: LayerSource,
     { key, parent, below }: { key: Digest; parent: Digest | null; below: Promise<void> | undefined },
     { budget, progress, signal }: { budget: Budget; progress: Progress; signal: AbortSignal },
   ): Promise<void> {
+    const { digest, diffId, origin } = source;
     if (this.#snapshots.get(key)) return;
     using _ = await this.#hold(`${origin} ${key}`, signal);
     if (this.#snapshots.get(key)) return progress.done(0); // another pull was faster
-    await using stage = await this.#snapshots.stage();
-    const job = { path: stage.path, digest, diffId, limits: budget.left() };
-    const notes = await this.#pool.unpack(job, progress.counted(open), signal);
-    budget.spend(notes);
+    const unpacked = await this.#unpack(source, { budget, progress, signal });
+    await using stage = unpacked.stage;
+    const { notes } = unpacked;
     await below;
     signal.throwIfAborted();
     const visible = notes.hidesAll ? null : parent;
@@ -80,12 +85,36 @@ export class Layers {
     let bytes = notes.bytes;
     if (needsJoin(notes, lowers)) {
       const job = { path: stage.path, name, lowers, notes, limits: budget.left() };
-      const added = await this.#pool.join(job, signal);
+      const added = await this.#pool.join(job, origin, signal);
       budget.spend(added);
       bytes += added.bytes;
     }
     await stage.commit(key, visible, bytes);
     progress.done(notes.bytes);
+  }
+
+  /** Into a stage of its own; again where it came from a place that gave another layer, and another place may know better. */
+  async #unpack(
+    { digest, diffId, open, origin, blame }: LayerSource,
+    { budget, progress, signal }: { budget: Budget; progress: Progress; signal: AbortSignal },
+  ): Promise<{ stage: Stage; notes: LayerNotes }> {
+    for (;;) {
+      const stage = await this.#snapshots.stage();
+      try {
+        const job = { path: stage.path, digest, diffId, limits: budget.left() };
+        const notes = await this.#pool.unpack(job, progress.counted(open), origin, signal);
+        budget.spend(notes);
+        return { stage, notes };
+      } catch (error) {
+        await stage[Symbol.asyncDispose]();
+        const isWrong = isFault(error, 'DataLoss') || isFault(error, 'InvalidArgument');
+        if (signal.aborted || !isWrong || !blame?.()) throw error;
+        log.warn(
+          { layer: digest ?? diffId, reason: error.message },
+          'A layer was not what it should be: asked for elsewhere',
+        );
+      }
+    }
   }
 
   async #hold(name: string, signal: AbortSignal): Promise<Disposable> {

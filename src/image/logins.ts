@@ -15,6 +15,7 @@ export class Logins {
   readonly #http: HttpClient;
   readonly #endpoint: Endpoint;
   readonly #scope: string;
+  readonly #credentials: Credentials;
   readonly #home: Authorizer;
   readonly #guests = new Map<string, Authorizer>();
 
@@ -23,12 +24,21 @@ export class Logins {
     this.#endpoint = endpoint;
     this.#scope = `repository:${repository}:pull`;
     const own = endpoint.isOwner ? credentials : none;
+    this.#credentials = own;
     this.#home = new Authorizer(http, { at: endpoint.base, endpoint, credentials: own, scope: this.#scope });
   }
 
   /** The Authorization header for a hop, or null. */
   header({ url, isHome }: Hop): string | null {
     return (isHome ? this.#home : this.#guests.get(url.origin))?.header ?? null;
+  }
+
+  /** What was shown with a request, in words for an error: never a secret. */
+  words({ shown, isHome }: Response): string {
+    const user = this.#credentials.kind === 'basic' ? `as ${JSON.stringify(this.#credentials.username)}` : null;
+    if (shown === null) return 'without credentials';
+    if (!isHome || this.#credentials.kind === 'none') return "with anybody's token";
+    return user ?? 'with the token of the pull request';
   }
 
   /** Learns from a 401, so that it is worth asking again. @throws Fault Unauthenticated if there is nothing better to offer. */

@@ -1,4 +1,4 @@
-import type { ChunkSource } from './layer-pool.ts';
+import type { ChunkSource } from './first-bytes.ts';
 
 export type PullPhase = 'resolving' | 'fetching' | 'recording';
 

@@ -4,7 +4,8 @@ import type { ImageConfig } from '../model/image.ts';
 import type { RegistryAuth } from './auth.ts';
 import type { LayerSource } from './layers.ts';
 import { choosePlatform, type Descriptor, type Manifest, parseConfig, parseManifest } from './manifest.ts';
-import { type Reference, targetOf } from './reference.ts';
+import type { PlaceMemories } from './place-memory.ts';
+import type { Reference } from './reference.ts';
 import { type Fetched, Repository } from './registry.ts';
 import type { FullSettings } from './settings.ts';
 
@@ -72,28 +73,25 @@ async function imageManifest(
 
 /** The layers of a described image as its repository provides them. */
 export const layersFrom = (repository: Repository, found: Found): LayerSource[] =>
-  found.layers.map((descriptor, i) => ({
-    digest: descriptor.digest,
-    diffId: found.diffIds[i]!,
-    size: descriptor.size,
-    open: (signal) => repository.blob(descriptor, signal),
-    origin: repository.domain,
-  }));
+  found.layers.map((descriptor, i) => {
+    const blob = repository.blob(descriptor);
+    return {
+      digest: descriptor.digest,
+      diffId: found.diffIds[i]!,
+      size: descriptor.size,
+      open: (signal) => blob.bytes(signal),
+      blame: () => blob.blame(),
+      origin: repository.domain,
+    };
+  });
 
-/** Opens the reference's repository and describes the image there. The caller disposes of the repository. */
-export async function resolve(
+/** Opens the reference's repository. The caller disposes of it. */
+export function repositoryFor(
   reference: Reference,
   auth: RegistryAuth | null,
-  settings: FullSettings,
-  signal: AbortSignal,
-): Promise<{ repository: Repository; found: Found }> {
-  const { certsDir, progressTimeoutMs, connectionsPerLayer } = settings;
-  const options = { certsDir, progressTimeoutMs, connectionsPerLayer, signal };
-  const repository = await Repository.open(reference, auth, options);
-  try {
-    return { repository, found: await describe(repository, targetOf(reference), settings) };
-  } catch (error) {
-    repository[Symbol.dispose]();
-    throw error;
-  }
+  { certsDir, firstByteTimeoutMs, progressTimeoutMs, connectionsPerLayer }: FullSettings,
+  { memories, signal }: { memories: PlaceMemories; signal: AbortSignal },
+): Promise<Repository> {
+  const patience = { answerMs: firstByteTimeoutMs, progressMs: progressTimeoutMs };
+  return Repository.open(reference, auth, { certsDir, patience, memories, connectionsPerLayer, signal });
 }

@@ -11,8 +11,10 @@ export type ImageSettings = {
   readonly maxParallelLayers?: number;
   /** Parts of one large layer that are fetched at once; 1: every layer over one connection. */
   readonly connectionsPerLayer?: number;
-  /** A whole pull, in milliseconds. */
+  /** A whole pull, in milliseconds; 0: as long as bytes move. */
   readonly pullTimeoutMs?: number;
+  /** The longest time until a server answers, in milliseconds. */
+  readonly firstByteTimeoutMs?: number;
   /** The longest time without a byte fetched or written, in milliseconds. */
   readonly progressTimeoutMs?: number;
   readonly limits?: Partial<Limits>;
@@ -38,7 +40,8 @@ const defaultLimits: Limits = {
 export const withDefaults = (settings: ImageSettings) => ({
   maxParallelLayers: 3,
   connectionsPerLayer: 4,
-  pullTimeoutMs: 60 * 60_000,
+  pullTimeoutMs: 0,
+  firstByteTimeoutMs: 300_000,
   progressTimeoutMs: 60_000,
   ...settings,
   platform: settings.platform ?? hostPlatform(),

@@ -22,7 +22,7 @@ export class SharedPulls<T> {
     for (const { stop } of this.#all) stop.abort(new Fault('Cancelled', 'The pull was called off: the daemon stops'));
   }
 
-  /** Starts `work` under `key`, or joins the one in flight; rejects with `signal.reason` if this caller leaves. */
+  /** `timeoutMs` 0: however long it takes. Starts `work` under `key`, or joins the one in flight; rejects with `signal.reason` if this caller leaves. */
   async join(
     { key, name, timeoutMs }: { key: string; name: string; timeoutMs: number },
     work: (signal: AbortSignal) => Promise<T>,
@@ -44,9 +44,9 @@ export class SharedPulls<T> {
 
   #start(key: string, name: string, timeoutMs: number, work: (signal: AbortSignal) => Promise<T>): Run<T> {
     const stop = new AbortController();
-    const timer = setTimeout(() => {
+    const late = () =>
       stop.abort(new Fault('DeadlineExceeded', `The pull of ${name} did not finish within ${timeoutMs / 1000} s`));
-    }, timeoutMs);
+    const timer = timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
     const ended = () => {
       clearTimeout(timer);
       this.#all.delete(run);

@@ -224,7 +224,7 @@ capabilities = ["push"]
   assert.deepEqual(never.asked, []);
   await assert.rejects(store.pull('r.example/none:v1'), {
     kind: 'NotFound',
-    message: /127\.0\.0\.1:1: .*MANIFEST_UNKNOWN/s,
+    message: /MANIFEST_UNKNOWN.*127\.0\.0\.1:1: connect ECONNREFUSED/s,
   });
 });
 

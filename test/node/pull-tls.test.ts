@@ -1,9 +1,10 @@
 // https: whom to trust, and what must not leave it.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
+import { rootCertificates, type TLSSocket } from 'node:tls';
 import type { RegistryAuth } from '../../src/image/index.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { type Certificate, makeCertificate } from '../registry/certificate.ts';
@@ -46,6 +47,19 @@ async function secured(options: string, misbehave?: Misbehave) {
     await proxy[Symbol.asyncDispose]();
   };
   return { proxy, store, [Symbol.asyncDispose]: dispose };
+}
+
+/** Makes an authority one of the host's, as update-ca-certificates does; returns what undoes it. */
+function trustOnHost({ cert }: Certificate): () => void {
+  const before = process.env.SSL_CERT_FILE;
+  const folder = mkdtempSync(join(tmpdir(), 'berth-authorities-'));
+  process.env.SSL_CERT_FILE = join(folder, 'bundle.pem');
+  writeFileSync(process.env.SSL_CERT_FILE, `${rootCertificates.slice(0, 2).join('\n')}\n${cert}`);
+  return () => {
+    if (before === undefined) delete process.env.SSL_CERT_FILE;
+    else process.env.SSL_CERT_FILE = before;
+    rmSync(folder, { recursive: true });
+  };
 }
 
 test('a certificate that nobody vouches for is refused, and no credentials are sent', async () => {
@@ -105,9 +119,7 @@ test('a redirect from https to http is refused', async () => {
 });
 
 test('where a redirect ends, nothing that is for the registry is shown, and a token of that place is used', async (t) => {
-  const trusted = getCACertificates('default');
-  setDefaultCACertificates([...trusted, certificate.cert]);
-  t.after(() => setDefaultCACertificates(trusted));
+  t.after(trustOnHost(certificate));
   const certificates: string[] = [];
   const elsewhere: Misbehave = (incoming, outgoing, self) => {
     certificates.push(String((incoming.socket as TLSSocket).getPeerCertificate().subject?.CN ?? 'none'));

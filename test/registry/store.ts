@@ -32,7 +32,9 @@ export class Store implements AsyncDisposable {
     await this.images?.close();
     this.snapshots = await openSnapshots(join(this.root, 'v1/snapshots'));
     const platform = { os: 'linux', architecture: 'amd64', variant: '' };
-    const settings = { dataDir: join(this.root, 'v1'), certsDir: this.certsDir, platform, ...this.#more };
+    // A test that shortens one of the two silences means both.
+    const firstByte = this.#more.progressTimeoutMs ? { firstByteTimeoutMs: this.#more.progressTimeoutMs } : {};
+    const settings = { dataDir: join(this.root, 'v1'), certsDir: this.certsDir, platform, ...firstByte, ...this.#more };
     this.images = await openImages(settings, this.snapshots);
   }
 

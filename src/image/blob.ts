@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
+import type { HttpClient, Response } from './http.ts';
+import type { Descriptor } from './manifest.ts';
+import { type Place, Refused } from './place.ts';
+import type { Places } from './places.ts';
+import { inLanes, type Range, segmentedFrom, segmentsOf } from './segments.ts';
+
+const maxAttempts = 4;
+/** Answers to a request for a part by servers that know only whole blobs: not satisfiable, bad, forbidden, not allowed, not implemented. */
+const partRefusals: readonly number[] = [400, 403, 405, 416, 501];
+
+/** A part was asked for, and the place gives only the whole. */
+class WholeOnly extends Error {}
+
+type Want = Range & { readonly isPart: boolean };
+type Ask = { readonly place: Place; readonly isLast: boolean; readonly signal: AbortSignal };
+
+/** One large blob of a repository, at whichever places have it. The caller verifies its digest. */
+export class Blob {
+  readonly #descriptor: Descriptor;
+  readonly #places: Places;
+  readonly #http: HttpClient;
+  readonly #lanes: number;
+  /** Said no, or gave what was not this blob. */
+  readonly #refused = new Set<Place>();
+  /** Whose bytes were given to the caller. */
+  readonly #gave = new Set<Place>();
+  /** Did not give a part when asked for one. */
+  readonly #wholeOnly = new Set<Place>();
+
+  /** `lanes`: how many parts are fetched at once. */
+  constructor(descriptor: Descriptor, places: Places, http: HttpClient, lanes: number) {
+    this.#descriptor = descriptor;
+    this.#places = places;
+    this.#http = http;
+    this.#lanes = lanes;
+  }
+
+  /**
+   * Its bytes, as many as its descriptor says. A broken transfer goes on where it broke, also at another place. Where the
+   * place gives parts of blobs, several are fetched at once.
+   */
+  async *bytes(signal: AbortSignal): AsyncGenerator<Buffer> {
+    const { size } = this.#descriptor;
+    let yielded = 0;
+    if (size >= segmentedFrom && this.#lanes > 1 && this.#startsWithParts()) {
+      try {
+        const part = (range: Range, either: AbortSignal) => this.#range({ ...range, isPart: true }, either);
+        for await (const chunk of inLanes(segmentsOf(size), this.#lanes, part, signal)) {
+          yielded += chunk.length;
+          yield chunk;
+        }
+        return;
+      } catch (error) {
+        if (!(error instanceof WholeOnly)) throw error;
+      }
+    }
+    yield* this.#range({ from: yielded, to: size, isPart: false }, signal);
+  }
+
+  /** What it gave was not this blob: false if nobody else is left to ask, after which it is as it was. */
+  blame(): boolean {
+    const guilty = new Set([...this.#refused, ...this.#gave]);
+    if (this.#gave.size === 0 || this.#places.able('pull', guilty).length === 0) return false;
+    for (const place of this.#gave) this.#refused.add(place);
+    this.#gave.clear();
+    return true;
+  }
+
+  #startsWithParts(): boolean {
+    const [first] = this.#places.able('pull', this.#refused);
+    return first !== undefined && this.#givesParts(first);
+  }
+
+  #givesParts(place: Place): boolean {
+    return place.memory.givesParts() && !this.#wholeOnly.has(place);
+  }
+
+  /** @throws WholeOnly if it is a part, and a place gives only the whole. */
+  async *#range(want: Want, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const failures: string[] = [];
+    let offset = want.from;
+    let kind: FaultKind = 'Unavailable';
+    const order = this.#order();
+    for (const place of order) {
+      const isLast = place === order.at(-1);
+      for (let attempt = 0; attempt < (isLast ? maxAttempts : 1); attempt++) {
+        const before = offset;
+        try {
+          for await (const chunk of this.#rest({ ...want, from: offset }, { place, isLast, signal })) {
+            offset += chunk.length;
+            this.#gave.add(place);
+            yield chunk;
+          }
+          return;
+        } catch (error) {
+          if (signal.aborted) throw signal.reason;
+          if (error instanceof WholeOnly) {
+            if (want.isPart) throw error;
+            attempt--; // asked for the whole now, and for that once
+            continue;
+          }
+          failures.push(`${place.host}: ${messageOf(error)}`);
+          kind = error instanceof Fault ? error.kind : 'Unavailable';
+          if (kind !== 'Unavailable') {
+            if (!isLast) this.#refused.add(place);
+            break;
+          }
+          if (offset > before)
+            attempt = -1; // it moves: only standing still is counted
+          else if (isLast) await sleep(250 * 2 ** attempt, undefined, { signal });
+          else place.memory.failed(messageOf(error));
+        }
+      }
+    }
+    failures.push(...this.#places.passedOver('pull', order));
+    throw new Fault(kind, `Cannot fetch blob ${this.#descriptor.digest}: ${failures.slice(-5).join('; ')}`);
+  }
+
+  /** Nobody is left only if all were refused: then all are asked again, for their words. */
+  #order(): Place[] {
+    const order = this.#places.able('pull', this.#refused);
+    return order.length > 0 ? order : this.#places.able('pull');
+  }
+
+  /** A range as one place sends it; its response may be the whole. */
+  async *#rest(want: Want, { place, isLast, signal }: Ask): AsyncGenerator<Buffer> {
+    const { digest, size } = this.#descriptor;
+    const response = await this.#open(want, { place, isLast, signal });
+    const { host } = response.url;
+    let at = response.status === 206 ? want.from : 0;
+    for await (const chunk of this.#http.chunks(response, signal)) {
+      const useful = chunk.subarray(Math.min(Math.max(want.from - at, 0), chunk.length));
+      at += chunk.length;
+      if (at > want.to) throw new Fault('DataLoss', `${host} sent more than the ${size} bytes of blob ${digest}`);
+      if (useful.length > 0) yield useful;
+    }
+    if (at < want.to) throw new Fault('Unavailable', `${host} sent ${at} of the ${size} bytes of blob ${digest}`);
+  }
+
+  /** A response with exactly the range wanted (206), or with the whole blob (200). */
+  async #open({ from, to, isPart }: Want, { place, isLast, signal }: Ask): Promise<Response> {
+    const { digest, size } = this.#descriptor;
+    const isRanged = (from > 0 || to < size) && this.#givesParts(place);
+    // Both ends, always: some servers take a range without an end for one that cannot be satisfied.
+    const headers: Record<string, string> = isRanged ? { range: `bytes=${from}-${to - 1}` } : {};
+    const response = await place.get(`blobs/${digest}`, { headers, signal, isLast }).catch((error) => {
+      if (isRanged && error instanceof Refused && partRefusals.includes(error.status)) this.#onlyWhole(place);
+      throw error;
+    });
+    if (!isLast && /^text\/html\b/i.test(response.headers['content-type'] ?? '')) {
+      response.body.destroy();
+      throw new Fault('FailedPrecondition', `${response.url.host} sent a page, not blob ${digest}`);
+    }
+    const range = response.status === 206 ? response.headers['content-range'] : undefined;
+    if (isRanged && response.status === 206 && !isRange(range, from, to)) {
+      response.body.destroy();
+      this.#onlyWhole(place);
+    }
+    if (response.status === 200 && (isRanged || this.#wholeOnly.has(place))) place.memory.refusedPart();
+    if (response.status === 200 && isPart) {
+      response.body.destroy();
+      this.#onlyWhole(place);
+    }
+    if (!isRanged && response.status === 206 && !isRange(range, 0, size)) {
+      response.body.destroy();
+      throw new Fault(
+        'FailedPrecondition',
+        `${response.url.host} sent a part of blob ${digest}, which nobody asked for`,
+      );
+    }
+    return response;
+  }
+
+  /** @throws WholeOnly */
+  #onlyWhole(place: Place): never {
+    this.#wholeOnly.add(place);
+    throw new WholeOnly();
+  }
+}
+
+/** Whether a Content-Range is of the bytes from `from` up to, not including, `to` (RFC 9110, 14.4). */
+function isRange(header: string | undefined, from: number, to: number): boolean {
+  const [, first, last] = /^bytes ([0-9]{1,15})-([0-9]{1,15})\/(?:[0-9]+|\*)$/.exec(header ?? '') ?? [];
+  return Number(first) === from && Number(last) === to - 1;
+}

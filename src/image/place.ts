@@ -1,0 +1,196 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Fault, type FaultKind } from '../base/fault.ts';
+import type { Endpoint } from './hosts.ts';
+import type { Hop, HttpClient, Response } from './http.ts';
+import type { Logins } from './logins.ts';
+import type { PlaceMemory } from './place-memory.ts';
+
+const maxAttempts = 4;
+/** For the registry and for where it redirects to, and for a token that ran out meanwhile. */
+const maxLogins = 4;
+const maxRetryAfterMs = 30_000;
+const maxLoggedBody = 4096;
+const transient = [429, 500, 502, 503, 504];
+
+/** How a place is asked. */
+export type Asking = {
+  readonly method?: 'GET' | 'HEAD';
+  readonly headers?: Record<string, string>;
+  readonly signal: AbortSignal;
+  /** Nobody else is left to ask: a busy server is waited for. Otherwise its first answer decides. */
+  readonly isLast: boolean;
+};
+
+/** What a place answered instead of what it was asked for. */
+export class Refused extends Fault {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(kindOfStatus(status), message);
+    this.status = status;
+  }
+}
+
+/** True if a place cannot be talked to, rather than having said no. */
+export const isDown = (error: unknown): error is Fault =>
+  error instanceof Fault && (error.kind === 'Unavailable' || error.kind === 'DeadlineExceeded');
+
+/** A mirror or a registry, as one pull of one repository asks it. */
+export class Place {
+  readonly endpoint: Endpoint;
+  readonly memory: PlaceMemory;
+  readonly #http: HttpClient;
+  readonly #logins: Logins;
+  readonly #repository: { readonly domain: string; readonly path: string };
+
+  constructor(
+    { http, logins, memory }: { http: HttpClient; logins: Logins; memory: PlaceMemory },
+    endpoint: Endpoint,
+    repository: { readonly domain: string; readonly path: string },
+  ) {
+    this.endpoint = endpoint;
+    this.memory = memory;
+    this.#http = http;
+    this.#logins = logins;
+    this.#repository = repository;
+  }
+
+  get host(): string {
+    return this.endpoint.base.host;
+  }
+
+  /** A successful response for `<repository>/<path>`. Remembers of the place what the next one who asks should know. */
+  async get(path: string, asking: Asking): Promise<Response> {
+    try {
+      const response = await this.#get(path, asking);
+      this.memory.answered();
+      return response;
+    } catch (error) {
+      if (!asking.signal.aborted && isDown(error)) this.memory.failed(error.message);
+      throw error;
+    }
+  }
+
+  async #get(path: string, { method = 'GET', headers = {}, signal, isLast }: Asking): Promise<Response> {
+    const authorization = (hop: Hop) => this.#logins.header(hop);
+    let refusals = 0;
+    for (let attempt = 0; ; ) {
+      await this.#untilFree(signal, isLast);
+      const response = await this.#sendBySomeScheme(path, { method, headers, authorization, signal });
+      const { status } = response;
+      if (status === 200 || status === 206) return response;
+      if (status === 401 && refusals++ < maxLogins) {
+        response.body.destroy();
+        await this.#logins.learn(response, signal);
+        continue;
+      }
+      const waitMs = retryAfterMs(response.headers['retry-after'], attempt + 1, Date.now());
+      if (status === 429) this.memory.busyFor(waitMs);
+      if (!isLast || !transient.includes(status) || ++attempt >= maxAttempts)
+        throw await this.#refused(response, signal);
+      response.body.destroy();
+      await sleep(waitMs, undefined, { signal });
+    }
+  }
+
+  /** Others wait for their turn with whoever was told to. */
+  async #untilFree(signal: AbortSignal, isLast: boolean): Promise<void> {
+    const ms = this.memory.busyMs();
+    if (ms === 0) return;
+    if (!isLast)
+      throw new Fault('ResourceExhausted', `${this.host} wants to be left alone for ${Math.ceil(ms / 1000)} s more`);
+    await sleep(ms, undefined, { signal });
+  }
+
+  /**
+   * A registry on this host of which nobody said how it is spoken to is asked in plain http, and by https if it does not
+   * understand that: Go's servers and nginx answer 400, others hang up.
+   */
+  async #sendBySomeScheme(path: string, request: Parameters<HttpClient['send']>[2]): Promise<Response> {
+    const { endpoint, memory } = this;
+    const send = (isTls: boolean) => this.#http.send(endpoint, this.#url(path, isTls), request);
+    if (!endpoint.isEitherScheme) return send(false);
+    if (memory.speaksTls) return send(true);
+    let plain: Response | null = null;
+    try {
+      plain = await send(false);
+      if (plain.status !== 400) return plain;
+    } catch (error) {
+      if (!isDown(error) || request.signal.aborted) throw error;
+      const response = await send(true).catch(() => Promise.reject(error));
+      memory.speaksTls = true;
+      return response;
+    }
+    try {
+      const response = await send(true);
+      memory.speaksTls = true;
+      plain.body.destroy();
+      return response;
+    } catch {
+      return plain;
+    }
+  }
+
+  #url(path: string, isTls: boolean): URL {
+    const { base, isOwner } = this.endpoint;
+    const { domain, path: repository } = this.#repository;
+    const url = new URL(`${base.href}/${repository}/${path}`);
+    if (isTls) url.protocol = 'https:';
+    // A server that is not the registry itself serves several, and has to be told which (containerd's `ns`).
+    if (!isOwner || base.host !== registryHost(domain)) url.searchParams.set('ns', domain);
+    return url;
+  }
+
+  async #refused(response: Response, signal: AbortSignal): Promise<Refused> {
+    const { status, url } = response;
+    const said = await this.#http.read(response, maxLoggedBody, signal).then(wordsOf, () => '');
+    const sent = status === 401 || status === 403 || status === 404 ? ` (asked ${this.#logins.words(response)})` : '';
+    return new Refused(status, `${url.host} answered ${status}${said && `: ${said}`}${sent}`);
+  }
+}
+
+/** Where a registry's name leads without hosts.toml. */
+export const registryHost = (domain: string): string => (domain === 'docker.io' ? 'registry-1.docker.io' : domain);
+
+type ErrorDocument = {
+  readonly errors?: readonly { readonly code?: unknown; readonly message?: unknown }[];
+  readonly [word: string]: unknown;
+};
+
+/**
+ * What a server says of an error, printable and short: the messages of a registry's error document (distribution-spec,
+ * "Error Codes"), the word or two that token services give (RFC 6749, 5.2, and Docker Hub's `details`), or a line of text.
+ */
+export function wordsOf(body: Buffer): string {
+  const text = body.toString('utf8').trim();
+  return clean(wordsOfJson(text) ?? (/^[^<{[]/.test(text) ? text.split('\n', 1)[0]! : '')); // no pages
+}
+
+function wordsOfJson(text: string): string | null {
+  try {
+    const json = JSON.parse(text) as ErrorDocument | null;
+    if (Array.isArray(json?.errors))
+      return json.errors.map(({ code, message }) => [code, message].filter(Boolean).join(': ')).join('; ');
+    const words = ['error', 'error_description', 'message', 'details'].map((name) => json?.[name]);
+    return words.filter((word) => typeof word === 'string').join(': ');
+  } catch {
+    return null; // not every server in the way speaks JSON
+  }
+}
+
+const clean = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?').slice(0, 300);
+
+function kindOfStatus(status: number): FaultKind {
+  if (status === 404) return 'NotFound';
+  if (status === 401 || status === 403) return 'Unauthenticated';
+  if (status === 429) return 'ResourceExhausted';
+  return status >= 500 ? 'Unavailable' : 'FailedPrecondition';
+}
+
+/** Retry-After in seconds or as a date (RFC 9110, 10.2.3); anything else is a doubling wait. Never long. */
+export function retryAfterMs(header: string | undefined, attempt: number, now: number): number {
+  const text = header?.trim() ?? '';
+  const date = /[a-z]/i.test(text) ? Date.parse(text) : Number.NaN;
+  const said = /^[0-9]{1,9}$/.test(text) ? Number(text) * 1000 : Math.max(date - now, 0);
+  return Math.min(Number.isNaN(said) ? 500 * 2 ** attempt : said, maxRetryAfterMs);
+}
