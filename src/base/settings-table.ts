@@ -79,6 +79,7 @@ const cni = {
 const timeouts = {
   ociRuntime: setting(60, 'A command of the OCI runtime.'),
   cniPlugin: setting(90, 'A CNI plugin.'),
+  pullFirstByte: setting(300, 'The answer of a registry: a pull-through cache fetches the image meanwhile.'),
   pullProgress: setting(60, 'A pull that neither receives nor writes a byte.'),
   shim: setting(30, 'An answer of a shim.'),
   execDrain: setting(2, 'Output of a command after its end, while what it started holds it open.'),

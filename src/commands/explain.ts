@@ -1,4 +1,13 @@
-import { canonical, type Endpoint, endpointsFor, isLoopback, parseReference } from '../image/index.ts';
+import {
+  canonical,
+  type Endpoint,
+  type Environment,
+  endpointsFor,
+  isLoopback,
+  parseReference,
+  proxyFor,
+  withoutPassword,
+} from '../image/index.ts';
 
 /** `berth explain REF`: the hosts that a pull would ask, in order, and what each would be shown. Asks none of them. */
 export async function explainReference(certsDir: string, text: string): Promise<void> {
@@ -8,8 +17,6 @@ export async function explainReference(certsDir: string, text: string): Promise<
   const parts = endpoints.map((endpoint, index) => explainEndpoint(endpoint, index, reference.domain, process.env));
   process.stdout.write(`${name}\n${parts.join('')}`);
 }
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Exported for its test. */
 export function explainEndpoint(endpoint: Endpoint, index: number, domain: string, env: Environment): string {
@@ -22,7 +29,8 @@ export function explainEndpoint(endpoint: Endpoint, index: number, domain: strin
     ...(Object.keys(endpoint.headers).length > 0
       ? { headers: `${Object.keys(endpoint.headers).join(', ')} (values are not shown)` }
       : {}),
-    proxy: proxy(base, env),
+    proxy: proxyText(base, env),
+    ...(endpoint.remarks.length > 0 ? { 'look at': endpoint.remarks.join('; ') } : {}),
   };
   const lines = Object.entries(facts).map(([key, value]) => `     ${`${key}:`.padEnd(13)}${value}\n`);
   return `  ${index + 1}. ${base.href}\n${lines.join('')}`;
@@ -42,22 +50,24 @@ function credentials({ isOwner, base }: Endpoint, domain: string): string {
   return `those of the pull request, if it has any for ${domain}; also shown to ${where}; else anonymous`;
 }
 
-function connection({ base, tls, dialTimeoutMs }: Endpoint): string {
+function connection(endpoint: Endpoint): string {
+  const { base, tls, dialTimeoutMs } = endpoint;
   const dial = `${dialTimeoutMs / 1000} s to connect`;
+  if (endpoint.isEitherScheme) return `plain http, or https with any certificate: it is on this host; ${dial}`;
   if (base.protocol === 'http:') {
     return `plain http, ${isLoopback(base.hostname) ? 'on this host' : 'because hosts.toml says so'}; ${dial}`;
   }
   const verified = tls.skipVerify
     ? 'certificate NOT verified (skip_verify)'
-    : `verified by ${tls.ca.length > 0 ? `${tls.ca.length} CA file(s)` : "the system's CAs"}`;
+    : `verified by the host's CAs${tls.ca.length > 0 ? ` and ${tls.ca.length} CA file(s)` : ''}`;
   return `https, ${verified}${tls.client.length > 0 ? ', with a client certificate' : ''}; ${dial}`;
 }
 
-function proxy({ protocol, hostname }: URL, env: Environment): string {
-  if (isLoopback(hostname)) return 'none: it is on this host';
-  const name = protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
-  const value = env[name.toLowerCase()] || env[name];
-  const except = env.no_proxy || env.NO_PROXY;
-  if (!value) return `none: ${name} is not set here`;
-  return `${value.replace(/\/\/[^@/]*@/, '//***@')}${except ? `, unless NO_PROXY (${except}) has it` : ''}`;
+function proxyText(base: URL, env: Environment): string {
+  if (isLoopback(base.hostname)) return 'none: it is on this host';
+  const proxy = proxyFor(base, env);
+  if (proxy) return withoutPassword(proxy.href);
+  const name = base.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const isSet = Boolean(env[name] || env[name.toLowerCase()]);
+  return isSet ? `none: NO_PROXY (${env.NO_PROXY || env.no_proxy}) has it` : `none: ${name} is not set here`;
 }

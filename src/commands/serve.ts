@@ -133,7 +133,12 @@ async function openDeps(settings: Settings): Promise<Deps> {
     containers,
     snapshots,
     images: await openImages(
-      { dataDir: layout.state, ...images, progressTimeoutMs: timeouts.pullProgress * 1000 },
+      {
+        dataDir: layout.state,
+        ...images,
+        firstByteTimeoutMs: timeouts.pullFirstByte * 1000,
+        progressTimeoutMs: timeouts.pullProgress * 1000,
+      },
       snapshots,
     ),
     network: new Network(settings, layout.keptNetns),

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { parse } from 'smol-toml';
 import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
+import { didYouMean } from '../base/nearest.ts';
 import { readText } from '../sys/read-file.ts';
 
 export type Capability = 'pull' | 'resolve' | 'push';
@@ -20,6 +21,8 @@ export type Endpoint = {
   readonly capabilities: ReadonlySet<Capability>;
   readonly headers: Readonly<Record<string, string | string[]>>;
   readonly dialTimeoutMs: number;
+  /** What in the file means nothing: a misspelt key must not be silent. */
+  readonly remarks: readonly string[];
   readonly tls: {
     /** PEM texts; none: the system's own. */
     readonly ca: readonly string[];
@@ -69,6 +72,17 @@ export async function endpointsFor(domain: string, certsDir: string): Promise<En
 
 type Table = Record<string, unknown>;
 
+/** What an endpoint is described by, at the top of the file for the server and in a table of [host] for each mirror. */
+const endpointKeys = ['capabilities', 'ca', 'client', 'skip_verify', 'header', 'override_path', 'dial_timeout'];
+const serverKeys = ['server', 'host', ...endpointKeys];
+
+const remarksOn = (table: Table, known: readonly string[], file: string): string[] =>
+  Object.keys(table)
+    .filter((key) => !known.includes(key))
+    .map(
+      (key) => `${file} has the key ${JSON.stringify(key.slice(0, 64))}, which means nothing${didYouMean(key, known)}`,
+    );
+
 async function parseHosts(text: string, folder: string, domain: string): Promise<Endpoint[]> {
   const file = join(folder, 'hosts.toml');
   try {
@@ -104,6 +118,7 @@ async function endpoint(address: string, options: Table, { folder, source, isOwn
     isEitherScheme: false,
     capabilities: new Set(capabilitiesOf(options.capabilities)),
     headers: headersOf(options.header),
+    remarks: source === null ? [] : remarksOn(options, isOwner ? serverKeys : endpointKeys, source),
     dialTimeoutMs: options.dial_timeout === undefined ? defaultDialMs : duration(options.dial_timeout),
     tls: {
       ca: await Promise.all(paths(options.ca, 'ca').map((path) => readPem(folder, path))),

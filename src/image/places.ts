@@ -21,6 +21,11 @@ export class Places {
     return order.length > 0 ? order : able;
   }
 
+  /** What in the operator's file means nothing: it may be why nobody could be asked. */
+  remarks(): string[] {
+    return this.#all.flatMap(({ endpoint }) => endpoint.remarks);
+  }
+
   /** Why places of an able order were passed over, for an error. */
   passedOver(capability: Capability, asked: readonly Place[]): string[] {
     return this.#all

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
 import { type Digest, isDigest, parseDigest } from '../model/ids.ts';
 import { credentialsFor, type RegistryAuth } from './auth.ts';
 import { Blob } from './blob.ts';
@@ -57,6 +58,7 @@ export class Repository implements Disposable {
     const http = new HttpClient(options.patience);
     const credentials = credentialsFor(reference.domain, auth);
     const endpoints = await endpointsFor(reference.domain, options.certsDir);
+    for (const remark of endpoints.flatMap(({ remarks }) => remarks)) log.warn({ registry: reference.domain }, remark);
     const places = endpoints.map((endpoint) => {
       const logins = new Logins(http, endpoint, credentials, reference.path);
       return new Place({ http, logins, memory: options.memories.of(endpoint) }, endpoint, reference);
@@ -139,7 +141,11 @@ export class Repository implements Disposable {
       }
     }
     const name = `${this.#reference.domain}/${this.#reference.path}`;
-    const words = [...failures.map(({ message }) => message), ...this.#places.passedOver(capability, order)];
+    const words = [
+      ...failures.map(({ message }) => message),
+      ...this.#places.passedOver(capability, order),
+      ...this.#places.remarks(),
+    ];
     const isRefused = failures.some((fault) => fault.kind === 'Unauthenticated');
     const kind = isRefused ? 'Unauthenticated' : (ownersKind ?? failures.at(-1)?.kind ?? 'Unavailable');
     const list = words.join('; ') || 'no host has the capability';

@@ -80,6 +80,15 @@ for (const options of ['ca = "ca.pem"', 'skip_verify = true']) {
   });
 }
 
+for (const options of ['', 'ca = "key-of-another.pem"']) {
+  test(`an authority of the host is trusted${options && ', beside those of hosts.toml'}`, async (t) => {
+    t.after(trustOnHost(certificate));
+    await using scene = await secured(options);
+    writeFileSync(join(scene.store.certsDir, 'r.example/key-of-another.pem'), makeCertificate().cert);
+    assert.equal((await scene.store.pull(reference)).id, built.config.digest);
+  });
+}
+
 test('a client certificate is shown', async () => {
   let shown = '';
   await using scene = await secured('ca = "ca.pem"\nclient = [["ca.pem", "key.pem"]]', (incoming) => {

@@ -56,7 +56,7 @@ test('explained: a mirror is shown no credentials, the registry its own, and how
     assert.match(first, /plain http, because hosts\.toml says so/);
     const second = explainEndpoint(owner!, 1, 'registry.example', env);
     assert.match(second, /credentials: those of the pull request/);
-    assert.match(second, /verified by the system's CAs/);
+    assert.match(second, /verified by the host's CAs/);
     assert.match(second, /proxy: +http:\/\/\*\*\*@proxy\.example:3128/);
     assert.doesNotMatch(second, /secret/);
     const [bare] = await endpointsFor('127.0.0.1:5000', dir);

@@ -163,3 +163,19 @@ for (const { name, auth, expected } of [
 test('credentials that are not base64 of two parts are refused', () => {
   assert.throws(() => credentialsFor('docker.io', { ...empty, auth: 'bm9jb2xvbg==' }), { kind: 'InvalidArgument' });
 });
+
+test('a key that means nothing is told, with the one that may be meant', async () => {
+  using scratch = certs({
+    'r.example/hosts.toml': `sever = "https://a.example"\n[host."https://m.example"]\ncapabilites = ["pull"]\n`,
+  });
+  const remarks = (await endpointsFor('r.example', scratch.path)).flatMap((endpoint) => endpoint.remarks);
+  assert.equal(remarks.length, 2);
+  assert.match(remarks[0]!, /capabilites.*did you mean capabilities\?/);
+  assert.match(remarks[1]!, /sever.*did you mean server\?/);
+});
+
+test('no capability at all means all of them, as containerd reads it', async () => {
+  using scratch = certs({ 'r.example/hosts.toml': 'capabilities = []\n' });
+  const [only] = await endpointsFor('r.example', scratch.path);
+  assert.deepEqual([...only!.capabilities], ['pull', 'resolve', 'push']);
+});
