@@ -1,8 +1,8 @@
 import { Fault } from '../base/fault.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
+import { parseJson } from './documents.ts';
 import type { Endpoint } from './hosts.ts';
 import type { Hop, HttpClient, Response } from './http.ts';
-import { parseJson } from './manifest.ts';
 
 /** Credentials as CRI carries them; empty strings mean "not given". */
 export type RegistryAuth = {

@@ -3,21 +3,24 @@ import { isObject } from '../base/json.ts';
 import { type Digest, parseDigest } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
 import { checkConfig } from './config-limits.ts';
+import { field, type Json, parseJson, text } from './documents.ts';
+import { distance, foreign, type Platform, parsePlatform, platformName } from './platform.ts';
 
 /** Content by digest (OCI image-spec, descriptor.md). */
 export type Descriptor = { readonly mediaType: string; readonly digest: Digest; readonly size: number };
-
-export type Platform = { readonly os: string; readonly architecture: string; readonly variant: string };
 
 export type Manifest = {
   readonly kind: 'manifest';
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
 };
-export type Index = {
-  readonly kind: 'index';
-  readonly manifests: readonly (Descriptor & { readonly platform: Platform | null })[];
+export type IndexEntry = Descriptor & {
+  /** Null: it does not say. */
+  readonly platform: Platform | null;
+  /** About another entry (an attestation of BuildKit's): never an image. */
+  readonly isAttestation: boolean;
 };
+export type Index = { readonly kind: 'index'; readonly manifests: readonly IndexEntry[] };
 
 const manifestTypes = [
   'application/vnd.oci.image.manifest.v1+json',
@@ -37,42 +40,28 @@ const layerType =
 const maxLayers = 500;
 const maxManifests = 10_000;
 
-type Json = Record<string, unknown>;
-const text = (value: unknown): string => (typeof value === 'string' ? value : '');
-
-/** Parses JSON that somebody else wrote. @throws Fault InvalidArgument naming `what`. */
-export function parseJson(data: Buffer, what: string): Json {
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data));
-  } catch (error) {
-    throw new Fault('InvalidArgument', `The ${what} is not JSON`, { cause: error });
-  }
-  if (!isObject(value)) throw invalidArgument(`The ${what} is not a JSON object`);
-  return value;
-}
-
 /**
- * Parses a manifest or index. `contentType` is what the registry called it; it must agree with what the document calls
- * itself, or one digest could mean two images.
+ * Parses a manifest or index. `contentType` is what the registry called it; whether it is the one or the other must agree
+ * with what the document calls itself, or one digest could mean two images. OCI's and Docker's names mean the same.
  * @throws Fault InvalidArgument, Unimplemented (schema 1, media types without an image).
  */
 export function parseManifest(data: Buffer, contentType: string): Manifest | Index {
   const json = parseJson(data, 'manifest');
-  if (json.schemaVersion === 1 || contentType.startsWith('application/vnd.docker.distribution.manifest.v1')) {
+  const schemaVersion = field(json, 'schemaVersion');
+  if (schemaVersion === 1 || contentType.startsWith('application/vnd.docker.distribution.manifest.v1')) {
     throw new Fault('Unimplemented', 'The manifest has Docker schema 1, which nobody can verify; push the image again');
   }
-  if (json.schemaVersion !== 2) throw invalidArgument('The manifest has no schemaVersion 2');
+  if (schemaVersion !== 2) throw invalidArgument('The manifest has no schemaVersion 2');
   const called = contentType.split(';')[0]?.trim() ?? '';
-  const own = text(json.mediaType);
+  const own = text(field(json, 'mediaType'));
   const known = (type: string) => manifestTypes.includes(type) || indexTypes.includes(type);
-  if (own && known(called) && own !== called) {
+  if (known(own) && known(called) && indexTypes.includes(own) !== indexTypes.includes(called)) {
     throw invalidArgument(`The registry calls the manifest ${called}, the document itself ${own}`);
   }
   const type = own || (known(called) ? called : '');
   if (type && !known(type)) throw new Fault('Unimplemented', `The manifest is no image but ${type.slice(0, 200)}`);
-  const hasManifests = json.manifests !== undefined;
-  const hasLayers = json.layers !== undefined || json.config !== undefined;
+  const hasManifests = field(json, 'manifests') !== undefined;
+  const hasLayers = field(json, 'layers') !== undefined || field(json, 'config') !== undefined;
   if (hasManifests === hasLayers) throw invalidArgument('The manifest must have either layers or manifests');
   if (type && indexTypes.includes(type) !== hasManifests)
     throw invalidArgument(`The manifest does not hold what ${type} holds`);
@@ -80,11 +69,12 @@ export function parseManifest(data: Buffer, contentType: string): Manifest | Ind
 }
 
 function parseImage(json: Json): Manifest {
-  if (!Array.isArray(json.layers)) throw invalidArgument('The manifest has no list of layers');
-  if (json.layers.length > maxLayers) {
-    throw invalidArgument(`The manifest has ${json.layers.length} layers; overlayfs takes ${maxLayers}`);
+  const listed = field(json, 'layers');
+  if (!Array.isArray(listed)) throw invalidArgument('The manifest has no list of layers');
+  if (listed.length > maxLayers) {
+    throw invalidArgument(`The manifest has ${listed.length} layers; overlayfs takes ${maxLayers}`);
   }
-  const layers = json.layers.map((layer) => descriptor(layer, 'layer'));
+  const layers = listed.map((layer) => descriptor(layer, 'layer'));
   for (const { mediaType } of layers) {
     if (!layerType.test(mediaType)) {
       throw new Fault(
@@ -93,84 +83,64 @@ function parseImage(json: Json): Manifest {
       );
     }
   }
-  return { kind: 'manifest', config: descriptor(json.config, 'config'), layers };
+  return { kind: 'manifest', config: descriptor(field(json, 'config'), 'config'), layers };
 }
 
 function parseIndex(json: Json): Index {
-  if (!Array.isArray(json.manifests) || json.manifests.length > maxManifests) {
+  const listed = field(json, 'manifests');
+  if (!Array.isArray(listed) || listed.length > maxManifests) {
     throw invalidArgument(`The index has no list of at most ${maxManifests} manifests`);
   }
-  const manifests = json.manifests.map((item: unknown) => {
-    const { platform } = isObject(item) ? item : {};
-    return { ...descriptor(item, 'manifest'), platform: isObject(platform) ? parsePlatform(platform) : null };
-  });
-  return { kind: 'index', manifests };
+  return { kind: 'index', manifests: listed.map(indexEntry) };
 }
 
-const parsePlatform = (json: Json): Platform => ({
-  os: text(json.os),
-  architecture: text(json.architecture),
-  variant: text(json.variant),
-});
+function indexEntry(item: unknown): IndexEntry {
+  const json = isObject(item) ? item : {};
+  const [platform, annotations] = [field(json, 'platform'), field(json, 'annotations')];
+  const named = isObject(platform) ? parsePlatform(platform) : null;
+  const isAttestation =
+    (named?.os === 'unknown' && named.architecture === 'unknown') ||
+    (isObject(annotations) && annotations['vnd.docker.reference.type'] !== undefined);
+  // An empty platform says nothing either.
+  return { ...descriptor(item, 'manifest'), platform: named?.os || named?.architecture ? named : null, isAttestation };
+}
 
 function descriptor(value: unknown, what: string): Descriptor {
   if (!isObject(value)) throw invalidArgument(`The manifest has a ${what} without a descriptor`);
-  const { size } = value;
+  const size = field(value, 'size');
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw invalidArgument(`The manifest gives a ${what} the size ${JSON.stringify(size)?.slice(0, 40)}`);
   }
-  return { mediaType: text(value.mediaType), digest: parseDigest(text(value.digest)), size };
+  return { mediaType: text(field(value, 'mediaType')), digest: parseDigest(text(field(value, 'digest'))), size };
 }
 
-/** This machine, as images name it. */
-export function hostPlatform(): Platform {
-  const architecture =
-    { x64: 'amd64', ia32: '386', arm64: 'arm64', arm: 'arm' }[process.arch as string] ?? process.arch;
-  return { os: 'linux', architecture, variant: architecture === 'arm64' ? 'v8' : architecture === 'arm' ? 'v7' : '' };
-}
+/** How many entries without a platform are looked into. */
+const mostUnnamed = 8;
 
 /**
- * How well an image for `offered` runs on `host`; -1: not at all, 0: best. A lower variant of the same architecture runs
- * (arm v6 on v7); amd64 microarchitecture levels are taken only if the host names one.
- */
-function distance(offered: Platform, host: Platform): number {
-  if (offered.os !== host.os || offered.architecture !== host.architecture) return -1;
-  const level = (variant: string) => Number(/^v([0-9]{1,2})$/.exec(variant)?.[1] ?? Number.NaN);
-  const base = { arm64: 'v8', arm: 'v7', amd64: 'v1' }[host.architecture] ?? '';
-  const difference = level(host.variant || base) - level(offered.variant || base);
-  if (offered.variant === host.variant) return 0;
-  return Number.isNaN(difference) || difference < 0 ? -1 : difference;
-}
-
-/**
- * The manifest of an index that runs on `host`; build attestations (platform unknown/unknown) never match. An index with a
- * single manifest that names no platform means that one.
+ * The entries of an index that may run on `host`, the best first: those that say so, then those that do not say what they are
+ * for, whose config has to be asked, then those for what the processor also runs.
  * @throws Fault NotFound that lists what there is.
  */
-export function choosePlatform(index: Index, host: Platform): Descriptor {
-  let best: { item: Descriptor; distance: number } | null = null;
-  for (const item of index.manifests) {
-    if (!item.platform) continue;
-    const away = distance(item.platform, host);
-    if (away >= 0 && (!best || away < best.distance)) best = { item, distance: away };
-  }
-  if (best) return best.item;
-  const only = index.manifests.length === 1 ? index.manifests[0] : undefined;
-  if (only && !only.platform) return only;
+export function platformChoices(index: Index, host: Platform): (Descriptor & { readonly isNamed: boolean })[] {
+  const entries = index.manifests.filter(({ isAttestation }) => !isAttestation);
+  const own = entries
+    .flatMap((item) => (item.platform ? [{ item, away: distance(item.platform, host) }] : []))
+    .filter(({ away }) => away >= 0)
+    .toSorted((a, b) => a.away - b.away);
+  const unnamed = entries.filter(({ platform }) => platform === null).slice(0, mostUnnamed);
+  const choices = [
+    ...own.filter(({ away }) => away < foreign).map(({ item }) => ({ ...item, isNamed: true })),
+    ...unnamed.map((item) => ({ ...item, isNamed: false })),
+    ...own.filter(({ away }) => away >= foreign).map(({ item }) => ({ ...item, isNamed: true })),
+  ];
+  if (choices.length > 0) return choices;
   const names = index.manifests.slice(0, 20).map(({ platform }) => platformName(platform));
   throw new Fault(
     'NotFound',
     `The image has no version for ${platformName(host)}, only for: ${names.join(', ') || 'nothing'}`,
   );
 }
-
-const platformName = (platform: Platform | null): string =>
-  platform
-    ? [platform.os, platform.architecture, platform.variant]
-        .filter(Boolean)
-        .map((part) => part.slice(0, 32).replace(/[^\x21-\x7e]/g, '?'))
-        .join('/')
-    : 'an unnamed platform';
 
 /** What an image's config says: how to run it, and the digests its layers must have once unpacked. */
 export type ParsedConfig = { readonly config: ImageConfig; readonly diffIds: readonly Digest[] };
@@ -197,21 +167,25 @@ function table(value: unknown, what: string): Json {
 /** Parses an image's config (OCI image-spec, config.md), and holds it to what Berth takes. @throws Fault InvalidArgument. */
 export function parseConfig(data: Buffer): ParsedConfig {
   const json = parseJson(data, "image's config");
-  const inner = table(json.config, 'a "config"');
-  const rootfs = isObject(json.rootfs) ? json.rootfs : {};
-  if (rootfs.type !== 'layers') throw invalidArgument("The image's config has no rootfs of layers");
-  const labels = Object.entries(table(inner.Labels, 'Labels')).map(([name, value]) => [name, text(value)]);
+  const inner = table(field(json, 'config'), 'a "config"');
+  const given = field(json, 'rootfs');
+  const rootfs = isObject(given) ? given : {};
+  const type = field(rootfs, 'type') ?? 'layers'; // some builders leave it out
+  const diffIds = field(rootfs, 'diff_ids');
+  if (type !== 'layers' || (given === undefined && diffIds === undefined))
+    throw invalidArgument("The image's config has no rootfs of layers");
+  const labels = Object.entries(table(field(inner, 'Labels'), 'Labels')).map(([name, value]) => [name, text(value)]);
   const config: ImageConfig = {
     ...parsePlatform(json),
-    env: strings(inner.Env, 'Env'),
-    entrypoint: strings(inner.Entrypoint, 'Entrypoint'),
-    cmd: strings(inner.Cmd, 'Cmd'),
-    user: one(inner.User, 'a User'),
-    workingDir: one(inner.WorkingDir, 'a WorkingDir'),
+    env: strings(field(inner, 'Env'), 'Env'),
+    entrypoint: strings(field(inner, 'Entrypoint'), 'Entrypoint'),
+    cmd: strings(field(inner, 'Cmd'), 'Cmd'),
+    user: one(field(inner, 'User'), 'a User'),
+    workingDir: one(field(inner, 'WorkingDir'), 'a WorkingDir'),
     labels: Object.fromEntries(labels) as Record<string, string>,
-    volumes: Object.keys(table(inner.Volumes, 'Volumes')),
-    stopSignal: one(inner.StopSignal, 'a StopSignal'),
+    volumes: Object.keys(table(field(inner, 'Volumes'), 'Volumes')),
+    stopSignal: one(field(inner, 'StopSignal'), 'a StopSignal'),
   };
   checkConfig(config);
-  return { config, diffIds: strings(rootfs.diff_ids, 'diff_ids').map(parseDigest) };
+  return { config, diffIds: strings(diffIds, 'diff_ids').map(parseDigest) };
 }

@@ -1,5 +1,5 @@
 import type { LayerLimits } from './layer-writer.ts';
-import { hostPlatform, type Platform } from './manifest.ts';
+import { hostPlatform, type Platform } from './platform.ts';
 
 export type ImageSettings = {
   /** Where images' records and temporary files are. */

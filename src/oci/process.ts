@@ -1,3 +1,4 @@
+import { normalize } from 'node:path/posix';
 import { failedPrecondition, invalidArgument } from '../base/fault.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import type { SpecInput } from './input.ts';
@@ -72,9 +73,8 @@ function environment({ container, image, pod, user, host, injected }: SpecInput)
 
 function workingDirectory(path: string): string {
   const absolute = passable('Working directory', path === '' ? '/' : path.startsWith('/') ? path : `/${path}`);
-  const parts = absolute.split('/').filter((part) => part !== '' && part !== '.');
-  const plain = `/${parts.join('/')}`;
-  if (leavesThroughProc(plain) || parts.includes('..')) {
+  const plain = normalize(absolute).replace(/(?<=.)\/$/, ''); // the text alone: `..` never meets a link
+  if (leavesThroughProc(plain)) {
     throw invalidArgument(`Working directory ${JSON.stringify(path.slice(0, 200))} is refused: use a plain path`);
   }
   return plain;

@@ -77,7 +77,8 @@ function chosen(request: UserRequest): { user: string; group: string } {
 
 function splitUser(text: string): { user: string; group: string } {
   const parts = text.split(':');
-  if (parts.length > 2 || (parts.length === 2 && (parts[0] === '' || parts[1] === ''))) {
+  // ":777" is root with that group and "1000:" has no group, as Docker and containerd read them.
+  if (parts.length > 2) {
     throw invalidArgument(`User ${quote(text)} of the image is not user, user:group, uid or uid:gid`);
   }
   return { user: parts[0] || '0', group: parts[1] ?? '' };

@@ -12,8 +12,9 @@ import { endpointsFor } from '../../src/image/hosts.ts';
 import { parseImageRecord } from '../../src/image/image-record.ts';
 import { joinLayer } from '../../src/image/layer-join.ts';
 import { unpackLayer } from '../../src/image/layer-stream.ts';
-import { choosePlatform, hostPlatform, parseConfig, parseManifest } from '../../src/image/manifest.ts';
+import { parseConfig, parseManifest, platformChoices } from '../../src/image/manifest.ts';
 import { retryAfterMs } from '../../src/image/place.ts';
+import { hostPlatform } from '../../src/image/platform.ts';
 import { canonical, parseReference } from '../../src/image/reference.ts';
 import { TarReader } from '../../src/image/tar.ts';
 import { parseDigest } from '../../src/model/ids.ts';
@@ -318,7 +319,7 @@ test('manifests, configs and records: typed values or a Fault', async () => {
       assert.match(digest, /^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/);
       assert.ok(Number.isSafeInteger(size) && size >= 0);
     }
-    if (manifest?.kind === 'index') attempt(() => choosePlatform(manifest, hostPlatform()));
+    if (manifest?.kind === 'index') attempt(() => platformChoices(manifest, hostPlatform()));
     const parsed = attempt(() => parseConfig(data));
     for (const list of parsed ? [parsed.config.env, parsed.config.cmd, parsed.config.volumes, parsed.diffIds] : []) {
       for (const item of list) assert.equal(typeof item, 'string');

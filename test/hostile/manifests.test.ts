@@ -30,7 +30,10 @@ class OneDocument implements AsyncDisposable {
       const [, target = ''] = /\/(?:manifests|blobs)\/(.+)$/.exec(incoming.url ?? '') ?? [];
       const data = target === 'v1' ? this.document : this.#blobs.get(decodeURIComponent(target));
       if (!data) outgoing.writeHead(404).end();
-      else outgoing.writeHead(200, { 'content-type': this.type, 'content-length': data.length }).end(data);
+      else {
+        const type = target === 'v1' ? this.type : 'application/octet-stream';
+        outgoing.writeHead(200, { 'content-type': type, 'content-length': data.length }).end(data);
+      }
     });
   }
 
@@ -78,7 +81,7 @@ function configured(change: Json | Buffer): Buffer {
   return withConfig({ digest: made.digest, size: made.data.length });
 }
 const inner = (change: Json): Buffer => configured({ config: { ...(configJson.config as Json), ...change } });
-const descriptor = ({ manifest }: BuiltImage, change: Json = {}): Json => ({
+const descriptor = ({ manifest }: Pick<BuiltImage, 'manifest'>, change: Json = {}): Json => ({
   mediaType: ociManifest,
   digest: manifest.digest,
   size: manifest.data.length,
@@ -87,15 +90,43 @@ const descriptor = ({ manifest }: BuiltImage, change: Json = {}): Json => ({
 });
 const indexOf = (...manifests: unknown[]): Buffer => json({ schemaVersion: 2, mediaType: ociIndex, manifests });
 
-/** Ten indexes, one in the other, around the good image. */
-function nested(): Buffer {
+/** Indexes, one in the other, around the good image. */
+function nested(indexes: number): Buffer {
   let data = indexOf(descriptor(good));
-  for (let depth = 0; depth < 9; depth++) {
+  for (let depth = 1; depth < indexes; depth++) {
     const made = blob(data);
     registry.put(made);
     data = indexOf({ ...descriptor(good), mediaType: ociIndex, digest: made.digest, size: made.data.length });
   }
   return data;
+}
+
+/** The manifest of an image that is as the good one but for its config. */
+function configuredImage(change: Json): Pick<BuiltImage, 'manifest'> {
+  const manifest = blob(configured(change));
+  registry.put(manifest);
+  return { manifest };
+}
+
+/** Three levels of indexes with eight entries each: 512 images to look into, were there no bound. */
+function wide(): Buffer {
+  const foreign = configuredImage({ architecture: 's390x' });
+  let entries = Array.from({ length: 8 }, (_, i) =>
+    descriptor(foreign, { platform: undefined, annotations: { i: `${i}` } }),
+  );
+  for (let level = 0; level < 2; level++) {
+    entries = entries.map((_, i) => {
+      const made = blob(indexOf(...entries, { ...entries[0], annotations: { level: `${level} ${i}` } }));
+      registry.put(made);
+      return descriptor(good, {
+        mediaType: ociIndex,
+        platform: undefined,
+        digest: made.digest,
+        size: made.data.length,
+      });
+    });
+  }
+  return indexOf(...entries);
 }
 
 type Case = {
@@ -199,7 +230,26 @@ const cases: Readonly<Record<string, Case>> = {
     'InvalidArgument',
     ociIndex,
   ),
-  'indexes ten deep': bad(nested, 'InvalidArgument', ociIndex),
+  'indexes ten deep': bad(() => nested(10), 'InvalidArgument', ociIndex),
+  'an index inside an index': { ...fine(() => nested(2)), type: ociIndex },
+  'an index whose first entry says nothing and is for another system': {
+    ...fine(() => {
+      const foreign = configuredImage({ architecture: 's390x' });
+      return indexOf(descriptor(foreign, { platform: undefined }), descriptor(good, { platform: undefined }));
+    }),
+    type: ociIndex,
+  },
+  'an index of nothing but a foreign image that does not say so': bad(
+    () => indexOf(descriptor(configuredImage({ architecture: 's390x' }), { platform: undefined })),
+    'FailedPrecondition',
+    ociIndex,
+  ),
+  'an index of a hundred images that say nothing': bad(
+    () => indexOf(...Array(100).fill(descriptor(configuredImage({ architecture: 's390x' }), { platform: undefined }))),
+    'FailedPrecondition',
+    ociIndex,
+  ),
+  'indexes that each name eight indexes that say nothing': bad(wide, 'FailedPrecondition', ociIndex),
   'an index of 10,001 images': bad(
     () => indexOf(...Array(10_001).fill({ digest: zeros, size: 1 })),
     'InvalidArgument',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { choosePlatform, type Index, parseConfig, parseManifest } from '../../../src/image/manifest.ts';
+import { type Index, parseConfig, parseManifest, platformChoices } from '../../../src/image/manifest.ts';
 
 const digest = (character: string) => `sha256:${character.repeat(64)}`;
 const oci = 'application/vnd.oci.image.manifest.v1+json';
@@ -85,14 +85,13 @@ test('keys that mean something to JavaScript mean nothing', () => {
   assert.equal(parseManifest(Buffer.from(text), oci).kind, 'manifest');
 });
 
-const platforms = (...list: [os: string, architecture: string, variant?: string][]): Index => ({
-  kind: 'index',
-  manifests: list.map(([os, architecture, variant = ''], i) => ({
-    ...layer,
-    digest: digest(String(i)) as never,
-    platform: { os, architecture, variant },
-  })),
-});
+/** As a registry would give it; null: an entry without a platform. */
+const indexWith = (...entries: object[]): Index => {
+  const manifests = entries.map((entry, i) => ({ ...layer, digest: digest(String(i)), ...entry }));
+  return parseManifest(json({ schemaVersion: 2, manifests }), '') as Index;
+};
+const platforms = (...list: [os: string, architecture: string, variant?: string][]): Index =>
+  indexWith(...list.map(([os, architecture, variant = '']) => ({ platform: { os, architecture, variant } })));
 
 const amd64 = { os: 'linux', architecture: 'amd64', variant: '' };
 for (const { name, index, host, expected } of [
@@ -118,6 +117,47 @@ for (const { name, index, host, expected } of [
     expected: 0,
   },
   {
+    name: 'what builders call amd64',
+    index: platforms(['linux', 's390x'], ['Linux', 'x86_64']),
+    host: amd64,
+    expected: 1,
+  },
+  {
+    name: '386 where there is no amd64',
+    index: platforms(['linux', 's390x'], ['linux', 'i686'], ['linux', 'arm64']),
+    host: amd64,
+    expected: 1,
+  },
+  { name: '386 last', index: platforms(['linux', '386'], ['linux', 'amd64']), host: amd64, expected: 1 },
+  {
+    name: 'an entry without a platform before 386',
+    index: indexWith({ platform: { os: 'linux', architecture: '386' } }, {}),
+    host: amd64,
+    expected: 1,
+  },
+  {
+    name: 'an entry without a platform, not what is about it',
+    index: indexWith(
+      { annotations: { 'vnd.docker.reference.type': 'attestation-manifest' } },
+      { platform: { os: 'unknown', architecture: 'unknown' } },
+      { platform: {} },
+    ),
+    host: amd64,
+    expected: 2,
+  },
+  {
+    name: 'arm64 by its other names',
+    index: platforms(['linux', 'amd64'], ['linux', 'aarch64', '8']),
+    host: { os: 'linux', architecture: 'arm64', variant: 'v8' },
+    expected: 1,
+  },
+  {
+    name: 'the best arm on arm64',
+    index: platforms(['linux', 'arm', 'v6'], ['linux', 'armhf']),
+    host: { os: 'linux', architecture: 'arm64', variant: 'v8' },
+    expected: 1,
+  },
+  {
     name: 'the nearest lower arm',
     index: platforms(['linux', 'arm', 'v5'], ['linux', 'arm', 'v6'], ['linux', 'arm', 'v8']),
     host: { os: 'linux', architecture: 'arm', variant: 'v7' },
@@ -125,17 +165,16 @@ for (const { name, index, host, expected } of [
   },
 ]) {
   test(`an index gives ${name}`, () => {
-    assert.equal(choosePlatform(index, host).digest, digest(String(expected)));
+    assert.equal(platformChoices(index, host)[0]?.digest, digest(String(expected)));
   });
 }
 
 test('an index without this platform says what it has', () => {
-  assert.throws(() => choosePlatform(platforms(['linux', 'arm64', 'v8'], ['linux', 's390x']), amd64), {
+  assert.throws(() => platformChoices(platforms(['linux', 'arm64', 'v8'], ['linux', 's390x']), amd64), {
     kind: 'NotFound',
     message: /linux\/amd64, only for: linux\/arm64\/v8, linux\/s390x/,
   });
-  const unnamed: Index = { kind: 'index', manifests: [{ ...layer, digest: digest('9') as never, platform: null }] };
-  assert.equal(choosePlatform(unnamed, amd64).digest, digest('9'));
+  assert.equal(platformChoices(indexWith({}), amd64)[0]?.digest, digest('0'));
 });
 
 test('a config is read, and what is absent is empty', () => {
@@ -180,4 +219,33 @@ test('a config is read, and what is absent is empty', () => {
   ]) {
     assert.throws(() => parseConfig(json(bad)), { kind: 'InvalidArgument' });
   }
+});
+
+test('keys whatever their case, the last of several, as Go reads JSON', () => {
+  const text = `{"Config":{"entrypoint":["/e"],"CMD":["c"],"env":["A=1"],"User":"1","uſer":"1000","workingdir":"/w","User":null},
+    "rootfS":{"diff_IDs":["${digest('1')}"]},"OS":"linux","architecture":"x86_64"}`;
+  const { config, diffIds } = parseConfig(Buffer.from(text));
+  assert.deepEqual(config.entrypoint, ['/e']);
+  assert.deepEqual([config.cmd, config.env, config.user, config.workingDir], [['c'], ['A=1'], '1000', '/w']);
+  assert.deepEqual([config.os, config.architecture, diffIds], ['linux', 'amd64', [digest('1')]]);
+  const { mediaType, ...rest } = layer;
+  const odd = {
+    SchemaVersion: 2,
+    CONFIG: { MediaType: mediaType, ...rest },
+    Layers: [{ MEDIATYPE: mediaType, ...rest }],
+  };
+  assert.equal(parseManifest(json(odd), '').kind, 'manifest');
+});
+
+test("OCI's and Docker's names may be mixed; an index is no manifest by any name", () => {
+  const docker = 'application/vnd.docker.distribution.manifest.v2+json';
+  assert.equal(parseManifest(json({ ...manifest, mediaType: oci }), docker).kind, 'manifest');
+  assert.equal(parseManifest(json({ ...manifest, mediaType: docker }), oci).kind, 'manifest');
+  const list = 'application/vnd.docker.distribution.manifest.list.v2+json';
+  assert.throws(() => parseManifest(json({ ...manifest, mediaType: oci }), list), { kind: 'InvalidArgument' });
+});
+
+test('a label in Latin-1 is no reason to refuse an image', () => {
+  const text = `{"config":{"Labels":{"by":"Andr\xe9"}},"rootfs":{"type":"layers","diff_ids":[]}}`;
+  assert.equal(parseConfig(Buffer.from(text, 'latin1')).config.labels.by, 'Andr\ufffd');
 });

@@ -99,7 +99,7 @@ const refused: { name: string; request: Partial<UserRequest>; kind: string }[] =
     request: { supplementalGroups: Array.from({ length: 65537 }, (_, i) => i) },
     kind: 'InvalidArgument',
   },
-  ...['a:b:c', ':5', '5:', 'www\0', 'www\n', 'w w'].map((imageUser) => ({
+  ...['a:b:c', 'www\0', 'www\n', 'w w'].map((imageUser) => ({
     name: JSON.stringify(imageUser),
     request: { imageUser },
     kind: 'InvalidArgument',
@@ -177,4 +177,14 @@ test('without files ids still work and names do not', () => {
     home: '/',
   });
   assert.throws(() => resolveUser({ ...nobodyAsked, imageUser: 'root' }, none), { kind: 'FailedPrecondition' });
+});
+
+test('half of a user and group is what Docker and containerd make of it', () => {
+  const of = (imageUser: string) => {
+    const { uid, gid } = resolveUser({ ...nobodyAsked, imageUser }, files);
+    return [uid, gid];
+  };
+  assert.deepEqual(of(':777'), [0, 777]);
+  assert.deepEqual(of('5:'), of('5'));
+  assert.deepEqual(of(':'), of(''));
 });
