@@ -1,12 +1,40 @@
-import { resolve } from 'node:path';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { askDaemon } from './ask.ts';
 
 /** Unpacking a large archive takes as long as it takes: one hour. */
 const deadlineMs = 3_600_000;
 
-/** `berth load FILE`: the daemon reads the file itself. Prints a line an image. */
+/**
+ * `berth load FILE`: the daemon reads the file itself. Standard input (`-`) and pipes are written to a file first: an archive
+ * is read from its end and its middle too. Prints a line an image, and to standard error what was passed over.
+ */
 export async function loadImages(socket: string, file: string): Promise<void> {
+  await using spooled = await seekable(file);
   const options = { deadline: Date.now() + deadlineMs };
-  const { images } = await askDaemon(socket, (daemon) => daemon.loadImages({ path: resolve(file) }, options));
+  const { images, passedOver } = await askDaemon(socket, (daemon) =>
+    daemon.loadImages({ path: spooled.path }, options),
+  );
   for (const { id, tags } of images) process.stdout.write(`${id} ${tags.join(' ')}\n`);
+  for (const note of passedOver) process.stderr.write(`berth: passed over: ${note}\n`);
+}
+
+type Seekable = AsyncDisposable & { readonly path: string };
+
+async function seekable(file: string): Promise<Seekable> {
+  const found = file === '-' ? null : await stat(file).catch(() => null);
+  if (file !== '-' && !found?.isFIFO()) return { path: resolve(file), [Symbol.asyncDispose]: async () => {} };
+  const folder = await mkdtemp(join(tmpdir(), 'berth-load-'));
+  const dispose = () => rm(folder, { recursive: true, force: true });
+  const path = join(folder, 'archive');
+  try {
+    await pipeline(file === '-' ? process.stdin : createReadStream(file), createWriteStream(path, { mode: 0o600 }));
+    return { path, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
 }

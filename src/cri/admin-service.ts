@@ -9,11 +9,12 @@ import { int64, nanoseconds } from './numbers.ts';
 /** What the berth command asks beyond CRI. */
 export function adminHandlers(deps: Deps) {
   return {
-    loadImages: async (request: admin.LoadImagesRequest): Promise<admin.LoadImagesResponse> => {
+    loadImages: async (request: admin.LoadImagesRequest, { signal }: Call): Promise<admin.LoadImagesResponse> => {
       const path = optionalPath('path', request.path);
       if (path === '') throw invalidArgument('path is empty');
-      const images = await deps.images.load(path);
-      return { images: images.map(({ id, tags }) => ({ id, tags: [...tags] })) };
+      const passedOver: string[] = [];
+      const images = await deps.images.load(path, signal, (note) => passedOver.push(note));
+      return { images: images.map(({ id, tags }) => ({ id, tags: [...tags] })), passedOver };
     },
     saveImage: async (request: admin.SaveImageRequest, { signal }: Call): Promise<admin.SaveImageResponse> => {
       const path = optionalPath('path', request.path);

@@ -280,9 +280,17 @@ export class Images {
     }
   }
 
-  /** Loads every image of a saved archive: an OCI layout (directory or tar) or what `docker save` writes. */
-  async load(file: string, signal: AbortSignal = new AbortController().signal): Promise<Image[]> {
+  /**
+   * Loads every image of a saved archive: an OCI layout (directory or tar) or what `docker save` writes. `tell` hears of what
+   * is in it and no image for this host.
+   */
+  async load(
+    file: string,
+    signal: AbortSignal = new AbortController().signal,
+    tell: (note: string) => void = () => {},
+  ): Promise<Image[]> {
     await using saved = await openSaved(file, this.#settings, signal);
+    saved.passedOver.forEach(tell);
     const images: Image[] = [];
     using progress = this.#progress(file);
     for (const image of saved.images) images.push(await this.#keep(image, progress, signal));

@@ -29,6 +29,25 @@ export function compressionOf(start: Buffer): Compression {
   return magic === 0xfd2fb528 || (magic & 0xfffffff0) >>> 0 === 0x184d2a50 ? 'zstd' : 'none';
 }
 
+/** Compressions that no registry's clients take, and how such a file begins. */
+const foreignCompressions: readonly (readonly [name: string, begin: Buffer, undo: string])[] = [
+  ['xz', Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]), 'xz -d'],
+  ['bzip2', Buffer.from('BZh'), 'bzip2 -d'],
+  ['lz4', Buffer.from([0x04, 0x22, 0x4d, 0x18]), 'lz4 -d'],
+];
+/** "BZh" may begin a file's name too: a block of bzip2 follows a digit. */
+const isBzip2 = (start: Buffer): boolean => /^BZh[1-9]1AY&SY/.test(start.toString('latin1', 0, 10));
+/** As many bytes as tell. */
+export const magicBytes = 10;
+
+/** @throws Fault Unimplemented for a compression that is none of an image's, by its name. */
+export function refuseForeign(start: Buffer, what: string): void {
+  for (const [name, begin, undo] of foreignCompressions) {
+    if (!start.subarray(0, begin.length).equals(begin) || (name === 'bzip2' && !isBzip2(start))) continue;
+    throw new Fault('Unimplemented', `${what} is compressed by ${name}, which is not read: undo it first (${undo})`);
+  }
+}
+
 /** How long the chunks of a blob are, but for its last one. */
 export const messageBytes = 256 * 1024;
 /** Large enough that the thread pool's round trip does not show, and one ahead: it inflates while this thread writes. */
@@ -83,7 +102,8 @@ export async function unpackLayer(
   job: UnpackJob,
   onBytes: (bytes: number) => void = () => {},
 ): Promise<LayerNotes> {
-  const { start, all } = await peek(source, 4);
+  const { start, all } = await peek(source, magicBytes);
+  refuseForeign(start, `The layer ${job.digest ?? job.diffId}`);
   const stream = decompressor(compressionOf(start), start.length < messageBytes);
   const inner = new Digester(algorithmOf(job.diffId));
   const outer = outerDigester(job, stream !== null);

@@ -2,14 +2,16 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { open, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { Fault, invalidArgument } from '../base/fault.ts';
+import { Fault, invalidArgument, isFault, messageOf } from '../base/fault.ts';
+import { isObject } from '../base/json.ts';
 import { type ImageId, parseDigest } from '../model/ids.ts';
 import { type Archive, directoryArchive, tarArchive } from './archive.ts';
 import { digestOf } from './digest.ts';
-import { compressionOf, decompressor, expectDigest } from './layer-stream.ts';
+import { field, parseJson } from './documents.ts';
+import { compressionOf, decompressor, expectDigest, magicBytes, refuseForeign } from './layer-stream.ts';
 import { cleanPath } from './layer-writer.ts';
 import type { LayerSource } from './layers.ts';
-import { parseConfig } from './manifest.ts';
+import { type IndexEntry, indexEntry, NoPlatform, parseConfig, platformChoices } from './manifest.ts';
 import { mostNames } from './names.ts';
 import { type Documents, describe, type Found } from './pull.ts';
 import { byDigest, parseReference, tagOf } from './reference.ts';
@@ -22,9 +24,12 @@ export type SavedImage = {
   readonly names: { readonly tags: readonly string[]; readonly digests: readonly string[] };
 };
 
-export interface Saved extends AsyncDisposable {
+type Contents = {
   readonly images: readonly SavedImage[];
-}
+  /** What is there beside, and why it is not loaded. */
+  readonly passedOver: readonly string[];
+};
+export type Saved = Contents & AsyncDisposable;
 
 const maxIndexBytes = 4 * 2 ** 20;
 const maxImages = 1000;
@@ -42,8 +47,8 @@ export async function openSaved(file: string, settings: FullSettings, signal: Ab
   const stack = new AsyncDisposableStack();
   try {
     const archive = stack.use(await openArchive(file, settings, stack, signal));
-    const images = await savedImages(archive, settings);
-    return { images, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+    const contents = await savedImages(archive, settings);
+    return { ...contents, [Symbol.asyncDispose]: () => stack.disposeAsync() };
   } catch (error) {
     await stack.disposeAsync();
     throw error;
@@ -57,7 +62,9 @@ async function openArchive(
   signal: AbortSignal,
 ): Promise<Archive> {
   if ((await stat(file)).isDirectory()) return directoryArchive(file);
-  const stream = decompressor(compressionOf(await firstBytes(file)));
+  const begin = await firstBytes(file);
+  refuseForeign(begin, file);
+  const stream = decompressor(compressionOf(begin));
   if (!stream) return tarArchive(file);
   const plain = join(settings.dataDir, `${temporaryPrefix}${process.pid}-${serial++}.tar`);
   stack.defer(() => unlink(plain));
@@ -78,18 +85,22 @@ async function openArchive(
 
 async function firstBytes(file: string): Promise<Buffer> {
   await using handle = await open(file);
-  const { bytesRead, buffer } = await handle.read(Buffer.alloc(4), 0, 4, 0);
+  const { bytesRead, buffer } = await handle.read(Buffer.alloc(magicBytes), 0, magicBytes, 0);
   return buffer.subarray(0, bytesRead);
 }
 
-async function savedImages(archive: Archive, settings: FullSettings): Promise<SavedImage[]> {
+async function savedImages(archive: Archive, settings: FullSettings): Promise<Contents> {
   const docker = (await archive.has('manifest.json')) ? await dockerManifest(archive) : [];
-  if (await archive.has('oci-layout')) return ociImages(archive, settings, docker);
+  const passedOver: string[] = [];
+  const tell = (note: string) => passedOver.push(note);
+  if (await archive.has('oci-layout')) return { images: await ociImages(archive, settings, docker, tell), passedOver };
   if (docker.length === 0) throw invalidArgument('The archive is neither an OCI layout nor a docker archive');
   const images: SavedImage[] = [];
-  for (const item of docker) images.push(await dockerImage(archive, item, settings)); // one at a time in memory
-  return images;
+  for (const item of docker) images.push(await dockerImage(archive, item, settings, tell)); // one at a time in memory
+  return { images, passedOver };
 }
+
+type Tell = (note: string) => void;
 
 const json = (data: Buffer, what: string): unknown => {
   try {
@@ -121,11 +132,24 @@ function expectAtMost(most: number, list: readonly unknown[], where: string, wha
   if (list.length > most) throw invalidArgument(`${where} ${list.length} ${what}: at most ${most} are taken`);
 }
 
-const fullTags = (tags: readonly string[]): string[] =>
-  tags.map((tag) => tagOf(parseReference(tag))).filter((tag) => tag !== null);
+/** A name that is none is told, and costs no other. */
+const fullTags = (tags: readonly string[], tell: Tell): string[] =>
+  tags.flatMap((tag) => {
+    try {
+      return tagOf(parseReference(tag)) ?? [];
+    } catch (error) {
+      tell(messageOf(error));
+      return [];
+    }
+  });
 
 /** Only the config vouches for the layers of such an archive: by the digests of their unpacked form. */
-async function dockerImage(archive: Archive, item: DockerItem, settings: FullSettings): Promise<SavedImage> {
+async function dockerImage(
+  archive: Archive,
+  item: DockerItem,
+  settings: FullSettings,
+  tell: Tell,
+): Promise<SavedImage> {
   const data = await archive.read(item.config, settings.limits.maxConfigBytes);
   const { config, diffIds } = parseConfig(data);
   if (diffIds.length !== item.layers.length) {
@@ -147,7 +171,7 @@ async function dockerImage(archive: Archive, item: DockerItem, settings: FullSet
     open: (signal: AbortSignal) => archive.stream(name, signal),
     origin: '',
   }));
-  return { found, sources, names: { tags: fullTags(item.tags), digests: [] } };
+  return { found, sources, names: { tags: fullTags(item.tags, tell), digests: [] } };
 }
 
 const blobName = (digest: string): string => `blobs/${parseDigest(digest).replace(':', '/')}`;
@@ -167,23 +191,32 @@ const layoutDocuments = (archive: Archive): Documents => ({
   },
 });
 
-type Listed = { readonly digest: string; readonly name: string };
+type Listed = IndexEntry & { readonly name: string };
 
 async function ociImages(
   archive: Archive,
   settings: FullSettings,
   docker: readonly DockerItem[],
+  tell: Tell,
 ): Promise<SavedImage[]> {
   const documents = layoutDocuments(archive);
   const images: SavedImage[] = [];
-  for (const { digest, name } of await listedImages(archive)) {
-    const found = await describe(documents, digest, settings);
+  const noImages: string[] = [];
+  for (const entries of byName(await listedImages(archive))) {
+    const [{ name }] = entries;
+    const found = await imageOf(documents, entries, settings).catch((error) => {
+      if (!isNoImage(error)) throw error;
+      noImages.push(`${name || entries[0].digest}: ${error.message}`);
+      return null;
+    });
+    if (!found) continue;
     // `docker save` names its images in manifest.json also.
     const config = blobName(found.id);
-    const tags = fullTags([
+    const names = [
       ...(name ? [name] : []),
       ...docker.filter((item) => item.config === config).flatMap((item) => item.tags),
-    ]);
+    ];
+    const tags = fullTags(names, tell);
     const sources = found.layers.map((layer, i) => ({
       digest: layer.digest,
       diffId: found.diffIds[i]!,
@@ -194,20 +227,58 @@ async function ociImages(
     const digests = tags.map((tag) => byDigest(parseReference(tag), found.target));
     images.push({ found, sources, names: { tags: [...new Set(tags)], digests: [...new Set(digests)] } });
   }
-  if (images.length === 0) throw invalidArgument('The OCI layout lists no image');
+  if (images.length === 0) throw invalidArgument(['The OCI layout lists no image', ...noImages].join('; '));
+  noImages.forEach(tell);
   return images;
 }
 
-/** index.json: one descriptor an image, its name in an annotation. */
+/** A signature, a chart, an image for other machines: no reason not to load the others. */
+const isNoImage = (error: unknown): error is Fault =>
+  error instanceof NoPlatform || isFault(error, 'Unimplemented') || isFault(error, 'FailedPrecondition');
+
+/** Of entries with one name (platforms of an image) the one for this host. */
+async function imageOf(
+  documents: Documents,
+  entries: readonly [Listed, ...Listed[]],
+  settings: FullSettings,
+): Promise<Found> {
+  let failure: unknown;
+  for (const { digest } of platformChoices({ kind: 'index', manifests: entries }, settings.platform)) {
+    try {
+      return await describe(documents, digest, settings);
+    } catch (error) {
+      if (!isNoImage(error)) throw error;
+      failure ??= error;
+    }
+  }
+  throw failure;
+}
+
+/** What has no name stands for itself. */
+function byName(listed: readonly Listed[]): [Listed, ...Listed[]][] {
+  const groups = new Map<string, [Listed, ...Listed[]]>();
+  for (const entry of listed) {
+    const key = entry.name || entry.digest;
+    const group = groups.get(key);
+    if (group) group.push(entry);
+    else groups.set(key, [entry]);
+  }
+  return [...groups.values()];
+}
+
+/** index.json: one descriptor an image or platform, its name in an annotation. */
 async function listedImages(archive: Archive): Promise<Listed[]> {
-  const index = json(await archive.read('index.json', maxIndexBytes), 'index.json') as { manifests?: unknown } | null;
-  if (!Array.isArray(index?.manifests)) throw invalidArgument('index.json in the archive lists no manifests');
-  expectAtMost(maxImages, index.manifests, 'index.json in the archive lists', 'manifests');
-  return index.manifests.map((item: { digest?: unknown; annotations?: Record<string, unknown> }) => {
-    const named =
-      item.annotations?.['io.containerd.image.name'] ?? item.annotations?.['org.opencontainers.image.ref.name'];
-    // A bare word is a tag without a repository, by the specification's example: no name to go by.
-    const name = typeof named === 'string' && /[/:]/.test(named) ? named : '';
-    return { digest: parseDigest(String(item.digest)), name };
-  });
+  const index = parseJson(await archive.read('index.json', maxIndexBytes), 'index.json of the archive');
+  const manifests = field(index, 'manifests');
+  if (!Array.isArray(manifests)) throw invalidArgument('index.json in the archive lists no manifests');
+  expectAtMost(maxImages, manifests, 'index.json in the archive lists', 'manifests');
+  return manifests.map((item) => ({ ...indexEntry(item), name: nameOf(item) }));
+}
+
+function nameOf(item: unknown): string {
+  const annotations = isObject(item) ? field(item, 'annotations') : null;
+  if (!isObject(annotations)) return '';
+  const named = annotations['io.containerd.image.name'] ?? annotations['org.opencontainers.image.ref.name'];
+  // A bare word is a tag without a repository, by the specification's example: no name to go by.
+  return typeof named === 'string' && /[/:]/.test(named) ? named : '';
 }

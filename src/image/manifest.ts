@@ -94,7 +94,8 @@ function parseIndex(json: Json): Index {
   return { kind: 'index', manifests: listed.map(indexEntry) };
 }
 
-function indexEntry(item: unknown): IndexEntry {
+/** An entry of an index, or of a layout's index.json. @throws Fault InvalidArgument */
+export function indexEntry(item: unknown): IndexEntry {
   const json = isObject(item) ? item : {};
   const [platform, annotations] = [field(json, 'platform'), field(json, 'annotations')];
   const named = isObject(platform) ? parsePlatform(platform) : null;
@@ -112,6 +113,13 @@ function descriptor(value: unknown, what: string): Descriptor {
     throw invalidArgument(`The manifest gives a ${what} the size ${JSON.stringify(size)?.slice(0, 40)}`);
   }
   return { mediaType: text(field(value, 'mediaType')), digest: parseDigest(text(field(value, 'digest'))), size };
+}
+
+/** An index has no image for this host. */
+export class NoPlatform extends Fault {
+  constructor(message: string) {
+    super('NotFound', message);
+  }
 }
 
 /** How many entries without a platform are looked into. */
@@ -136,8 +144,7 @@ export function platformChoices(index: Index, host: Platform): (Descriptor & { r
   ];
   if (choices.length > 0) return choices;
   const names = index.manifests.slice(0, 20).map(({ platform }) => platformName(platform));
-  throw new Fault(
-    'NotFound',
+  throw new NoPlatform(
     `The image has no version for ${platformName(host)}, only for: ${names.join(', ') || 'nothing'}`,
   );
 }

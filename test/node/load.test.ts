@@ -150,3 +150,95 @@ test('a layout whose blob is not what its name says is refused', async () => {
   await assert.rejects(store.images.load(broken), { kind: 'DataLoss' });
   assert.deepEqual(store.leftovers(), []);
 });
+
+/** An OCI layout whose index.json lists these; blobs beside those of the layout above. */
+function layoutOf(
+  folder: string,
+  entries: readonly object[],
+  blobs: readonly { digest: string; data: Buffer }[] = [],
+): string {
+  const path = join(work, folder);
+  writeLayout(path, { [name]: built });
+  for (const { digest, data } of blobs) writeFileSync(join(path, 'blobs', digest.replace(':', '/')), data);
+  writeFileSync(join(path, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: entries }));
+  return path;
+}
+const entry = ({ digest, data }: { digest: string; data: Buffer }, tag?: string, more: object = {}) => ({
+  mediaType: 'application/vnd.oci.image.manifest.v1+json',
+  digest,
+  size: data.length,
+  ...(tag ? { annotations: { 'org.opencontainers.image.ref.name': tag } } : {}),
+  ...more,
+});
+const artifact = (layerType: string) => {
+  const content = { ...manifestOf(built), layers: [{ mediaType: layerType, digest: built.config.digest, size: 2 }] };
+  return blob(Buffer.from(JSON.stringify(content)));
+};
+const manifestOf = ({ manifest }: typeof built) => JSON.parse(manifest.data.toString()) as object;
+
+test('signatures, charts and what is not for this host are passed over by name, and cost no image', async () => {
+  const signature = artifact('application/vnd.dev.cosign.simplesigning.v1+json');
+  const chart = artifact('application/vnd.cncf.helm.chart.content.v1.tar+gzip');
+  const arm = entry(built.manifest, 'docker.io/team/arm:v1', { platform: { os: 'linux', architecture: 's390x' } });
+  const path = layoutOf(
+    'mixed',
+    [entry(signature, 'docker.io/team/app:sha256-x.sig'), entry(built.manifest, name), entry(chart), arm],
+    [signature, chart],
+  );
+  await using store = await Store.open();
+  const notes: string[] = [];
+  const loaded = await store.images.load(path, undefined, (note) => notes.push(note));
+  assert.deepEqual(
+    loaded.map(({ tags }) => tags),
+    [[name]],
+  );
+  assert.equal(notes.length, 3);
+  assert.match(notes[0]!, /^docker\.io\/team\/app:sha256-x\.sig: .*cosign/);
+  assert.match(notes[1]!, /helm/);
+  assert.match(notes[2]!, /team\/arm:v1: .*s390x/);
+  const nothing = layoutOf('nothing', [entry(signature)], [signature]);
+  await assert.rejects(store.images.load(nothing), { kind: 'InvalidArgument', message: /lists no image.*cosign/ });
+});
+
+test('several platforms under one name mean the one of this host', async () => {
+  const platform = (architecture: string) => ({ platform: { os: 'linux', architecture } });
+  const other = artifact('application/octet-stream');
+  const path = layoutOf(
+    'platforms',
+    [
+      entry(other, name, platform('arm64')),
+      entry(built.manifest, name, platform('amd64')),
+      entry(other, name, platform('386')),
+    ],
+    [other],
+  );
+  await using store = await Store.open();
+  await expectLoaded(store, path);
+});
+
+test('a name that is none is told, and costs neither the image nor its other names', async () => {
+  const data = built.config.data;
+  const path = join(work, 'bad-tag.tar');
+  const contents = built.layers.map(({ blob: { data: compressed } }, i) => file(`${i}.tar`, compressed));
+  const manifest = [
+    { Config: 'c.json', RepoTags: ['Not A Name', 'app:1'], Layers: contents.map(({ name: own }) => own) },
+  ];
+  writeFileSync(path, tar(...contents, file('c.json', data), file('manifest.json', JSON.stringify(manifest))));
+  await using store = await Store.open();
+  const notes: string[] = [];
+  const [loaded] = await store.images.load(path, undefined, (note) => notes.push(note));
+  assert.deepEqual(loaded?.tags, ['docker.io/library/app:1']);
+  assert.match(notes.join(), /Not A Name/);
+});
+
+test('what is compressed in a way that is not read is refused by its name', async () => {
+  const xz = Buffer.from('fd377a585a000004', 'hex');
+  const lz4 = Buffer.from('04224d1864400000', 'hex');
+  await using store = await Store.open();
+  for (const [how, begin] of Object.entries({ xz, lz4, bzip2: Buffer.from('BZh91AY&SY....') })) {
+    const path = join(work, `archive.${how}`);
+    writeFileSync(path, Buffer.concat([begin, Buffer.alloc(1024)]));
+    await assert.rejects(store.images.load(path), { kind: 'Unimplemented', message: new RegExp(`${how}.*${how} -d`) });
+  }
+  assert.deepEqual(store.leftovers(), []);
+});

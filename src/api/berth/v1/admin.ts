@@ -32,6 +32,8 @@ export interface LoadImagesRequest {
 
 export interface LoadImagesResponse {
   images: LoadedImage[];
+  /** What the archive holds beside, and why it was not loaded: signatures, charts, images for other machines, names that are none. */
+  passedOver: string[];
 }
 
 export interface LoadedImage {
@@ -180,13 +182,16 @@ export const LoadImagesRequest: MessageFns<LoadImagesRequest> = {
 };
 
 function createBaseLoadImagesResponse(): LoadImagesResponse {
-  return { images: [] };
+  return { images: [], passedOver: [] };
 }
 
 export const LoadImagesResponse: MessageFns<LoadImagesResponse> = {
   encode(message: LoadImagesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.images) {
       LoadedImage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.passedOver) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -212,6 +217,14 @@ export const LoadImagesResponse: MessageFns<LoadImagesResponse> = {
             message.images.push(LoadedImage.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.passedOver.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -230,6 +243,7 @@ export const LoadImagesResponse: MessageFns<LoadImagesResponse> = {
   fromPartial(object: DeepPartial<LoadImagesResponse>): LoadImagesResponse {
     const message = createBaseLoadImagesResponse();
     message.images = object.images?.map((e) => LoadedImage.fromPartial(e)) || [];
+    message.passedOver = object.passedOver?.map((e) => e) || [];
     return message;
   },
 };
