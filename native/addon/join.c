@@ -39,7 +39,7 @@ napi_value tree_kind(napi_env env, napi_callback_info info) {
   if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
     return NULL;
   int parent = find_parent(t, path, &base);
-  if (parent == -ENOENT || parent == -ENOTDIR) return make_int(env, kind_none);
+  if (parent == -ENOENT || parent == -ENOTDIR || parent == -ELOOP) return make_int(env, kind_none);
   return make_int(env, parent < 0 ? parent : kind_of(parent, base));
 }
 
@@ -131,6 +131,39 @@ napi_value tree_copy_file(napi_env env, napi_callback_info info) {
   int64_t size = copy_content(in, out, most);
   int err = size < 0 ? (int)size : copy_attributes(in, out);
   return make_number(env, err < 0 ? err : (double)size);
+}
+
+static int copy_node(int from, const char *from_base, int to, const char *to_base) {
+  struct stat st;
+  char target[PATH_MAX];
+  if (fstatat(from, from_base, &st, AT_SYMLINK_NOFOLLOW) < 0) return -errno;
+  if (S_ISLNK(st.st_mode)) {
+    ssize_t length = readlinkat(from, from_base, target, sizeof target - 1);
+    if (length < 0) return -errno;
+    target[length] = 0;
+    if (symlinkat(target, to, to_base) < 0) return -errno;
+  } else if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
+    return -EINVAL;
+  } else if (mknodat(to, to_base, (st.st_mode & S_IFMT) | 0600, st.st_rdev) < 0) {
+    return -errno;
+  }
+  const attributes a = {.mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid,
+                        .times = {{.tv_nsec = UTIME_OMIT}, st.st_mtim}};
+  return apply_attributes_at(to, to_base, &a, S_ISLNK(st.st_mode));
+}
+
+/* treeCopyNode(from, path, to, path): a symbolic link, FIFO or device with its owner, mode and time; 0 or -errno. */
+napi_value tree_copy_node(napi_env env, napi_callback_info info) {
+  napi_value args[4];
+  char from_path[PATH_MAX], to_path[PATH_MAX];
+  tree *from, *to;
+  const char *from_base, *to_base;
+  if (!take_arguments(env, info, 4, args) || !take_two(env, args, &from, &to, from_path, to_path)) return NULL;
+  /* find_parent's answer is the tree's until it is asked again, and the two may be one tree. */
+  cleanup_fd int source = fcntl(find_parent(from, from_path, &from_base), F_DUPFD_CLOEXEC, 0);
+  if (source < 0) return make_int(env, -errno);
+  int parent = find_parent(to, to_path, &to_base);
+  return make_int(env, parent < 0 ? parent : copy_node(source, from_base, parent, to_base));
 }
 
 /* treeInode(tree, path): its number as a bigint, or -errno; the last component is not followed. */

@@ -4,6 +4,6 @@
 #include "napi.h"
 
 addon_call tree_kind, tree_readlink, tree_xattrs, tree_inode, tree_times, tree_list, tree_copy_attributes,
-    tree_copy_file, tree_rename;
+    tree_copy_file, tree_copy_node, tree_rename;
 
 #endif

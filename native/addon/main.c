@@ -46,6 +46,7 @@ static const struct {
     {"treeList", tree_list},
     {"treeCopyAttributes", tree_copy_attributes},
     {"treeCopyFile", tree_copy_file},
+    {"treeCopyNode", tree_copy_node},
     {"treeRename", tree_rename},
     /* usage.c */
     {"removeTree", remove_call},

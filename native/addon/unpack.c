@@ -220,7 +220,7 @@ napi_value tree_set_times(napi_env env, napi_callback_info info) {
       !take_int64(env, args[2], &seconds) || !take_int64(env, args[3], &nanoseconds))
     return NULL;
   int parent = find_parent(t, path, &base);
-  if (parent < 0) return make_int(env, parent);
+  if (parent < 0) return make_int(env, parent == -ELOOP ? -ENOTDIR : parent);
   cleanup_fd int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return make_int(env, errno == ELOOP ? -ENOTDIR : -errno);
   const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = (long)nanoseconds}};

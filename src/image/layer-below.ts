@@ -13,6 +13,14 @@ export function implyParents(own: Tree, name: string, implied: string[]): void {
   }
 }
 
+/** Whether a directory of the layer above `name` hides what layers below have there. */
+export function hasOpaqueParent(own: Tree, name: string): boolean {
+  for (let folder = parentOf(name); folder !== ''; folder = parentOf(folder)) {
+    if (own.kind(folder) === 'opaque') return true;
+  }
+  return false;
+}
+
 export type Found = { readonly kind: Kind; readonly tree: Tree | null };
 
 /** The layers below as overlayfs merges them, asked one name at a time. */

@@ -1,6 +1,6 @@
 import { Fault } from '../base/fault.ts';
 import { check, refusal, Tree } from '../sys/tree.ts';
-import { Below, implyParents, isDirectory, parentOf } from './layer-below.ts';
+import { Below, hasOpaqueParent, implyParents, isDirectory, parentOf } from './layer-below.ts';
 import { translateLayerError } from './layer-errors.ts';
 import { followLowerLinks } from './layer-relocate.ts';
 import type { LayerLimits, LayerNotes } from './layer-writer.ts';
@@ -39,7 +39,7 @@ function settle({ path, lowers, notes, limits }: JoinJob): Joined {
   using stack = new DisposableStack();
   const own = stack.use(new Tree(path));
   const below = new Below(lowers.map((lower) => stack.use(new Tree(lower))));
-  const { implied, whiteouts, links } = followLowerLinks(own, below, notes);
+  const { implied, whiteouts, links, replacing } = followLowerLinks(own, below, notes);
   const times = new DirectoryTimes(own);
   const copies = new LowerFiles(own, below, implied, times, limits);
   for (const [name, existing] of links) copies.link(name, existing);
@@ -49,6 +49,7 @@ function settle({ path, lowers, notes, limits }: JoinJob): Joined {
     times.keep(name);
     own.remove(name);
   }
+  dropEmpty(own, below, { implied, replacing }, times);
   times.restore();
   for (const name of implied) {
     if (name !== '' && !isDirectory(own.kind(name))) continue; // a later member replaced it
@@ -58,11 +59,26 @@ function settle({ path, lowers, notes, limits }: JoinJob): Joined {
   return { bytes: copies.bytes, entries: implied.length - notes.implied.length };
 }
 
-function hasOpaqueParent(own: Tree, name: string): boolean {
-  for (let folder = parentOf(name); folder !== ''; folder = parentOf(folder)) {
-    if (own.kind(folder) === 'opaque') return true;
+/**
+ * Directories that hold nothing but what whiteouts were about: whiteouts make nothing. Deepest first, for those around them.
+ * One that replaces a removed name is that removal again.
+ */
+function dropEmpty(
+  own: Tree,
+  below: Below,
+  { implied, replacing }: Pick<LayerNotes, 'implied' | 'replacing'>,
+  times: DirectoryTimes,
+): void {
+  const removed = new Set(replacing);
+  const all = [...new Set([...implied, ...replacing])].filter((name) => name !== '');
+  for (const name of all.toSorted((a, b) => b.length - a.length)) {
+    if (!isDirectory(own.kind(name)) || own.list(name).length > 0) continue;
+    const isBelow = below.find(name).kind !== 'none' && !hasOpaqueParent(own, name);
+    if (isBelow && !removed.has(name)) continue; // empty is all that the layer says of it
+    times.keep(name);
+    own.remove(name);
+    if (isBelow) check(own.whiteout(name), 'whiteout', name);
   }
-  return false;
 }
 
 /** Hard links to files of lower layers: each file is copied up once, as overlayfs would when it is linked, and then linked. */
@@ -100,7 +116,7 @@ class LowerFiles {
 
   #copyUp(name: string, existing: string): void {
     const { kind, tree } = this.#below.find(existing);
-    if (kind !== 'file' || !tree) {
+    if (!tree || isDirectory(kind)) {
       throw badLink(name, existing, isDirectory(kind) ? 'a directory' : 'which no layer has');
     }
     implyParents(this.#own, existing, this.#implied);
@@ -109,7 +125,8 @@ class LowerFiles {
     const file = `${tree.inode(existing)} of ${tree.root}`;
     const copy = this.#copies.get(file);
     if (copy === undefined) {
-      this.bytes += this.#copy(tree, name, existing);
+      if (kind === 'file') this.bytes += this.#copy(tree, name, existing);
+      else check(this.#own.copyNode(tree, existing), 'copy', existing);
       this.#copies.set(file, existing);
     } else check(this.#own.link(copy, existing), 'link', existing);
   }
@@ -144,7 +161,8 @@ class DirectoryTimes {
 
   restore(): void {
     for (const [folder, [seconds, nanoseconds]] of this.#kept) {
-      check(this.#own.setTimes(folder, seconds, nanoseconds), 'set times', folder);
+      const result = this.#own.setTimes(folder, seconds, nanoseconds);
+      if (result !== refusal.missing && result !== refusal.notDirectory) check(result, 'set times', folder);
     }
   }
 }

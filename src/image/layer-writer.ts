@@ -1,7 +1,7 @@
 import { ftruncateSync, writeSync } from 'node:fs';
 import { Fault } from '../base/fault.ts';
 import { type Attributes, check, nodeTypes, packXattrs, refusal, Tree } from '../sys/tree.ts';
-import { isDirectory } from './layer-below.ts';
+import { isDirectory, parentOf } from './layer-below.ts';
 import type { Entry, TarSink } from './tar.ts';
 import { badArchive, badLink } from './tar-header.ts';
 
@@ -20,6 +20,8 @@ export type LayerNotes = {
   readonly implied: string[];
   /** Names that the layer removes. */
   readonly whiteouts: string[];
+  /** Directories at names that the layer removes below, which it does not describe either. */
+  readonly replacing: string[];
   /** Hard links to files that the layer does not have: new name, existing name. */
   readonly links: [path: string, existing: string][];
   /** True: nothing of the layers below is visible. */
@@ -28,12 +30,10 @@ export type LayerNotes = {
   readonly entries: number;
 };
 
-const opaque = packXattrs([['trusted.overlay.opaque', Buffer.from('y')]])!;
-const whiteoutAttributes: Attributes = { mode: 0, uid: 0, gid: 0, seconds: 0, nanoseconds: 0, xattrs: undefined };
 const maxId = 2 ** 32 - 2; // 2^32-1 means "leave as it is" to chown
 /** Links in one path, as many as the kernel follows (path_resolution(7)). Counted together: by depth alone, links that name
  * others many times would be powers of that many. */
-const maxLinks = 40;
+export const maxLinks = 40;
 /** Of the file systems that layers lie on. */
 const blockBytes = 4096;
 
@@ -47,6 +47,7 @@ export class LayerWriter implements TarSink, Disposable {
   readonly #times = new Map<string, { seconds: number; nanoseconds: number }>();
   readonly #implied = new Set<string>(['']);
   readonly #whiteouts = new Set<string>();
+  readonly #replacing = new Set<string>();
   readonly #links: [string, string][] = [];
   #hidesAll = false;
   #bytes = 0;
@@ -99,6 +100,7 @@ export class LayerWriter implements TarSink, Disposable {
     return {
       implied: [...this.#implied],
       whiteouts: [...this.#whiteouts],
+      replacing: [...this.#replacing],
       links: this.#links,
       hidesAll: this.#hidesAll,
       bytes: this.#bytes,
@@ -179,11 +181,19 @@ export class LayerWriter implements TarSink, Disposable {
     }
     if (result < 0) this.#attempt(path, () => this.#tree.makeDir(path, attributes), result);
     this.#implied.delete(path);
+    this.#replacing.delete(path);
     this.#times.set(path, { seconds: entry.seconds, nanoseconds: entry.nanoseconds });
   }
 
   #link(path: string, existing: string): void {
     if (path === existing) return; // a link to itself changes nothing
+    // Only on the way to something else, where a lower layer may have a link: settled when that is known.
+    const isOnTheWay = () => this.#implied.has(existing) && isDirectory(this.#tree.kind(existing));
+    if (isOnTheWay()) {
+      this.#implyDirectory(parentOf(path));
+      this.#settleLater(path, existing);
+      return;
+    }
     const link = () => {
       if (this.#whiteouts.has(existing)) throw badLink(path, existing, 'which the layer removes');
       const result = this.#tree.link(existing, path);
@@ -191,10 +201,16 @@ export class LayerWriter implements TarSink, Disposable {
       return result;
     };
     this.#attempt(path, link, undefined, () => {
-      if (this.#tree.kind(existing) !== 'none') return false;
-      this.#links.push([path, existing]);
+      if (this.#tree.kind(existing) !== 'none' && !isOnTheWay()) return false;
+      this.#settleLater(path, existing);
       return true;
     });
+  }
+
+  /** What has the new name now gives way; what gets it after this keeps it. */
+  #settleLater(path: string, existing: string): void {
+    if (this.#tree.kind(path) !== 'none') this.#replace(path);
+    this.#links.push([path, existing]);
   }
 
   /** `.wh.name` removes a name of the layers below, `.wh..wh..opq` all names of its directory. */
@@ -208,7 +224,7 @@ export class LayerWriter implements TarSink, Disposable {
     const name = base.slice(4);
     if (name === '' || name === '.' || name === '..') throw badArchive(`${JSON.stringify(path)} removes nothing`);
     const target = folder === '' ? name : `${folder}/${name}`;
-    const make = () => this.#tree.makeNode(target, nodeTypes.char, 0, 0, whiteoutAttributes);
+    const make = () => this.#tree.whiteout(target);
     let result = make();
     if (result === refusal.missing || result === refusal.notDirectory) {
       this.#implyDirectory(folder);
@@ -217,7 +233,8 @@ export class LayerWriter implements TarSink, Disposable {
     if (result === refusal.exists) {
       // The layer has this name itself: a file hides the lower one anyway, a directory must hide what it holds.
       const kind = this.#tree.kind(target);
-      if (kind === 'directory') this.#hideBelow(target);
+      if (isDirectory(kind)) this.#hideBelow(target);
+      if (isDirectory(kind) && this.#implied.delete(target)) this.#replacing.add(target);
       return;
     }
     check(result, 'whiteout', target);
@@ -226,7 +243,7 @@ export class LayerWriter implements TarSink, Disposable {
 
   #hideBelow(path: string): void {
     if (path === '') this.#hidesAll = true;
-    else this.#tree.setXattrs(path, opaque);
+    else this.#tree.hide(path);
   }
 
   #replace(path: string): void {
@@ -253,6 +270,7 @@ export class LayerWriter implements TarSink, Disposable {
   /** Makes the directories on the way to `path`, and `path` itself, where the layer has none; returns where that is. */
   #implyDirectory(path: string, followed = { links: 0 }): string {
     let own = '';
+    if (path === '') return own;
     for (const part of path.split('/')) own = this.#implyOne(own === '' ? part : `${own}/${part}`, followed);
     return own;
   }
@@ -276,6 +294,7 @@ export class LayerWriter implements TarSink, Disposable {
       this.#replace(path);
       check(this.#tree.mkdir(path), 'make directory', path);
       this.#hideBelow(path);
+      this.#replacing.add(path);
     } else if (kind === 'file' || kind === 'other') {
       throw badArchive(`${JSON.stringify(path)} is used as a directory, but it is a file`);
     }

@@ -155,4 +155,7 @@ class Budget {
 }
 
 const needsJoin = (notes: LayerNotes, lowers: readonly string[]): boolean =>
-  notes.whiteouts.length > 0 || notes.links.length > 0 || (lowers.length > 0 && notes.implied.length > 0);
+  notes.whiteouts.length > 0 ||
+  notes.replacing.length > 0 ||
+  notes.links.length > 0 ||
+  ((lowers.length > 0 || notes.hidesAll) && notes.implied.length > 0);

@@ -43,6 +43,7 @@ type Addon = {
   treeTimes(tree: Handle, path: string): [seconds: number, nanoseconds: number] | number;
   treeList(tree: Handle, path: string): string[] | number;
   treeCopyFile(from: Handle, path: string, to: Handle, toPath: string, most: number): number;
+  treeCopyNode(from: Handle, path: string, to: Handle, toPath: string): number;
   treeRename(tree: Handle, from: string, to: string): number;
 };
 
@@ -53,6 +54,9 @@ const { EEXIST, ENOENT, ENOTDIR, EFBIG } = constants.errno;
 export const refusal = { exists: -EEXIST, missing: -ENOENT, notDirectory: -ENOTDIR, tooLarge: -EFBIG } as const;
 
 const values = (a: Attributes): Values => [a.mode, a.uid, a.gid, a.seconds, a.nanoseconds, a.xattrs];
+
+const opaque = packXattrs([['trusted.overlay.opaque', Buffer.from('y')]])!;
+const ofWhiteout: Attributes = { mode: 0, uid: 0, gid: 0, seconds: 0, nanoseconds: 0, xattrs: undefined };
 
 /**
  * A directory to create and examine entries in. Paths are latin1 strings (bytes), relative, clean; the empty path is
@@ -122,6 +126,16 @@ export class Tree implements Disposable {
     check(addon.treeSetXattrs(this.#handle, path, xattrs), 'setxattr', path);
   }
 
+  /** Makes a directory opaque: nothing of lower ones shows in it. */
+  hide(path: string): void {
+    this.setXattrs(path, opaque);
+  }
+
+  /** Makes a whiteout, which hides what lower layers have at a name; 0 or a negative errno. */
+  whiteout(path: string): number {
+    return this.makeNode(path, nodeTypes.char, 0, 0, ofWhiteout);
+  }
+
   /** Sets a directory's modification time; 0 or a negative errno (what is no directory is left alone). */
   setTimes(path: string, seconds: number, nanoseconds: number): number {
     return addon.treeSetTimes(this.#handle, path, seconds, nanoseconds);
@@ -159,6 +173,11 @@ export class Tree implements Disposable {
   /** Gives the directory `path` what the same path has in `from`. */
   copyAttributes(from: Tree, path: string): void {
     check(addon.treeCopyAttributes(from.#handle, path, this.#handle, path), 'copy attributes', path);
+  }
+
+  /** A symbolic link, FIFO or device of another tree, under the same name; 0 or a negative errno. */
+  copyNode(from: Tree, path: string): number {
+    return addon.treeCopyNode(from.#handle, path, this.#handle, path);
   }
 
   /**

@@ -1,0 +1,191 @@
+// Random sequences of layers: what Berth mounts is what applying them one after the other gives.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { ownHost } from '../harness/own-host.ts';
+import { dir, file, hardlink, type Member, symlink, tar } from '../registry/tar.ts';
+import type { Facts } from '../registry/tree.ts';
+import { LayerModel, Meaningless, type Picture } from './layer-model.ts';
+import { LayerBench } from './layers-support.ts';
+
+await ownHost();
+
+/** Sequences that mean something, the same ones each time; others, and a hundred thousand of them, by hand. */
+const wanted = Number(process.env.BERTH_SEQUENCES ?? 100);
+const seed = Number(process.env.BERTH_SEED ?? 1);
+
+let bench: LayerBench;
+before(async () => {
+  bench = await LayerBench.open();
+});
+after(() => bench[Symbol.asyncDispose]());
+
+/** mulberry32: small, and the same everywhere. */
+function random(from: number): (below: number) => number {
+  let state = from;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((((t ^ (t >>> 14)) >>> 0) / 4294967296) * below) | 0;
+  };
+}
+
+const names = ['a', 'b', 'c'];
+/** Members as a layer may have them: few names, so that they meet. */
+function layerOf(pick: (below: number) => number): Member[] {
+  const name = () => names[pick(names.length)]!;
+  const path = () => Array.from({ length: 1 + pick(3) }, name).join('/');
+  const folder = () => (pick(3) === 0 ? '' : `${Array.from({ length: 1 + pick(2) }, name).join('/')}/`);
+  const makers: (() => Member)[] = [
+    () => dir(path(), { mode: [0o755, 0o700][pick(2)]! }),
+    () => dir(path()),
+    () => file(path(), `${pick(1000)}`),
+    () => file(path(), `${pick(1000)}`),
+    () => symlink(path(), [name(), `../${name()}`, `/${path()}`, `${name()}/${name()}`, '..'][pick(5)]!),
+    () => symlink(path(), path()),
+    () => hardlink(path(), path()),
+    () => ({ name: path(), type: '6' }),
+    () => file(`${folder()}.wh.${name()}`),
+    () => file(`${folder()}.wh.${name()}`),
+    () => file(`${folder()}.wh..wh..opq`),
+  ];
+  return Array.from({ length: 1 + pick(5) }, () => makers[pick(makers.length)]!());
+}
+
+function pictureOf(facts: Facts): Picture {
+  const kinds: Readonly<Record<string, string>> = { '4': 'directory', '10': 'file', '12': 'symlink', '1': 'fifo' };
+  const entries = Object.entries(facts).filter(([path]) => path !== '');
+  return Object.fromEntries(
+    entries.map(([path, { mode, link, content, same }]) => {
+      const octal = String(mode).slice(2);
+      const kind = kinds[octal.slice(0, -4)] ?? octal;
+      const bits = Number.parseInt(octal.slice(-4), 8).toString(8);
+      if (kind === 'directory') return [path, `directory ${bits}`];
+      const text = kind === 'symlink' ? ` ${link}` : kind === 'file' ? ` ${bits} ${content}` : ` ${bits} `;
+      return [path, `${kind}${text} = ${same ?? path}`];
+    }),
+  );
+}
+
+/** The model's texts as the digests that a tree is described with. */
+const digested = (picture: Picture): Picture =>
+  Object.fromEntries(
+    Object.entries(picture).map(([path, fact]) => [
+      path,
+      fact.replace(
+        /^file (\d+) (.*?) = /,
+        (_, mode, text) => `file ${mode} ${createHash('sha256').update(text).digest('hex')} = `,
+      ),
+    ]),
+  );
+
+const shown = (layers: readonly Member[][]): string =>
+  layers
+    .map(
+      (members, i) =>
+        `${i}: ${members.map(({ name, type = '0', link, mode }) => `${type} ${name}${link ? ` -> ${link}` : ''}${mode === 0o700 ? ' 700' : ''}`).join('; ')}`,
+    )
+    .join('\n');
+
+/** How Berth's tree differs from the model's, line by line; null: the layers have no meaning. */
+async function difference(layers: readonly Member[][]): Promise<string[] | null> {
+  const model = new LayerModel();
+  try {
+    for (const members of layers) model.apply(members);
+  } catch (error) {
+    if (error instanceof Meaningless) return null;
+    throw error;
+  }
+  const { ours } = await bench.unpack(layers.map((members) => tar(...members)));
+  if (typeof ours === 'string') return [ours];
+  const [actual, expected] = [pictureOf(ours), digested(model.picture())];
+  const paths = [...new Set([...Object.keys(actual), ...Object.keys(expected)])];
+  return paths
+    .filter((path) => actual[path] !== expected[path])
+    .map((path) => `${path}: ours ${actual[path]}, model ${expected[path]}`);
+}
+
+const fifo = (name: string): Member => ({ name, type: '6' });
+const whiteout = (folder: string, name: string): Member => file(`${folder}.wh.${name}`);
+const opaque = (folder: string): Member => file(`${folder}.wh..wh..opq`);
+
+/** Kinds of layers that went wrong, or nearly did, each as small as it can be. */
+const known: Readonly<Record<string, Member[][]>> = {
+  'a link that leads through a link of the same layer': [
+    [dir('bin'), dir('usr'), symlink('usr/sbin', '../bin'), symlink('sbin', 'usr/sbin')],
+    [file('sbin/x', 'x')],
+  ],
+  'links that lead through links of other layers': [
+    [dir('usr'), dir('usr/bin'), file('usr/bin/a', 'a')],
+    [symlink('usr/sbin', 'bin')],
+    [symlink('sbin', 'usr/sbin')],
+    [file('sbin/x', 'x'), file('sbin/d/y', 'y')],
+  ],
+  'a link whose target lies behind another link': [
+    [
+      dir('usr'),
+      dir('usr/lib'),
+      symlink('lib', 'usr/lib'),
+      symlink('usr/lib/deep', '/lib/deeper'),
+      dir('usr/lib/deeper'),
+    ],
+    [file('lib/deep/x', 'x')],
+  ],
+  'a link that the layer removes, and uses as a directory': [
+    [dir('real'), symlink('l', 'real')],
+    [whiteout('', 'l'), file('l/x', 'x')],
+  ],
+  'a link that the layer uses as a directory, and removes': [
+    [dir('real'), file('real/a', 'a')],
+    [symlink('l', 'real')],
+    [whiteout('', 'l'), dir('l'), file('l/x', 'x')],
+  ],
+  'a link in a directory that the layer empties': [
+    [dir('real'), dir('d'), symlink('d/l', '/real')],
+    [opaque('d/'), file('d/l/x', 'x')],
+  ],
+  'a directory behind a link is emptied': [
+    [dir('real'), file('real/a', 'a'), symlink('l', 'real')],
+    [opaque('l/'), file('l/x', 'x')],
+  ],
+  'a name behind a link is removed': [[dir('real'), file('real/a', 'a'), symlink('l', 'real')], [whiteout('l/', 'a')]],
+  'a name behind a link to the root, which the layer has itself': [
+    [symlink('l', '..'), dir('a'), file('a/old', 'o')],
+    [file('a/new', 'n'), whiteout('l/', 'a')],
+  ],
+  'a directory that is removed together with what is in it': [
+    [dir('x'), file('x/y', 'y'), file('x/z', 'z')],
+    [whiteout('x/', 'y'), whiteout('', 'x')],
+  ],
+  'a directory that is removed before what is in it': [
+    [dir('x'), dir('x/y'), file('x/y/z', 'z')],
+    [whiteout('x/y/', 'z'), whiteout('x/', 'y'), whiteout('', 'x')],
+  ],
+  'a hard link to a link of a lower layer': [[symlink('l', 'nowhere')], [hardlink('m', 'l')]],
+  'hard links to a FIFO of a lower layer': [[fifo('f')], [hardlink('a', 'f'), hardlink('d/b', 'f')]],
+  'hard links to a lower file that has two names': [
+    [file('one', '1'), hardlink('two', 'one')],
+    [hardlink('three', 'one'), hardlink('four', 'two')],
+  ],
+  'a symbolic link of 4095 bytes': [[symlink('l', `${'a/'.repeat(2047)}b`)]],
+};
+for (const [name, layers] of Object.entries(known)) {
+  test(name, async () => {
+    assert.deepEqual(await difference(layers), []);
+  });
+}
+
+test(`random sequences of layers, ${wanted} from seed ${seed}`, async () => {
+  const failures: string[] = [];
+  let done = 0;
+  for (let number = seed; done < wanted; number++) {
+    const pick = random(number);
+    const layers = Array.from({ length: 2 + pick(3) }, () => layerOf(pick));
+    const lines = await difference(layers);
+    if (lines === null) continue;
+    done++;
+    if (lines.length > 0) failures.push(`seed ${number}\n${shown(layers)}\n  ${lines.join('\n  ')}`);
+  }
+  assert.equal(failures.length, 0, `${failures.length} of ${done} differ:\n${failures.slice(0, 12).join('\n\n')}`);
+});
