@@ -14,6 +14,9 @@ export type Command = {
   readonly maxOutput?: number;
 };
 
+/** Where programs are looked up by name: what OCI runtimes and CNI plugins are given, and containers whose image names none. */
+export const usualPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
 export type CommandResult = {
   /** 128 + signal when a signal ended it. */
   readonly code: number;

@@ -5,7 +5,7 @@ import { loadAddon } from './addon.ts';
 export type MountLimits = { readonly?: boolean; nosuid?: boolean; nodev?: boolean; noexec?: boolean };
 
 export type Overlay = MountLimits & {
-  /** Top layer first; 1 to 500. */
+  /** Top layer first; at least one, and no more than maxLayers of base/limits.ts. */
   lowers: readonly string[];
   /** Absent: the mount is of the lower layers alone (two or more), and read-only. */
   upper?: string;
