@@ -19,6 +19,7 @@ import { after, before, describe, test } from 'node:test';
 import { PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
 import { nodeFlags } from '../../src/commands/node-flags.ts';
 import { lockHolder } from '../../src/sys/directory-lock.ts';
+import { mountOverlay, unmount } from '../../src/sys/mounts.ts';
 import { slowness, TestDaemon } from '../harness/daemon.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { TestPod, until } from '../harness/pods.ts';
@@ -287,3 +288,25 @@ function target(link: string): string {
     return ''; // closed while we looked
   }
 }
+
+test('a data_dir whose file system cannot carry overlays is refused at the start', async () => {
+  const daemon = new TestDaemon({});
+  const [lower, upper, work] = ['lower', 'upper', 'work'].map((name) => join(daemon.dir, name)) as [
+    string,
+    string,
+    string,
+  ];
+  for (const path of [lower, upper, work, daemon.dataDir]) mkdirSync(path);
+  mountOverlay({ lowers: [lower], upper, work, target: daemon.dataDir });
+  try {
+    const { code, said } = await failedStart(daemon, daemon.configFile);
+    assert.equal(code, 1, said);
+    assert.match(
+      said,
+      /^berth: The file system of \S+ \(overlay\) cannot carry overlayfs: .*\. Set data_dir to .*ext4/m,
+    );
+  } finally {
+    unmount(daemon.dataDir);
+    await daemon.dispose();
+  }
+});
