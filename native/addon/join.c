@@ -201,15 +201,12 @@ napi_value tree_rename(napi_env env, napi_callback_info info) {
   char from[PATH_MAX], to[PATH_MAX];
   tree *t;
   const char *from_base, *to_base;
+  int parent;
   if (!take_arguments(env, info, 3, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], from) ||
       !take_bytes_path(env, args[2], to))
     return NULL;
-  int found = find_parent(t, from, &from_base);
-  if (found < 0) return make_int(env, found);
-  cleanup_fd int source = fcntl(found, F_DUPFD_CLOEXEC, 3); /* the next line may close the tree's own */
-  if (source < 0) return make_int(env, -errno);
-  int parent = find_parent(t, to, &to_base);
-  if (parent < 0) return make_int(env, parent);
+  cleanup_fd int source = find_parents(t, from, &from_base, to, &to_base, &parent);
+  if (source < 0) return make_int(env, source);
   int err = renameat2(source, from_base, parent, to_base, 1 /* RENAME_NOREPLACE */) < 0 ? -errno : 0;
   forget_parent(t); /* it may be a path through what moved */
   return make_int(env, err);

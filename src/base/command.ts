@@ -10,7 +10,7 @@ export type Command = {
   readonly stdin?: Uint8Array;
   /** Milliseconds; then the program and everything it started is killed. */
   readonly deadlineMs: number;
-  /** Bytes kept of each stream; the rest is read and dropped. */
+  /** Bytes kept of each stream, a shim keeps 1 MiB if not told and 16 MiB at most; the rest is read and dropped. */
   readonly maxOutput?: number;
 };
 
@@ -23,7 +23,9 @@ export type CommandResult = {
   readonly signal: number;
   readonly stdout: Buffer;
   readonly stderr: Buffer;
+  /** One of the streams had more than was kept. */
   readonly truncated: boolean;
+  /** It was killed at its deadline. */
   readonly timedOut: boolean;
 };
 

@@ -109,7 +109,6 @@ const timeouts = {
   ociRuntime: setting(seconds, 60, 'A command of the OCI runtime.'),
   cniPlugin: setting(seconds, 90, 'A CNI plugin.'),
   pullProgress: setting(seconds, 60, 'A pull that neither receives nor writes a byte.'),
-  shim: setting(seconds, 30, 'An answer of a shim.'),
   execDrain: setting(seconds, 2, 'Output of a command after its end, while what it started holds it open.'),
   hostPath: setting(seconds, 10, 'Each look at a path of the host that a request names, and the opening of a log.'),
 };
@@ -121,12 +120,12 @@ export const settingsTable = new Table('', {
   runDir: setting(
     shortPath(40),
     '/run/berth',
-    "Sockets, bundles, exit files: what does not. At most 40 characters, as a unix socket's name is short.",
+    'Sockets, bundles, exit files: what does not. It is short, as the names of sockets below it have to be.',
   ),
   cgroupDriver: setting(
     oneOf('cgroupfs', 'systemd'),
     'cgroupfs',
-    'cgroupfs or systemd. kubelet asks for it and follows.',
+    'What makes the cgroups of pods. kubelet asks for it and follows.',
   ),
   cgroupParent: setting(path, '/berth', 'Where pods without a cgroup parent go.'),
   defaultHandler: setting(name, 'crun', 'The handler, of [handlers], for pods that name none.'),
@@ -175,7 +174,7 @@ export const valuesOf = <M extends Members>(members: M): ValuesOf<M> =>
 export const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** One line of a table as it is to be printed. */
-export type Shown = { readonly key: string; readonly value: unknown; readonly text: string };
+export type Shown = { readonly key: string; readonly value: unknown; readonly mayBe: string; readonly text: string };
 /** A table as it is to be printed: its path, what it is for, and its settings. */
 export type ShownTable = {
   readonly path: readonly string[];
@@ -192,7 +191,7 @@ export function* shownTables(
   const names = new Set([...Object.keys(table.members), ...Object.keys(given)]);
   const all = [...names].map((name) => [name, table.members[name] ?? new Table('', table.open ?? {})] as const);
   const settings = all.flatMap(([name, each]) =>
-    each instanceof Setting ? [{ key: snake(name), value: given[name], text: each.text }] : [],
+    each instanceof Setting ? [{ key: snake(name), value: given[name], mayBe: each.kind.what, text: each.text }] : [],
   );
   yield { path, text: table.text, settings };
   for (const [name, each] of all) {

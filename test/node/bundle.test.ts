@@ -1,4 +1,4 @@
-// What is shipped: one bundle, the layer worker and two native files in a folder of their own.
+// What is shipped: one bundle, the layer worker and three native files in a folder of their own.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';

@@ -146,10 +146,11 @@ describe('scripts/up', { concurrency: false }, () => {
     const pasted = ['README.md', 'docs/tour.md'].flatMap((paper) =>
       [...readFileSync(join(root, paper), 'utf8').matchAll(/^```bash\n([\s\S]*?)^```$/gm)].map(([, block]) => block),
     );
-    assert.equal(pasted.length, 5);
+    assert.equal(pasted.length, 6);
     // We are root, and there need be no sudo.
     const said = sh(`exec 2>&1; cd ${root}; sudo() { "$@"; }\n${pasted.join('echo "== a block ends"\n')}`);
-    const [tour = '', back = '', files = '', images = '', errors = ''] = said.split('== a block ends\n');
+    const [tour = '', back = '', files = '', images = '', own = '', errors = ''] = said.split('== a block ends\n');
+    assert.match(tour, /\sRunning\s+web\s.*\shello\s/);
     assert.match(tour, /^socket = "\/run\/berth\/berth\.sock"$/m);
     assert.match(tour, /^RunPodSandbox .* ms/m);
     assert.equal(tour.match(/A pod runs on Berth\./g)?.length, 2, 'the page, with the daemon and without');
@@ -157,6 +158,10 @@ describe('scripts/up', { concurrency: false }, () => {
     assert.match(files, /"id"/);
     assert.match(files, /shim\.sock/);
     assert.match(images, /loaded again, its id is sha256:.*\n.*localhost\/berth-demo:latest\n0 layer\(s\)/s);
+    assert.match(
+      own,
+      /^RuntimeReady: true.*localhost\/berth-demo.*\sshell\s.*\smine\s.*^www$.*^hello from mine$.*Removed sandbox/ms,
+    );
     assert.match(errors, /did you mean trace\?.*No trace of a pod no-such-pod.*There is no configuration/s);
     run(up, '--down');
     sh('rm -r /etc/berth');

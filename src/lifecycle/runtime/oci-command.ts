@@ -1,4 +1,4 @@
-import { errorText, usualPath } from '../../base/command.ts';
+import { type CommandResult, errorText, usualPath } from '../../base/command.ts';
 import { Fault, isErrno } from '../../base/fault.ts';
 import type { Settings } from '../../base/settings.ts';
 import type { Shim } from '../../shim/index.ts';
@@ -9,12 +9,7 @@ import type { OciRuntime } from './handlers.ts';
 export const ociRuntimeEnv = [`PATH=${usualPath}`];
 
 /** How a command of an OCI runtime ended, as the shim tells it. */
-export type OciOutcome = {
-  readonly code: number;
-  readonly timedOut: boolean;
-  readonly stdout: Buffer;
-  readonly stderr: Buffer;
-};
+export type OciOutcome = Pick<CommandResult, 'code' | 'timedOut' | 'stdout' | 'stderr'>;
 
 type Needs = { readonly settings: Settings };
 

@@ -71,7 +71,7 @@ describe('settings', () => {
       /each is an absolute path without \.\. or a colon/,
     ],
     ['no place for plugins', 'cni.bin_dirs = []', /a list, not empty/],
-    ['the hour of an end', 'timeouts.shim = 86401', /timeouts\.shim = 86401 must be seconds/],
+    ['the hour of an end', 'timeouts.cni_plugin = 86401', /timeouts\.cni_plugin = 86401 must be seconds/],
     ['__proto__', '[__proto__]\nsocket = "/x"', /unknown/],
   ];
   for (const [name, toml, message] of cases) {
@@ -83,7 +83,7 @@ describe('settings', () => {
 
   test('what is at the edge of a range is taken', () => {
     const edges = `socket = "/${'x'.repeat(106)}"\nrun_dir = "/${'x'.repeat(39)}"\nstreaming.address = "[::1]:65535"
-      timeouts.shim = 86400\ntimeouts.exec_drain = 0.5\nimages.limits.max_layers = 1\nsoft_open_files = 0
+      timeouts.oci_runtime = 86400\ntimeouts.exec_drain = 0.5\nimages.limits.max_layers = 1\nsoft_open_files = 0
       [handlers.constructor]\npath = "/x"`;
     writeFileSync(file, edges);
     const { timeouts, handlers } = loadSettings(file);
@@ -110,7 +110,7 @@ describe('settings', () => {
   }
   test('every setting takes its default, and nothing of a wrong kind or out of its range', () => {
     const all = [...everySetting(settingsTable)];
-    assert.ok(all.length >= 42, `${all.length} settings`);
+    assert.ok(all.length >= 41, `${all.length} settings`);
     for (const [key, { kind, value }] of all) {
       if (key !== 'handlers.x-1.path') assert.ok(kind.takes(value), `${key} takes its default`);
       for (const wrong of junk[kindOf(value)]!) {
@@ -134,7 +134,7 @@ describe('settings', () => {
 
   test('every setting is described, each in a sentence, and printed with it', () => {
     const all = [...shownTables(defaults)].flatMap(({ settings }) => settings);
-    assert.ok(all.length >= 38, `${all.length} settings`);
+    assert.ok(all.length >= 37, `${all.length} settings`);
     const words = (text: string) => text.replaceAll(/[#\s]+/g, ' '); // however the lines are broken
     const printed = words(toToml(defaults));
     for (const { key, text } of all) {
