@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '..');
@@ -9,8 +9,9 @@ const root = resolve(import.meta.dirname, '..');
  * was there is replaced by renaming: an earlier build may be running.
  */
 export function makeBundle(folder: string): string {
-  mkdirSync(folder, { recursive: true });
-  const fresh = mkdtempSync(join(folder, '.new-'));
+  const fresh = join(folder, '.new');
+  rmSync(fresh, { recursive: true, force: true }); // of a build that was cut off
+  mkdirSync(fresh, { recursive: true });
   try {
     execFileSync('npm', ['run', '-s', 'bundle', '--', `--outdir=${fresh}`], { cwd: root, stdio: 'pipe' });
     for (const name of ['addon.node', 'berth-shim', 'berth-look'])
