@@ -60,8 +60,7 @@ int pack_xattr(const char *path, const char *name, uint8_t *packed, size_t *used
 
 int copy_attributes(int from, int to) {
   struct stat st;
-  if (fstat(from, &st) < 0 || fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
-    return -errno;
+  if (fstat(from, &st) < 0 || fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0) return -errno;
   char names[65536], value[65536];
   ssize_t length = flistxattr(from, names, sizeof names);
   if (length < 0 && errno != ENOTSUP) return -errno;

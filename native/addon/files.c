@@ -69,8 +69,7 @@ napi_value is_mount_root(napi_env env, napi_callback_info info) {
   bool mounted = false;
   if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &st) == 0)
     mounted = (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
-  else if (errno != ENOENT && errno != ENOTDIR)
-    return addon_throw_errno(env, errno, "statx", path);
+  else if (errno != ENOENT && errno != ENOTDIR) return addon_throw_errno(env, errno, "statx", path);
   return napi_get_boolean(env, mounted, &result) == napi_ok ? result : NULL;
 }
 
@@ -78,7 +77,8 @@ napi_value is_mount_root(napi_env env, napi_callback_info info) {
 napi_value copy_directory_attributes(napi_env env, napi_callback_info info) {
   napi_value args[2];
   char from[PATH_MAX], to[PATH_MAX];
-  if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], from) || !take_path(env, args[1], to)) return NULL;
+  if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], from) || !take_path(env, args[1], to))
+    return NULL;
   cleanup_fd int in = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
   if (in < 0) return addon_throw_errno(env, errno, "open", from);
   cleanup_fd int out = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

@@ -147,8 +147,8 @@ static int copy_node(int from, const char *from_base, int to, const char *to_bas
   } else if (mknodat(to, to_base, (st.st_mode & S_IFMT) | 0600, st.st_rdev) < 0) {
     return -errno;
   }
-  const attributes a = {.mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid,
-                        .times = {{.tv_nsec = UTIME_OMIT}, st.st_mtim}};
+  const attributes a = {
+      .mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid, .times = {{.tv_nsec = UTIME_OMIT}, st.st_mtim}};
   return apply_attributes_at(to, to_base, &a, S_ISLNK(st.st_mode));
 }
 
@@ -234,15 +234,12 @@ napi_value tree_rename(napi_env env, napi_callback_info info) {
   char from[PATH_MAX], to[PATH_MAX];
   tree *t;
   const char *from_base, *to_base;
+  int parent;
   if (!take_arguments(env, info, 3, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], from) ||
       !take_bytes_path(env, args[2], to))
     return NULL;
-  int found = find_parent(t, from, &from_base);
-  if (found < 0) return make_int(env, found);
-  cleanup_fd int source = fcntl(found, F_DUPFD_CLOEXEC, 3); /* the next line may close the tree's own */
-  if (source < 0) return make_int(env, -errno);
-  int parent = find_parent(t, to, &to_base);
-  if (parent < 0) return make_int(env, parent);
+  cleanup_fd int source = find_parents(t, from, &from_base, to, &to_base, &parent);
+  if (source < 0) return make_int(env, source);
   int err = renameat2(source, from_base, parent, to_base, 1 /* RENAME_NOREPLACE */) < 0 ? -errno : 0;
   forget_parent(t); /* it may be a path through what moved */
   return make_int(env, err);

@@ -102,10 +102,8 @@ static void *mount_by_options(void *data) {
     used += (size_t)snprintf(options + used, sizeof options - used, ",%s=off", features_off[i]);
   unsigned long flags = (o->attributes & MOUNT_ATTR_RDONLY ? 1u : 0) | (o->attributes & MOUNT_ATTR_NOSUID ? 2u : 0) |
                         (o->attributes & MOUNT_ATTR_NODEV ? 4u : 0);
-  if (used >= sizeof options)
-    o->err = -E2BIG;
-  else
-    o->err = mount("overlay", o->target, "overlay", flags, options) < 0 ? -errno : 0;
+  if (used >= sizeof options) o->err = -E2BIG;
+  else o->err = mount("overlay", o->target, "overlay", flags, options) < 0 ? -errno : 0;
   return NULL;
 }
 
@@ -211,7 +209,8 @@ napi_value plain_mount(napi_env env, napi_callback_info info) {
   if (!take_arguments(env, info, 5, args) || !take_path(env, args[0], source) || !take_path(env, args[1], target) ||
       !take_path(env, args[2], type) || !take_int64(env, args[3], &flags) || !take_path(env, args[4], data))
     return NULL;
-  if (mount(source, target, type, (unsigned long)flags, data) < 0) return addon_throw_errno(env, errno, "mount", target);
+  if (mount(source, target, type, (unsigned long)flags, data) < 0)
+    return addon_throw_errno(env, errno, "mount", target);
   return make_int(env, 0);
 }
 

@@ -71,7 +71,8 @@ bool take_bytes_path(napi_env env, napi_value value, char text[PATH_MAX]) {
   if (length >= PATH_MAX) return refuse_path(env, ENAMETOOLONG, "path");
   if (napi_get_value_string_utf16(env, value, characters, PATH_MAX, &length) != napi_ok) return refuse_type(env);
   for (size_t i = 0; i < length; i++) {
-    if (characters[i] == 0 || characters[i] > 0xff) return refuse_path(env, EINVAL, "path with a NUL, or with what is no byte");
+    if (characters[i] == 0 || characters[i] > 0xff)
+      return refuse_path(env, EINVAL, "path with a NUL, or with what is no byte");
     text[i] = (char)characters[i];
   }
   text[length] = 0;

@@ -79,7 +79,8 @@ int bind_mapped(const mapped_mount *want, const char **what, const char **about)
        "set the propagation of", want->source);
   struct mount_attr set = {.attr_set = MOUNT_ATTR_IDMAP | want->attributes, .userns_fd = (uint64_t)owners};
   STEP(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &set, sizeof set), "map the owners of", want->source);
-  STEP(syscall(SYS_move_mount, tree, "", AT_FDCWD, want->target, MOVE_MOUNT_F_EMPTY_PATH), "bind mount on", want->target);
+  STEP(syscall(SYS_move_mount, tree, "", AT_FDCWD, want->target, MOVE_MOUNT_F_EMPTY_PATH), "bind mount on",
+       want->target);
 #undef STEP
   return 0;
 }

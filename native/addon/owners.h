@@ -8,7 +8,7 @@
 typedef struct {
   const char *source, *target;
   const char *uids, *gids; /* lines of uid_map and gid_map (user_namespaces(7)) */
-  uint32_t attributes;     /* MOUNT_ATTR_* */
+  uint32_t attributes; /* MOUNT_ATTR_* */
 } mapped_mount;
 
 /* Binds the source on the target, with all mounts below it; only the first shows other owners, and has the attributes. 0, or

@@ -34,9 +34,7 @@ int open_parent(int folder, bool crosses) {
   return resolve(folder, "..", O_RDONLY | O_DIRECTORY, NO_LINKS | (crosses ? 0 : RESOLVE_NO_XDEV));
 }
 
-int open_without_links(const char *path, int flags) {
-  return resolve(AT_FDCWD, path, flags | O_NOFOLLOW, NO_LINKS);
-}
+int open_without_links(const char *path, int flags) { return resolve(AT_FDCWD, path, flags | O_NOFOLLOW, NO_LINKS); }
 
 int open_again(int handle, int flags) {
   char self[32];

@@ -21,7 +21,8 @@ static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attri
   int err = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
   if (!err) err = posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
   if (!err) err = posix_spawn_file_actions_adddup2(actions, log, 2);
-  if (!err) err = posix_spawn_file_actions_adddup2(actions, socket, SOCKET_IN_CHILD); /* also when it is 3: clears O_CLOEXEC */
+  if (!err)
+    err = posix_spawn_file_actions_adddup2(actions, socket, SOCKET_IN_CHILD); /* also when it is 3: clears O_CLOEXEC */
   if (!err) err = posix_spawnattr_setsigmask(attributes, &none);
   if (!err) err = posix_spawnattr_setsigdefault(attributes, &all);
   short flags = POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;

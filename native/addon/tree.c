@@ -74,3 +74,14 @@ int find_parent(tree *t, char *path, const char **base) {
   *slash = '/';
   return t->parent;
 }
+
+int find_parents(tree *t, char *first, const char **first_base, char *second, const char **second_base, int *other) {
+  int found = find_parent(t, first, first_base);
+  if (found < 0) return found;
+  int own = fcntl(found, F_DUPFD_CLOEXEC, 3); /* the next line may close the tree's own */
+  if (own < 0) return -errno;
+  *other = find_parent(t, second, second_base);
+  if (*other >= 0) return own;
+  close(own);
+  return *other;
+}

@@ -20,6 +20,9 @@ bool take_tree(napi_env env, napi_value value, tree **t);
  */
 int find_parent(tree *t, char *path, const char **base);
 
+/* The same of two paths: the parent of `first`, which is the caller's to close, and that of `second` in `other`. */
+int find_parents(tree *t, char *first, const char **first_base, char *second, const char **second_base, int *other);
+
 /* Something was removed or moved. */
 void forget_parent(tree *t);
 

@@ -164,15 +164,12 @@ napi_value tree_link(napi_env env, napi_callback_info info) {
   char existing[PATH_MAX], path[PATH_MAX];
   tree *t;
   const char *from, *to;
+  int parent;
   if (!take_arguments(env, info, 3, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], existing) ||
       !take_bytes_path(env, args[2], path))
     return NULL;
-  int found = find_parent(t, existing, &from);
-  if (found < 0) return make_int(env, found);
-  cleanup_fd int source = fcntl(found, F_DUPFD_CLOEXEC, 3); /* the next line may close the tree's own */
-  if (source < 0) return make_int(env, -errno);
-  int parent = find_parent(t, path, &to);
-  if (parent < 0) return make_int(env, parent);
+  cleanup_fd int source = find_parents(t, existing, &from, path, &to, &parent);
+  if (source < 0) return make_int(env, source);
   return make_int(env, linkat(source, from, parent, to, 0) < 0 ? -errno : 0);
 }
 

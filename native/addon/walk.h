@@ -12,8 +12,8 @@
  */
 typedef struct {
   DIR *dir; /* NULL: it is not read */
-  int fd;   /* -1: closed for now */
-  long at;  /* how far it was read */
+  int fd; /* -1: closed for now */
+  long at; /* how far it was read */
   dev_t device;
   ino_t inode;
 } chain_step;
@@ -48,7 +48,7 @@ typedef struct walk {
      hold the thread up for ever. */
   time_t until;
   int (*visit)(struct walk *w, const entry *e); /* everything once, a directory before what is in it; 0 or -errno */
-  int (*leave)(struct walk *w, int fd);         /* a directory when all in it was visited; NULL: nobody asks */
+  int (*leave)(struct walk *w, int fd); /* a directory when all in it was visited; NULL: nobody asks */
 } walk;
 
 /*

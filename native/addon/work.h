@@ -5,9 +5,9 @@
 
 /* One piece of work, the first member of what it needs. `path` appears in its error, after `what`. */
 typedef struct addon_work {
-  int (*run)(struct addon_work *work);                          /* on another thread; 0 or -errno */
-  napi_value (*result)(napi_env env, struct addon_work *work);  /* what the promise resolves to; NULL: undefined */
-  void (*release)(struct addon_work *work);                     /* NULL: free */
+  int (*run)(struct addon_work *work); /* on another thread; 0 or -errno */
+  napi_value (*result)(napi_env env, struct addon_work *work); /* what the promise resolves to; NULL: undefined */
+  void (*release)(struct addon_work *work); /* NULL: free */
   const char *what, *path;
   int err;
   napi_deferred deferred;

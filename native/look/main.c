@@ -201,8 +201,7 @@ static void handle(uint16_t type, struct wire_reader *from) {
     ON(look_make_below, LOOK_MAKE_BELOW)
     ON(look_label, LOOK_LABEL)
     ON(look_map_owners, LOOK_MAP_OWNERS)
-    default:
-      answer_failed(-ENOSYS);
+    default: answer_failed(-ENOSYS);
   }
 #undef ON
 }

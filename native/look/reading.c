@@ -15,7 +15,8 @@ static int add(int folder, const char *name, struct wire_writer *names, struct w
   return names->bad || facts->bad ? -ENOMEM : 1;
 }
 
-int list_folder(const char *path, uint32_t most, struct wire_writer *names, struct wire_writer *facts, uint32_t *count) {
+int list_folder(const char *path, uint32_t most, struct wire_writer *names, struct wire_writer *facts,
+                uint32_t *count) {
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return -errno;
   cleanup_dir DIR *dir = fdopendir(fd);

@@ -57,8 +57,12 @@ void command_exec(uint64_t client, uint32_t request, const struct shim_exec *wan
   if (!job) return;
   job->drain_ms = want->drain_ms;
   job->deadline_ms = want->deadline_ms;
-  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {open_null()},
-                        .adjust_oom = want->adjust_oom, .oom_score_adj = want->oom_score_adj};
+  struct spawn spawn = {.argv = want->argv,
+                        .env = want->env,
+                        .cwd = want->cwd,
+                        .stdio = {open_null()},
+                        .adjust_oom = want->adjust_oom,
+                        .oom_score_adj = want->oom_score_adj};
   job_begin(job, &spawn, want->max_output, want->start_deadline_ms);
 }
 
@@ -68,13 +72,18 @@ void command_open_exec(uint64_t client, uint32_t request, const struct shim_open
   if (!job) return;
   job->wanted[0] = want->stdout;
   job->wanted[1] = want->stderr;
-  if (want->tty && (err = console_open(&job->console))) return job_fail(job, err, "open the console socket of", "an exec");
+  if (want->tty && (err = console_open(&job->console)))
+    return job_fail(job, err, "open the console socket of", "an exec");
   err = want->stdin && !want->tty ? open_input_pipe(input) : (input[0] = open_null()) < 0 ? input[0] : 0;
   if (err) return job_fail(job, err, "open the standard input of", "an exec");
   job->input = input[1];
-  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {input[0]},
+  struct spawn spawn = {.argv = want->argv,
+                        .env = want->env,
+                        .cwd = want->cwd,
+                        .stdio = {input[0]},
                         .console = want->tty ? job->console.path : NULL,
-                        .adjust_oom = want->adjust_oom, .oom_score_adj = want->oom_score_adj};
+                        .adjust_oom = want->adjust_oom,
+                        .oom_score_adj = want->oom_score_adj};
   job_begin(job, &spawn, RUNTIME_OUTPUT, want->start_deadline_ms);
 }
 
@@ -84,14 +93,18 @@ void command_start(uint64_t client, uint32_t request, const struct shim_start *w
   if (!job) return;
   job->drain_ms = want->drain_ms;
   if (!(job->process = process_new(want, &err))) return job_fail(job, err, "track", want->key);
-  if (want->tty && (err = console_open(&job->console))) return job_fail(job, err, "open the console socket of", want->key);
+  if (want->tty && (err = console_open(&job->console)))
+    return job_fail(job, err, "open the console socket of", want->key);
   if (want->stdin && !want->tty) {
     if ((err = open_input_pipe(input))) return job_fail(job, err, "open the standard input of", want->key);
     job->process->input = input[1];
   } else {
     input[0] = open_null();
   }
-  struct spawn spawn = {.argv = want->argv, .env = want->env, .cwd = want->cwd, .stdio = {input[0]},
+  struct spawn spawn = {.argv = want->argv,
+                        .env = want->env,
+                        .cwd = want->cwd,
+                        .stdio = {input[0]},
                         .console = want->tty ? job->console.path : NULL};
   job->start_ms = want->deadline_ms;
   if (!*want->log_path) {

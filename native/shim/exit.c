@@ -14,9 +14,7 @@
 
 enum { RETRY_MS = 1000 };
 
-uint32_t exit_code(int status) {
-  return WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 128 + exit_signal(status);
-}
+uint32_t exit_code(int status) { return WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 128 + exit_signal(status); }
 
 /* Temporary file and rename: a reader sees the whole record or none. */
 static int write_exit_file(const struct ending *ending) {
@@ -46,8 +44,8 @@ void exit_record(struct ending *ending) { try_to_write(&ending->retry); }
 
 void exit_tell(const struct ending *ending) {
   SEND(EVERY_CLIENT, exit, EXIT, 0, .key = ending->key, .pid = (uint32_t)ending->pid, .code = exit_code(ending->status),
-       .signal = exit_signal(ending->status), .oom_killed = ending->oom_killed, .at_seconds = (uint64_t)ending->at.tv_sec,
-       .at_nanos = (uint32_t)ending->at.tv_nsec);
+       .signal = exit_signal(ending->status), .oom_killed = ending->oom_killed,
+       .at_seconds = (uint64_t)ending->at.tv_sec, .at_nanos = (uint32_t)ending->at.tv_nsec);
 }
 
 void exit_free(struct ending *ending) {

@@ -17,7 +17,7 @@ struct ending {
   pid_t pid;
   struct timer retry; /* of the file, while the disk refuses it */
 };
-void exit_record(struct ending *ending);     /* in the file: now, or once the disk takes it */
+void exit_record(struct ending *ending); /* in the file: now, or once the disk takes it */
 void exit_tell(const struct ending *ending); /* every client */
 void exit_free(struct ending *ending);
 uint32_t exit_code(int status); /* as a shell says it: 128 + signal */

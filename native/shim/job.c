@@ -91,8 +91,8 @@ static void finish(struct job *job, pid_t pid) {
   const struct stream *out = job->stream[0], *err = job->stream[1];
   SEND(job->client, result, RESULT, job->request, .pid = (uint32_t)pid, .started = job->started,
        .code = exit_code(job->status), .signal = exit_signal(job->status), .timed_out = job->stop == TIMED_OUT,
-       .stdout_truncated = out && out->truncated, .stderr_truncated = err && err->truncated,
-       .stdout = captured(out), .stderr = captured(err), .begun_us = job->begun_us, .ended_us = job->ended_us);
+       .stdout_truncated = out && out->truncated, .stderr_truncated = err && err->truncated, .stdout = captured(out),
+       .stderr = captured(err), .begun_us = job->begun_us, .ended_us = job->ended_us);
   job_free(job);
 }
 

@@ -16,8 +16,8 @@ enum kind { RUN, START, EXEC, OPEN };
 enum phase {
   COMMAND, /* the command's */
   AWAITED, /* what the OCI runtime made: it is not our child yet */
-  TARGET,  /* the same, as our child */
-  OVER,    /* nobody's: the process that counts is gone, and its streams may be open yet */
+  TARGET, /* the same, as our child */
+  OVER, /* nobody's: the process that counts is gone, and its streams may be open yet */
 };
 enum stop { GOES_ON, CANCELLED, TIMED_OUT };
 
@@ -29,7 +29,7 @@ struct job {
   uint32_t request;
   enum kind kind;
   enum phase phase;
-  pid_t pid;      /* 0: not there, reaped, or given up */
+  pid_t pid; /* 0: not there, reaped, or given up */
   enum stop stop; /* why it was killed */
   int failure, status;
   bool started; /* what the OCI runtime made is there, or was */
@@ -38,7 +38,7 @@ struct job {
   struct timer deadline, drain;
   struct stream *stream[2];
   bool wanted[2]; /* OPEN: the client gets this stream */
-  int input;      /* OPEN: the write end of standard input, or -1 */
+  int input; /* OPEN: the write end of standard input, or -1 */
   struct process *process;
   struct console console;
   char *pid_file;

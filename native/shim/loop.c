@@ -87,7 +87,8 @@ static void compact(void) {
     if (!sources[i]) continue;
     sources[kept] = sources[i];
     sources[kept]->index = kept;
-    polled[kept] = (struct pollfd){.fd = sources[kept]->events ? sources[kept]->fd : -1, .events = sources[kept]->events};
+    polled[kept] =
+        (struct pollfd){.fd = sources[kept]->events ? sources[kept]->fd : -1, .events = sources[kept]->events};
     kept++;
   }
   count = kept;

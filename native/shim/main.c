@@ -74,8 +74,7 @@ static int prepare(const char *folder, struct source *children) {
   mallopt(M_TRIM_THRESHOLD, 65536);
   int failed = watch_children(children);
   if (!failed) failed = clients_listen(socket_name, request_handle);
-  if (!failed && greeted)
-    failed = S_ISSOCK(first.st_mode) ? client_open(FIRST_CLIENT) : -ENOTSOCK;
+  if (!failed && greeted) failed = S_ISSOCK(first.st_mode) ? client_open(FIRST_CLIENT) : -ENOTSOCK;
   return failed;
 }
 

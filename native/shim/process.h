@@ -15,7 +15,7 @@ struct process {
   char *key;
   pid_t pid; /* 0 until the OCI runtime made it */
   bool running, ended, tty;
-  int input;         /* the write end of stdin, or the terminal's master, or -1 */
+  int input; /* the write end of stdin, or the terminal's master, or -1 */
   int pid_namespace; /* a descriptor of it, or -1: nobody asked to share it */
   struct log_file log;
   struct losses losses;

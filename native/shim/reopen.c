@@ -56,7 +56,8 @@ static void opened(struct source *source) {
   int fd = log_take_over(source->fd);
   if (fd == -EAGAIN) return;
   if (fd < 0) {
-    send_failed(opener->client, opener->request, SHIM_FAILED_SYSTEM, fd, "open the log", process ? process->log.path : "");
+    send_failed(opener->client, opener->request, SHIM_FAILED_SYSTEM, fd, "open the log",
+                process ? process->log.path : "");
   } else if (!process || !process->running) {
     close(fd);
     send_failed(opener->client, opener->request, SHIM_FAILED_NOT_RUNNING, ESRCH, "reopen the log of", opener->key);

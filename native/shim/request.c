@@ -94,7 +94,9 @@ static void on_shutdown(uint64_t client, uint32_t request, const struct shim_shu
     send_failed(client, request, SHIM_FAILED_BUSY, EBUSY, "shut down: processes still run", "");
 }
 
-static void on_run(uint64_t client, uint32_t request, const struct shim_run *want) { command_run(client, request, want); }
+static void on_run(uint64_t client, uint32_t request, const struct shim_run *want) {
+  command_run(client, request, want);
+}
 static void on_start(uint64_t client, uint32_t request, const struct shim_start *want) {
   command_start(client, request, want);
 }
@@ -153,10 +155,8 @@ void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wir
     ON(forget, FORGET)
     ON(cancel, CANCEL)
     ON(shutdown, SHUTDOWN)
-    case SHIM_STOP_SANDBOX:
-      return sandbox_stop(client, request);
-    case SHIM_LIST:
-      return on_list(client, request);
+    case SHIM_STOP_SANDBOX: return sandbox_stop(client, request);
+    case SHIM_LIST: return on_list(client, request);
     default:
       send_failed(client, request, SHIM_FAILED_UNSUPPORTED, ENOSYS, "handle a message that it does not know", "");
   }

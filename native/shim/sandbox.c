@@ -105,7 +105,8 @@ static void let_go(void) {
 }
 
 void sandbox_hold(uint64_t client, uint32_t request) {
-  if (!holder.pid) return send_failed(client, request, SHIM_FAILED_NOT_RUNNING, ESRCH, "hold the sandbox's namespaces", "");
+  if (!holder.pid)
+    return send_failed(client, request, SHIM_FAILED_NOT_RUNNING, ESRCH, "hold the sandbox's namespaces", "");
   const int *held = holder.held;
   SEND(client, held, HELD, request, .uts = (uint32_t)held[UTS], .ipc = (uint32_t)held[IPC], .pid = (uint32_t)held[PID],
        .user = (uint32_t)held[USER]);
@@ -128,7 +129,8 @@ static _Noreturn void write_sysctls(const struct shim_sysctls *want, int report)
 void sandbox_sysctls(uint64_t client, uint32_t request, const struct shim_sysctls *want) {
   int report[2] = {-1, -1};
   struct verdict said = {0};
-  if (!holder.pid) return send_failed(client, request, SHIM_FAILED_NOT_RUNNING, ESRCH, "set sysctls of the sandbox", "");
+  if (!holder.pid)
+    return send_failed(client, request, SHIM_FAILED_NOT_RUNNING, ESRCH, "set sysctls of the sandbox", "");
   pid_t pid = open_pipe(report) ? -1 : fork();
   if (pid == 0) write_sysctls(want, report[1]);
   if (pid < 0) said.err = -errno;
@@ -242,8 +244,8 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
   holder.own_users = *want->uid_map != 0;
   holder.uid = root_of(want->uid_map);
   holder.gid = root_of(want->gid_map);
-  SEND(client, sandboxed, SANDBOXED, request, .pause_pid = (uint32_t)pid, .oom_clamped = clamped,
-       .begun_us = begun, .ended_us = now_us());
+  SEND(client, sandboxed, SANDBOXED, request, .pause_pid = (uint32_t)pid, .oom_clamped = clamped, .begun_us = begun,
+       .ended_us = now_us());
 }
 
 static void answer_stop(uint64_t client, uint32_t request) {

@@ -14,7 +14,14 @@
 /* What all captures of a shim hold together: two whole results, whatever runs at once. */
 static const size_t capture_budget = (size_t)4 * SHIM_MAX_CAPTURE;
 static size_t captured;
-enum { PAGE = 4096, COOL_MS = 5000, CHUNK = 65536, WIDE_PIPE = 1048576, CHUNKS_A_TURN = 8, DRAIN_CHUNKS = WIDE_PIPE / CHUNK };
+enum {
+  PAGE = 4096,
+  COOL_MS = 5000,
+  CHUNK = 65536,
+  WIDE_PIPE = 1048576,
+  CHUNKS_A_TURN = 8,
+  DRAIN_CHUNKS = WIDE_PIPE / CHUNK
+};
 /* Where every stream is read to; empty whenever the loop turns. */
 static _Alignas(PAGE) char chunk[CHUNK];
 static struct timer cooling;

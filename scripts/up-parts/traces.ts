@@ -20,12 +20,14 @@ export type Before = {
   readonly directories: readonly string[];
 };
 
-/** Looks before anything is made. `network`: the name of the network that is configured, `conflist` its file. */
-export function lookAround(settings: Settings, network: string, conflist: string): Before {
+/** Looks before anything is made. `network`: the name of the network that is configured; `files`: what else will be made. */
+export function lookAround(settings: Settings, network: string, files: readonly string[]): Before {
   const { dataDir, runDir, socket, cni } = settings;
-  const own = [logFile, podLogs, socket, conflist, join(addresses, network)];
+  const own = [logFile, podLogs, socket, ...files, join(addresses, network)];
   const shared = [dataDir, runDir, dirname(socket), cni.confDir, join(cni.cacheDir, 'results'), addresses];
-  const missing = new Set([...shared, dirname(podLogs), dirname(logFile)].flatMap(missingDirectories));
+  const missing = new Set(
+    [...shared, ...[podLogs, logFile, ...files].map((path) => dirname(path))].flatMap(missingDirectories),
+  );
   return {
     own: own.filter((path) => !existsSync(path)),
     inside: Object.fromEntries([dataDir, runDir].map((path) => [path, { names: namesIn(path), mode: modeOf(path) }])),

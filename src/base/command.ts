@@ -10,9 +10,12 @@ export type Command = {
   readonly stdin?: Uint8Array;
   /** Milliseconds; then the program and everything it started is killed. */
   readonly deadlineMs: number;
-  /** Bytes kept of each stream; the rest is read and dropped. */
+  /** Bytes kept of each stream, a shim keeps 1 MiB if not told and 16 MiB at most; the rest is read and dropped. */
   readonly maxOutput?: number;
 };
+
+/** Where programs are looked up by name: what OCI runtimes and CNI plugins are given, and containers whose image names none. */
+export const usualPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export type CommandResult = {
   /** 128 + signal when a signal ended it. */
@@ -20,7 +23,9 @@ export type CommandResult = {
   readonly signal: number;
   readonly stdout: Buffer;
   readonly stderr: Buffer;
+  /** One of the streams had more than was kept. */
   readonly truncated: boolean;
+  /** It was killed at its deadline. */
   readonly timedOut: boolean;
 };
 

@@ -1,16 +1,36 @@
-/** One setting: what it is unless an operator says otherwise, and what it means, in the words of the reference. */
-class Setting<T> {
+import { maxLayers } from './limits.ts';
+import {
+  address,
+  flag,
+  type Kind,
+  listOf,
+  name,
+  oneOf,
+  path,
+  pathOrNone,
+  searchedPath,
+  seconds,
+  shortPath,
+  socketPath,
+  whole,
+  word,
+} from './setting-kinds.ts';
+
+/** One setting: what it may be, what it is unless an operator says otherwise, and what it means, in the words of the reference. */
+export class Setting<T> {
+  readonly kind: Kind<T>;
   readonly value: T;
   readonly text: string;
 
-  constructor(value: T, text: string) {
+  constructor(kind: Kind<T>, value: T, text: string) {
+    this.kind = kind;
     this.value = value;
     this.text = text;
   }
 }
 
 /** A table of settings, `[name]` in TOML. `open`: what a table under a name of the operator's own begins with. */
-class Table<M extends Members> {
+export class Table<M extends Members> {
   readonly members: M;
   readonly text: string;
   readonly open: Members | undefined;
@@ -27,81 +47,96 @@ export type Members = { readonly [name: string]: Setting<any> | Table<any> };
 type ValuesOf<M> = { [K in keyof M]: ValueOf<M[K]> };
 type ValueOf<D> = D extends Setting<infer T> ? T : D extends Table<infer M> ? ValuesOf<M> : never;
 
-const setting = <T>(value: T, text: string): Setting<T> => new Setting(value, text);
+const setting = <T>(kind: Kind<T>, value: T, text: string): Setting<T> => new Setting(kind, value, text);
 
-const handler = (path: string) => ({
-  path: setting(path, "A program with runc's command line, by its absolute path."),
-  args: setting<string[]>([], "Options for every command of it, before the command's name."),
-  privilegedWithoutHostDevices: setting(false, "True: privileged containers are not given the host's devices."),
-  cniConfDir: setting('', 'Where the conflists for its pods are; empty: those of [cni].'),
+const bytes = whole(1, Number.MAX_SAFE_INTEGER);
+/** Read as a whole, by a daemon that is to stay small. */
+const bytesInMemory = whole(1024, 2 ** 30);
+
+const handler = (program: string) => ({
+  path: setting(path, program, "A program with runc's command line, by its absolute path."),
+  args: setting(listOf(word), [], "Options for every command of it, before the command's name."),
+  privilegedWithoutHostDevices: setting(flag, false, "True: privileged containers are not given the host's devices."),
+  cniConfDir: setting(pathOrNone, '', 'Where the conflists for its pods are; empty: those of [cni].'),
 });
 
 const imageLimits = {
-  maxBytes: setting(256 * 2 ** 30, 'Bytes, unpacked.'),
-  maxEntries: setting(4_000_000, 'Files, directories and links.'),
-  maxRatio: setting(200, 'Unpacked bytes for each compressed one.'),
-  maxLayers: setting(500, 'Layers.'),
-  maxManifestBytes: setting(4 * 2 ** 20, 'Bytes of a manifest or an index.'),
-  maxConfigBytes: setting(8 * 2 ** 20, "Bytes of the image's config."),
+  maxBytes: setting(bytes, 256 * 2 ** 30, 'Bytes, unpacked.'),
+  maxEntries: setting(whole(1, Number.MAX_SAFE_INTEGER), 4_000_000, 'Files, directories and links.'),
+  maxRatio: setting(whole(1, Number.MAX_SAFE_INTEGER), 200, 'Unpacked bytes for each compressed one.'),
+  maxLayers: setting(whole(1, maxLayers), maxLayers, 'Layers.'),
+  maxManifestBytes: setting(bytesInMemory, 4 * 2 ** 20, 'Bytes of a manifest or an index.'),
+  maxConfigBytes: setting(bytesInMemory, 8 * 2 ** 20, "Bytes of the image's config."),
 };
 
 const images = {
   certsDir: setting(
+    path,
     '/etc/berth/certs.d',
     'Registries: <host>/hosts.toml below it, in the format that containerd reads.',
   ),
-  maxParallelLayers: setting(3, 'Layers that are fetched and unpacked at once, over all pulls.'),
+  maxParallelLayers: setting(whole(1, 64), 3, 'Layers that are fetched and unpacked at once, over all pulls.'),
   connectionsPerLayer: setting(
+    whole(1, 64),
     4,
     'Parts of one large layer that are fetched at once; 1: every layer over one connection.',
   ),
-  pinned: setting<string[]>([], 'References that are never removed by garbage collection.'),
+  pinned: setting(listOf(word), [], 'References that are never removed by garbage collection.'),
   limits: new Table('What one image may take; above it a pull ends with ResourceExhausted.', imageLimits),
 };
 
 const cni = {
-  confDir: setting('/etc/cni/net.d', 'Where network configurations (conflists) are.'),
+  confDir: setting(path, '/etc/cni/net.d', 'Where network configurations (conflists) are.'),
   binDirs: setting(
+    listOf(searchedPath, 1),
     ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'],
     'Where plugins are looked for, the first directory first.',
   ),
   cacheDir: setting(
+    path,
     '/var/lib/cni',
     "What plugins answered is kept in its folder results, as CNI's own library keeps it.",
   ),
   confTemplate: setting(
+    pathOrNone,
     '',
     "A conflist with {{.PodCIDR}} or {{.PodCIDRRanges}}, filled in when kubelet tells the node's; empty: none.",
   ),
-  maxNetworks: setting(1, 'How many networks a pod joins: the first valid conflists by name.'),
+  maxNetworks: setting(whole(1, 64), 1, 'How many networks a pod joins: the first valid conflists by name.'),
 };
 
 const timeouts = {
-  ociRuntime: setting(60, 'A command of the OCI runtime.'),
-  cniPlugin: setting(90, 'A CNI plugin.'),
-  pullFirstByte: setting(300, 'The answer of a registry: a pull-through cache fetches the image meanwhile.'),
-  pullProgress: setting(60, 'A pull that neither receives nor writes a byte.'),
-  shim: setting(30, 'An answer of a shim.'),
-  execDrain: setting(2, 'Output of a command after its end, while what it started holds it open.'),
-  hostPath: setting(10, 'Each look at a path of the host that a request names, and the opening of a log.'),
+  ociRuntime: setting(seconds, 60, 'A command of the OCI runtime.'),
+  cniPlugin: setting(seconds, 90, 'A CNI plugin.'),
+  pullFirstByte: setting(seconds, 300, 'The answer of a registry: a pull-through cache fetches the image meanwhile.'),
+  pullProgress: setting(seconds, 60, 'A pull that neither receives nor writes a byte.'),
+  execDrain: setting(seconds, 2, 'Output of a command after its end, while what it started holds it open.'),
+  hostPath: setting(seconds, 10, 'Each look at a path of the host that a request names, and the opening of a log.'),
 };
 
 /** Everything an operator can set, what it is by default, and what it means. The TOML keys are these names in snake_case. */
 export const settingsTable = new Table('', {
-  socket: setting('/run/berth/berth.sock', 'The CRI socket.'),
-  dataDir: setting('/var/lib/berth', 'Records, images, writable layers: what survives a reboot.'),
+  socket: setting(socketPath, '/run/berth/berth.sock', 'The CRI socket.'),
+  dataDir: setting(path, '/var/lib/berth', 'Records, images, writable layers: what survives a reboot.'),
   runDir: setting(
+    shortPath(40),
     '/run/berth',
-    "Sockets, bundles, exit files: what does not. At most 40 characters, as a unix socket's name is short.",
+    'Sockets, bundles, exit files: what does not. It is short, as the names of sockets below it have to be.',
   ),
-  cgroupDriver: setting('cgroupfs', 'cgroupfs or systemd. kubelet asks for it and follows.'),
-  cgroupParent: setting('/berth', 'Where pods without a cgroup parent go.'),
-  defaultHandler: setting('crun', 'The handler, of [handlers], for pods that name none.'),
+  cgroupDriver: setting(
+    oneOf('cgroupfs', 'systemd'),
+    'cgroupfs',
+    'What makes the cgroups of pods. kubelet asks for it and follows.',
+  ),
+  cgroupParent: setting(path, '/berth', 'Where pods without a cgroup parent go.'),
+  defaultHandler: setting(name, 'crun', 'The handler, of [handlers], for pods that name none.'),
   refuseMissingHostPaths: setting(
+    flag,
     false,
     'True: a host path that does not exist makes CreateContainer fail; false: it is made as a directory.',
   ),
   softOpenFiles: setting(
+    whole(0, 2 ** 30),
     1024,
     "How many files a process of a container may have open before it raises its own limit; the most that it may raise it to is the daemon's. 0: that at once.",
   ),
@@ -113,12 +148,13 @@ export const settingsTable = new Table('', {
   cni: new Table('The network of pods.', cni),
   cdi: new Table('Devices by the Container Device Interface.', {
     specDirs: setting(
+      listOf(path),
       ['/etc/cdi', '/var/run/cdi'],
       'Where descriptions of devices are; a later directory comes before an earlier one.',
     ),
   }),
   streaming: new Table('Where exec, attach and port-forward are served.', {
-    address: setting('127.0.0.1:0', 'An IP address and a port, 0 for any. kubelet is the way to it.'),
+    address: setting(address, '127.0.0.1:0', 'An IP address and a port, 0 for any. kubelet is the way to it.'),
   }),
   images: new Table('Images and registries.', images),
   timeouts: new Table('Seconds that something else is waited for.', timeouts),
@@ -139,7 +175,7 @@ export const valuesOf = <M extends Members>(members: M): ValuesOf<M> =>
 export const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** One line of a table as it is to be printed. */
-export type Shown = { readonly key: string; readonly value: unknown; readonly text: string };
+export type Shown = { readonly key: string; readonly value: unknown; readonly mayBe: string; readonly text: string };
 /** A table as it is to be printed: its path, what it is for, and its settings. */
 export type ShownTable = {
   readonly path: readonly string[];
@@ -156,7 +192,7 @@ export function* shownTables(
   const names = new Set([...Object.keys(table.members), ...Object.keys(given)]);
   const all = [...names].map((name) => [name, table.members[name] ?? new Table('', table.open ?? {})] as const);
   const settings = all.flatMap(([name, each]) =>
-    each instanceof Setting ? [{ key: snake(name), value: given[name], text: each.text }] : [],
+    each instanceof Setting ? [{ key: snake(name), value: given[name], mayBe: each.kind.what, text: each.text }] : [],
   );
   yield { path, text: table.text, settings };
   for (const [name, each] of all) {

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import { Fault, isErrno, messageOf } from './fault.ts';
 import { didYouMean } from './nearest.ts';
-import { type Settings, settingsTable, snake, valuesOf } from './settings-table.ts';
+import { name } from './setting-kinds.ts';
+import { type Members, Setting, type Settings, settingsTable, snake, Table, valuesOf } from './settings-table.ts';
 
 export type { Settings } from './settings-table.ts';
 
@@ -13,12 +14,10 @@ export const usualFile = '/etc/berth/config.toml';
 /** The settings of a host without a configuration. */
 export const defaults: Settings = valuesOf(settingsTable.members);
 
-const handlerDefaults = valuesOf(settingsTable.members.handlers.open!);
-
 /**
  * Settings from one TOML file and the `*.toml` files of `<file>.d`, in name order, over the defaults. A file that was named
  * must exist; the usual one counts as empty if it does not. InvalidArgument names the file and the key for an unknown key or
- * a wrong type.
+ * what a setting cannot be.
  */
 export function loadSettings(named?: string): Settings {
   const file = named ?? usualFile;
@@ -28,9 +27,9 @@ export function loadSettings(named?: string): Settings {
   }
   const rest = dropIns(`${file}.d`).map((path) => [path, readToml(path)] as const);
   const settings = [[file, own] as const, ...rest].reduce(
-    (so, [path, given]) => merge(so, given ?? {}, path, ''),
-    structuredClone(defaults),
-  );
+    (so, [file, given]) => merge(settingsTable, so, given ?? {}, { file, under: '' }),
+    structuredClone(defaults) as Values,
+  ) as Settings;
   check(settings);
   return settings;
 }
@@ -55,42 +54,53 @@ function readToml(path: string): Record<string, unknown> | null {
   }
 }
 
-/** Lays `given` over `base`; only keys that `base` knows, only values of the same type. */
-function merge<T extends object>(base: T, given: Record<string, unknown>, path: string, under: string): T {
-  const names = new Map(Object.keys(base).map((name) => [snake(name), name]));
-  const open = under === 'handlers.'; // the only table whose keys are the operator's own
-  const result: Record<string, unknown> = { ...(base as Record<string, unknown>) };
+/** Lays `given` over `base`: only keys that the table knows, or that its operator may name, and only values of their kind. */
+function merge(table: Table<Members>, base: Values, given: Values, at: Place): Values {
+  const names = new Map(Object.keys(table.members).map((key) => [snake(key), key]));
+  const result = { ...base };
   for (const [key, value] of Object.entries(given)) {
-    const name = names.get(key) ?? (open ? key : undefined);
-    const fault = (why: string) => new Fault('InvalidArgument', `Configuration ${path}: ${under}${key} ${why}`);
-    if (name === undefined)
+    const shown = at.under + (name.takes(key) ? key : JSON.stringify(key));
+    const fault = (why: string) => new Fault('InvalidArgument', `Configuration ${at.file}: ${shown} ${why}`);
+    const member = names.get(key) ?? (table.open ? key : undefined);
+    if (member === undefined)
       throw fault(`is unknown${didYouMean(key, names.keys())} (known here: ${[...names.keys()].join(', ')})`);
-    const known = result[name] ?? handlerDefaults;
-    if (kindOf(known) !== kindOf(value)) throw fault(`is ${kindOf(value)}, it must be ${kindOf(known)}`);
-    const table = kindOf(known) === 'table';
-    result[name] = table ? merge(known, value as Record<string, unknown>, path, `${under}${key}.`) : value;
+    if (!name.takes(key)) throw fault('is not a name: letters, digits and ._-, at most 128 of them');
+    const known = own(table.members, member) ?? new Table('', table.open!);
+    if (known instanceof Setting) {
+      if (!known.kind.takes(value)) throw fault(`= ${inWords(value)} must be ${known.kind.what}`);
+      result[member] = value;
+    } else {
+      if (!isTable(value)) throw fault(`= ${inWords(value)} must be a table: [${shown}]`);
+      const before = own(result, member) ?? valuesOf(known.members);
+      result[member] = merge(known, before as Values, value, { file: at.file, under: `${shown}.` });
+    }
   }
-  return result as T;
+  return result;
 }
 
-const kindOf = (value: unknown): string =>
-  Array.isArray(value) ? 'array' : typeof value === 'object' ? 'table' : typeof value;
+const own = <T>(table: Readonly<Record<string, T>>, key: string): T | undefined =>
+  Object.hasOwn(table, key) ? table[key] : undefined;
 
-function check(settings: Settings): void {
+type Values = { [name: string]: unknown };
+type Place = { readonly file: string; readonly under: string };
+
+const isTable = (value: unknown): value is Values =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+
+/** A value as it was written, or nearly so. */
+function inWords(value: unknown): string {
+  if (isTable(value)) return 'a table';
+  const text = typeof value === 'number' || value instanceof Date ? String(value) : JSON.stringify(value);
+  return text.length > 100 ? `${text.slice(0, 100)}...` : text;
+}
+
+/** What no single value shows. */
+function check({ handlers, defaultHandler }: Settings): void {
   const wrong = (why: string) => new Fault('InvalidArgument', `Configuration: ${why}`);
-  for (const key of ['socket', 'dataDir', 'runDir', 'cgroupParent'] as const) {
-    if (!settings[key].startsWith('/')) throw wrong(`${snake(key)} = "${settings[key]}" must be an absolute path`);
+  for (const [name, { path }] of Object.entries(handlers)) {
+    if (path === '') throw wrong(`handlers.${name} has no path: the absolute path of its program`);
   }
-  if (settings.runDir.length > 40) throw wrong(`run_dir = "${settings.runDir}" is longer than 40 characters`);
-  if (!['cgroupfs', 'systemd'].includes(settings.cgroupDriver)) {
-    throw wrong(`cgroup_driver = "${settings.cgroupDriver}" must be cgroupfs or systemd`);
-  }
-  for (const [name, { path, cniConfDir }] of Object.entries(settings.handlers)) {
-    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name)) throw wrong(`handlers."${name}" is not a handler's name`);
-    if (!path.startsWith('/')) throw wrong(`handlers.${name}.path = "${path}" must be an absolute path`);
-    if (!/^(\/|$)/.test(cniConfDir)) throw wrong(`handlers.${name}.cni_conf_dir = "${cniConfDir}" must be absolute`);
-  }
-  if (!settings.handlers[settings.defaultHandler]) {
-    throw wrong(`default_handler = "${settings.defaultHandler}" is not in [handlers]`);
+  if (!Object.hasOwn(handlers, defaultHandler)) {
+    throw wrong(`default_handler = "${defaultHandler}" is not in [handlers] (${Object.keys(handlers).join(', ')})`);
   }
 }

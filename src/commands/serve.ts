@@ -23,7 +23,7 @@ import type { Container } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
 import { Network } from '../network/index.ts';
-import { openSnapshots } from '../snapshot/index.ts';
+import { openSnapshots, probeOverlay } from '../snapshot/index.ts';
 import { Layout } from '../state/layout.ts';
 import { decodeContainer, decodePod } from '../state/object-records.ts';
 import { Records } from '../state/records.ts';
@@ -107,6 +107,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
   const layout = new Layout(settings);
   makeDirectories(layout, settings.socket);
   await prepareCgroups({ settings });
+  probeOverlay(layout.overlayProbe); // rather than at the first container
   const snapshots = await openSnapshots(layout.snapshots);
   const { images, timeouts } = settings;
   const handled = (what: string, work: Promise<void>) =>

@@ -43,7 +43,6 @@ const podMeaning: Record<PodState['phase'], readonly Happened[]> = {
   creating: [],
   ready: ['created', 'started'],
   notReady: ['stopped'],
-  removing: [],
 };
 
 /** What happened, with the records as they were then. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Fault, invalidArgument, isFault, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
+import { maxLayers } from '../base/limits.ts';
 import { type ImageId, parseDigest } from '../model/ids.ts';
 import { type Archive, directoryArchive, tarArchive } from './archive.ts';
 import { digestOf } from './digest.ts';
@@ -120,9 +121,10 @@ async function dockerManifest(archive: Archive): Promise<DockerItem[]> {
     const tags = RepoTags ?? [];
     const strings = (value: unknown): value is string[] =>
       Array.isArray(value) && value.every((item) => typeof item === 'string');
-    if (typeof Config !== 'string' || !strings(Layers) || !strings(tags) || Layers.length > 500) {
+    if (typeof Config !== 'string' || !strings(Layers) || !strings(tags)) {
       throw invalidArgument('manifest.json in the archive does not describe images');
     }
+    expectAtMost(maxLayers, Layers, 'manifest.json in the archive has', 'layers of one image');
     expectAtMost(mostNames, tags, 'manifest.json in the archive has', 'tags of one image');
     return { config: cleanPath(Config), tags, layers: Layers.map(cleanPath) };
   });

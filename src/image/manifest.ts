@@ -1,5 +1,6 @@
 import { Fault, invalidArgument } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
+import { maxLayers } from '../base/limits.ts';
 import { type Digest, parseDigest } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
 import { checkConfig } from './config-limits.ts';
@@ -37,7 +38,6 @@ export const acceptManifest = [...manifestTypes, ...indexTypes, '*/*'].join(', '
 const layerType =
   /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:[.+](?:gzip|zstd))?$/;
 
-const maxLayers = 500;
 const maxManifests = 10_000;
 
 /**

@@ -1,3 +1,4 @@
+import { defaults } from '../base/settings.ts';
 import type { LayerLimits } from './layer-writer.ts';
 import { hostPlatform, type Platform } from './platform.ts';
 
@@ -27,25 +28,16 @@ export type Limits = LayerLimits & {
   readonly maxConfigBytes: number;
 };
 
-const defaultLimits: Limits = {
-  maxBytes: 256 * 2 ** 30,
-  maxEntries: 4_000_000,
-  maxRatio: 200,
-  maxLayers: 500,
-  maxManifestBytes: 4 * 2 ** 20,
-  maxConfigBytes: 8 * 2 ** 20,
-};
-
 /** The settings with every default filled in. */
 export const withDefaults = (settings: ImageSettings) => ({
-  maxParallelLayers: 3,
-  connectionsPerLayer: 4,
+  maxParallelLayers: defaults.images.maxParallelLayers,
+  connectionsPerLayer: defaults.images.connectionsPerLayer,
   pullTimeoutMs: 0,
-  firstByteTimeoutMs: 300_000,
-  progressTimeoutMs: 60_000,
+  firstByteTimeoutMs: defaults.timeouts.pullFirstByte * 1000,
+  progressTimeoutMs: defaults.timeouts.pullProgress * 1000,
   ...settings,
   platform: settings.platform ?? hostPlatform(),
-  limits: { ...defaultLimits, ...settings.limits },
+  limits: { ...defaults.images.limits, ...settings.limits },
 });
 
 export type FullSettings = ReturnType<typeof withDefaults>;

@@ -72,8 +72,7 @@ async function recoverPatiently(deps: Deps, pod: Pod): Promise<void> {
 
 async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
   using _ = await deps.locks.hold(pod.id);
-  const { phase } = pod.state;
-  if (phase === 'creating' || phase === 'removing') return teardownPod(deps, pod.id);
+  if (pod.state.phase === 'creating') return teardownPod(deps, pod.id);
   if (pod.bootId !== deps.bootId) await afterReboot(deps, pod);
   const released = pod.state.phase === 'notReady' && pod.state.released;
   const shim = released || pod.bootId !== deps.bootId ? null : await shimOf(deps, pod);

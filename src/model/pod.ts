@@ -20,8 +20,7 @@ export type PodState =
       readonly released: boolean;
       readonly reason: string;
       readonly network: PodNetwork | null;
-    }
-  | { readonly phase: 'removing' };
+    };
 
 export type Pod = {
   readonly id: PodId;
@@ -43,8 +42,7 @@ export type PodEvent =
   | { readonly type: 'up'; readonly pausePid: number; readonly network: PodNetwork | null }
   /** The pause process ended, the shim was lost, or the host rebooted. */
   | { readonly type: 'down'; readonly reason: string }
-  | { readonly type: 'released'; readonly reason: string }
-  | { readonly type: 'remove' };
+  | { readonly type: 'released'; readonly reason: string };
 
 /** The pod after `event`. Throws on an event that its phase does not allow: that is a mistake of the caller. */
 export function podAfter(pod: Pod, event: PodEvent): Pod {
@@ -59,8 +57,6 @@ export function podAfter(pod: Pod, event: PodEvent): Pod {
       return { ...pod, state: { phase: 'notReady', released: false, reason: event.reason, network } };
     case 'released':
       return { ...pod, state: { phase: 'notReady', released: true, reason: event.reason, network } };
-    case 'remove':
-      return { ...pod, state: { phase: 'removing' } };
     default:
       throw impossible(pod, event satisfies never);
   }

@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { errorText, type RunCommand } from '../base/command.ts';
+import { errorText, type RunCommand, usualPath } from '../base/command.ts';
 import { Fault } from '../base/fault.ts';
 import type { PluginConfig } from './conflist.ts';
 
@@ -16,9 +16,6 @@ export type CniCall = {
 };
 
 const maxResult = 4 << 20;
-/** iptables and ip are looked up in PATH by the standard plugins; nothing else of our environment concerns them. */
-const searchPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-
 /** The program of a plugin is not installed, so it was not called. */
 export class MissingPlugin extends Fault {
   readonly type: string;
@@ -62,7 +59,7 @@ export async function callPlugin(
   const result = await run({
     argv: [path],
     env: [
-      searchPath,
+      `PATH=${usualPath}`, // the standard plugins look iptables and ip up; nothing else of our environment concerns them
       `CNI_COMMAND=${call.command}`,
       `CNI_CONTAINERID=${call.containerId}`,
       `CNI_NETNS=${call.netns}`,

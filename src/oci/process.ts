@@ -1,11 +1,11 @@
 import { normalize } from 'node:path/posix';
+import { usualPath } from '../base/command.ts';
 import { failedPrecondition, invalidArgument } from '../base/fault.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import type { SpecInput } from './input.ts';
 import { processLabel } from './selinux.ts';
 import type { OciProcess } from './spec.ts';
 
-const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** execve(2) fails with E2BIG beyond MAX_ARG_STRLEN (32 pages) for any one string. */
 const longestString = 131072;
 
@@ -49,7 +49,7 @@ function commandLine({ container, image }: SpecInput): string[] {
 
 /** Of equal names the last value counts, in the place of the first: PATH, the image's, the request's, the devices', HOME. */
 function environment({ container, image, pod, user, host, injected }: SpecInput): string[] {
-  const env = new Map([['PATH', defaultPath]]);
+  const env = new Map([['PATH', usualPath]]);
   if (container.tty) env.set('TERM', 'xterm');
   for (const entry of image.env) {
     const equals = entry.indexOf('=');

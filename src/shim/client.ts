@@ -1,22 +1,13 @@
 import { basename } from 'node:path';
 import type { Message } from '../../proto/shim.ts';
 import { maxCapture } from '../../proto/shim.ts';
+import type { Command, CommandResult } from '../base/command.ts';
 import { invalidArgument } from '../base/fault.ts';
 import { stepElsewhere } from '../base/trace.ts';
 import type { Connection } from './connection.ts';
 import { errnoName } from './errno.ts';
 import { millis } from './exit-file.ts';
-import type {
-  ExecSpec,
-  LogLoss,
-  RunResult,
-  RunSpec,
-  SandboxSpec,
-  Shim,
-  ShimExit,
-  ShimProcess,
-  StartSpec,
-} from './types.ts';
+import type { ExecSpec, LogLoss, SandboxSpec, Shim, ShimExit, ShimProcess, StartSpec } from './types.ts';
 
 /** What the shim may add to a deadline that it keeps itself: killing, reaping, the way here and back. */
 const marginMs = 5_000;
@@ -53,7 +44,7 @@ const processOf = (entry: Message<'entry'>): ShimProcess => ({
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** The wire's record of an ended command. */
-export const resultOf = (result: Message<'result'>): RunResult => ({
+export const resultOf = (result: Message<'result'>): CommandResult => ({
   code: result.code,
   signal: result.signal,
   stdout: bufferOf(result.stdout),
@@ -107,11 +98,11 @@ function commandName(argv: readonly string[], env: readonly string[]): string {
 }
 
 /** The time that the shim measured, from fork to reaping: what is beside it is the way here and back. */
-function keepTime({ argv, env }: Pick<RunSpec, 'argv' | 'env'>, { begunUs, endedUs }: Message<'result'>): void {
+function keepTime({ argv, env }: Pick<Command, 'argv' | 'env'>, { begunUs, endedUs }: Message<'result'>): void {
   stepElsewhere(`process: ${commandName(argv, env)}`, begunUs, endedUs);
 }
 
-async function run(connection: Connection, spec: RunSpec, signal?: AbortSignal): Promise<RunResult> {
+async function run(connection: Connection, spec: Command, signal?: AbortSignal): Promise<CommandResult> {
   const step = `run of ${spec.argv[0]}`;
   const fields = {
     argv: spec.argv,
@@ -128,7 +119,7 @@ async function run(connection: Connection, spec: RunSpec, signal?: AbortSignal):
   return resultOf(result);
 }
 
-async function start(connection: Connection, spec: StartSpec): Promise<RunResult & { pid: number }> {
+async function start(connection: Connection, spec: StartSpec): Promise<CommandResult & { pid: number }> {
   const step = `start of ${spec.key}`;
   const logDeadlineMs = deadline(spec.logDeadlineMs, `${step}: its log`);
   const fields = { ...spec, deadlineMs: deadline(spec.deadlineMs, step), drainMs, logDeadlineMs };
@@ -150,7 +141,7 @@ async function exec(
   connection: Connection,
   spec: ExecSpec,
   signal?: AbortSignal,
-): Promise<RunResult & { started: boolean }> {
+): Promise<CommandResult & { started: boolean }> {
   const step = `exec of ${spec.argv[0]}`;
   const fields = {
     argv: spec.argv,

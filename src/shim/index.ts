@@ -9,8 +9,6 @@ export type {
   LogLoss,
   OpenExec,
   OpenExecSpec,
-  RunResult,
-  RunSpec,
   SandboxSpec,
   Shim,
   ShimExit,

@@ -1,12 +1,13 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import type { Message } from '../../proto/shim.ts';
+import type { CommandResult } from '../base/command.ts';
 import { within } from '../base/deadline.ts';
 import { Fault, messageOf } from '../base/fault.ts';
 import { DescriptorSocket } from '../sys/sockets.ts';
 import { deadline, resultOf, scoreOf } from './client.ts';
 import { type Decoded, decode, encode, FrameReader } from './codec.ts';
 import { faultOf } from './connection.ts';
-import type { AttachSpec, OpenExec, OpenExecSpec, RunResult, Shim, Stdio } from './types.ts';
+import type { AttachSpec, OpenExec, OpenExecSpec, Shim, Stdio } from './types.ts';
 
 /** What the shim may add to the OCI runtime's deadline, and its time for what it does at once. */
 const marginMs = 10_000;
@@ -85,7 +86,7 @@ async function openExec(podDir: string, spec: OpenExecSpec): Promise<OpenExec> {
   }
 }
 
-async function result(channel: DescriptorChannel, step: string): Promise<RunResult> {
+async function result(channel: DescriptorChannel, step: string): Promise<CommandResult> {
   try {
     const reply = await channel.next(step);
     if (reply.name !== 'result') throw unexpected(reply, step);

@@ -1,3 +1,5 @@
+import type { Command, CommandResult } from '../base/command.ts';
+
 /** How a tracked process ended. */
 export type ShimExit = {
   key: string;
@@ -22,35 +24,11 @@ export type LogLoss = {
   error: string;
 };
 
-/** What a command left: `code` is 128 + `signal` when a signal ended it. */
-export type RunResult = {
-  code: number;
-  signal: number;
-  stdout: Buffer;
-  stderr: Buffer;
-  /** One of the streams had more than was kept. */
-  truncated: boolean;
-  /** It was killed at its deadline. */
-  timedOut: boolean;
-};
-
-type Command = {
-  /** The first is an absolute path. */
-  argv: readonly string[];
-  /** The whole environment, `NAME=value`. */
-  env: readonly string[];
-  cwd: string;
-};
-
-export type RunSpec = Command & {
-  stdin?: Uint8Array;
-  deadlineMs: number;
-  /** Bytes kept of each stream; 1 MiB if not said, at most 16 MiB. */
-  maxOutput?: number;
-};
+/** The program of a command, without what concerns its run. */
+type Program = Pick<Command, 'argv' | 'env' | 'cwd'>;
 
 /** An OCI runtime's `create`: what it makes is tracked under `key`, with stdio that the shim keeps. */
-export type StartSpec = Command & {
+export type StartSpec = Program & {
   /** Up to 128 of `A-Za-z0-9_.:-`, and not `pause`. */
   key: string;
   /** Of the OCI runtime, not of what it makes. */
@@ -73,7 +51,7 @@ export type StartSpec = Command & {
 };
 
 /** An OCI runtime's `exec --detach`: the process that it makes is waited for, and what it writes captured. */
-export type ExecSpec = Command & {
+export type ExecSpec = Program & {
   pidFile: string;
   /** Of the process, from its start; 0: none. */
   deadlineMs: number;
@@ -88,7 +66,7 @@ export type ExecSpec = Command & {
 };
 
 /** The same with streams of its own, which the caller gets. */
-export type OpenExecSpec = Command & {
+export type OpenExecSpec = Program & {
   pidFile: string;
   startDeadlineMs: number;
   /** A terminal: `{console}` in argv becomes the path of the socket that takes it, and there is one stream only. */
@@ -113,7 +91,7 @@ export type OpenExec = {
   /** Null: the OCI runtime failed, and `ended` has its output. */
   stdio: Stdio | null;
   /** Rejects with Unavailable if the shim is lost first, or nobody waits any more. */
-  ended: Promise<RunResult>;
+  ended: Promise<CommandResult>;
   /** Nobody waits for the end: what the shim kept for that is freed. The process goes on. */
   abandon(): void;
 };
@@ -171,11 +149,11 @@ export interface Shim {
   /** Ends that process and unmounts the network namespace; idempotent. */
   stopSandbox(): Promise<void>;
   /** Runs a command to its end. An abort kills it and rejects with the signal's reason. */
-  run(spec: RunSpec, signal?: AbortSignal): Promise<RunResult>;
+  run(spec: Command, signal?: AbortSignal): Promise<CommandResult>;
   /** Runs an OCI runtime and tracks what it makes; pid is 0 when the OCI runtime failed. */
-  start(spec: StartSpec): Promise<RunResult & { pid: number }>;
+  start(spec: StartSpec): Promise<CommandResult & { pid: number }>;
   /** Runs a process by an OCI runtime; `started` false: the OCI runtime itself failed, and this is its output. */
-  exec(spec: ExecSpec, signal?: AbortSignal): Promise<RunResult & { started: boolean }>;
+  exec(spec: ExecSpec, signal?: AbortSignal): Promise<CommandResult & { started: boolean }>;
   /** Runs a process by an OCI runtime; resolves when it is running, or the OCI runtime failed. */
   openExec(spec: OpenExecSpec): Promise<OpenExec>;
   /** What a tracked process writes from now on, and its input. NotFound; FailedPrecondition once it has ended. */

@@ -1,1 +1,2 @@
+export { probeOverlay } from './probe.ts';
 export { openSnapshots, type Snapshots, type Stage } from './snapshots.ts';

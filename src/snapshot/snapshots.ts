@@ -1,6 +1,7 @@
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { Fault, failedPrecondition, invalidArgument, isErrno, notFound } from '../base/fault.ts';
+import { maxLayers } from '../base/limits.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
@@ -22,8 +23,6 @@ export interface Stage extends AsyncDisposable {
   commit(key: string, parent: string | null, size?: number): Promise<void>;
 }
 
-/** What overlayfs takes (OVL_MAX_STACK). */
-const maxLayers = 500;
 const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}$/;
 
 /** A key as a directory name. */

@@ -20,6 +20,11 @@ export class Layout {
     return join(this.state, 'snapshots');
   }
 
+  /** Where a start tries whether the file system carries overlays. */
+  get overlayProbe(): string {
+    return join(this.state, '.overlay-probe');
+  }
+
   /** What containers wrote to the VOLUMEs of their images. */
   get anonymousVolumes(): string {
     return join(this.state, 'volumes');

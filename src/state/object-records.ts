@@ -37,7 +37,6 @@ const podState: Decode<PodState> = variant<PodState>('phase', {
   creating: object({ phase: oneOf(['creating']) }),
   ready: object({ phase: oneOf(['ready']), pausePid: number(), network: nullable(network) }),
   notReady: object({ phase: oneOf(['notReady']), released: flag(), reason: text(), network: nullable(network) }),
-  removing: object({ phase: oneOf(['removing']) }),
 });
 
 /** What younger fields of a pod's record are where it does not have them. */

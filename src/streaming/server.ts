@@ -2,7 +2,8 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { type AddressInfo, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
-import { Fault, messageOf } from '../base/fault.ts';
+import { parseAddress } from '../base/address.ts';
+import { Fault, failedPrecondition, invalidArgument, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { Newcomers } from './newcomers.ts';
 import type { StreamRequest } from './requests.ts';
@@ -60,13 +61,15 @@ export class StreamingServer {
 
   /**
    * @param address `127.0.0.1:0`, `[::1]:10010`: an address of this host and a port, 0 for any.
-   * @throws Fault InvalidArgument for what is no such address; Error with an errno code.
+   * @throws Fault InvalidArgument for what is no such address, FailedPrecondition where it cannot listen.
    */
   static async open(address: string): Promise<StreamingServer> {
-    const { host, port } = parseAddress(address);
+    const parsed = parseAddress(address);
+    if (!parsed) throw invalidArgument(`The streaming server's address ${JSON.stringify(address)} is none`);
+    const { host, port } = parsed;
     const server = new StreamingServer(host);
     await new Promise<void>((resolve, reject) => {
-      server.#http.once('error', reject);
+      server.#http.once('error', (error) => reject(cannotListen(address, error)));
       server.#http.listen(port, host, () => resolve());
     });
     server.#http.removeAllListeners('error');
@@ -171,14 +174,7 @@ function refuse(socket: Duplex, status: string, text: string, headers = ''): voi
   socket.end(`${head}${headers}\r\n${text}`, () => socket.destroy());
 }
 
-function parseAddress(address: string): { host: string; port: number } {
-  const [, v6, v4, port = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
-  const host = v6 ?? v4 ?? '';
-  if (isIP(host) === 0 || Number(port) > 65_535) {
-    throw new Fault(
-      'InvalidArgument',
-      `streaming.address = "${address}" must be an IP address and a port: 127.0.0.1:0`,
-    );
-  }
-  return { host, port: Number(port) };
-}
+const cannotListen = (address: string, error: Error): Fault =>
+  failedPrecondition(
+    `Cannot listen at ${address} (${error.message}): set streaming.address to one of this host and a free port`,
+  );

@@ -5,7 +5,7 @@ import { loadAddon } from './addon.ts';
 export type MountLimits = { readonly?: boolean; nosuid?: boolean; nodev?: boolean; noexec?: boolean };
 
 export type Overlay = MountLimits & {
-  /** Top layer first; 1 to 500. */
+  /** Top layer first; at least one, and no more than maxLayers of base/limits.ts. */
   lowers: readonly string[];
   /** Absent: the mount is of the lower layers alone (two or more), and read-only. */
   upper?: string;
@@ -14,8 +14,6 @@ export type Overlay = MountLimits & {
   /** Uses mount(2) as kernels before 6.8 need it; those are detected, so only tests say it. */
   legacy?: boolean;
 };
-
-export type Propagation = 'private' | 'shared' | 'slave' | 'unbindable';
 
 type Addon = {
   mountOverlay(
@@ -45,12 +43,6 @@ export const mountFlags = {
   recursive: 16384,
   silent: 32768,
 } as const;
-
-/** MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED. */
-const propagationFlags = { unbindable: 1 << 17, private: 1 << 18, slave: 1 << 19, shared: 1 << 20 } satisfies Record<
-  Propagation,
-  number
->;
 
 /** MOUNT_ATTR_*: the same first four bits as MS_*, by the kernel's design. */
 export const attributesOf = (limits: MountLimits): number =>
@@ -109,8 +101,3 @@ export function unmount(target: string, options: { detach?: boolean } = {}): voi
 
 /** True if something is mounted exactly at `path`. */
 export const isMountPoint = (path: string): boolean => addon.isMountRoot(path);
-
-/** Changes how mounts below `target` propagate. */
-export function setPropagation(target: string, propagation: Propagation, options: { recursive?: boolean } = {}): void {
-  addon.mount('', target, '', propagationFlags[propagation] | (options.recursive ? mountFlags.recursive : 0), '');
-}

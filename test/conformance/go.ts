@@ -17,16 +17,27 @@ export const ensureSuite = (): Promise<string> => buildGo(here, ['test', '-c'], 
 export const ensureStreamClient = (): Promise<string> =>
   buildGo(here, ['build'], './streamclient', 'streamclient/main.go');
 
+const criTools = 'sigs.k8s.io/cri-tools';
+
+/** crictl of the cri-tools that go.mod pins, in the folder `into`. The first build takes one to two minutes. */
+export function ensureCrictl(into: string): Promise<string> {
+  const [, version] = new RegExp(`${criTools} v(\\S+)`).exec(readFileSync(join(here, 'go.mod'), 'utf8'))!;
+  const link = `-ldflags=-s -w -X ${criTools}/pkg/version.Version=${version}`;
+  return buildGo(here, ['build', link], `${criTools}/cmd/crictl`, 'go.mod', into);
+}
+
 /** Builds a package of the Go module in the folder `module`; again only when go.mod, go.sum or `source` change. */
 export async function buildGo(
   module: string,
   command: readonly string[],
   what: string,
   source: string,
+  into = cacheFolder('conformance'),
 ): Promise<string> {
   const hash = createHash('sha256').update(what);
   for (const name of ['go.mod', 'go.sum', source]) hash.update(readFileSync(join(module, name)));
-  const target = join(cacheFolder('conformance'), hash.digest('hex').slice(0, 16));
+  mkdirSync(into, { recursive: true });
+  const target = join(into, hash.digest('hex').slice(0, 16));
   if (existsSync(target)) return target;
   const go = await ensureGo(wantedVersion(module));
   const temporary = `${target}.${process.pid}.tmp`;

@@ -1,7 +1,7 @@
-// What is shipped: one bundle, the layer worker and two native files in a folder of their own.
+// What is shipped: one bundle, the layer worker and three native files in a folder of their own.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -14,9 +14,13 @@ import { endTestRegistry, pullTestImages } from '../harness/suite.ts';
 
 await ownHost();
 
-test('the bundle pulls an image and runs a pod with nothing of the checkout', async () => {
+const stopAtEnd = (child: ChildProcess): Disposable => ({ [Symbol.dispose]: () => void child.kill() });
+
+test('the bundle pulls an image and runs a pod with nothing of the checkout, and replaces one that runs', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'berth-bundle-'));
   try {
+    copyFileSync('/bin/sleep', join(folder, 'berth-shim')); // of an earlier build, with a pod of its own
+    using _earlier = stopAtEnd(spawn(join(folder, 'berth-shim'), ['1000']));
     const main = makeBundle(folder);
     assert.match(execFileSync(process.execPath, [main, 'version'], { encoding: 'utf8', cwd: '/' }), /^berth \d/);
     assert.ok(!readFileSync(main, 'utf8').includes('BERTH_CRASH_AT'), 'crash points are compiled out');

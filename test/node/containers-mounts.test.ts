@@ -15,10 +15,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { MountPropagation } from '../../src/api/runtime/v1/cri.ts';
-import { bindMount, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
+import { bindMount, mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { labelTree } from '../harness/look.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { idsFrom, inUserNamespace, refused, TestPod, until } from '../harness/pods.ts';
+import { setPropagation } from '../harness/propagation.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { linesOf, loadImage, outputIn, outputOf } from './containers-support.ts';
 

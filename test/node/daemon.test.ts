@@ -19,6 +19,7 @@ import { after, before, describe, test } from 'node:test';
 import { PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
 import { nodeFlags } from '../../src/commands/node-flags.ts';
 import { lockHolder } from '../../src/sys/directory-lock.ts';
+import { mountOverlay, unmount } from '../../src/sys/mounts.ts';
 import { slowness, TestDaemon } from '../harness/daemon.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { TestPod, until } from '../harness/pods.ts';
@@ -159,7 +160,7 @@ describe('a start that fails ends the process, whatever it has open by then', ()
   });
 
   test('a socket path that no socket can have', async () => {
-    await fails({ [daemon.socket]: join(daemon.dir, 'x'.repeat(120)) }, /x{120}/);
+    await fails({ [daemon.socket]: join(daemon.dir, 'x'.repeat(120)) }, /changed\.toml: socket = .* the 107 bytes/);
   });
 
   test('a streaming port that is taken', async () => {
@@ -168,7 +169,8 @@ describe('a start that fails ends the process, whatever it has open by then', ()
     const { port } = server.address() as AddressInfo;
     try {
       const streaming = `streaming = { address = "127.0.0.1:${port}" }\ndefault_handler`;
-      await fails({ default_handler: streaming }, new RegExp(`EADDRINUSE.*127\\.0\\.0\\.1:${port}`));
+      const says = `Cannot listen at 127\\.0\\.0\\.1:${port} \\(.*EADDRINUSE.*\\): set streaming\\.address to`;
+      await fails({ default_handler: streaming }, new RegExp(says));
     } finally {
       server.close();
     }
@@ -287,3 +289,25 @@ function target(link: string): string {
     return ''; // closed while we looked
   }
 }
+
+test('a data_dir whose file system cannot carry overlays is refused at the start', async () => {
+  const daemon = new TestDaemon({});
+  const [lower, upper, work] = ['lower', 'upper', 'work'].map((name) => join(daemon.dir, name)) as [
+    string,
+    string,
+    string,
+  ];
+  for (const path of [lower, upper, work, daemon.dataDir]) mkdirSync(path);
+  mountOverlay({ lowers: [lower], upper, work, target: daemon.dataDir });
+  try {
+    const { code, said } = await failedStart(daemon, daemon.configFile);
+    assert.equal(code, 1, said);
+    assert.match(
+      said,
+      /^berth: The file system of \S+ \(overlay\) cannot carry overlayfs: .*\. Set data_dir to .*ext4/m,
+    );
+  } finally {
+    unmount(daemon.dataDir);
+    await daemon.dispose();
+  }
+});

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
-import { openStream } from '../../src/commands/rpc.ts';
 import { cgroupFile } from '../harness/cgroups.ts';
 import { hostNetwork, TestPod, until } from '../harness/pods.ts';
+import { openStream } from '../harness/stream-calls.ts';
 import { suite } from '../harness/suite.ts';
 
 type Sample = { name: string; labels: Record<string, string>; value: number };

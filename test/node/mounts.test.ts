@@ -13,8 +13,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { bindMount, isMountPoint, mountOverlay, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
+import { bindMount, isMountPoint, mountOverlay, mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { ownHost } from '../harness/own-host.ts';
+import { setPropagation } from '../harness/propagation.ts';
 
 await ownHost();
 
@@ -130,12 +131,4 @@ test('unmount: nothing there and no such path are success, a busy mount is not, 
     process.chdir(before);
   }
   assert.ok(!isMountPoint(target));
-});
-
-test('setPropagation', () => {
-  mountTmpfs(target, {});
-  setPropagation(target, 'shared');
-  assert.match(line(), /shared:/);
-  setPropagation(target, 'slave', { recursive: true });
-  assert.doesNotMatch(line(), /shared:/);
 });

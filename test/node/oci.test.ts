@@ -10,10 +10,11 @@ import { buildSpec, type OciSeccomp, type SpecInput } from '../../src/oci/index.
 import { Looker } from '../../src/shim/index.ts';
 import { removeCgroup } from '../../src/sys/cgroups.ts';
 import { gatherHostFacts } from '../../src/sys/host.ts';
-import { bindMount, mountTmpfs, setPropagation, unmount } from '../../src/sys/mounts.ts';
+import { bindMount, mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { patienceMs } from '../harness/look.ts';
 import { ensureProbe } from '../harness/oci-probe.ts';
 import { hostName, ownHost } from '../harness/own-host.ts';
+import { setPropagation } from '../harness/propagation.ts';
 import { ensureBusybox } from '../images/busybox.ts';
 import { program, run } from '../images/run.ts';
 import { hostNamespaces, mount, podNamespaces, specInput } from '../unit/oci/inputs.ts';

@@ -6,8 +6,9 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { Command, CommandResult } from '../../src/base/command.ts';
 import { isErrno } from '../../src/base/fault.ts';
-import type { LogLoss, RunResult, RunSpec, Shim, ShimExit, StartSpec } from '../../src/shim/index.ts';
+import type { LogLoss, Shim, ShimExit, StartSpec } from '../../src/shim/index.ts';
 import { connectShim, startShim } from '../../src/shim/index.ts';
 
 export const env = ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'];
@@ -119,7 +120,7 @@ export async function until(condition: () => boolean | Promise<boolean>): Promis
 }
 
 /** Runs a script of the host's shell through the shim. */
-export const script = (text: string, more: Partial<RunSpec> = {}): RunSpec => ({
+export const script = (text: string, more: Partial<Command> = {}): Command => ({
   argv: ['/bin/sh', '-c', text],
   env,
   cwd: '/',
@@ -127,7 +128,7 @@ export const script = (text: string, more: Partial<RunSpec> = {}): RunSpec => ({
   ...more,
 });
 
-export const textOf = ({ code, stdout, stderr }: RunResult) => ({
+export const textOf = ({ code, stdout, stderr }: CommandResult) => ({
   code,
   stdout: stdout.toString(),
   stderr: stderr.toString(),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -13,8 +14,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { openSnapshots, type Snapshots } from '../../src/snapshot/index.ts';
-import { isMountPoint, unmount } from '../../src/sys/mounts.ts';
+import { openSnapshots, probeOverlay, type Snapshots } from '../../src/snapshot/index.ts';
+import { isMountPoint, mount, mountOverlay, mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { ownHost } from '../harness/own-host.ts';
 
 await ownHost();
@@ -193,4 +194,48 @@ test('what is removed while it is measured takes nothing, and fails nobody', asy
   const found = await measured;
   for (const usage of found) assert.ok(usage === null || usage.bytes >= 0);
   assert.equal(await snapshots.usage('c0'), null);
+});
+
+test('a file system is probed for what overlays need, and nothing of the probe stays', () => {
+  const place = join(target, '.probe');
+  const gone = () => assert.deepEqual(readdirSync(target), []);
+  mountTmpfs(target, {});
+  probeOverlay(place);
+  gone();
+  // As a crash between the mount and the unmount leaves it.
+  for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(join(place, name), { recursive: true });
+  const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) => join(place, name));
+  mountOverlay({ lowers: [lower!], upper: upper!, work: work!, target: merged! });
+  probeOverlay(place);
+  gone();
+  unmount(target);
+
+  const base = join(root, 'base');
+  for (const name of ['lower', 'upper', 'work']) mkdirSync(join(base, name), { recursive: true });
+  const refused: [type: string, mountIt: () => void, why: RegExp][] = [
+    [
+      'overlay',
+      () =>
+        mountOverlay({ lowers: [join(base, 'lower')], upper: join(base, 'upper'), work: join(base, 'work'), target }),
+      /not supported as upperdir|EINVAL/,
+    ],
+    ['ramfs', () => mount('ramfs', target, 'ramfs', 0), /it lacks trusted\.\* attributes or whiteouts/],
+  ];
+  for (const [type, mountIt, why] of refused) {
+    mountIt();
+    const says = (error: Error) =>
+      why.test(error.message) &&
+      error.message.startsWith(`The file system of ${target} (${type}) cannot carry overlayfs: `);
+    assert.throws(() => probeOverlay(place), says, type);
+    gone();
+    unmount(target);
+  }
+});
+
+test('a full or read-only disk is not taken for one that carries no overlays', () => {
+  mountTmpfs(target, { size: 4096 });
+  writeFileSync(join(target, 'all'), Buffer.alloc(4096));
+  probeOverlay(join(target, '.probe'));
+  execFileSync('/bin/mount', ['-o', 'remount,ro', target]);
+  probeOverlay(join(target, '.probe'));
 });

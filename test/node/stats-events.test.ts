@@ -4,12 +4,12 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { status as grpc, Metadata } from '@grpc/grpc-js';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
-import { openStream } from '../../src/commands/rpc.ts';
 import { pidsIn } from '../../src/sys/cgroups.ts';
 import { cgroupFile, cgroupV2, weightOf } from '../harness/cgroups.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
+import { openStream } from '../harness/stream-calls.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 
 await ownHost();

@@ -34,10 +34,8 @@ static void answer(const uint8_t *frame, size_t size) {
     case SHIM_STOP_SANDBOX:
     case SHIM_LIST:
     case SHIM_DONE:
-    case SHIM_LOOK_GOES_ON:
-      break;
-    default:
-      known = false;
+    case SHIM_LOOK_GOES_ON: break;
+    default: known = false;
   }
   if (!known) {
     puts("unknown");

@@ -1,4 +1,4 @@
-import { errorText } from '../../base/command.ts';
+import { type CommandResult, errorText, usualPath } from '../../base/command.ts';
 import { Fault, isErrno } from '../../base/fault.ts';
 import type { Settings } from '../../base/settings.ts';
 import type { Shim } from '../../shim/index.ts';
@@ -6,15 +6,10 @@ import { readEnd } from '../../sys/read-file.ts';
 import type { OciRuntime } from './handlers.ts';
 
 /** Environment of OCI runtimes: their helpers (newuidmap, criu) are looked up in PATH. */
-export const ociRuntimeEnv = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'];
+export const ociRuntimeEnv = [`PATH=${usualPath}`];
 
 /** How a command of an OCI runtime ended, as the shim tells it. */
-export type OciOutcome = {
-  readonly code: number;
-  readonly timedOut: boolean;
-  readonly stdout: Buffer;
-  readonly stderr: Buffer;
-};
+export type OciOutcome = Pick<CommandResult, 'code' | 'timedOut' | 'stdout' | 'stderr'>;
 
 type Needs = { readonly settings: Settings };
 

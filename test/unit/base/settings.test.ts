@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { defaults, loadSettings } from '../../../src/base/settings.ts';
-import { shownTables } from '../../../src/base/settings-table.ts';
+import { type Members, Setting, settingsTable, shownTables, snake, Table } from '../../../src/base/settings-table.ts';
 import { toToml } from '../../../src/base/settings-toml.ts';
 
 describe('settings', () => {
@@ -46,14 +46,32 @@ describe('settings', () => {
     ['an unknown key in a table', '[cni]\nbin_dir = []', /cni\.bin_dir is unknown: did you mean bin_dirs\?/],
     ['swapped letters', '[timeouts]\nhots_path = 1', /timeouts\.hots_path is unknown: did you mean host_path\?/],
     ['a key that is like none', 'kubernetes = 1', /kubernetes is unknown \(known here/],
-    ['a wrong type', 'socket = 5', /socket is number, it must be string/],
-    ['a table for a value', '[socket]\na = 1', /socket is table, it must be string/],
+    ['a wrong type', 'socket = 5', /config\.toml: socket = 5 must be an absolute path/],
+    ['a table for a value', '[socket]\na = 1', /socket = a table must be an absolute path/],
+    ['a value for a table', 'cni = [5]', /cni = \[5\] must be a table: \[cni\]/],
     ['a relative path', 'data_dir = "data"', /data_dir = "data" must be an absolute path/],
-    ['a long run directory', `run_dir = "/${'x'.repeat(60)}"`, /longer than 40/],
+    [
+      'a long run directory',
+      `run_dir = "/${'x'.repeat(60)}"`,
+      /must be an absolute path without \.\., not longer than 40 characters/,
+    ],
     ['a cgroup driver that is none', 'cgroup_driver = "v3"', /must be cgroupfs or systemd/],
     ['a default handler that is not there', 'default_handler = "kata"', /"kata" is not in \[handlers\]/],
     ['a relative OCI runtime', '[handlers.x]\npath = "runc"', /handlers\.x\.path = "runc" must be an absolute path/],
-    ['a handler that is a path', '[handlers."../x"]\npath = "/x"', /handlers\."\.\.\/x" is not a handler's name/],
+    ['a handler that is a path', '[handlers."../x"]\npath = "/x"', /handlers\."\.\.\/x" is not a name: letters/],
+    ['a handler without a program', '[handlers.kata]\nargs = []', /handlers\.kata has no path/],
+    ["a socket longer than a socket's name", `socket = "/${'x'.repeat(107)}"`, /not longer than the 107 bytes/],
+    ['a host for an address', 'streaming.address = "localhost:1"', /must be an IP address and a port: 127\.0\.0\.1:0/],
+    ['a port that is none', 'streaming.address = "127.0.0.1:65536"', /must be an IP address and a port/],
+    ['brackets about IPv4', 'streaming.address = "[127.0.0.1]:0"', /must be an IP address and a port/],
+    ['more layers than an overlay has', 'images.limits.max_layers = 501', /a whole number from 1 to 500/],
+    [
+      'a colon in what a variable lists',
+      'cni.bin_dirs = ["/a:/b"]',
+      /each is an absolute path without \.\. or a colon/,
+    ],
+    ['no place for plugins', 'cni.bin_dirs = []', /a list, not empty/],
+    ['the hour of an end', 'timeouts.cni_plugin = 86401', /timeouts\.cni_plugin = 86401 must be seconds/],
     ['__proto__', '[__proto__]\nsocket = "/x"', /unknown/],
   ];
   for (const [name, toml, message] of cases) {
@@ -62,6 +80,46 @@ describe('settings', () => {
       assert.throws(() => loadSettings(file), message);
     });
   }
+
+  test('what is at the edge of a range is taken', () => {
+    const edges = `socket = "/${'x'.repeat(106)}"\nrun_dir = "/${'x'.repeat(39)}"\nstreaming.address = "[::1]:65535"
+      timeouts.oci_runtime = 86400\ntimeouts.exec_drain = 0.5\nimages.limits.max_layers = 1\nsoft_open_files = 0
+      [handlers.constructor]\npath = "/x"`;
+    writeFileSync(file, edges);
+    const { timeouts, handlers } = loadSettings(file);
+    assert.equal(timeouts.execDrain, 0.5);
+    const { args, path } = Object.entries(handlers).find(([name]) => name === 'constructor')![1];
+    assert.deepEqual([path, args], ['/x', []]);
+  });
+
+  /** What no setting whose default is such a value may be. */
+  const junk: Record<string, string[]> = {
+    string: ['5', 'true', '{ a = 1 }', '["/a"]', '2026-01-01', '"/a\\nb"', '"/a\\u0000"', `"/${'x'.repeat(4096)}"`],
+    number: ['"5"', 'true', '{ a = 1 }', '[5]', '-1', 'nan', 'inf', '-inf', '9007199254740991.5e3', '1e300'],
+    boolean: ['5', '"true"', '{ a = 1 }', '[true]', '0'],
+    list: ['5', '"/a"', 'true', '{ a = 1 }', '[5]', '[true]', '[["/a"]]', '[{ a = 1 }]', '["/a\\u0000"]', '["/a", 5]'],
+  };
+  const kindOf = (value: unknown) => (Array.isArray(value) ? 'list' : typeof value);
+  function* everySetting(table: Table<Members>, under = ''): Generator<[key: string, each: Setting<unknown>]> {
+    const open = table.open ? { 'x-1': new Table('', table.open) } : {};
+    for (const [name, each] of Object.entries({ ...table.members, ...open })) {
+      const key = `${under}${snake(name)}`;
+      if (each instanceof Setting) yield [key, each];
+      else yield* everySetting(each, `${key}.`);
+    }
+  }
+  test('every setting takes its default, and nothing of a wrong kind or out of its range', () => {
+    const all = [...everySetting(settingsTable)];
+    assert.ok(all.length >= 41, `${all.length} settings`);
+    for (const [key, { kind, value }] of all) {
+      if (key !== 'handlers.x-1.path') assert.ok(kind.takes(value), `${key} takes its default`);
+      for (const wrong of junk[kindOf(value)]!) {
+        writeFileSync(file, `${key} = ${wrong}`);
+        const says = (error: Error) => error.message.startsWith(`Configuration ${file}: ${key} = `);
+        assert.throws(() => loadSettings(file), says, `${key} = ${wrong}`);
+      }
+    }
+  });
 
   test('what berth config prints is a configuration that gives the same settings again', () => {
     const own = '[handlers."a.b"]\npath = "/usr/bin/x"\nargs = ["--a b"]\n[images]\npinned = ["a", "b"]\n';
@@ -76,7 +134,7 @@ describe('settings', () => {
 
   test('every setting is described, each in a sentence, and printed with it', () => {
     const all = [...shownTables(defaults)].flatMap(({ settings }) => settings);
-    assert.ok(all.length >= 38, `${all.length} settings`);
+    assert.ok(all.length >= 37, `${all.length} settings`);
     const words = (text: string) => text.replaceAll(/[#\s]+/g, ' '); // however the lines are broken
     const printed = words(toToml(defaults));
     for (const { key, text } of all) {

@@ -80,7 +80,6 @@ describe('podAfter', () => {
       event: { type: 'released', reason: 's' },
       to: { phase: 'notReady', released: true, reason: 's', network },
     },
-    { name: 'anything is removed', from: ready, event: { type: 'remove' }, to: { phase: 'removing' } },
   ];
   for (const { name, from, event, to } of cases) {
     test(name, () => {

@@ -76,6 +76,18 @@ test('a directory, sorted, within its bound', async () => {
   assert.equal((await looker.list(join(place, 'b/many'), 3000))?.at(-1)?.[0], '2999'.padStart(200, '0'));
 });
 
+test('what is in a folder of a process that has ended is nothing', async () => {
+  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 1000'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  try {
+    const [line] = await once(parent.stdout, 'data');
+    const ended = Number(line);
+    await until('the process has ended', async () => stateOf(ended) === 'Z');
+    assert.equal(await looker.list(`/proc/${ended}/net`, 100), null);
+  } finally {
+    parent.kill();
+  }
+});
+
 test('a file, within its bound; what is none is not opened', async () => {
   const file = join(folder, 'text');
   for (const size of [0, 1, 65_535, 65_536, 65_537, 1_000_000]) {

@@ -1,0 +1,11 @@
+import { isIP } from 'node:net';
+
+export type Address = { readonly host: string; readonly port: number };
+
+/** `127.0.0.1:0`, `[::1]:10010`: an IP address and a port, 0 for any. Null for anything else. */
+export function parseAddress(text: string): Address | null {
+  const [, v6, v4, port = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
+  const right = v6 === undefined ? isIP(v4 ?? '') === 4 : isIP(v6) === 6;
+  if (!right || Number(port) > 65_535) return null;
+  return { host: (v6 ?? v4)!, port: Number(port) };
+}

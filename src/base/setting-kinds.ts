@@ -1,0 +1,82 @@
+import { parseAddress } from './address.ts';
+
+/** What a setting may be. */
+export interface Kind<T> {
+  /** What it must be, to go on from "must be". */
+  readonly what: string;
+  readonly takes: (value: unknown) => value is T;
+}
+
+const kind = <T>(what: string, takes: (value: T) => boolean, like: T): Kind<T> => ({
+  what,
+  takes: (value): value is T => typeof value === typeof like && takes(value as T),
+});
+const text = (what: string, takes: (value: string) => boolean): Kind<string> =>
+  kind(what, (value) => isPrintable(value) && takes(value), '');
+
+/** No text of a configuration has a control character in it: none is a path's, and log lines and programs get them. */
+const isPrintable = (value: string): boolean => !/[\x00-\x1f\x7f]/.test(value);
+
+/** PATH_MAX with its end, and sockaddr_un's sun_path with its own. */
+const longestPath = 4095;
+const longestSocket = 107;
+
+const isPath = (value: string, most: number): boolean =>
+  /^\/(?!.*(^|\/)\.\.(\/|$))/.test(value) && Buffer.byteLength(value) <= most;
+
+export const flag: Kind<boolean> = kind('true or false', () => true, false);
+
+export const path: Kind<string> = text('an absolute path without ..', (value) => isPath(value, longestPath));
+
+export const pathOrNone: Kind<string> = text(
+  'an absolute path without .., or empty',
+  (value) => value === '' || isPath(value, longestPath),
+);
+
+/** A path that others are built from, so that there is less room for it. */
+export const shortPath = (most: number): Kind<string> =>
+  text(`an absolute path without .., not longer than ${most} characters`, (value) => isPath(value, most));
+
+export const socketPath: Kind<string> = text(
+  `an absolute path without .., not longer than the ${longestSocket} bytes that a unix socket's may be`,
+  (value) => isPath(value, longestSocket),
+);
+
+export const address: Kind<string> = text(
+  'an IP address and a port: 127.0.0.1:0',
+  (value) => parseAddress(value) !== null,
+);
+
+/** A name that stands in a path, a URL or a message: of a RuntimeClass handler, say. */
+export const name: Kind<string> = text('a name of letters, digits and ._-', (value) =>
+  /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value),
+);
+
+export const word: Kind<string> = text('a text without control characters', (value) => value.length <= longestPath);
+
+export const oneOf = (...all: string[]): Kind<string> => text(all.join(' or '), (value) => all.includes(value));
+
+export const whole = (least: number, most: number): Kind<number> =>
+  kind(
+    `a whole number from ${least} to ${most}`,
+    (value) => Number.isSafeInteger(value) && value >= least && value <= most,
+    0,
+  );
+
+/** A day at most: no wait of Berth's is longer, and timers count milliseconds in 31 bits. */
+export const seconds: Kind<number> = kind(
+  'seconds: a number above 0, at most 86400',
+  (value) => value > 0 && value <= 86_400,
+  0,
+);
+
+export const listOf = (each: Kind<string>, least = 0): Kind<string[]> => ({
+  what: `a list${least > 0 ? `, not empty, ` : ' '}of which each is ${each.what}`,
+  takes: (value): value is string[] => Array.isArray(value) && value.length >= least && value.every(each.takes),
+});
+
+/** Directories that a variable of the environment lists: a colon ends one there. */
+export const searchedPath: Kind<string> = text(
+  'an absolute path without .. or a colon',
+  (value) => isPath(value, longestPath) && !value.includes(':'),
+);
