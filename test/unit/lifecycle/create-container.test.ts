@@ -9,7 +9,7 @@ import type { ContainerConfig } from '../../../src/model/config.ts';
 import type { Container } from '../../../src/model/container.ts';
 import type { PodState } from '../../../src/model/pod.ts';
 import { mount, container as plain, security } from '../oci/inputs.ts';
-import { daemonWith, patient, podId, podIn, ready } from './fakes.ts';
+import { daemonWith, patient, podId, podIn } from './fakes.ts';
 
 type World = Awaited<ReturnType<typeof daemonWith>>;
 const config = (changes: Partial<ContainerConfig> = {}): ContainerConfig => ({ ...plain, ...changes });
