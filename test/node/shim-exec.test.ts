@@ -90,6 +90,15 @@ test('more than is kept is read and dropped', async (t) => {
   assert.deepEqual([result.stdout.length, result.stderr.length], [1_000_000, 10]);
 });
 
+test('what was written before the end is there, although nobody waits for those who hold it open', async (t) => {
+  const pod = await startPod(t);
+  const spec = execScript(pod, leaving('sleep 1308 & head -c 40000 /dev/zero; exit 4'), { drainMs: 0 });
+  const result = await pod.shim.exec(spec);
+  for (const pid of running('1308')) process.kill(pid, 'SIGKILL');
+  await until(() => running('1308').length === 0);
+  assert.deepEqual([result.code, result.stdout.length], [4, 40_000]);
+});
+
 test('a process that ends before its OCI runtime does is not lost', async (t) => {
   const pod = await startPod(t);
   const quick = 'sh -c "echo quick; exit 9" & p=$!; wait $p; echo $p > $1'; // reaped by the OCI runtime itself

@@ -226,7 +226,9 @@ test('the exit file is there when the event comes, and a start under a taken key
   await assert.rejects(pod.shim.start(startScript(pod, 'c1', 'true')), (error) => isFault(error, 'AlreadyExists'));
   for (const key of ['', 'pause', 'a"b', '../x', 'x'.repeat(129)])
     await assert.rejects(pod.shim.start(startScript(pod, key, 'true', { logPath: '' })), /EINVAL/);
-  assert.equal((await pod.shim.list()).processes.length, 50);
+  const longest = startScript(pod, 'x'.repeat(128), leaving('exit 0'), { logPath: '' });
+  assert.notEqual((await pod.shim.start(longest)).pid, 0);
+  assert.equal((await pod.shim.list()).processes.length, 51);
 });
 
 test('all that was written before the exit is in the log when the event comes', async (t) => {

@@ -76,6 +76,22 @@ describe('a failure in the middle', () => {
     assert.deepEqual([podOf(world), phasesOf(world)], [released, ['exited', 'exited', 'exited']]);
   });
 
+  test('of one container, while another still ends: both are waited for', async () => {
+    const world = await busyPod();
+    const order: string[] = [];
+    const { signal } = world.ownShim;
+    Object.assign(world.ownShim, {
+      signal: async (key: string, signo: number) => {
+        if (key === otherId) throw broken;
+        for (let turns = 10; turns > 0; turns--) await new Promise(setImmediate);
+        order.push('c ends');
+        return signal(key, signo);
+      },
+    });
+    await assert.rejects(stopPod(world.deps, podId), /container 2: the plugin failed/);
+    assert.deepEqual([order, phasesOf(world)], [['c ends'], ['exited', 'running', 'exited']]);
+  });
+
   test('of its network: all else is released, its directory and the record stay for the next call', async () => {
     const world = await busyPod();
     world.script.failures.set('network down', broken);
