@@ -103,6 +103,16 @@ test('1 GiB of output costs the shim what it keeps, and no more', { skip: saniti
   await until(() => Number.parseInt(statusOf(shim.pid, 'VmRSS'), 10) < 2 * 1024);
 });
 
+test('output as long as what is kept is whole, and what was told is free for what follows', async (t) => {
+  const { shim } = await startPod(t);
+  const most = 16 * 1024 * 1024;
+  const command = { argv: ['/usr/bin/head', '-c', `${most}`, '/dev/zero'], env, cwd: '/', deadlineMs: 60_000 };
+  for (let rounds = 0; rounds < 6; rounds++) {
+    const { truncated, stdout } = await shim.run({ ...command, maxOutput: most });
+    assert.deepEqual([truncated, stdout.length], [false, most]);
+  }
+});
+
 test('an abort kills the command and rejects with its reason', async (t) => {
   const { shim, dir } = await startPod(t);
   const file = join(dir, 'pid');

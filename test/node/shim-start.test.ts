@@ -1,7 +1,17 @@
 // Tracked processes made by real OCI runtimes: their logs, their ends, their terminals.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, symlinkSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +31,7 @@ import {
   script,
   startPod,
   startScript,
+  statusOf,
   until,
 } from './shim-support.ts';
 
@@ -374,6 +385,44 @@ test('what is written before the OCI runtime was reaped is logged whole, however
     assert.equal(own.length, lines, stream);
     assert.ok(own.every(({ tag, text }, index) => tag === 'F' && text === `${prefix}${index + 1}`));
   }
+});
+
+test('what is written while the OCI runtime is still at work is logged, once', async (t) => {
+  const pod = await startPod(t);
+  const [wrote, go] = [join(pod.dir, 'wrote'), join(pod.dir, 'go')];
+  const text = `(echo early; : >${wrote}; exec sleep 1309) & echo $! >$1; until [ -e ${go} ]; do sleep 0.01; done`;
+  const spec = startScript(pod, 'c1', text);
+  const started = pod.shim.start(spec);
+  await until(() => existsSync(wrote));
+  for (let turns = 2; turns > 0; turns--) await pod.shim.list(); // by then it is read
+  await writeFile(go, '');
+  assert.notEqual((await started).pid, 0);
+  await pod.shim.signal('c1', 9);
+  await pod.exited('c1');
+  assert.deepEqual(
+    (await readLog(spec.logPath)).map(({ tag, text: line }) => `${tag} ${line}`),
+    ['F early'],
+  );
+});
+
+test('those who are attached and do not read cost little', { skip: sanitized }, async (t) => {
+  const pod = await startPod(t);
+  const go = join(pod.dir, 'go');
+  const text = `until [ -e ${go} ]; do sleep 0.01; done; head -c 1M /dev/zero; exec sleep 1310`;
+  const spec = startScript(pod, 'c1', leaving(text));
+  await pod.shim.start(spec);
+  const attached = { key: 'c1', stdin: false, stdout: true, stderr: false, once: false };
+  const streams = await Promise.all(Array.from({ length: 20 }, () => pod.shim.attach(attached)));
+  const used = () => Number.parseInt(statusOf(pod.shim.pid, 'VmRSS'), 10);
+  const before = used();
+  await writeFile(go, '');
+  await until(() => statSync(spec.logPath).size > 65_536);
+  await pod.shim.list(); // what is read in one turn is read
+  assert.ok(used() < before + 4 * 1024, `${used() - before} KiB`);
+  for (const { stdout } of streams) closeSync(stdout!);
+  await until(() => statSync(spec.logPath).size > 1_000_000); // nobody holds it up any more
+  await pod.shim.signal('c1', 9, { all: true });
+  await pod.exited('c1');
 });
 
 test('of an OCI runtime that fails nothing stays in the log, and what was there before does', async (t) => {
