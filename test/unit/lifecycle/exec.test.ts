@@ -166,7 +166,8 @@ describe('output that others hold open', () => {
       },
     });
     const drained = drain([pump(source, sink)], 5);
-    source.end(Buffer.alloc(200_000));
+    for (let chunks = 10; chunks > 0; chunks--) source.write(Buffer.alloc(20_000));
+    source.end();
     while (takes.length === 0) await new Promise(setImmediate);
     const slow = Promise.withResolvers<void>();
     setTimeout(slow.resolve, 50); // ten times as long as an idle one may be
