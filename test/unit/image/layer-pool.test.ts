@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { gzipSync } from 'node:zlib';
 import type { JoinJob } from '../../../src/image/layer-join.ts';
 import { LayerPool, WorkerRun } from '../../../src/image/layer-pool.ts';
 import type { FromWorker, ToWorker } from '../../../src/image/layer-protocol.ts';
@@ -301,5 +302,37 @@ describe('the pool', () => {
     caller.abort(new Error('client left'));
     await assert.rejects(joined, /client left/);
     await waiting;
+  });
+
+  describe('a small blob that becomes a large file', () => {
+    const [size, large] = [96 << 20, tar(file('large', Buffer.alloc(96 << 20), { uid, gid }))];
+    const packed = gzipSync(large, { level: 1 });
+    const largeJob = () => ({ ...unpackJob(sha256(large)), limits: { maxBytes: size, maxEntries: 1, maxRatio: 1e6 } });
+    const onMessage = (hear: (message: FromWorker) => void) => {
+      const heard = new Set<Worker>();
+      Worker.prototype.postMessage = function (this: Worker, ...given: [ToWorker]) {
+        if (!heard.has(this)) this.on('message', hear);
+        heard.add(this);
+        return send.call(this, ...given);
+      };
+    };
+    const source = async function* () {
+      yield packed;
+    };
+
+    test('says that it is alive while it is at work', async () => {
+      await using pool = new LayerPool(1, 60_000);
+      const said: string[] = [];
+      onMessage(({ kind }) => said.push(kind));
+      await pool.unpack(largeJob(), source, forever);
+      assert.ok(said.filter((kind) => kind === 'alive').length >= 2, `${said}`);
+    });
+
+    test('is called off in the middle, when all of it was read', async () => {
+      await using pool = new LayerPool(1, 60_000);
+      const caller = new AbortController();
+      onMessage(({ kind }) => kind === 'alive' && caller.abort(new Error('client left')));
+      await assert.rejects(pool.unpack(largeJob(), source, caller.signal), /client left/);
+    });
   });
 });
