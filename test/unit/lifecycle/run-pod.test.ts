@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import { Fault } from '../../../src/base/fault.ts';
 import { runPod } from '../../../src/lifecycle/run-pod.ts';
 import { removePod } from '../../../src/lifecycle/stop-pod.ts';
 import type { PodConfig } from '../../../src/model/config.ts';
 import type { PodId } from '../../../src/model/ids.ts';
-import { daemonWith, patient, podId, podIn, ready } from './fakes.ts';
+import type { SandboxSpec } from '../../../src/shim/index.ts';
+import { daemonWith, patient, podId, podIn, ready, resolvedHandler } from './fakes.ts';
 
 type World = Awaited<ReturnType<typeof daemonWith>>;
 const { config } = podIn(ready);
@@ -40,6 +42,62 @@ describe('a pod that cannot be made', () => {
     await assert.rejects(run(world), { kind: 'AlreadyExists' });
     await removePod(world.deps, left!.id);
     assert.equal(world.deps.pods.size, 0);
+  });
+});
+
+/**
+ * Its namespaces are refused, and so are its files (a word of DNS with a blank): nothing is mounted. Its cgroups are systemd's
+ * and kubelet's, so that none is made.
+ */
+async function refusing(changes: Partial<PodConfig> = {}, oomScoreAdjMin = -1000) {
+  const world = await daemonWith({ pods: [] });
+  const asked: SandboxSpec[] = [];
+  const refusal = new Fault('Internal', 'no namespaces');
+  Object.assign(world.ownShim, {
+    sandbox: async (spec: SandboxSpec) => {
+      asked.push(spec);
+      await world.script.say('sandbox');
+      throw refusal;
+    },
+  });
+  Object.assign(world.runtime, { handler: { ...resolvedHandler, systemdCgroup: true } });
+  Object.assign(world.deps, { host: { ...world.deps.host, oomScoreAdjMin } });
+  const dns = { servers: ['a b'], searches: [], options: [] };
+  const ran = () => run(world, { ...config, cgroupParent: 'kubepods-unit.slice', dns, ...changes });
+  return { ...world, asked, refusal, ran };
+}
+
+describe('the namespaces of a pod', () => {
+  test('are asked of its shim, with the sysctls that are not of the network: interfaces come later', async () => {
+    const sysctls = { 'kernel.msgmax': '1', 'net.ipv4.ip_forward': '1' };
+    const { asked, refusal, ran } = await refusing({ sysctls });
+    await assert.rejects(ran(), refusal);
+    const { network, ipc, uts, pid, hostname, sysctls: own } = asked[0]!;
+    assert.deepEqual([network, ipc, uts, pid, hostname, own], [true, true, true, false, 'web', ['kernel.msgmax=1']]);
+  });
+
+  for (const [least, score] of [
+    [-1000, -998],
+    [-5, -5],
+    [500, 500],
+  ] as const) {
+    test(`score ${score} for want of memory where the daemon may give ${least}`, async () => {
+      const { asked, refusal, ran } = await refusing({}, least);
+      await assert.rejects(ran(), refusal);
+      assert.equal(asked[0]!.oomScoreAdj, score);
+    });
+  }
+
+  test('that are refused: all is undone, but not before what is still at work has ended', async () => {
+    const { script, shims, ownShim, said, refusal, ran } = await refusing();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    Object.assign(shims, { start: () => promise.then(() => script.say('shim start')).then(() => ownShim) });
+    const failed = assert.rejects(ran(), refusal);
+    for (let turns = 20; turns > 0; turns--) await new Promise(setImmediate);
+    assert.deepEqual(said, []);
+    resolve();
+    await failed;
+    assert.deepEqual(said, ['shim start', 'sandbox', 'network down', 'shim shutdown']);
   });
 });
 
