@@ -131,9 +131,10 @@ describe('a shim that is connected to', () => {
       socket.on('close', () => server.close());
     }).listen(join(listener.podDir, 'other'));
     await once(server, 'listening');
+    const closed = once(server, 'close');
     renameSync(join(listener.podDir, 'other'), join(listener.podDir, 'shim.sock'));
     await assert.rejects(connectShim(listener.podDir, handlers), { kind: 'FailedPrecondition' });
-    await once(server, 'close');
+    await closed;
     assert.deepEqual(told, []);
   });
 });
@@ -390,7 +391,7 @@ describe('a call that hands descriptors over, on a connection of its own', () =>
     stdout: false,
     stderr: false,
   };
-  const closed = () => listener.sockets.slice(1).every((socket) => socket.destroyed);
+  const allClosed = () => listener.sockets.slice(1).every((socket) => socket.destroyed);
 
   test('has its answer, whatever comes in between, and its end later', { timeout: 10_000 }, async () => {
     const shim = await connected((_, answer) => {
@@ -401,7 +402,7 @@ describe('a call that hands descriptors over, on a connection of its own', () =>
     });
     const { stdio, ended } = await shim.openExec(spec);
     assert.deepEqual([stdio, (await ended).code], [{ input: null, stdout: null, stderr: null }, 3]);
-    await until(closed);
+    await until(allClosed);
     shim.close();
   });
 
@@ -409,7 +410,7 @@ describe('a call that hands descriptors over, on a connection of its own', () =>
     const shim = await connected((_, answer) => answer('result', result));
     const { stdio, ended } = await shim.openExec(spec);
     assert.deepEqual([stdio, `${(await ended).stderr}`], [null, 'err']);
-    await until(closed);
+    await until(allClosed);
     shim.close();
   });
 
@@ -427,7 +428,7 @@ describe('a call that hands descriptors over, on a connection of its own', () =>
       const attached = { key: 'c1', stdin: false, stdout: true, stderr: false, once: false };
       await assert.rejects(shim.openExec(spec), { kind });
       await assert.rejects(shim.attach(attached), { kind });
-      await until(closed);
+      await until(allClosed);
       shim.close();
     });
   }
@@ -438,7 +439,7 @@ describe('a call that hands descriptors over, on a connection of its own', () =>
     const over = assert.rejects(ended, { kind: 'Unavailable' });
     abandon();
     await over;
-    await until(closed);
+    await until(allClosed);
     shim.close();
   });
 
