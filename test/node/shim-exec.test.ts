@@ -9,6 +9,7 @@ import type { Bundle, RuntimeName, TestPod } from './shim-support.ts';
 import {
   alive,
   env,
+  gated,
   leaving,
   makeBundle,
   ociRuntimes,
@@ -92,21 +93,15 @@ test('more than is kept is read and dropped', async (t) => {
 
 test('what was written before the end is there, although nobody waits for those who hold it open', async (t) => {
   const pod = await startPod(t);
-  const [wrote, go] = [join(pod.dir, 'wrote'), join(pod.dir, 'go')];
-  // What is read in whole pieces comes by a pipe that holds a megabyte.
-  const first = `sleep 1308 & head -c 400000 /dev/zero; echo $$ >${wrote}`;
-  const last = `until [ -e ${go} ]; do sleep 0.01; done; head -c 900000 /dev/zero; exit 4`;
-  const ran = pod.shim.exec(execScript(pod, leaving(`${first}; ${last}`), { drainMs: 0, maxOutput: 2_000_000 }));
-  await until(() => existsSync(wrote) && readFileSync(wrote, 'utf8') !== '');
-  await pod.shim.list(); // by then what came first is read
-  process.kill(pod.shim.pid, 'SIGSTOP'); // so that it finds the rest and the end at once
-  writeFileSync(go, '');
-  await until(() => !alive(Number(readFileSync(wrote, 'utf8'))));
-  process.kill(pod.shim.pid, 'SIGCONT');
+  const { text, widen, fill } = gated(pod, 900_000, 'exit 4');
+  const spec = execScript(pod, leaving(`sleep 1308 & ${text}`), { drainMs: 0, maxOutput: 2_000_000 });
+  const ran = pod.shim.exec(spec);
+  await widen();
+  await fill(true);
   const { code, stdout } = await ran;
   for (const pid of running('1308')) process.kill(pid, 'SIGKILL');
   await until(() => running('1308').length === 0);
-  assert.deepEqual([code, stdout.length], [4, 1_300_000]);
+  assert.deepEqual([code, stdout.length], [4, 965_536]);
 });
 
 test('a process that ends before its OCI runtime does is not lost', async (t) => {

@@ -1,9 +1,12 @@
 // What images there are, and which layers are whose. Files belong to whoever runs the tests.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import type { RegistryAuth } from '../../../src/image/auth.ts';
 import { openImages } from '../../../src/image/index.ts';
 import { openSnapshots } from '../../../src/snapshot/index.ts';
 import { type BuiltImage, image, layer, writeLayout } from '../../registry/images.ts';
@@ -16,6 +19,9 @@ let serial = 0;
 const [uid, gid] = [process.getuid!(), process.getgid!()];
 const own = { uid, gid };
 const never = () => false;
+const until = async (what: () => boolean) => {
+  while (!what()) await new Promise(setImmediate);
+};
 const forever = new AbortController().signal;
 
 const digest = (character: string, algorithm = 'sha256') =>
@@ -202,9 +208,6 @@ describe('images that are loaded', () => {
     return path;
   };
   const keysIn = (store: Store) => store.snapshots.list().length;
-  const until = async (what: () => boolean) => {
-    while (!what()) await new Promise(setImmediate);
-  };
 
   /** Holds up the next layer; the returned function lets it go. */
   function hold(store: Store): () => void {
@@ -305,4 +308,21 @@ test('an image that is being loaded is told of while it is', async () => {
   assert.deepEqual(store.images.pulls(), []);
   await assert.rejects(store.images.load(join(folder, 'none')), { code: 'ENOENT' });
   assert.deepEqual(store.images.pulls(), []);
+});
+
+test('equal pulls are one, by the reference and by who asks: another may see what this one may not', async () => {
+  await using store = await Store.open({ maxParallelLayers: 1 });
+  const silent = createServer(() => {}).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const caller = new AbortController();
+  const auth = (password: string) => ({ username: 'u', password }) as RegistryAuth;
+  const pull = (credentials: RegistryAuth | null) =>
+    store.images.pull({ reference: `127.0.0.1:${port}/app:1`, auth: credentials }, caller.signal);
+  const all = [null, auth('one'), auth('two'), auth('two')].map(pull);
+  await until(() => store.images.pulls().length >= 3);
+  assert.equal(store.images.pulls().length, 3);
+  caller.abort(new Error('client left'));
+  for (const each of all) await assert.rejects(each, /client left/);
+  silent.close();
 });
