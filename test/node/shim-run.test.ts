@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -215,6 +215,16 @@ test('shutdown refuses while a process runs, and kills it when forced', async (t
   assert.equal(alive(pod.shim.pid), false);
   assert.equal(pod.exits[0]?.signal, 9);
   assert.equal(await connectShim(pod.dir, nobody), null);
+});
+
+test('nothing is begun any more once it is to end', async (t) => {
+  const pod = await startPod(t);
+  const file = join(pod.dir, 'begun');
+  const ended = pod.shim.shutdown({ force: true });
+  // Sent together: the shim reads both before it ends.
+  await assert.rejects(pod.shim.run(script(`: > ${file}`)), /the shim is shutting down|The shim was lost/);
+  await ended;
+  assert.equal(existsSync(file), false);
 });
 
 test('a shim that is killed is noticed', async (t) => {
