@@ -104,6 +104,16 @@ test('what was written before the end is there, although nobody waits for those 
   assert.deepEqual([code, stdout.length], [4, 965_536]);
 });
 
+test("a score for want of memory is that of the OCI runtime and so of what it makes; without one it is the shim's", async (t) => {
+  const pod = await startPod(t);
+  const scoreOf = async (more: Partial<ExecSpec>) => {
+    const { stdout } = await pod.shim.exec(execScript(pod, leaving('cat /proc/self/oom_score_adj'), more));
+    return Number(`${stdout}`);
+  };
+  const own = Number(readFileSync(`/proc/${pod.shim.pid}/oom_score_adj`, 'utf8'));
+  assert.deepEqual([await scoreOf({}), await scoreOf({ oomScoreAdj: own + 7 })], [own, own + 7]);
+});
+
 test('a process that ends before its OCI runtime does is not lost', async (t) => {
   const pod = await startPod(t);
   const quick = 'sh -c "echo quick; exit 9" & p=$!; wait $p; echo $p > $1'; // reaped by the OCI runtime itself
