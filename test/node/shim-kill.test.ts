@@ -1,3 +1,4 @@
+// What is taken for a shim, by its process alone, and its end.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -5,8 +6,11 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { isShimOf, killShim } from '../../../src/shim/index.ts';
-import { stateOf } from '../../harness/hung.ts';
+import { isShimOf, killShim } from '../../src/shim/index.ts';
+import { stateOf } from '../harness/hung.ts';
+import { ownHost } from '../harness/own-host.ts';
+
+await ownHost();
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-kill-'));
 after(() => rmSync(folder, { recursive: true }));
