@@ -103,7 +103,8 @@ export class Looker implements Disposable {
    */
   async list(path: string, most: number): Promise<[name: string, facts: FileFacts][] | null> {
     const reply = this.#ask('lookList', { path, most }, 'lookNames', { verb: 'Reading', path });
-    const found = await missing(bounded(reply, path, `${most} names`), 'ENOENT', 'ENOTDIR', 'ESRCH');
+    // EINVAL: /proc/<pid>/net of a process that has ended.
+    const found = await missing(bounded(reply, path, `${most} names`), 'ENOENT', 'ENOTDIR', 'ESRCH', 'EINVAL');
     if (!found) return null;
     const entries = found.names.map((name, index): [string, FileFacts] => [name, factsAt(found.facts, index)]);
     return entries.filter(([name]) => !name.includes('\ufffd')).sort(([a], [b]) => (a < b ? -1 : 1));

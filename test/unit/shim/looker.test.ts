@@ -76,6 +76,15 @@ test('a directory, sorted, within its bound', async () => {
   assert.equal((await looker.list(join(place, 'b/many'), 3000))?.at(-1)?.[0], '2999'.padStart(200, '0'));
 });
 
+test('what the kernel shows of a process that has ended is not there', async () => {
+  const parent = spawn('/bin/sh', ['-c', 'true & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [text] = await once(parent.stdout, 'data');
+  await until('its end', async () => stateOf(Number(`${text}`)) === 'Z');
+  assert.equal(await looker.list(`/proc/${Number(`${text}`)}/net`, 100), null);
+  parent.kill('SIGKILL');
+  await once(parent, 'close');
+});
+
 test('a file, within its bound; what is none is not opened', async () => {
   const file = join(folder, 'text');
   for (const size of [0, 1, 65_535, 65_536, 65_537, 1_000_000]) {
