@@ -149,12 +149,6 @@ size_t clients_waiting(void) {
   return sum;
 }
 
-size_t client_room(uint64_t id) {
-  for (const struct client *client = clients; client; client = client->next)
-    if (client->id == id) return client->waiting < max_waiting ? max_waiting - client->waiting : 0;
-  return 0;
-}
-
 void send_frame(uint64_t client, struct wire_writer *frame) { send_parcel(client, frame, (struct parcel){0}); }
 
 void send_failed(uint64_t client, uint32_t request, enum shim_failure kind, int err, const char *step,

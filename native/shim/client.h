@@ -18,7 +18,6 @@ struct parcel { /* descriptors that go with a frame; they are the frame's from t
   int fd[3];
   size_t count;
 };
-size_t client_room(uint64_t client); /* bytes that may still wait for it */
 size_t clients_waiting(void); /* bytes that wait for all of them */
 void send_frame(uint64_t client, struct wire_writer *frame);
 void send_parcel(uint64_t client, struct wire_writer *frame, struct parcel parcel);

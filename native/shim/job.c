@@ -70,23 +70,7 @@ static struct wire_bytes captured(const struct stream *stream) {
   return stream ? (struct wire_bytes){stream->data, (uint32_t)stream->size} : (struct wire_bytes){0};
 }
 
-/* A client that is behind gets less of what was captured, rather than a connection that ends: that would look like our
-   death. What is left is for frames without bytes. */
-static void fit(struct job *job) {
-  enum { OTHER_FRAMES = 1048576 };
-  size_t room = client_room(job->client);
-  room = room > OTHER_FRAMES ? room - OTHER_FRAMES : 0;
-  for (int i = 0; i < 2; i++) {
-    struct stream *stream = job->stream[i];
-    if (!stream) continue;
-    if (stream->size > room) stream->truncated = true;
-    if (stream->size > room) stream->size = room;
-    room -= stream->size;
-  }
-}
-
 static void finish(struct job *job, pid_t pid) {
-  fit(job);
   unlog(job); /* before it is answered: who has the answer may read the log */
   const struct stream *out = job->stream[0], *err = job->stream[1];
   SEND(job->client, result, RESULT, job->request, .pid = (uint32_t)pid, .started = job->started,

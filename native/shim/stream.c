@@ -11,7 +11,8 @@
 
 #include "client.h"
 
-/* What all captures of a shim hold together: two whole results, whatever runs at once. */
+/* What all captures of a shim hold together, with what waits for its clients: two whole results, whatever runs at once. It is
+   less than may wait for one client (client.c), so that no answer of a command ends a connection. */
 static const size_t capture_budget = (size_t)4 * SHIM_MAX_CAPTURE;
 static size_t captured;
 enum {

@@ -108,7 +108,7 @@ async function tearDown(deps: Deps, container: Container): Promise<void> {
 export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
   const paths = deps.layout;
   const { id } = pod;
-  // A DEL that failed is tried again, and needs the namespace for it.
+  // DEL needs the namespace, also when it is tried again: its pin goes with the pod's directory.
   const network = async () => {
     await pinNetns(deps, pod).catch((error: unknown) => {
       log.warn(
@@ -117,7 +117,6 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
       );
     });
     await takeNetworkDown(deps, id);
-    unmount(paths.netns(id), { detach: true });
   };
   const steps: Step[] = [
     ...eachContainer(deps, id, releaseContainer),

@@ -58,6 +58,10 @@ suite('processes that are stuck in the kernel', { network: false, settings }, (b
     assert.equal(stateOf(pid), 'D', 'as nobody can end it');
     await hung.answer();
     await until('its end', async () => stateOf(pid) === null);
+    const other = await runPod();
+    const look = () => other.create('c', bench.image.busybox, { ...sleeper, mounts }).catch((error) => error);
+    await until('that it is looked at again', async () => (await look()).code !== RESOURCE_EXHAUSTED);
+    await other.remove();
   });
 
   test('one that opens a log', async () => {

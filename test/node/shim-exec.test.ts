@@ -9,6 +9,7 @@ import type { Bundle, RuntimeName, TestPod } from './shim-support.ts';
 import {
   alive,
   env,
+  gated,
   leaving,
   makeBundle,
   ociRuntimes,
@@ -88,6 +89,29 @@ test('more than is kept is read and dropped', async (t) => {
   const result = await pod.shim.exec(execIn(bundle, ['/bin/sh', '-c', text], { maxOutput: 1_000_000 }));
   assert.deepEqual([result.code, result.truncated], [2, true]);
   assert.deepEqual([result.stdout.length, result.stderr.length], [1_000_000, 10]);
+});
+
+test('what was written before the end is there, although nobody waits for those who hold it open', async (t) => {
+  const pod = await startPod(t);
+  const { text, widen, fill } = gated(pod, 900_000, 'exit 4');
+  const spec = execScript(pod, leaving(`sleep 1308 & ${text}`), { drainMs: 0, maxOutput: 2_000_000 });
+  const ran = pod.shim.exec(spec);
+  await widen();
+  await fill(true);
+  const { code, stdout } = await ran;
+  for (const pid of running('1308')) process.kill(pid, 'SIGKILL');
+  await until(() => running('1308').length === 0);
+  assert.deepEqual([code, stdout.length], [4, 965_536]);
+});
+
+test("a score for want of memory is that of the OCI runtime and so of what it makes; without one it is the shim's", async (t) => {
+  const pod = await startPod(t);
+  const scoreOf = async (more: Partial<ExecSpec>) => {
+    const { stdout } = await pod.shim.exec(execScript(pod, leaving('cat /proc/self/oom_score_adj'), more));
+    return Number(`${stdout}`);
+  };
+  const own = Number(readFileSync(`/proc/${pod.shim.pid}/oom_score_adj`, 'utf8'));
+  assert.deepEqual([await scoreOf({}), await scoreOf({ oomScoreAdj: own + 7 })], [own, own + 7]);
 });
 
 test('a process that ends before its OCI runtime does is not lost', async (t) => {

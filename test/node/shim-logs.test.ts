@@ -1,7 +1,17 @@
 // A log that cannot be written: what is lost is counted and told, what is there is whole, and the writer goes on.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, closeSync, constants, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  constants,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -259,7 +269,8 @@ test('a long line that is lost in part is ended, and is no part of the next one'
     );
 });
 
-test('half a line that cannot be taken back at once is taken back before anything follows it', async (t) => {
+/** A log whose last line is half there, and cannot be cut. */
+async function halfWritten(t: TestContext) {
   const pod = await startPod(t, { complains: /^berth-shim: cannot take back half a line of [^\n]*$/ });
   const disk = await smallDisk(t, '64K');
   const writer = await Writer.start(pod, join(disk.folder, 'log'));
@@ -271,6 +282,26 @@ test('half a line that cannot be taken back at once is taken back before anythin
   await until(async () => (await writer.lost()).lines === 1);
   assert.equal(readFileSync(writer.logPath, 'latin1').endsWith('\n'), false, 'half of it is there');
   limitFiles(pod, 'unlimited');
+  return { pod, writer };
+}
+
+test('half a line is taken back before the log is opened anew: nobody would do so later', async (t) => {
+  const { pod, writer } = await halfWritten(t);
+  execFileSync('/usr/bin/chattr', ['-a', writer.logPath]);
+  const rotated = `${writer.logPath}.1`;
+  renameSync(writer.logPath, rotated);
+  await pod.shim.reopenLog(key, 10_000);
+  writer.write('third\n');
+  await writer.end();
+  const [before, after] = [await readLog(rotated), await readLog(writer.logPath)];
+  assert.deepEqual(
+    [before, after].map((lines) => lines.map(({ tag, text }) => `${tag} ${text}`)),
+    [['F first'], ['F third']],
+  );
+});
+
+test('half a line that cannot be taken back at once is taken back before anything follows it', async (t) => {
+  const { writer } = await halfWritten(t);
   writer.write('third\n'); // still not to be cut: it is lost rather than part of another line
   await until(async () => (await writer.lost()).lines === 2);
   assert.equal((await writer.lost()).error, 'EPERM');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -101,6 +101,16 @@ test('1 GiB of output costs the shim what it keeps, and no more', { skip: saniti
   assert.deepEqual([result.code, result.truncated, result.stdout.length], [0, true, 16 * 1024 * 1024]);
   assert.ok(Number.parseInt(statusOf(shim.pid, 'VmHWM'), 10) < 80 * 1024, statusOf(shim.pid, 'VmHWM'));
   await until(() => Number.parseInt(statusOf(shim.pid, 'VmRSS'), 10) < 2 * 1024);
+});
+
+test('output as long as what is kept is whole, and what was told is free for what follows', async (t) => {
+  const { shim } = await startPod(t);
+  const most = 16 * 1024 * 1024;
+  const command = { argv: ['/usr/bin/head', '-c', `${most}`, '/dev/zero'], env, cwd: '/', deadlineMs: 60_000 };
+  for (let rounds = 0; rounds < 6; rounds++) {
+    const { truncated, stdout } = await shim.run({ ...command, maxOutput: most });
+    assert.deepEqual([truncated, stdout.length], [false, most]);
+  }
 });
 
 test('an abort kills the command and rejects with its reason', async (t) => {
@@ -205,6 +215,16 @@ test('shutdown refuses while a process runs, and kills it when forced', async (t
   assert.equal(alive(pod.shim.pid), false);
   assert.equal(pod.exits[0]?.signal, 9);
   assert.equal(await connectShim(pod.dir, nobody), null);
+});
+
+test('nothing is begun any more once it is to end', async (t) => {
+  const pod = await startPod(t);
+  const file = join(pod.dir, 'begun');
+  const ended = pod.shim.shutdown({ force: true });
+  // Sent together: the shim reads both before it ends.
+  await assert.rejects(pod.shim.run(script(`: > ${file}`)), /the shim is shutting down|The shim was lost/);
+  await ended;
+  assert.equal(existsSync(file), false);
 });
 
 test('a shim that is killed is noticed', async (t) => {

@@ -66,6 +66,7 @@ test('the namespaces that were asked for are new, set up, and pinned', async (t)
   assert.equal(existsSync(`/proc/${pausePid}`), false);
   await pod.shim.stopSandbox();
   assert.equal((await pod.shim.list()).pausePid, 0);
+  assert.deepEqual(pod.pauseExits, [], 'an end that was asked for is no news');
   const again = await pod.shim.sandbox(sandboxOf(pod, { network: false, ipc: false, uts: false, netnsPath: '' }));
   assert.deepEqual(ownTypes(again.pausePid), ['mnt']);
 });

@@ -1,7 +1,17 @@
 // Tracked processes made by real OCI runtimes: their logs, their ends, their terminals.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, symlinkSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +23,7 @@ import type { RuntimeName } from './shim-support.ts';
 import {
   alive,
   env,
+  gated,
   leaving,
   makeBundle,
   ociRuntimes,
@@ -21,6 +32,7 @@ import {
   script,
   startPod,
   startScript,
+  statusOf,
   until,
 } from './shim-support.ts';
 
@@ -226,7 +238,9 @@ test('the exit file is there when the event comes, and a start under a taken key
   await assert.rejects(pod.shim.start(startScript(pod, 'c1', 'true')), (error) => isFault(error, 'AlreadyExists'));
   for (const key of ['', 'pause', 'a"b', '../x', 'x'.repeat(129)])
     await assert.rejects(pod.shim.start(startScript(pod, key, 'true', { logPath: '' })), /EINVAL/);
-  assert.equal((await pod.shim.list()).processes.length, 50);
+  const longest = startScript(pod, 'x'.repeat(128), leaving('exit 0'), { logPath: '' });
+  assert.notEqual((await pod.shim.start(longest)).pid, 0);
+  assert.equal((await pod.shim.list()).processes.length, 51);
 });
 
 test('all that was written before the exit is in the log when the event comes', async (t) => {
@@ -372,6 +386,42 @@ test('what is written before the OCI runtime was reaped is logged whole, however
     assert.equal(own.length, lines, stream);
     assert.ok(own.every(({ tag, text }, index) => tag === 'F' && text === `${prefix}${index + 1}`));
   }
+});
+
+test('what is written while the OCI runtime is still at work is logged, once', async (t) => {
+  const pod = await startPod(t);
+  const [wrote, go] = [join(pod.dir, 'wrote'), join(pod.dir, 'go')];
+  const text = `(echo early; : >${wrote}; exec sleep 1297) & echo $! >$1; until [ -e ${go} ]; do sleep 0.01; done`;
+  const spec = startScript(pod, 'c1', text);
+  const started = pod.shim.start(spec);
+  await until(() => existsSync(wrote));
+  for (let turns = 2; turns > 0; turns--) await pod.shim.list(); // by then it is read
+  await writeFile(go, '');
+  assert.notEqual((await started).pid, 0);
+  await pod.shim.signal('c1', 9);
+  await pod.exited('c1');
+  assert.deepEqual(
+    (await readLog(spec.logPath)).map(({ tag, text: line }) => `${tag} ${line}`),
+    ['F early'],
+  );
+});
+
+test('those who are attached and do not read cost little', { skip: sanitized }, async (t) => {
+  const pod = await startPod(t);
+  const { text, widen, fill } = gated(pod, 900_000, 'exec sleep 1298');
+  const spec = startScript(pod, 'c1', leaving(text));
+  await pod.shim.start(spec);
+  await widen();
+  const attached = { key: 'c1', stdin: false, stdout: true, stderr: false, once: false };
+  const streams = await Promise.all(Array.from({ length: 20 }, () => pod.shim.attach(attached)));
+  const used = () => Number.parseInt(statusOf(pod.shim.pid, 'VmRSS'), 10);
+  const before = used();
+  await fill(false);
+  assert.ok(used() < before + 4 * 1024, `${used() - before} KiB`);
+  for (const { stdout } of streams) closeSync(stdout!);
+  await until(() => statSync(spec.logPath).size > 940_000); // nobody holds it up any more
+  await pod.shim.signal('c1', 9, { all: true });
+  await pod.exited('c1');
 });
 
 test('of an OCI runtime that fails nothing stays in the log, and what was there before does', async (t) => {

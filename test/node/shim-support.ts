@@ -1,7 +1,7 @@
 // What the shim's tests share: a shim in a folder of its own, and bundles of a static busybox for real OCI runtimes.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -145,6 +145,33 @@ export function leaving(text: string, zombie = false): string {
     'sub state { open(my $s, "<", "/proc/$p/stat"); <$s> =~ /\\) (.)/; $1 } select(undef, undef, undef, 0.01) until state() eq "Z";';
   const program = `my $p = fork; if (!$p) { exec "/bin/sh", "-c", $ARGV[1] } ${zombie ? wait : ''} open(my $f, ">", $ARGV[0]); print $f $p;`;
   return `exec /usr/bin/perl -e ${quoted(program)} "$1" ${quoted(text)}`;
+}
+
+/**
+ * The text of a process that writes as a test says. `widen`: its pipe, once read in a whole piece, holds a megabyte; `fill`:
+ * the shim finds so many bytes at once, and the end if the process has one.
+ */
+export function gated(pod: TestPod, bytes: number, last: string) {
+  const file = (name: string) => join(pod.dir, `gate-${name}`);
+  const wait = (name: string) => `until [ -e ${file(name)} ]; do sleep 0.01; done`;
+  const write = (count: number, name: string) => `head -c ${count} /dev/zero; : >${file(name)}`;
+  const text = `echo $$ >${file('begun')}; ${wait('one')}; ${write(65536, 'wrote')}; ${wait('two')}; ${write(bytes, 'full')}; ${last}`;
+  const stopped = async (go: string, done: () => boolean) => {
+    process.kill(pod.shim.pid, 'SIGSTOP');
+    writeFileSync(file(go), '');
+    await until(done);
+    process.kill(pod.shim.pid, 'SIGCONT');
+    for (let turns = 2; turns > 0; turns--) await pod.shim.list(); // what can be read is read by then
+  };
+  const pid = () => Number(readFileSync(file('begun'), 'utf8'));
+  return {
+    text,
+    widen: async () => {
+      await until(() => existsSync(file('begun')) && pid() > 0);
+      await stopped('one', () => existsSync(file('wrote')));
+    },
+    fill: (ends: boolean) => stopped('two', () => existsSync(file('full')) && !(ends && alive(pid()))),
+  };
 }
 
 /** The log's path has no link. */

@@ -67,6 +67,27 @@ test('what every caller left is given to the first retry, and to no other', asyn
   await assert.rejects(world.ask(), duplicate);
 });
 
+test('one that leaves as its answer is given has not heard of it', async () => {
+  const creations = new Creations<string>();
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const [first, second] = [new AbortController(), new AbortController()];
+  let made = false;
+  const existing = () => {
+    if (made) second.abort(new Error('client left')); // the last moment before the answer
+    return made ? { id: 'id-1', same: true } : undefined;
+  };
+  const wanted = { what: 'Pod x', key: 'x', existing, make: () => promise };
+  const left = creations.create(wanted, { ...patient, signal: first.signal });
+  const joined = creations.create(wanted, { ...patient, signal: second.signal });
+  first.abort(new Error('client left'));
+  await assert.rejects(left, /client left/);
+  made = true;
+  resolve('id-1');
+  await joined;
+  assert.equal(await creations.create(wanted, patient), 'id-1');
+  await assert.rejects(creations.create(wanted, patient), duplicate);
+});
+
 test('who has left already makes nothing', async () => {
   const world = new World();
   await assert.rejects(world.ask({ ...patient, signal: AbortSignal.abort(new Error('client left')) }), /client left/);

@@ -38,6 +38,20 @@ test('its stop signal, and no SIGKILL where it ends in time', async () => {
   assert.deepEqual([said, codeOf(deps)], [['signal 15'], [143, 'Error']]);
 });
 
+test('a time beyond what a timer takes is not over at once', async () => {
+  const said: string[] = [];
+  const shim = fakeShim(said, {
+    signal: async (_: string, signo: number) => {
+      said.push(`signal ${signo}`);
+      setTimeout(() => void applyExit(deps, containerId, exit(143)), 20);
+      return true;
+    },
+  } as never);
+  const { deps } = await daemonOf(containerIn(running), shim);
+  await stopContainer(deps, containerId, Number.MAX_SAFE_INTEGER);
+  assert.deepEqual(said, ['signal 15']);
+});
+
 test('SIGKILL to all of it when the time is over; the shortest of several times, and one stop signal', async () => {
   const said: string[] = [];
   const shim = fakeShim(said, {

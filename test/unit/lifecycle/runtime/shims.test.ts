@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { Fault } from '../../../../src/base/fault.ts';
 import { type ShimAccess, Shims } from '../../../../src/lifecycle/runtime/shims.ts';
 import type { PodId } from '../../../../src/model/ids.ts';
 import type { Shim, ShimExit, ShimHandlers } from '../../../../src/shim/index.ts';
@@ -165,4 +166,70 @@ describe('a shim that is told to end', () => {
     await alive.shims.start(pod);
     await assert.rejects(alive.shims.forget(pod, 'c1'), /it is shutting down/);
   });
+});
+
+describe('a shim that is wanted', () => {
+  test('and could not be started is started anew by the next who wants it', async () => {
+    const there = listing(5);
+    const { shims } = connecting(new Error('it did not come up'), null, there);
+    await assert.rejects(shims.start(pod), /did not come up/);
+    assert.equal(await shims.ensure(pod), there);
+  });
+
+  test('and does not listen is killed: its socket may have been taken away', async () => {
+    const { shims, told } = connecting(null);
+    assert.equal(await shims.findOrKill(pod), null);
+    assert.deepEqual(told, ['killed']);
+  });
+
+  test('for what runs there is no other than the one that kept it', async () => {
+    const { shims } = connecting(null);
+    await assert.rejects(shims.keeping(pod), {
+      kind: 'FailedPrecondition',
+      message: /is gone, and all that ran there/,
+    });
+  });
+});
+
+describe('before a pod is stopped', () => {
+  test('a shim that is gone is told to be', async () => {
+    const { shims } = connecting(null);
+    assert.equal(await shims.killSilent(pod), true);
+  });
+
+  test('one that answers is left alone', async () => {
+    const { shims, told } = connecting(listing(5));
+    assert.equal(await shims.killSilent(pod), false);
+    assert.deepEqual(told, []);
+  });
+
+  test('one that says nothing is killed, its connection is closed, and nobody is told that it is lost', async () => {
+    let closed = false;
+    const close = () => {
+      closed = true;
+      cut();
+    };
+    const mute = { pid: 1, list: () => Promise.reject(new Fault('DeadlineExceeded', 'no answer')), close };
+    const { shims, told, cut } = connecting(mute);
+    await shims.start(pod);
+    assert.equal(await shims.killSilent(pod), true);
+    assert.deepEqual([told, closed], [['killed'], true]);
+  });
+
+  test('what else is wrong with its answer is an error', async () => {
+    const wrong = { pid: 1, list: () => Promise.reject(new Fault('DataLoss', 'no frame')) };
+    const { shims, told } = connecting(wrong);
+    await assert.rejects(shims.killSilent(pod), { kind: 'DataLoss' });
+    assert.deepEqual(told, []);
+  });
+});
+
+test('what a log lost while a connection was cut is told', async () => {
+  const lost = { bytes: 50, lines: 2, error: 'ENOSPC' };
+  const list = async () => ({ pausePid: 5, processes: [{ key: 'c1', pid: 2, exit: null, lost }] });
+  const { shims, told, cut } = connecting(listing(5), { pid: 1, list });
+  await shims.start(pod);
+  cut();
+  await shims.find(pod);
+  assert.deepEqual(told, ['lost c1 2']);
 });
