@@ -12,6 +12,7 @@ import { sweepChurn } from '../test/sweeps/churn.ts';
 import { sweepCuts } from '../test/sweeps/cuts.ts';
 import { SickDisks } from '../test/sweeps/disks.ts';
 import { sweepLines } from '../test/sweeps/lines.ts';
+import { sweepShims } from '../test/sweeps/shims.ts';
 import { upgrade } from '../test/sweeps/upgrade.ts';
 
 const { values, positionals } = parseArgs({
@@ -45,13 +46,14 @@ const sweeps: Record<string, Sweep> = {
   model: ({ daemon, image }) =>
     sweepChaos(daemon, image.busybox, { seed, calls: Infinity, minutes: Number(values.minutes), clients: 6 }, say),
   churn: (bench) => sweepChurn(bench, { minutes: Number(values.minutes) }, say),
+  shims: ({ daemon, image }) => sweepShims(daemon, image.busybox, { seed, times: Number(values.times) }, say),
   cuts: (bench) => sweepCuts(bench, { seed, points: Number(values.points) }, say),
 };
 
 /** Rows whose faults are those of tests: their files, whole instead of samples, again and again. */
 const repeated: Record<string, readonly string[]> = {
   crashes: ['test/crash/crash.test.ts'], // row 1
-  shims: ['test/node/failures.test.ts', 'test/node/recovery.test.ts', 'test/degraded/behind-our-back.test.ts'], // 3, 6
+  files: ['test/degraded/behind-our-back.test.ts'], // 6
   'oci-runtimes': ['test/degraded/oci-runtime.test.ts'], // 4
   plugins: ['test/degraded/cni-plugins.test.ts', 'test/node/failures-plugins.test.ts'], // 5
   registries: ['test/hostile/registry.test.ts', 'test/node/pull-faults.test.ts', 'test/hostile/manifests.test.ts'], // 8, 9

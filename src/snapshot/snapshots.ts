@@ -109,8 +109,8 @@ export class Snapshots {
     if (this.#leaving.size > 0) await this.#discard();
     const folder = this.#temporary('stage');
     const path = join(folder, 'fs');
-    await mkdir(path, { recursive: true, mode: 0o755 });
-    await chmod(path, 0o755); // the umask of the daemon is not the image's
+    await makeDirectory(folder, 0o700);
+    await makeDirectory(path, 0o755);
     return {
       path,
       commit: (key, parent, size = 0) => this.#commit(folder, key, parent, size),

@@ -7,6 +7,7 @@ import { sweepChaos } from './chaos.ts';
 import { sweepCuts } from './cuts.ts';
 import { sweepLines } from './lines.ts';
 import { Model } from './model.ts';
+import { sweepShims } from './shims.ts';
 
 await ownHost();
 
@@ -32,6 +33,11 @@ suite('sweeps', {}, (bench) => {
     const total = await sweepLines(bench.daemon, bench.image.busybox, volume);
     assert.ok(total.lines >= volume.lines);
     assert.deepEqual([total.lost, total.doubled, total.torn], [0, 0, 0]);
+  });
+
+  test(`row 3: what a shim kept is killed and told, however it went (seed ${seed})`, async () => {
+    const { faults } = await sweepShims(bench.daemon, bench.image.busybox, { seed, times: 3 });
+    assert.deepEqual(faults, []);
   });
 
   test(`row 12: whatever is asked of the same ids, the answers can be true (seed ${seed})`, async () => {
