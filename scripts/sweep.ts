@@ -9,8 +9,10 @@ import { continueOnOwnHost } from '../test/harness/own-host.ts';
 import { type Bench, endTestRegistry, pullTestImages } from '../test/harness/suite.ts';
 import { sweepChaos } from '../test/sweeps/chaos.ts';
 import { sweepChurn } from '../test/sweeps/churn.ts';
+import { sweepClocks } from '../test/sweeps/clocks.ts';
 import { sweepCuts } from '../test/sweeps/cuts.ts';
 import { SickDisks } from '../test/sweeps/disks.ts';
+import { sweepExecs } from '../test/sweeps/execs.ts';
 import { sweepLines } from '../test/sweeps/lines.ts';
 import { sweepShims } from '../test/sweeps/shims.ts';
 import { upgrade } from '../test/sweeps/upgrade.ts';
@@ -24,6 +26,10 @@ const { values, positionals } = parseArgs({
     reopens: { type: 'string', default: '1000' },
     minutes: { type: 'string', default: '10' },
     points: { type: 'string', default: '20' },
+    jumps: { type: 'string', default: '20' },
+    execs: { type: 'string', default: '10000' },
+    'at-once': { type: 'string', default: '500' },
+    ends: { type: 'string', default: '100' },
     offsets: { type: 'string', default: '20' },
     other: { type: 'string', default: '' },
     rounds: { type: 'string', default: '10' },
@@ -47,6 +53,14 @@ const sweeps: Record<string, Sweep> = {
     sweepChaos(daemon, image.busybox, { seed, calls: Infinity, minutes: Number(values.minutes), clients: 6 }, say),
   churn: (bench) => sweepChurn(bench, { minutes: Number(values.minutes) }, say),
   shims: ({ daemon, image }) => sweepShims(daemon, image.busybox, { seed, times: Number(values.times) }, say),
+  execs: ({ daemon, image }) => {
+    const [atOnce, inARow, ends] = [values['at-once'], values.execs, values.ends].map(Number) as [
+      number,
+      number,
+      number,
+    ];
+    return sweepExecs(daemon, image.busybox, { atOnce, inARow, ends }, say);
+  },
   cuts: (bench) => sweepCuts(bench, { seed, points: Number(values.points) }, say),
 };
 
@@ -57,7 +71,7 @@ const repeated: Record<string, readonly string[]> = {
   'oci-runtimes': ['test/degraded/oci-runtime.test.ts'], // 4
   plugins: ['test/degraded/cni-plugins.test.ts', 'test/node/failures-plugins.test.ts'], // 5
   registries: ['test/hostile/registry.test.ts', 'test/node/pull-faults.test.ts', 'test/hostile/manifests.test.ts'], // 8, 9
-  execs: ['test/node/shim-exec.test.ts', 'test/security/floods.test.ts'], // 14
+  requests: ['test/node/hostile-requests.test.ts'], // 11
   ends: ['test/node/ends.test.ts'], // 16
   reboots: ['test/degraded/reboot.test.ts'], // 17
   signals: ['test/degraded/sigterm.test.ts', 'test/node/daemon.test.ts'], // 18
@@ -83,6 +97,11 @@ await continueOnOwnHost();
 /** Sweeps with a daemon of their own making. */
 const others: Record<string, () => Promise<object>> = {
   upgrade: () => upgrade(values.other, Number(values.rounds)),
+  clocks: async () => {
+    const total = await sweepClocks({ seed, jumps: Number(values.jumps) }, say);
+    await endTestRegistry();
+    return total;
+  },
   disks: async () => {
     await using sick = await SickDisks.start();
     const total = await sick.sweep({ seed, offsets: Number(values.offsets) }, say);
@@ -102,7 +121,7 @@ if (!sweep)
     `There is no sweep ${JSON.stringify(row)}: ${Object.keys({ ...sweeps, ...others, ...repeated }).join(', ')}`,
   );
 say(`${row}, seed ${seed}`);
-const daemon = new TestDaemon(row === 'churn' ? { env: inspectable } : {});
+const daemon = new TestDaemon(row === 'churn' || row === 'execs' ? { env: inspectable } : {});
 await daemon.start();
 try {
   const image = await pullTestImages(daemon);

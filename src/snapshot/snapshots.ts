@@ -109,8 +109,13 @@ export class Snapshots {
     if (this.#leaving.size > 0) await this.#discard();
     const folder = this.#temporary('stage');
     const path = join(folder, 'fs');
-    await makeDirectory(folder, 0o700);
-    await makeDirectory(path, 0o755);
+    try {
+      await makeDirectory(folder, 0o700);
+      await makeDirectory(path, 0o755);
+    } catch (error) {
+      await this.#discard(folder);
+      throw error;
+    }
     return {
       path,
       commit: (key, parent, size = 0) => this.#commit(folder, key, parent, size),

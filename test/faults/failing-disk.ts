@@ -1,24 +1,13 @@
 // A disk that fails at the n-th call that writes below some folders: in the daemon by a preloaded library, in its shims as
 // they are a build of the test's own. For test hosts of their own: /run is theirs.
-import { execFileSync } from 'node:child_process';
-import {
-  closeSync,
-  globSync,
-  mkdtempSync,
-  openSync,
-  readSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
-import { constants, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { closeSync, openSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
 import { shared } from '../harness/compile.ts';
+import { nativeWith } from './native-build.ts';
 
 const orders = '/run/failing-disk';
 const source = join(import.meta.dirname, 'failing-disk.c');
-const native = resolve(import.meta.dirname, '../../native');
 const modes = { off: 0, once: 1, 'from then on': 2 } as const;
 /** A page; the layout is that of `struct orders`. */
 const page = 4096;
@@ -46,12 +35,7 @@ export class FailingDisk implements Disposable {
   }
 
   static async make(): Promise<FailingDisk> {
-    const folder = mkdtempSync(join(tmpdir(), 'failing-disk-'));
-    const sources = [...globSync(join(native, 'shim/*.c')), source];
-    const flags = ['-O1', '-D_GNU_SOURCE', `-Wa,-I${join(native, 'build')}`, '-o', join(folder, 'berth-shim')];
-    execFileSync('/usr/bin/cc', [...flags, ...sources], { stdio: 'inherit' });
-    for (const name of ['addon.node', 'berth-look']) symlinkSync(join(native, 'build', name), join(folder, name));
-    return new FailingDisk(folder, await shared(source));
+    return new FailingDisk(nativeWith(source), await shared(source));
   }
 
   /** The daemon's environment. Node would write by io_uring, which no library sees. */

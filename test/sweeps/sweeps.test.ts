@@ -1,10 +1,12 @@
 // A small part of each sweep; scripts/sweep runs them at full volume.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { inspectable } from '../harness/lifecycles.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { suite } from '../harness/suite.ts';
 import { sweepChaos } from './chaos.ts';
 import { sweepCuts } from './cuts.ts';
+import { sweepExecs } from './execs.ts';
 import { sweepLines } from './lines.ts';
 import { Model } from './model.ts';
 import { sweepShims } from './shims.ts';
@@ -50,5 +52,12 @@ suite('sweeps', {}, (bench) => {
     const { faults, cutOff } = await sweepCuts(bench, { seed, points: 1 });
     assert.deepEqual(faults, []);
     assert.ok(cutOff > 0);
+  });
+});
+
+suite('sweeps of what stays', { env: inspectable }, (bench) => {
+  test('row 14: nothing of commands stays, many at once, in a row, and when their container ends', async () => {
+    const { faults } = await sweepExecs(bench.daemon, bench.image.busybox, { atOnce: 60, inARow: 300, ends: 3 });
+    assert.deepEqual(faults, []);
   });
 });
