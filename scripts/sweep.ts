@@ -61,6 +61,10 @@ const sweeps: Record<string, Sweep> = {
     ];
     return sweepExecs(daemon, image.busybox, { atOnce, inARow, ends }, say);
   },
+  kills: ({ daemon, image }) => {
+    const volume = { seed, calls: Infinity, clients: 6, kills: Number(values.kills), bystanders: 20 };
+    return sweepChaos(daemon, image.busybox, volume, say);
+  },
   cuts: (bench) => sweepCuts(bench, { seed, points: Number(values.points) }, say),
 };
 
