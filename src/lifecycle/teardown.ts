@@ -118,6 +118,7 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
     });
     await takeNetworkDown(deps, id);
     unmount(paths.netns(id), { detach: true });
+    crashPoint('release-pod:network');
   };
   const steps: Step[] = [
     ...eachContainer(deps, id, releaseContainer),
