@@ -158,7 +158,10 @@ export class SickDisks implements AsyncDisposable {
       const trials = () => this.#trials(name, stage, offsets, random);
       // What cannot write to run_dir cannot run commands: those of a bystander are refused too.
       if (stage.disk === 'run') await trials();
-      else await this.#bystander.watched(`a disk that fails: ${name}`, trials);
+      else
+        await this.#bystander.watched(`a disk that fails: ${name}`, trials).catch((error: unknown) => {
+          this.total.faults.push(error instanceof Error ? error.message : String(error));
+        });
       say(`${name}: ${this.total.trials} trials, ${this.total.refused} refused, ${this.total.faults.length} faults`);
     }
     return this.total;
