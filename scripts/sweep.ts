@@ -4,10 +4,17 @@ import { parseArgs } from 'node:util';
 import { endProcess } from '../src/sys/end-process.ts';
 import { TestDaemon } from '../test/harness/daemon.ts';
 import { assertNoLeak, footprint } from '../test/harness/leak-check.ts';
+import { inspectable } from '../test/harness/lifecycles.ts';
+import { continueOnOwnHost } from '../test/harness/own-host.ts';
 import { type Bench, endTestRegistry, pullTestImages } from '../test/harness/suite.ts';
 import { sweepChaos } from '../test/sweeps/chaos.ts';
+import { sweepChurn } from '../test/sweeps/churn.ts';
+import { sweepClocks } from '../test/sweeps/clocks.ts';
 import { sweepCuts } from '../test/sweeps/cuts.ts';
+import { SickDisks } from '../test/sweeps/disks.ts';
+import { sweepExecs } from '../test/sweeps/execs.ts';
 import { sweepLines } from '../test/sweeps/lines.ts';
+import { sweepShims } from '../test/sweeps/shims.ts';
 import { upgrade } from '../test/sweeps/upgrade.ts';
 
 const { values, positionals } = parseArgs({
@@ -19,6 +26,11 @@ const { values, positionals } = parseArgs({
     reopens: { type: 'string', default: '1000' },
     minutes: { type: 'string', default: '10' },
     points: { type: 'string', default: '20' },
+    jumps: { type: 'string', default: '20' },
+    execs: { type: 'string', default: '10000' },
+    'at-once': { type: 'string', default: '500' },
+    ends: { type: 'string', default: '100' },
+    offsets: { type: 'string', default: '20' },
     other: { type: 'string', default: '' },
     rounds: { type: 'string', default: '10' },
     times: { type: 'string', default: '10' },
@@ -39,22 +51,34 @@ const sweeps: Record<string, Sweep> = {
   },
   model: ({ daemon, image }) =>
     sweepChaos(daemon, image.busybox, { seed, calls: Infinity, minutes: Number(values.minutes), clients: 6 }, say),
+  churn: (bench) => sweepChurn(bench, { minutes: Number(values.minutes) }, say),
+  shims: ({ daemon, image }) => sweepShims(daemon, image.busybox, { seed, times: Number(values.times) }, say),
+  execs: ({ daemon, image }) => {
+    const [atOnce, inARow, ends] = [values['at-once'], values.execs, values.ends].map(Number) as [
+      number,
+      number,
+      number,
+    ];
+    return sweepExecs(daemon, image.busybox, { atOnce, inARow, ends }, say);
+  },
+  kills: ({ daemon, image }) => {
+    const volume = { seed, calls: Infinity, clients: 6, kills: Number(values.kills), bystanders: 20 };
+    return sweepChaos(daemon, image.busybox, volume, say);
+  },
   cuts: (bench) => sweepCuts(bench, { seed, points: Number(values.points) }, say),
 };
 
 /** Rows whose faults are those of tests: their files, whole instead of samples, again and again. */
 const repeated: Record<string, readonly string[]> = {
   crashes: ['test/crash/crash.test.ts'], // row 1
-  shims: ['test/node/failures.test.ts', 'test/node/recovery.test.ts', 'test/degraded/behind-our-back.test.ts'], // 3, 6
+  files: ['test/degraded/behind-our-back.test.ts'], // 6
   'oci-runtimes': ['test/degraded/oci-runtime.test.ts'], // 4
   plugins: ['test/degraded/cni-plugins.test.ts', 'test/node/failures-plugins.test.ts'], // 5
-  disks: ['test/node/full-disk.test.ts', 'test/degraded/read-only-disk.test.ts', 'test/node/shim-logs.test.ts'], // 7
   registries: ['test/hostile/registry.test.ts', 'test/node/pull-faults.test.ts', 'test/hostile/manifests.test.ts'], // 8, 9
-  execs: ['test/node/shim-exec.test.ts', 'test/security/floods.test.ts'], // 14
+  requests: ['test/node/hostile-requests.test.ts'], // 11
   ends: ['test/node/ends.test.ts'], // 16
   reboots: ['test/degraded/reboot.test.ts'], // 17
   signals: ['test/degraded/sigterm.test.ts', 'test/node/daemon.test.ts'], // 18
-  churn: ['test/node/soak.test.ts'], // 20
 };
 
 function repeat(files: readonly string[], times: number): void {
@@ -73,23 +97,42 @@ function repeat(files: readonly string[], times: number): void {
 
 const [row = ''] = positionals;
 if (Object.hasOwn(repeated, row)) repeat(repeated[row]!, Number(values.times));
-if (row === 'upgrade') {
-  console.log(JSON.stringify({ row, ...(await upgrade(values.other, Number(values.rounds))) }));
-  endProcess(0);
+await continueOnOwnHost();
+/** Sweeps with a daemon of their own making. */
+const others: Record<string, () => Promise<object>> = {
+  upgrade: () => upgrade(values.other, Number(values.rounds)),
+  clocks: async () => {
+    const total = await sweepClocks({ seed, jumps: Number(values.jumps) }, say);
+    await endTestRegistry();
+    return total;
+  },
+  disks: async () => {
+    await using sick = await SickDisks.start();
+    const total = await sick.sweep({ seed, offsets: Number(values.offsets) }, say);
+    await endTestRegistry();
+    return total;
+  },
+};
+if (Object.hasOwn(others, row)) {
+  say(`${row}, seed ${seed}`);
+  const total = await others[row]!();
+  console.log(JSON.stringify({ row, seed, ...total }));
+  endProcess('faults' in total && (total.faults as unknown[]).length > 0 ? 1 : 0);
 }
 const sweep = Object.hasOwn(sweeps, row) ? sweeps[row] : undefined;
 if (!sweep)
   throw new Error(
-    `There is no sweep ${JSON.stringify(row)}: ${[...Object.keys(sweeps), 'upgrade', ...Object.keys(repeated)].join(', ')}`,
+    `There is no sweep ${JSON.stringify(row)}: ${Object.keys({ ...sweeps, ...others, ...repeated }).join(', ')}`,
   );
 say(`${row}, seed ${seed}`);
-const daemon = new TestDaemon({});
+const daemon = new TestDaemon(row === 'churn' || row === 'execs' ? { env: inspectable } : {});
 await daemon.start();
 try {
   const image = await pullTestImages(daemon);
   const clean = footprint(daemon);
   const total = await sweep({ daemon, image });
   console.log(JSON.stringify({ row, seed, ...total }));
+  if ('faults' in total && (total.faults as unknown[]).length > 0) process.exitCode = 1;
   await daemon.removePods();
   assertNoLeak(clean, footprint(daemon));
 } finally {

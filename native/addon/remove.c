@@ -37,52 +37,55 @@ static int remove_name(int parent, const char *name) {
   return errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR ? 1 : -errno;
 }
 
-/* Empties a directory below `top`; sub-directories with something in them move up into `top`, for a later round. */
-static int empty_directory(int top, const char *name, uint64_t *serial, bool *more) {
+/* A round through a tree. `more`: something moved up to `top`, or is new. */
+struct round {
+  int top;
+  uint64_t serial;
+  bool more;
+};
+
+/* So far it is gone down. Names are made for what is deeper only: a disk may be so full, or so ill, that it takes none. */
+enum { DEEPEST = 32 };
+
+static int empty_directory(struct round *round, int parent, const char *name, int depth);
+
+/* What is in a directory that is not empty goes first, or moves up for a later round. */
+static int remove_full(struct round *round, int parent, const char *name, int depth) {
+  if (depth == DEEPEST) {
+    round->more = true;
+    return move_up(parent, name, round->top, &round->serial);
+  }
+  int err = empty_directory(round, parent, name, depth + 1);
+  if (err < 0 && !changed(err)) return err;
+  err = remove_name(parent, name);
+  if (err > 0) round->more = true;
+  return err < 0 ? err : 0;
+}
+
+static int empty_directory(struct round *round, int parent, const char *name, int depth) {
   cleanup_dir DIR *dir = NULL;
-  int err = open_directory(top, name, &dir);
+  int err = open_directory(parent, name, &dir);
   if (err < 0) return err;
-  bool itself = strcmp(name, ".") == 0;
   struct dirent *entry;
   while ((errno = 0, entry = readdir(dir))) {
     if (is_dot(entry->d_name)) continue;
     err = remove_name(dirfd(dir), entry->d_name);
-    if (err < 0) return err;
-    if (err == 0) continue;
-    *more = true;
-    if (!itself) err = move_up(dirfd(dir), entry->d_name, top, serial);
-    if (err < 0) return err;
-  }
-  return -errno;
-}
-
-/* One round: empties the children of the tree's top. */
-static int empty_children(int top, uint64_t *serial, bool *more) {
-  cleanup_dir DIR *dir = NULL;
-  int err = open_directory(top, ".", &dir);
-  if (err < 0) return err;
-  struct dirent *entry;
-  while ((errno = 0, entry = readdir(dir))) {
-    if (is_dot(entry->d_name)) continue;
-    err = empty_directory(top, entry->d_name, serial, more);
-    if (err < 0 && !changed(err)) return err;
-    err = remove_name(top, entry->d_name);
+    if (err > 0) err = remove_full(round, dirfd(dir), entry->d_name, depth);
     if (err < 0) return err;
   }
   return -errno;
 }
 
 /*
- * A container may nest directories deeper than any path or descriptor table reaches, so nothing here recurses: each
- * round empties the children of the tree's top, and what they hold becomes a child of the top itself.
+ * A container may nest directories deeper than any path, stack or descriptor table reaches: what is too deep becomes a
+ * child of the tree's top itself, and the next round goes down from there.
  */
 static int empty_tree(int top) {
-  uint64_t serial = 0;
+  struct round round = {.top = top};
   for (;;) {
-    bool more = false;
-    int err = empty_directory(top, ".", &serial, &more);
-    if (err == 0 && more) err = empty_children(top, &serial, &more);
-    if (err < 0 || !more) return err;
+    round.more = false;
+    int err = empty_directory(&round, top, ".", 0);
+    if (err < 0 || !round.more) return err;
   }
 }
 

@@ -46,5 +46,8 @@ export const isFault = (error: unknown, kind: FaultKind): error is Fault =>
 export const isErrno = (error: unknown, ...codes: string[]): boolean =>
   error instanceof Error && 'code' in error && codes.includes(String(error.code));
 
-/** The text of any thrown value. */
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+/** The text of any thrown value: what went wrong first, and what went wrong while that was cleaned up after. */
+export function messageOf(error: unknown): string {
+  if (error instanceof SuppressedError) return `${messageOf(error.suppressed)}; then ${messageOf(error.error)}`;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -19,6 +19,7 @@ import { podMaps } from '../lifecycle/pod/user-namespaces.ts';
 import { recover } from '../lifecycle/recover.ts';
 import { OciRuntimes } from '../lifecycle/runtime/handlers.ts';
 import { Shims } from '../lifecycle/runtime/shims.ts';
+import { watchUnseenEnds } from '../lifecycle/unseen-ends.ts';
 import type { Container } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
@@ -69,6 +70,7 @@ async function start(settings: Settings): Promise<Serving> {
   const deps = await openDeps(settings);
   const recovered = recover(deps);
   await Promise.race([recovered, delay(untilServingMs)]);
+  watchUnseenEnds(deps);
   const stats = new Stats({ ...deps, logLoss: (id) => deps.logLosses.of(id) });
   const server = await listen(
     { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint },

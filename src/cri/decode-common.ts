@@ -109,12 +109,18 @@ export function resources(field: string, given: cri.LinuxContainerResources | un
     cpusetCpus: line(`${field}.cpuset_cpus`, given?.cpusetCpus ?? ''),
     cpusetMems: line(`${field}.cpuset_mems`, given?.cpusetMems ?? ''),
     hugepageLimits: (given?.hugepageLimits ?? []).map(({ pageSize, limit }) => ({
-      pageSize: line(`${field}.hugepage_limits.page_size`, pageSize),
+      pageSize: hugepageSize(`${field}.hugepage_limits.page_size`, pageSize),
       limit: integer(`${field}.hugepage_limits.limit`, limit, 0),
     })),
     unified: stringMap(`${field}.unified`, given?.unified ?? {}),
     memorySwapLimit: of('memory_swap_limit_in_bytes', given?.memorySwapLimitInBytes, -1),
   };
+}
+
+/** As the hugetlb controller names sizes. It becomes a part of a file's name. */
+function hugepageSize(field: string, value: string): string {
+  if (/^[1-9]\d{0,9}[KMG]B$/.test(value)) return value;
+  throw invalidArgument(`${field}: ${JSON.stringify(value.slice(0, 200))} is no size like 2MB or 1GB`);
 }
 
 /** Texts of a list, each a C string. */

@@ -43,9 +43,13 @@ export function statusOf(error: unknown, method: string): StatusError {
   return { code: code ?? status.INTERNAL, details: firstBytes(messageOf(error), maxDetails), metadata: new Metadata() };
 }
 
-/** What the error itself says, or the first among the parts of an AggregateError and their causes that says something. */
+/**
+ * What the error itself says, or the first among the parts of an AggregateError and their causes that says something; where
+ * cleaning up failed too, what went wrong first.
+ */
 function codeIn(error: unknown): number | undefined {
   if (error instanceof Fault) return codeOf[error.kind];
+  if (error instanceof SuppressedError) return codeIn(error.suppressed) ?? codeIn(error.error);
   if (!(error instanceof AggregateError))
     return error instanceof Error && 'code' in error ? codeOfErrno[String(error.code)] : undefined;
   for (const part of error.errors) {

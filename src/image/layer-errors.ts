@@ -1,12 +1,12 @@
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 
 /**
- * What went wrong with the files of a layer, as the caller should see it. Its tree is nobody else's, so that most
- * refusals of the kernel are of something that the layer itself has brought.
+ * What went wrong with the files of a layer, as the caller should see it. Its tree, at `path`, is nobody else's, so that
+ * most refusals of the kernel are of something that the layer itself has brought.
  */
-export function translateLayerError(error: unknown, layer: string): unknown {
+export function translateLayerError(error: unknown, layer: string, path: string): unknown {
   const why = layerFault(error);
-  if (why === null) return translateDiskError(error);
+  if (why === null) return translateDiskError(error, `layer ${layer} in ${path}`);
   return new Fault('InvalidArgument', `Layer ${layer} ${why}: ${messageOf(error)}`, { cause: error });
 }
 
@@ -19,9 +19,10 @@ function layerFault(error: unknown): string | null {
 }
 
 /** Errors of the host's disk as the caller should see them. */
-export function translateDiskError(error: unknown): unknown {
-  if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')) return error;
-  return new Fault('ResourceExhausted', `The host has no room for the image: ${(error as Error).message}`, {
-    cause: error,
-  });
+export function translateDiskError(error: unknown, what = 'the image'): unknown {
+  const doing = isErrno(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')
+    ? 'has no room for'
+    : isErrno(error, 'EIO', 'EROFS') && 'cannot write';
+  if (!doing) return error;
+  return new Fault('ResourceExhausted', `The host ${doing} ${what}: ${messageOf(error)}`, { cause: error });
 }

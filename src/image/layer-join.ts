@@ -31,7 +31,7 @@ export function joinLayer(job: JoinJob): Joined {
   try {
     return settle(job);
   } catch (error) {
-    throw translateLayerError(error, job.name);
+    throw translateLayerError(error, job.name, job.path);
   }
 }
 

@@ -141,7 +141,7 @@ export async function unpackLayer(
   try {
     return writer.finish();
   } catch (error) {
-    throw translateLayerError(error, job.digest ?? job.diffId);
+    throw translateLayerError(error, job.digest ?? job.diffId, job.path);
   }
 }
 
@@ -205,5 +205,5 @@ function translateStreamError(error: unknown, job: UnpackJob): unknown {
   if (error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code))) {
     return new Fault('DataLoss', `Layer ${name} does not decompress: ${messageOf(error)}`, { cause: error });
   }
-  return translateLayerError(error, name);
+  return translateLayerError(error, name, job.path);
 }

@@ -52,10 +52,14 @@ export async function applyExit(deps: Needs, id: ContainerId, exit: Exit): Promi
 
 /** The pod lost its pause process or its shim: it is NotReady from now on, its resources wait for StopPodSandbox. */
 export async function podDown(deps: Pick<Deps, 'pods'>, podId: PodId, reason: string): Promise<void> {
+  if (deps.pods.get(podId)?.state.phase === 'ready') log.warn({ pod: podId, reason }, 'A pod is down');
+  await podNotReady(deps, podId, reason);
+}
+
+/** From now on the pod is NotReady; what it has is yet to be released. */
+export async function podNotReady(deps: Pick<Deps, 'pods'>, podId: PodId, reason: string): Promise<void> {
   const pod = deps.pods.get(podId);
-  if (pod?.state.phase !== 'ready') return;
-  log.warn({ pod: podId, reason }, 'A pod is down');
-  await deps.pods.settle(podAfter(pod, { type: 'down', reason }));
+  if (pod?.state.phase === 'ready') await deps.pods.settle(podAfter(pod, { type: 'down', reason }));
 }
 
 /** The shim of a pod died while the daemon runs: what the files say, and a kill for what has no keeper. */

@@ -40,11 +40,11 @@ export async function startContainer(deps: Needs, id: string): Promise<void> {
   const { phase } = container.state;
   if (phase !== 'created')
     throw failedPrecondition(`Container ${container.id} is ${phase}, only a created one can be started`);
-  const pod = deps.pods.get(container.podId);
-  if (pod?.state.phase !== 'ready')
-    throw failedPrecondition(`Pod ${container.podId} of container ${container.id} is not ready`);
-  if (deps.stoppingPods.has(pod.id))
-    throw failedPrecondition(`Pod ${pod.id} of container ${container.id} is being stopped`);
+  const { podId } = container;
+  if (deps.stoppingPods.has(podId))
+    throw failedPrecondition(`Pod ${podId} of container ${container.id} is being stopped`);
+  const pod = deps.pods.get(podId);
+  if (pod?.state.phase !== 'ready') throw failedPrecondition(`Pod ${podId} of container ${container.id} is not ready`);
   deps.containerCreations.claimed(container.id);
   await start(deps, pod, container);
 }

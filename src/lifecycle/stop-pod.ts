@@ -1,7 +1,7 @@
 import { runAll, type Step } from '../base/run-all.ts';
 import type { Pod } from '../model/pod.ts';
 import { containersOf, type Deps } from './deps.ts';
-import { onShimLost } from './exits.ts';
+import { onShimLost, podNotReady } from './exits.ts';
 import { holdPod } from './hold.ts';
 import { stopContainer } from './stop-container.ts';
 import { releasedPod, releasePod, teardownPod } from './teardown.ts';
@@ -22,6 +22,7 @@ async function stop(deps: Deps, pod: Pod): Promise<void> {
   try {
     if (await deps.shims.killSilent(pod.id)) await onShimLost(deps, pod.id);
     await stopContainers(deps, pod);
+    await podNotReady(deps, pod.id, 'it is being stopped'); // before anything of it goes: a crash must not find it ready
     await releasePod(deps, pod);
     await deps.pods.settle(releasedPod(pod));
   } finally {

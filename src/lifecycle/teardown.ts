@@ -117,6 +117,7 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
       );
     });
     await takeNetworkDown(deps, id);
+    crashPoint('release-pod:network');
   };
   const steps: Step[] = [
     ...eachContainer(deps, id, releaseContainer),

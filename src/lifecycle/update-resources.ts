@@ -1,6 +1,6 @@
 import { readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Fault, failedPrecondition, messageOf } from '../base/fault.ts';
+import { Fault, failedPrecondition, invalidArgument, messageOf } from '../base/fault.ts';
 import type { Resources } from '../model/config.ts';
 import type { Container } from '../model/container.ts';
 import { buildResources, clampOomScore } from '../oci/index.ts';
@@ -17,7 +17,8 @@ type Needs = Pick<Deps, 'containers' | 'host' | 'layout' | 'locks' | 'ociRuntime
 
 /**
  * Changes the limits of a created or running container; what the request leaves at 0 or empty stays as it is. If the
- * OCI runtime refuses a part, the old limits are put back. @throws Fault NotFound, FailedPrecondition, Internal.
+ * OCI runtime refuses a part, the old limits are put back.
+ * @throws Fault NotFound, FailedPrecondition, InvalidArgument for limits that the kernel does not take, Internal.
  */
 export async function updateContainerResources(deps: Needs, id: string, wanted: Resources): Promise<void> {
   using held = await holdContainer(deps, id);
@@ -83,11 +84,17 @@ async function runUpdate(deps: Needs, container: Container, resources: Resources
   try {
     const outcome = await runOci(deps, await deps.shims.keeping(podId), runtime.update(id, file));
     if (outcome.timedOut || outcome.code !== 0)
-      throw await ociFault({ doing: `Cannot change the limits of container ${id}`, runtime }, outcome);
+      throw asRequested(await ociFault({ doing: `Cannot change the limits of container ${id}`, runtime }, outcome));
   } finally {
     await unlink(file);
   }
 }
+
+/** Limits that the kernel does not take are the request's mistake, in the OCI runtime's words. */
+const asRequested = (fault: Fault): Fault =>
+  fault.kind === 'Internal' && /invalid argument|out of range/i.test(fault.message)
+    ? invalidArgument(fault.message)
+    : fault;
 
 /** crun 1.8 writes it to v1's cpu.cfs_quota_us as a number without a sign. */
 const cannotLiftQuota = async ({ host }: Pick<Deps, 'host'>, runtime: OciRuntime): Promise<boolean> =>

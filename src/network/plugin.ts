@@ -4,7 +4,7 @@ import { errorText, type RunCommand, usualPath } from '../base/command.ts';
 import { Fault } from '../base/fault.ts';
 import type { PluginConfig } from './conflist.ts';
 
-export type CniCommand = 'ADD' | 'DEL' | 'CHECK' | 'GC' | 'STATUS';
+export type CniCommand = 'ADD' | 'DEL' | 'GC' | 'STATUS';
 
 /** The parameters of one plugin call (CNI spec, section 2); all but the command are empty for GC and STATUS. */
 export type CniCall = {

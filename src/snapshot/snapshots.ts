@@ -1,6 +1,6 @@
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { Fault, failedPrecondition, invalidArgument, isErrno, notFound } from '../base/fault.ts';
+import { Fault, failedPrecondition, invalidArgument, isErrno, messageOf, notFound } from '../base/fault.ts';
 import { maxLayers } from '../base/limits.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
@@ -24,6 +24,9 @@ export interface Stage extends AsyncDisposable {
 }
 
 const keyPattern = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}$/;
+
+/** No key. */
+const unnamed = '';
 
 /** A key as a directory name. */
 const folderOf = (key: string): string => key.replaceAll(':', '-');
@@ -73,6 +76,8 @@ export class Snapshots {
   readonly #map: Map<string, Metadata>;
   /** A key, then its parent's: a parent must not be removed while something is being put on it. */
   readonly #locks = new Locks();
+  /** Trees on their way out, with the key that each had, or `unnamed`: there for as long as the disk does not let them go. */
+  readonly #leaving = new Map<string, string>();
   #serial = 0;
 
   /** Use openSnapshots. */
@@ -100,15 +105,39 @@ export class Snapshots {
   }
 
   async stage(): Promise<Stage> {
+    if (this.#leaving.size > 0) await this.#discard();
     const folder = this.#temporary('stage');
     const path = join(folder, 'fs');
-    await mkdir(path, { recursive: true, mode: 0o755 });
-    await chmod(path, 0o755); // the umask of the daemon is not the image's
+    try {
+      await makeDirectory(folder, 0o700);
+      await makeDirectory(path, 0o755);
+    } catch (error) {
+      await this.#discard(folder);
+      throw error;
+    }
     return {
       path,
       commit: (key, parent, size = 0) => this.#commit(folder, key, parent, size),
-      [Symbol.asyncDispose]: () => removeTree(folder),
+      [Symbol.asyncDispose]: () => this.#discard(folder),
     };
+  }
+
+  /** Removes what never was a snapshot. Who made it has nothing more to do with it: what stays is tried again later. */
+  async #discard(folder?: string): Promise<void> {
+    if (folder !== undefined) this.#leaving.set(folder, unnamed);
+    try {
+      await this.#letGo(unnamed);
+    } catch (error) {
+      log.warn({ reason: messageOf(error) }, 'What was begun of a snapshot cannot be removed yet; it is tried again');
+    }
+  }
+
+  async #letGo(key: string): Promise<void> {
+    for (const [folder, of] of this.#leaving) {
+      if (of !== key) continue;
+      await removeTree(folder);
+      this.#leaving.delete(folder);
+    }
   }
 
   async #commit(folder: string, key: string, parent: string | null, size: number): Promise<void> {
@@ -157,7 +186,7 @@ export class Snapshots {
       if (parent !== null) copyDirectoryAttributes(this.treePath(parent), join(folder, 'fs'));
       await rename(folder, this.#folder(key));
     } catch (error) {
-      await removeTree(folder);
+      await this.#discard(folder);
       throw error;
     }
     this.#map.set(key, metadata);
@@ -213,6 +242,7 @@ export class Snapshots {
   async remove(key: string, unless: () => boolean = () => false): Promise<void> {
     checkKey(key);
     using _ = await this.#locks.hold(key);
+    await this.#letGo(key);
     const item = this.#map.get(key);
     if (!item || unless()) return;
     for (const other of this.#map.values()) {
@@ -220,17 +250,29 @@ export class Snapshots {
         throw failedPrecondition(`Cannot remove snapshot "${key}": "${other.key}" stands on it; remove that first`);
       }
     }
-    const leaving = this.#temporary('remove');
     this.#map.delete(key); // before the first wait: nobody may find it and build on it
     try {
-      await rename(this.#folder(key), leaving);
+      this.#leaving.set(await this.#putAside(item), key);
     } catch (error) {
-      if (!isErrno(error, 'ENOENT')) {
-        this.#map.set(key, item);
-        throw error;
-      } // else it was removed behind our back
+      this.#map.set(key, item);
+      throw error;
     }
-    await removeTree(leaving);
+    await this.#letGo(key);
+  }
+
+  /**
+   * Under a name that is no snapshot's, so that none is ever there by half. What only its container uses may be: it is
+   * removed where it is if the disk takes no new name.
+   */
+  async #putAside({ key, kind }: Metadata): Promise<string> {
+    const [folder, aside] = [this.#folder(key), this.#temporary('remove')];
+    try {
+      await rename(folder, aside);
+    } catch (error) {
+      if (kind === 'active') return folder;
+      if (!isErrno(error, 'ENOENT')) throw error; // else it was removed behind our back
+    }
+    return aside;
   }
 
   /** Bytes of file content in a committed snapshot's own tree, as its commit said. */

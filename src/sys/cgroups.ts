@@ -167,6 +167,12 @@ export function pidsIn(path: string, options: CgroupOptions = {}): number[] {
   return [...pids];
 }
 
+/** The same by the word of one hierarchy: for what is told of them, and not for what ends them. */
+export function pidsInOne(path: string, options: CgroupOptions = {}): number[] {
+  const folder = controllerFolder(path, 'pids', options) ?? cgroupFolders(path, options)[0]!;
+  return below(folder).flatMap(readPids);
+}
+
 function readPids(folder: string): number[] {
   try {
     const text = readFileSync(join(folder, 'cgroup.procs'), 'utf8');

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { isErrno } from '../base/fault.ts';
-import { pidsIn } from './cgroups.ts';
+import { pidsInOne } from './cgroups.ts';
 
 /** Of a container with thousands of processes only so many are looked at, those with the highest pids. */
 const mostLooks = 256;
@@ -11,7 +11,7 @@ const ticksPerSecond = 100;
 export function youngProcesses(cgroup: string, ms: number): string[] {
   const [uptime = ''] = readFileSync('/proc/uptime', 'utf8').split(' ');
   const since = (Number(uptime) - ms / 1000) * ticksPerSecond;
-  const newest = pidsIn(cgroup).sort((a, b) => b - a);
+  const newest = pidsInOne(cgroup).sort((a, b) => b - a);
   return newest.slice(0, mostLooks).flatMap((pid) => {
     const stat = readStat(pid);
     return stat && stat.startedAt >= since ? [`${pid} (${stat.name})`] : [];

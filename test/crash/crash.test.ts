@@ -117,8 +117,9 @@ async function crashAt(daemon: TestDaemon, image: string, step: string): Promise
 
   await daemon.start();
   const { items } = await daemon.runtime.listPodSandbox({ filter: { id: '' } });
-  for (const { id, metadata } of items) {
+  for (const { id, metadata, state } of items) {
     if (metadata?.name !== 'victim') continue;
+    if (step.startsWith('release-pod')) assert.equal(state, PodSandboxState.SANDBOX_NOTREADY, 'it is half taken down');
     const { containers } = await daemon.runtime.listContainers({ filter: { podSandboxId: id } });
     for (const { id: containerId, state } of containers) {
       if (state !== ContainerState.CONTAINER_EXITED) continue;

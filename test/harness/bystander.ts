@@ -27,6 +27,10 @@ export class Bystander {
     this.#pid = pid;
   }
 
+  get podId(): string {
+    return this.#pod.id;
+  }
+
   static async start(daemon: TestDaemon, image: string): Promise<Bystander> {
     const pod = await TestPod.run(daemon, `bystander-${daemon.name}`, hostNetwork);
     const containerId = await pod.start('c', image, { command: ['/bin/sleep', '100000'], ...hostNetwork });

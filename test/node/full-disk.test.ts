@@ -1,72 +1,17 @@
 // No byte free: what ends has ended, what is removed is gone, what starts says why it cannot and leaves nothing.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
-import { isErrno } from '../../src/base/fault.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { assertNoLeak, footprint } from '../harness/leak-check.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
+import { SmallDisk } from '../harness/small-disk.ts';
 import { endTestRegistry, ociRuntimes, pullTestImages } from '../harness/suite.ts';
 
 await ownHost();
-
-/** A small disk of its own on `folder`, and how to fill it: to the last byte, or to the last inode. */
-class SmallDisk {
-  readonly folder: string;
-  readonly of: 'bytes' | 'inodes';
-
-  constructor(folder: string, of: 'bytes' | 'inodes') {
-    this.folder = folder;
-    this.of = of;
-    mkdirSync(folder, { recursive: true });
-    execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=96M,nr_inodes=8k,mode=711', 'small-disk', folder]);
-  }
-
-  get #filler(): string {
-    return join(this.folder, 'filler');
-  }
-
-  fill(): void {
-    if (this.of === 'bytes') this.#fillBytes();
-    else this.#fillInodes();
-  }
-
-  #fillInodes(): void {
-    mkdirSync(this.#filler, { recursive: true });
-    try {
-      for (;;) closeSync(openSync(join(this.#filler, `${this.#files++}`), 'w'));
-    } catch (error) {
-      if (!isErrno(error, 'ENOSPC')) throw error;
-    }
-  }
-
-  #files = 0;
-
-  #fillBytes(): void {
-    const file = openSync(this.#filler, 'a');
-    for (let size = 1 << 20; size > 0; ) {
-      try {
-        writeSync(file, Buffer.alloc(size, 1));
-      } catch (error) {
-        if (!isErrno(error, 'ENOSPC')) throw error;
-        size >>= 1;
-      }
-    }
-    closeSync(file);
-  }
-
-  free(): void {
-    rmSync(this.#filler, { recursive: true, force: true });
-  }
-
-  [Symbol.dispose](): void {
-    execFileSync('/bin/umount', ['-l', this.folder]);
-  }
-}
 
 const places = {
   data_dir: (daemon: TestDaemon) => daemon.dataDir,

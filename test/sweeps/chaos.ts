@@ -1,12 +1,13 @@
-// Row 12 of the promises: several clients make random calls on the same few ids, leave early, use short deadlines; the daemon
-// and shims are killed now and then. Every answer is judged by the model.
+// Rows 1 and 12 of the promises: several clients make random calls on the same few ids, leave early, use short deadlines; the
+// daemon and shims are killed now and then. Every answer is judged by the model. Beside them are pods that nobody asks for
+// anything: their processes are the same to the end.
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { status as grpc } from '@grpc/grpc-js';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
-import { hostNetwork, podConfig } from '../harness/pods.ts';
+import { hostNetwork, podConfig, TestPod } from '../harness/pods.ts';
 import { type Before, containerLevels, type Known, Model, podLevels } from './model.ts';
 import { oneOf, randomFrom } from './random.ts';
 
@@ -16,6 +17,10 @@ export type ChaosVolume = {
   readonly calls: number;
   readonly minutes?: number;
   readonly clients: number;
+  /** Until the daemon was killed so often: once in each round, instead of in every second. */
+  readonly kills?: number;
+  /** Pods that are left alone. */
+  readonly bystanders?: number;
 };
 
 export type ChaosTotal = {
@@ -25,6 +30,8 @@ export type ChaosTotal = {
   daemonKills: number;
   shimKills: number;
   quiet: number;
+  /** Until a daemon that started again served, as it says itself. */
+  slowestStartMs: number;
   faults: string[];
 };
 
@@ -39,6 +46,14 @@ const podState = (state: cri.PodSandboxState) => (state === 0 ? podLevels.ready 
 const containerState = (state: cri.ContainerState) =>
   ({ 0: containerLevels.created, 1: containerLevels.running, 2: containerLevels.ended })[state as 0 | 1 | 2];
 
+/** How the names of pods begin that are left alone. */
+const bystander = 'bystander-';
+
+async function pidOf(daemon: TestDaemon, containerId: string): Promise<number> {
+  const { info } = await daemon.runtime.containerStatus({ containerId, verbose: true });
+  return JSON.parse(info.info!).pid;
+}
+
 type Refusal = { readonly code: number; readonly details: string };
 type Call = { readonly what: string; readonly before: Before; readonly pod?: Known; readonly container?: Known };
 
@@ -49,7 +64,17 @@ class Chaos {
   readonly #model = new Model();
   readonly #begun = new Set<string>();
   readonly #broken = new Set<string>();
-  readonly total: ChaosTotal = { calls: 0, outcomes: {}, daemonKills: 0, shimKills: 0, quiet: 0, faults: [] };
+  readonly total: ChaosTotal = {
+    calls: 0,
+    outcomes: {},
+    daemonKills: 0,
+    shimKills: 0,
+    quiet: 0,
+    slowestStartMs: 0,
+    faults: [],
+  };
+  /** The containers that are left alone, with their processes. */
+  readonly #bystanders = new Map<string, number>();
   #client!: Rpc<cri.RuntimeServiceClient>;
   #killing = false;
 
@@ -63,11 +88,30 @@ class Chaos {
     this.total.faults.push(text);
   }
 
+  async addBystanders(count: number): Promise<void> {
+    const add = async (_: unknown, index: number) => {
+      const pod = await TestPod.run(this.#daemon, `${bystander}${index}`, hostNetwork);
+      const id = await pod.start('c', this.#image, { command: ['/bin/sleep', '1000000'], ...hostNetwork });
+      this.#bystanders.set(id, await pidOf(this.#daemon, id));
+    };
+    await Promise.all(Array.from({ length: count }, add));
+  }
+
+  async #lookAtBystanders(): Promise<void> {
+    for (const [id, pid] of this.#bystanders) {
+      const now = await pidOf(this.#daemon, id).catch((error: unknown) => String(error));
+      if (now !== pid) this.fault(`a container that nobody touched has process ${now}, it had ${pid}`);
+      const cmd = ['/bin/true'];
+      const { exitCode } = await this.#client.execSync({ containerId: id, cmd, timeout: 20n });
+      if (exitCode !== 0) this.fault(`a command in a container that nobody touched ends with ${exitCode}`);
+    }
+  }
+
   /** One round: all clients at work, in the midst of it perhaps a kill of the daemon, and rest. */
-  async round(clients: number): Promise<void> {
+  async round(clients: number, killsOften: number): Promise<void> {
     this.#client = connectTo(cri.RuntimeServiceClient, cri, this.#daemon.socket, hangMs);
     let left = callsARound;
-    const killAt = this.#random() < 0.5 ? Math.floor(this.#random() * callsARound) : -1;
+    const killAt = this.#random() < killsOften ? Math.floor(this.#random() * callsARound) : -1;
     const work = Array.from({ length: clients }, async () => {
       while (left-- > 0 && !this.#killing) {
         if (left === killAt) this.#killDaemon();
@@ -79,10 +123,13 @@ class Chaos {
     if (this.#killing) {
       await this.#daemon.ended();
       await this.#daemon.start();
+      const serving = this.#daemon.logged.findLast(({ msg }) => msg === 'Berth is serving');
+      this.total.slowestStartMs = Math.max(this.total.slowestStartMs, Number(serving?.tookMs));
       this.#killing = false;
     }
     this.#client = connectTo(cri.RuntimeServiceClient, cri, this.#daemon.socket, hangMs);
     await this.#rest();
+    await this.#lookAtBystanders();
     this.#client.close();
   }
 
@@ -335,7 +382,8 @@ class Chaos {
     if (containers?.answer) this.#listedContainers(containers.answer.containers, containers.call.before);
   }
 
-  #listedPods(items: readonly cri.PodSandbox[], before: Before): void {
+  #listedPods(all: readonly cri.PodSandbox[], before: Before): void {
+    const items = all.filter(({ metadata }) => !metadata?.name?.startsWith(bystander));
     const seen = items.map(({ metadata }) => metadata?.name ?? '');
     if (new Set(seen).size !== seen.length) this.fault(`two pods of one name: ${seen}`);
     for (const { id, metadata, state } of items) {
@@ -349,7 +397,8 @@ class Chaos {
       if (known.pod === null && before.has(known.id) && !listed.has(known.id)) this.#see(known, podLevels.gone, before);
   }
 
-  #listedContainers(items: readonly cri.Container[], before: Before): void {
+  #listedContainers(containers: readonly cri.Container[], before: Before): void {
+    const items = containers.filter(({ id }) => !this.#bystanders.has(id));
     const seen = items.map(({ metadata, podSandboxId }) => `${podSandboxId} ${metadata?.name}`);
     if (new Set(seen).size !== seen.length) this.fault(`two containers of one name: ${seen}`);
     for (const { id, metadata, state, podSandboxId } of items) {
@@ -402,15 +451,17 @@ class Chaos {
 export async function sweepChaos(
   daemon: TestDaemon,
   image: string,
-  { seed, calls, minutes, clients }: ChaosVolume,
+  { seed, calls, minutes, clients, kills = 0, bystanders = 0 }: ChaosVolume,
   say: (text: string) => void = () => {},
 ): Promise<ChaosTotal> {
   const chaos = new Chaos(daemon, image, seed);
   const end = performance.now() + (minutes ?? Infinity) * 60_000;
   const { total } = chaos;
-  while (total.calls < calls && performance.now() < end) {
+  const goesOn = () => (kills > 0 ? total.daemonKills < kills : total.calls < calls && performance.now() < end);
+  await chaos.addBystanders(bystanders);
+  while (goesOn()) {
     const faults = total.faults.length;
-    await chaos.round(clients);
+    await chaos.round(clients, kills > 0 ? 1 : 0.5);
     for (const fault of total.faults.slice(faults)) say(fault);
     if (total.quiet % 20 === 0)
       say(`${total.calls} calls, ${total.daemonKills} and ${total.shimKills} kills, ${total.faults.length} faults`);

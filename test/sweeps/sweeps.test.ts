@@ -1,12 +1,15 @@
 // A small part of each sweep; scripts/sweep runs them at full volume.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { inspectable } from '../harness/lifecycles.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { suite } from '../harness/suite.ts';
 import { sweepChaos } from './chaos.ts';
 import { sweepCuts } from './cuts.ts';
+import { sweepExecs } from './execs.ts';
 import { sweepLines } from './lines.ts';
 import { Model } from './model.ts';
+import { sweepShims } from './shims.ts';
 
 await ownHost();
 
@@ -34,8 +37,13 @@ suite('sweeps', {}, (bench) => {
     assert.deepEqual([total.lost, total.doubled, total.torn], [0, 0, 0]);
   });
 
+  test(`row 3: what a shim kept is killed and told, however it went (seed ${seed})`, async () => {
+    const { faults } = await sweepShims(bench.daemon, bench.image.busybox, { seed, times: 3 });
+    assert.deepEqual(faults, []);
+  });
+
   test(`row 12: whatever is asked of the same ids, the answers can be true (seed ${seed})`, async () => {
-    const total = await sweepChaos(bench.daemon, bench.image.busybox, { seed, calls: 360, clients: 6 });
+    const total = await sweepChaos(bench.daemon, bench.image.busybox, { seed, calls: 360, clients: 6, bystanders: 3 });
     assert.deepEqual(total.faults, []);
     assert.ok(total.outcomes['StartContainer OK']! > 0);
   });
@@ -44,5 +52,12 @@ suite('sweeps', {}, (bench) => {
     const { faults, cutOff } = await sweepCuts(bench, { seed, points: 1 });
     assert.deepEqual(faults, []);
     assert.ok(cutOff > 0);
+  });
+});
+
+suite('sweeps of what stays', { env: inspectable }, (bench) => {
+  test('row 14: nothing of commands stays, many at once, in a row, and when their container ends', async () => {
+    const { faults } = await sweepExecs(bench.daemon, bench.image.busybox, { atOnce: 60, inARow: 300, ends: 3 });
+    assert.deepEqual(faults, []);
   });
 });

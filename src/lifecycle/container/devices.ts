@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { failedPrecondition, isFault } from '../../base/fault.ts';
+import { failedPrecondition, isErrno, isFault } from '../../base/fault.ts';
 import type { Device } from '../../model/config.ts';
 import type { ResolvedDevice } from '../../oci/index.ts';
 import type { FileFacts, Looker } from '../../shim/index.ts';
@@ -60,6 +60,7 @@ async function entriesOf(looker: Looker, folder: string, most: number, top: Plac
   try {
     return (await looker.list(folder, most)) ?? [];
   } catch (error) {
+    if (isErrno(error, 'EINVAL')) return []; // the network folder of a process that has ended, in /proc
     if (!isFault(error, 'ResourceExhausted')) throw error;
     throw failedPrecondition(`Device directory ${JSON.stringify(top.host)} holds over ${mostEntries} entries`);
   }

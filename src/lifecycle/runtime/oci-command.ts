@@ -1,3 +1,5 @@
+import { statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { type CommandResult, errorText, usualPath } from '../../base/command.ts';
 import { Fault, isErrno } from '../../base/fault.ts';
 import type { Settings } from '../../base/settings.ts';
@@ -30,10 +32,20 @@ export type OciWork = { readonly doing: string; readonly runtime: OciRuntime; re
 export async function ociFault({ doing, runtime, logFile }: OciWork, outcome: OciOutcome): Promise<Fault> {
   const { timedOut, code, stdout, stderr } = outcome;
   if (timedOut) return new Fault('DeadlineExceeded', `${doing}: ${runtime.path} did not finish in time and was killed`);
-  const printed = errorText(Buffer.concat([stdout, stderr])) || `exit code ${code}`;
-  const reason = (logFile && (await lastErrors(logFile))) || printed;
+  const said = (logFile && (await lastErrors(logFile))) || errorText(Buffer.concat([stdout, stderr]));
+  const reason = said || `exit code ${code}${logFile ? await noRoom(dirname(logFile)) : ''}`;
   const kind = /no space left on device|disk quota exceeded/i.test(reason) ? 'ResourceExhausted' : 'Internal';
   return new Fault(kind, `${doing}: ${runtime.name}: ${reason}`);
+}
+
+/** Where less is free, the words of an OCI runtime may have found no room either. */
+const fewBytes = 64 * 1024;
+
+/** That a disk is full, to be added to a reason; empty if it is not. */
+async function noRoom(folder: string): Promise<string> {
+  const { bsize, bavail, files, ffree } = await statfs(folder);
+  const isFull = bavail * bsize < fewBytes || (files > 0 && ffree === 0);
+  return isFull ? `, and no space left on device: ${folder}` : '';
 }
 
 /** The end of a log says why the program ended; what comes before it may be of any size. */

@@ -21,10 +21,20 @@ const cases: [name: string, error: unknown, code: number][] = [
     new AggregateError([new Error('a'), new Error('b', { cause: new Fault('Unavailable', 'u') })], 'both'),
     status.UNAVAILABLE,
   ],
+  [
+    'a full disk, on which cleaning up failed too',
+    new SuppressedError(new Error('busy'), errno('ENOSPC'), 'suppressed'),
+    status.RESOURCE_EXHAUSTED,
+  ],
 ];
 for (const [name, error, code] of cases) {
   test(`${name} has its code`, () => assert.equal(statusOf(error, 'Call').code, code));
 }
+
+test('what went wrong first is said first, and not that it was suppressed', () => {
+  const { details } = statusOf(new SuppressedError(new Error('busy'), errno('ENOSPC'), 'suppressed'), 'Call');
+  assert.equal(details, 'ENOSPC: it happened; then busy');
+});
 
 test('a message is cut to what a header may hold', () => {
   for (const text of ['x', 'ö', '𐍈']) {

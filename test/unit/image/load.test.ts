@@ -258,9 +258,9 @@ describe('a saved archive', () => {
     for (const [index, message] of [
       ['{"manifests":[]}', /lists no image/],
       ['{}', /lists no manifests/],
-      ['null', /lists no manifests/],
-      [JSON.stringify({ manifests: [{ digest: blob('x').digest }] }), /has no file/],
-      ['{"manifests":[{"digest":"sha256:../../x"}]}', /Digest/],
+      ['null', /not a JSON object/],
+      [JSON.stringify({ manifests: [{ digest: blob('x').digest, size: 1 }] }), /has no file/],
+      ['{"manifests":[{"digest":"sha256:../../x","size":1}]}', /Digest/],
     ] as const) {
       const path = written(tar(file('oci-layout', '{}'), file('index.json', index)));
       await assert.rejects(saved(path), message, index);
