@@ -37,6 +37,10 @@ export class Bystander {
     return new Bystander(daemon, pod, containerId, await pidOf(daemon, containerId));
   }
 
+  async remove(): Promise<void> {
+    await this.#pod.remove();
+  }
+
   /** Runs `body` and prints how many answers of `what` were late meanwhile. */
   async watched<T>(what: string, body: () => Promise<T>): Promise<T> {
     const over = new AbortController();

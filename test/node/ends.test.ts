@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
 import { cgroupFolders, pidsIn } from '../../src/sys/cgroups.ts';
+import { Bystander } from '../harness/bystander.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
@@ -101,12 +102,16 @@ for (const [handler, path] of Object.entries(programs)) {
       const probe = runtime.execSync({ containerId: stopped, cmd: ['/bin/sleep', '1000'], timeout: 1n });
       const late = refused(probe, grpc.DEADLINE_EXCEEDED);
       await until('the probe', async () => pidsIn(cgroup(stopped)).filter(sleeps).length === 2);
-      for (const id of ids) freeze(cgroup(id));
-      await late;
-      await runtime.stopContainer({ containerId: stopped, timeout: 0n });
-      assert.equal((await untilExited(bench.daemon, stopped)).exitCode, 137);
-      await runtime.removeContainer({ containerId: removed });
-      await pod.remove();
+      const bystander = await Bystander.start(bench.daemon, bench.image.busybox);
+      await bystander.watched('frozen containers', async () => {
+        for (const id of ids) freeze(cgroup(id));
+        await late;
+        await runtime.stopContainer({ containerId: stopped, timeout: 0n });
+        assert.equal((await untilExited(bench.daemon, stopped)).exitCode, 137);
+        await runtime.removeContainer({ containerId: removed });
+        await pod.remove();
+      });
+      await bystander.remove();
     });
 
     test('what a command that timed out may have left is told, where it left anything', async () => {

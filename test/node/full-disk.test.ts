@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
+import { Bystander } from '../harness/bystander.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { assertNoLeak, footprint } from '../harness/leak-check.ts';
 import { ownHost } from '../harness/own-host.ts';
@@ -46,8 +47,10 @@ for (const { handler, of } of cases) {
       test('ends are true, Stop and Remove work, starts are refused', async () => {
         const clean = footprint(daemon);
         const { runtime } = daemon;
+        // A command writes a file below run_dir: without space there, no probe is answered.
+        const bystander = name === 'data_dir' ? await Bystander.start(daemon, image) : null;
         const pods = { networked: {}, host: hostNetwork };
-        const made = [];
+        const made: { pod: TestPod; forever: string; ends: string; removed: string; created: string }[] = [];
         for (const [podName, config] of Object.entries(pods)) {
           const pod = await TestPod.run(daemon, podName, config);
           const forever = await pod.sh('forever', image, 'sleep 1000', config);
@@ -56,26 +59,30 @@ for (const { handler, of } of cases) {
           const created = await pod.create('created', image, { command: ['/bin/true'], ...config });
           made.push({ pod, forever, ends, removed, created });
         }
-        disk.fill();
-        for (const { forever, ends, removed, created } of made) {
-          const pids = await pidOf(daemon, ends);
-          process.kill(pids, 'SIGKILL');
-          assert.equal((await untilExited(daemon, ends)).exitCode, 137);
-          await runtime.stopContainer({ containerId: forever, timeout: 0n });
-          assert.equal((await untilExited(daemon, forever)).exitCode, 137);
-          await runtime.removeContainer({ containerId: removed });
-          await runtime.removeContainer({ containerId: created });
-        }
-        disk.fill(); // what was removed gave space back
-        await refused(podWithContainer(daemon, image), grpc.RESOURCE_EXHAUSTED, /ENOSPC/);
-        for (const { pod } of made) {
+        const fullDisk = async () => {
           disk.fill();
-          await refused(pod.create('late', image), grpc.RESOURCE_EXHAUSTED, /ENOSPC/);
-          disk.fill();
-          await runtime.stopPodSandbox({ podSandboxId: pod.id });
-          assert.equal((await pod.status()).state, 1);
-          await pod.remove();
-        }
+          for (const { forever, ends, removed, created } of made) {
+            const pids = await pidOf(daemon, ends);
+            process.kill(pids, 'SIGKILL');
+            assert.equal((await untilExited(daemon, ends)).exitCode, 137);
+            await runtime.stopContainer({ containerId: forever, timeout: 0n });
+            assert.equal((await untilExited(daemon, forever)).exitCode, 137);
+            await runtime.removeContainer({ containerId: removed });
+            await runtime.removeContainer({ containerId: created });
+          }
+          disk.fill(); // what was removed gave space back
+          await refused(podWithContainer(daemon, image), grpc.RESOURCE_EXHAUSTED, /ENOSPC/);
+          for (const { pod } of made) {
+            disk.fill();
+            await refused(pod.create('late', image), grpc.RESOURCE_EXHAUSTED, /ENOSPC/);
+            disk.fill();
+            await runtime.stopPodSandbox({ podSandboxId: pod.id });
+            assert.equal((await pod.status()).state, 1);
+            await pod.remove();
+          }
+        };
+        await (bystander ? bystander.watched(`no ${of} left in ${name}`, fullDisk) : fullDisk());
+        await bystander?.remove();
         const { items } = await runtime.listPodSandbox({});
         assert.deepEqual(items, []);
         disk.free();
