@@ -16,9 +16,6 @@ after(() => {
   server.close();
 });
 
-/** Nobody answers there: of TEST-NET-1 (RFC 5737), where no route leads, or packets go and nothing comes back. */
-const nowhere = '192.0.2.1';
-
 test('families in turn, the one that the resolver has first leading', () => {
   assert.deepEqual(inTurn(['::1', '::2', '1.1.1.1', '2.2.2.2', '3.3.3.3']), [
     '::1',
@@ -31,14 +28,8 @@ test('families in turn, the one that the resolver has first leading', () => {
   assert.deepEqual(inTurn([]), []);
 });
 
-test('an address that refuses, and a family without a route, give way at once', async () => {
-  const socket = await dial('r.example', port, 10_000, async () => ['127.0.0.2', '100::1', '127.0.0.1']);
-  assert.equal(socket.remoteAddress, '127.0.0.1');
-  socket.destroy();
-});
-
-test('an address that is silent gives way after a moment', async () => {
-  const socket = await dial('r.example', port, 10_000, async () => [nowhere, '127.0.0.1']);
+test('addresses that refuse, of either family, give way at once', async () => {
+  const socket = await dial('r.example', port, 10_000, async () => ['127.0.0.2', '::1', '127.0.0.1']);
   assert.equal(socket.remoteAddress, '127.0.0.1');
   socket.destroy();
 });
