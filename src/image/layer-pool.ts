@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Fault, messageOf } from '../base/fault.ts';
 import { Turns } from '../base/turns.ts';
-import { type ChunkSource, opened } from './first-bytes.ts';
+import { type ChunkSource, type Opened, opened } from './first-bytes.ts';
 import type { Joined, JoinJob } from './layer-join.ts';
 import { type FromWorker, fromPlainError, type ToWorker } from './layer-protocol.ts';
 import { messageBytes, type UnpackJob } from './layer-stream.ts';
@@ -32,6 +32,8 @@ export class LayerPool implements AsyncDisposable {
   readonly #progressMs: number;
   readonly #free: Slot[] = [];
   readonly #queue: Waiting[] = [];
+  /** Layers that wait for their first bytes. */
+  #opening = 0;
   readonly #turns: Turns;
   readonly #slots = new Set<Slot>();
   /** Memory of chunks that came back from workers, to be filled again: at most a window for each. */
@@ -46,7 +48,7 @@ export class LayerPool implements AsyncDisposable {
   /** Unpacks a blob of an origin into `job.path`; see unpackLayer for what it throws. */
   async unpack(job: UnpackJob, open: ChunkSource, origin: string, signal: AbortSignal): Promise<LayerNotes> {
     using _ = await this.#turns.take(origin, signal);
-    await using source = await opened(open, signal);
+    await using source = await this.#opened(open, signal);
     const slot = await this.#acquire(origin, signal);
     try {
       const notes = await new WorkerRun(slot.worker, this.#progressMs, this.#spare).unpack(job, source.rest, signal);
@@ -55,6 +57,17 @@ export class LayerPool implements AsyncDisposable {
     } catch (error) {
       this.#afterFailure(slot, error);
       throw error;
+    }
+  }
+
+  /** A source whose first bytes are here. Threads start meanwhile, for whoever is first to need one. */
+  async #opened(open: ChunkSource, signal: AbortSignal): Promise<Opened> {
+    this.#opening++;
+    while (this.#free.length < this.#opening && this.#slots.size < this.#size) this.#release(this.#start(''));
+    try {
+      return await opened(open, signal);
+    } finally {
+      this.#opening--;
     }
   }
 

@@ -110,7 +110,14 @@ export class Place {
     const { endpoint, memory } = this;
     const send = (isTls: boolean) => this.#http.send(endpoint, this.#url(path, isTls), request);
     if (!endpoint.isEitherScheme) return send(false);
-    if (memory.speaksTls) return send(true);
+    if (memory.speaksTls) {
+      try {
+        return await send(true);
+      } catch (error) {
+        if (!isDown(error) || request.signal.aborted) throw error;
+        memory.speaksTls = false; // another one may listen there by now
+      }
+    }
     let plain: Response | null = null;
     try {
       plain = await send(false);

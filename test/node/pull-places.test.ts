@@ -257,6 +257,17 @@ describe('a registry on this host of which nothing is said', () => {
     assert.equal((await store.pull(`${proxy.host}/large:v1`)).id, large.config.digest);
   });
 
+  test('is asked in plain http again when another one listens there', async () => {
+    await using store = await Store.open();
+    let host = '';
+    for (const certificate of [makeCertificate(), null, makeCertificate()]) {
+      await using proxy = await startProxy(registry.host, () => false, certificate, Number(host.split(':')[1] ?? 0));
+      host = proxy.host;
+      await store.pull(`${host}/small:v1`);
+      assert.ok(proxy.asked.length > 0);
+    }
+  });
+
   test('and its own 400 in plain http is told', async () => {
     await using proxy = await startProxy(registry.host, refuse(400));
     await using store = await Store.open();

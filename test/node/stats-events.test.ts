@@ -276,7 +276,7 @@ for (const handler of ociRuntimes) {
       // Kernel: a period above one second is refused; shares were set before it, and must be put back.
       await refused(
         runtime.updateContainerResources({ containerId, linux: { cpuShares: 999n, cpuPeriod: 5_000_000n } }),
-        grpc.INTERNAL,
+        grpc.INVALID_ARGUMENT,
         /limits of container/,
       );
       assert.deepEqual(await limits(containerId), [shares(512), 20_000, 128 << 20]);

@@ -21,11 +21,12 @@ export type Proxy = AsyncDisposable & {
   forward(incoming: IncomingMessage, outgoing: ServerResponse, edit?: (body: Buffer) => Buffer): Promise<void>;
 };
 
-/** Starts a proxy to the registry at `upstream`; with a certificate it speaks https. */
+/** Starts a proxy to the registry at `upstream`; with a certificate it speaks https; `port` 0: any that is free. */
 export async function startProxy(
   upstream: string,
   misbehave: Misbehave = () => false,
   tls: Certificate | null = null,
+  port = 0,
 ): Promise<Proxy> {
   const asked: Asked[] = [];
   const answer = (incoming: IncomingMessage, outgoing: ServerResponse) => {
@@ -38,7 +39,7 @@ export async function startProxy(
     ? createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: false }, answer)
     : createServer(answer);
   await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
+    server.listen(port, '127.0.0.1', resolve);
   });
   const proxy: Proxy = {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
