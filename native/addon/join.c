@@ -159,8 +159,9 @@ napi_value tree_copy_node(napi_env env, napi_callback_info info) {
   tree *from, *to;
   const char *from_base, *to_base;
   if (!take_arguments(env, info, 4, args) || !take_two(env, args, &from, &to, from_path, to_path)) return NULL;
-  /* find_parent's answer is the tree's until it is asked again, and the two may be one tree. */
-  cleanup_fd int source = fcntl(find_parent(from, from_path, &from_base), F_DUPFD_CLOEXEC, 0);
+  int found = find_parent(from, from_path, &from_base);
+  if (found < 0) return make_int(env, found);
+  cleanup_fd int source = fcntl(found, F_DUPFD_CLOEXEC, 3); /* the next line may close it, if the two are one tree */
   if (source < 0) return make_int(env, -errno);
   int parent = find_parent(to, to_path, &to_base);
   return make_int(env, parent < 0 ? parent : copy_node(source, from_base, parent, to_base));

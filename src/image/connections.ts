@@ -5,11 +5,10 @@ import { type ConnectionOptions, connect, createSecureContext, type SecureContex
 import { within } from '../base/deadline.ts';
 import { Fault, messageOf } from '../base/fault.ts';
 import { dial } from './dial.ts';
-import type { Endpoint } from './hosts.ts';
+import { defaultDialMs, type Endpoint } from './hosts.ts';
 import { proxyFor } from './proxy.ts';
 import { hostAuthorities } from './trust.ts';
 
-const defaultDialMs = 30_000;
 /** As a pull may need at once: parts of some layers, and what they redirect to. */
 const agentOptions = { keepAlive: true, maxSockets: 16 } as const;
 

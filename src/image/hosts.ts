@@ -31,7 +31,7 @@ export type Endpoint = {
   };
 };
 
-const defaultDialMs = 30_000;
+export const defaultDialMs = 30_000;
 const everything: readonly Capability[] = ['pull', 'resolve', 'push'];
 const maxFileBytes = 1024 * 1024;
 
@@ -43,9 +43,12 @@ export const isLoopback = (hostname: string): boolean =>
   hostname === '[::1]' ||
   hostname === '::1';
 
+/** Where a registry's name leads without hosts.toml. */
+export const registryHost = (domain: string): string => (domain === 'docker.io' ? 'registry-1.docker.io' : domain);
+
 /** The registry's own address. Plain http for this host alone, unless hosts.toml says otherwise. */
 function ownAddress(domain: string): string {
-  const host = domain === 'docker.io' ? 'registry-1.docker.io' : domain;
+  const host = registryHost(domain);
   const { hostname, port } = new URL(`https://${host}`);
   return `${isLoopback(hostname) && port !== '' ? 'http' : 'https'}://${host}`;
 }

@@ -3,7 +3,7 @@ import { request as httpsRequest } from 'node:https';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { Connections } from './connections.ts';
 import { decoded } from './content-encoding.ts';
-import type { Endpoint } from './hosts.ts';
+import { defaultDialMs, type Endpoint } from './hosts.ts';
 
 export type Request = {
   readonly method?: 'GET' | 'HEAD' | 'POST';
@@ -114,7 +114,7 @@ export class HttpClient implements Disposable {
     });
     const silent = (what: string, ms: number) =>
       outgoing.destroy(new Fault('DeadlineExceeded', `${url.host} did not ${what} within ${ms / 1000} s`));
-    const dialMs = endpoint?.dialTimeoutMs ?? 30_000;
+    const dialMs = endpoint?.dialTimeoutMs ?? defaultDialMs;
     // What is dialled here has this deadline itself, and says which addresses it tried; a proxy has not.
     let timer = setTimeout(() => silent('accept a connection', dialMs), dialMs + 500);
     outgoing.once('socket', (socket) => {

@@ -7,7 +7,7 @@ type Names = Pick<LayerNotes, 'implied' | 'whiteouts' | 'links' | 'replacing'>;
 
 /** Far more than any image has links to directories. */
 const maxMoves = 1000;
-/** Where a directory waits that is moved into one above or below itself. No archive's member has a name with a slash in it. */
+/** Where a directory waits that is moved into one above itself. To the unpacker a name that begins so is never a member's. */
 const onItsWay = '.wh..wh.berth-moving';
 
 /**
@@ -17,9 +17,10 @@ const onItsWay = '.wh..wh.berth-moving';
  */
 export function followLowerLinks(own: Tree, below: Below, notes: LayerNotes): Names {
   let names: Names = { ...notes, implied: [...notes.implied] };
-  const waiting = [...names.implied];
+  let waiting: readonly string[] = names.implied;
   let moves = 0;
-  for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+  for (let next = 0; next < waiting.length; ) {
+    const name = waiting[next++]!;
     const found = below.find(name);
     if (found.kind !== 'symlink' || !found.tree || !isDirectory(own.kind(name)) || hasOpaqueParent(own, name)) continue;
     const target = resolveLink(name, found.tree.readlink(name));
@@ -38,7 +39,8 @@ export function followLowerLinks(own: Tree, below: Below, notes: LayerNotes): Na
     names = { ...names, implied: [...implied, ...made.implied] };
     // Another link may be in the way where it is now; what was looked at before has moved along.
     const again = names.implied.filter((path) => path === target || isBelow(target, path));
-    waiting.splice(0, waiting.length, ...new Set([...waiting.map(moved), ...made.implied, ...again]));
+    waiting = [...new Set([...waiting.slice(next).map(moved), ...made.implied, ...again])];
+    next = 0;
   }
   return names;
 }

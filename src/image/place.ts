@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind } from '../base/fault.ts';
-import type { Endpoint } from './hosts.ts';
+import { type Endpoint, registryHost } from './hosts.ts';
 import type { Hop, HttpClient, Response } from './http.ts';
 import type { Logins } from './logins.ts';
 import type { PlaceMemory } from './place-memory.ts';
@@ -155,9 +155,6 @@ export class Place {
     return new Refused(status, `${url.host} answered ${status}${said && `: ${said}`}${sent}`);
   }
 }
-
-/** Where a registry's name leads without hosts.toml. */
-export const registryHost = (domain: string): string => (domain === 'docker.io' ? 'registry-1.docker.io' : domain);
 
 type ErrorDocument = {
   readonly errors?: readonly { readonly code?: unknown; readonly message?: unknown }[];

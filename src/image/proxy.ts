@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 import { Fault } from '../base/fault.ts';
+import { isLoopback } from './hosts.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -41,7 +42,7 @@ function parsed(value: string): URL | null {
 function isExcepted(url: URL, list: string): boolean {
   const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
   const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-  if (host === 'localhost' || host === '::1' || /^127\./.test(host)) return true;
+  if (isLoopback(url.hostname)) return true;
   const items = list.split(',').map((item) => item.trim().toLowerCase());
   return items.some((item) => item === '*' || matches(item, host, port));
 }
