@@ -49,7 +49,7 @@ function settle({ path, lowers, notes, limits }: JoinJob): Joined {
     times.keep(name);
     own.remove(name);
   }
-  dropEmpty(own, below, { implied, replacing }, times);
+  dropEmpty(own, below, { implied, replacing, whiteouts }, times);
   times.restore();
   for (const name of implied) {
     if (name !== '' && !isDirectory(own.kind(name))) continue; // a later member replaced it
@@ -66,17 +66,21 @@ function settle({ path, lowers, notes, limits }: JoinJob): Joined {
 function dropEmpty(
   own: Tree,
   below: Below,
-  { implied, replacing }: Pick<LayerNotes, 'implied' | 'replacing'>,
+  { implied, replacing, whiteouts }: Pick<LayerNotes, 'implied' | 'replacing' | 'whiteouts'>,
   times: DirectoryTimes,
 ): void {
   const removed = new Set(replacing);
+  /** Only these, and opaque ones, can be empty: to list all would be to read every directory of a layer. */
+  const emptied = new Set([...replacing, ...whiteouts.map(parentOf)]);
   const all = [...new Set([...implied, ...replacing])].filter((name) => name !== '');
   for (const name of all.toSorted((a, b) => b.length - a.length)) {
-    if (!isDirectory(own.kind(name)) || own.list(name).length > 0) continue;
+    const kind = own.kind(name);
+    if (!isDirectory(kind) || (kind !== 'opaque' && !emptied.has(name)) || own.list(name).length > 0) continue;
     const isBelow = below.find(name).kind !== 'none' && !hasOpaqueParent(own, name);
     if (isBelow && !removed.has(name)) continue; // empty is all that the layer says of it
     times.keep(name);
     own.remove(name);
+    emptied.add(parentOf(name));
     if (isBelow) check(own.whiteout(name), 'whiteout', name);
   }
 }
