@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import './commands/no-debugger.ts'; // before all the others
+import './base/no-code-from-text.ts';
 import { messageOf } from './base/fault.ts';
 import { type Asked, readCommandLine } from './commands/command-line.ts';
 import { commands } from './commands/index.ts';
@@ -20,11 +21,15 @@ function understand(args: readonly string[]): Asked | null {
   }
 }
 
-const asked = understand(process.argv.slice(2));
-try {
-  if (asked && 'help' in asked) process.stdout.write(asked.help);
-  else if (asked) await asked.command.run(asked.given); // serve returns when the daemon was told to end
-} catch (error) {
-  complain(error);
-  endProcess(1); // a daemon that cannot start may have connections to shims, threads and timers already
+async function obey({ command, given }: Extract<Asked, { command: unknown }>): Promise<void> {
+  try {
+    await command.run(given); // serve returns when the daemon was told to end
+  } catch (error) {
+    complain(error);
+    endProcess(1); // a daemon that cannot start may have connections to shims, threads and timers already
+  }
 }
+
+const asked = understand(process.argv.slice(2));
+if (asked && 'help' in asked) process.stdout.write(asked.help);
+else if (asked) void obey(asked);

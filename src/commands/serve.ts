@@ -32,6 +32,7 @@ import { Stats } from '../stats/index.ts';
 import { lockDirectories } from '../sys/directory-lock.ts';
 import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
+import { keepSmall } from './node-flags.ts';
 import { surviveSignals, toldToEnd } from './signals.ts';
 
 /**
@@ -49,6 +50,7 @@ type Serving = { readonly server: CriServer; readonly deps: Deps };
 
 /** `berth serve`: lock -> state -> recover -> listen; ends the process after SIGTERM or SIGINT. Containers go on. */
 export async function serveForEver(settings: Settings): Promise<void> {
+  keepSmall();
   surviveSignals();
   const end = toldToEnd();
   const serving = await Promise.race([start(settings), end]);

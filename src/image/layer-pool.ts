@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { Fault, messageOf } from '../base/fault.ts';
 import { Turns } from '../base/turns.ts';
@@ -354,13 +355,9 @@ async function* inMessages(
   if (used > 0) yield last;
 }
 
-/** Beside this file in a checkout; beside or below the bundle when shipped. */
+/** Beside this file in a checkout, beside the bundle when shipped. */
 function workerFile(): URL {
-  const names = import.meta.url.endsWith('.ts')
-    ? ['./layer-worker.ts']
-    : ['./layer-worker.mjs', './image/layer-worker.mjs'];
-  const urls = names.map((name) => new URL(name, import.meta.url));
-  const found = urls.find((url) => existsSync(url));
-  if (!found) throw new Error(`Cannot find ${names[0]} beside ${import.meta.url}; the installation is incomplete`);
-  return found;
+  const url = new URL(import.meta.url.endsWith('.ts') ? './layer-worker.ts' : './layer-worker.cjs', import.meta.url);
+  if (!existsSync(url)) throw new Error(`Cannot find ${fileURLToPath(url)}; the installation is incomplete`);
+  return url;
 }

@@ -1,5 +1,6 @@
 // The entry of a worker thread that unpacks layers. Everything it does with files is synchronous: that is what the
 // thread is for. It ends when its parent terminates it.
+import '../base/no-code-from-text.ts';
 import { parentPort } from 'node:worker_threads';
 import { joinLayer } from './layer-join.ts';
 import { type FromWorker, type ToWorker, toPlainError } from './layer-protocol.ts';

@@ -1,11 +1,12 @@
 // What is shipped: one bundle, the layer worker and three native files in a folder of their own.
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { makeBundle } from '../../scripts/bundle.ts';
+import { nodeFlags } from '../../src/commands/node-flags.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { assertNoLeak, footprint } from '../harness/leak-check.ts';
 import { ownHost } from '../harness/own-host.ts';
@@ -16,6 +17,14 @@ await ownHost();
 
 const stopAtEnd = (child: ChildProcess): Disposable => ({ [Symbol.dispose]: () => void child.kill() });
 
+/** Whether V8 runs what was compiled when the bundle was made. */
+function takesCompiled(folder: string, flags: readonly string[]): boolean {
+  const ask = `const { readFileSync } = require('node:fs');
+    const script = new (require('node:vm').Script)(readFileSync('berth.cjs', 'latin1'), { cachedData: readFileSync('berth.v8') });
+    process.exitCode = script.cachedDataRejected ? 1 : 0`;
+  return spawnSync(process.execPath, [...flags, '-e', ask], { cwd: folder }).status === 0;
+}
+
 test('the bundle pulls an image and runs a pod with nothing of the checkout, and replaces one that runs', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'berth-bundle-'));
   try {
@@ -23,13 +32,18 @@ test('the bundle pulls an image and runs a pod with nothing of the checkout, and
     using _earlier = stopAtEnd(spawn(join(folder, 'berth-shim'), ['1000']));
     const main = makeBundle(folder);
     assert.match(execFileSync(process.execPath, [main, 'version'], { encoding: 'utf8', cwd: '/' }), /^berth \d/);
-    assert.ok(!readFileSync(main, 'utf8').includes('BERTH_CRASH_AT'), 'crash points are compiled out');
-    assert.ok(readdirSync(folder).includes('layer-worker.mjs'));
+    assert.ok(
+      !readFileSync(join(folder, 'berth.cjs'), 'utf8').includes('BERTH_CRASH_AT'),
+      'crash points are compiled out',
+    );
+    assert.ok(readdirSync(folder).includes('layer-worker.cjs'));
+    assert.ok(takesCompiled(folder, nodeFlags), 'as the daemon is started, V8 takes what was compiled');
+    assert.ok(!takesCompiled(folder, ['--stress-flush-code']), 'and so the line above can fail');
     const daemon = new TestDaemon({ main });
     await daemon.start();
     try {
+      const { busybox } = await pullTestImages(daemon); // by then it has asked each OCI runtime for its version
       const before = footprint(daemon);
-      const { busybox } = await pullTestImages(daemon);
       const pod = await TestPod.run(daemon, 'bundled');
       const id = await pod.sh('c', busybox, 'echo from the bundle; exit 3');
       assert.equal((await untilExited(daemon, id)).exitCode, 3);

@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { after, test } from 'node:test';
 import { Looker } from '../../../src/shim/index.ts';
 import { processesNamed, stateOf } from '../../harness/hung.ts';
@@ -77,10 +78,14 @@ test('a directory, sorted, within its bound', async () => {
 });
 
 test('what is in a folder of a process that has ended is nothing', async () => {
-  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 1000'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  // It ends once nobody is there who waits for it: the shell would, sleep does not.
+  const script = 'head -c 1 <&3 >/dev/null & echo $!; exec sleep 1000';
+  const parent = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore', 'pipe'] });
   try {
-    const [line] = await once(parent.stdout, 'data');
+    const [line] = await once(parent.stdout!, 'data');
     const ended = Number(line);
+    await until('sleep took its place', async () => readFileSync(`/proc/${parent.pid}/comm`, 'utf8') === 'sleep\n');
+    (parent.stdio[3] as Writable).end('x');
     await until('the process has ended', async () => stateOf(ended) === 'Z');
     assert.equal(await looker.list(`/proc/${ended}/net`, 100), null);
   } finally {

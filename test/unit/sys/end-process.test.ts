@@ -19,8 +19,7 @@ const busyUntilItsEnd = `
   while (performance.now() < until) for (const f of functions) kept.push(f(3, b));
   endProcess(3);
 `;
-/** But for the one that forbids to make functions of text. */
-const flags = nodeFlags.filter((flag) => flag !== '--disallow-code-generation-from-strings');
+const flags = [...nodeFlags, '--optimize-for-size'];
 
 test('a process ends with its code and all it said, while its functions are being compiled', () => {
   for (let ms = 0; ms < 160; ms += 10) {
