@@ -10,6 +10,7 @@ import type {
 import type { Caller } from '../base/caller.ts';
 import { Fault } from '../base/fault.ts';
 import type { Traces } from '../base/trace.ts';
+import type { LoggedCall } from './call-log.ts';
 import { statusOf } from './status.ts';
 
 /** What a handler knows of its call. `signal` aborts with Cancelled when the client goes or its deadline passes. */
@@ -35,19 +36,25 @@ const tracedCalls = new Set([
   ...['RemoveContainer', 'ExecSync'],
 ]);
 
+/** Who sees calls pass: absent, nobody. */
+export type Watched = {
+  readonly traces?: Traces;
+  readonly log?: (method: string, request: unknown) => LoggedCall | null;
+};
+
 /** Every call of `service`: those in `handlers` and `streams`, and UNIMPLEMENTED for the rest. */
 export function serve(
   service: Service,
   handlers: Handlers,
   streams: Streams = {},
-  traces?: Traces,
+  watched: Watched = {},
 ): UntypedServiceImplementation {
   for (const name of [...Object.keys(handlers), ...Object.keys(streams)]) {
     if (!service[name]) throw new Error(`${name} is not a call of this service`);
   }
   const calls = Object.entries(service).map(([name, { path, responseStream }]) => {
     const method = path.slice(path.lastIndexOf('/') + 1);
-    return [name, responseStream ? streaming(method, streams[name]) : unary(method, traces, handlers[name])];
+    return [name, responseStream ? streaming(method, streams[name]) : unary(method, watched, handlers[name])];
   });
   return Object.fromEntries(calls);
 }
@@ -75,17 +82,22 @@ function callerOf(call: AnyCall, method: string): Call {
 
 function unary(
   method: string,
-  traces: Traces | undefined,
+  { traces, log }: Watched,
   handler: Handler<unknown, unknown> = () => unimplemented(method),
 ) {
   const tracing = tracedCalls.has(method) ? traces : undefined;
   return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
     const caller = callerOf(call, method);
+    const line = log?.(method, call.request);
     try {
       const work = () => handler(call.request, caller);
-      callback(null, await (tracing ? tracing.call(method, work) : work()));
+      const answer = await (tracing ? tracing.call(method, work) : work());
+      callback(null, answer);
+      line?.answered(answer);
     } catch (error) {
-      callback(statusOf(error, method));
+      const failure = statusOf(error, method);
+      callback(failure);
+      line?.failed(failure);
     }
   };
 }

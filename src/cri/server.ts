@@ -7,6 +7,7 @@ import { Fault, invalidArgument, isErrno } from '../base/fault.ts';
 import type { PodId } from '../model/ids.ts';
 import { StreamingServer } from '../streaming/index.ts';
 import { adminHandlers } from './admin-service.ts';
+import { logged } from './call-log.ts';
 import { type Call, type Handlers, serve } from './calls.ts';
 import { ContainerEvents, sinceHeader } from './events.ts';
 import { imageHandlers } from './image-service.ts';
@@ -35,10 +36,11 @@ export async function listen(deps: StatsDeps, socket: string): Promise<CriServer
   const streaming = await StreamingServer.open(deps.settings.streaming.address);
   const calls = waitingForPods(deps, runtimeCalls(deps, streaming));
   const streams = runtimeStreams(deps, new ContainerEvents(deps));
-  server.addService(takingBytes(RuntimeServiceService), serve(RuntimeServiceService, calls, streams, deps.traces));
+  const watched = { traces: deps.traces, log: (method: string, request: unknown) => logged(method, request, deps) };
+  server.addService(takingBytes(RuntimeServiceService), serve(RuntimeServiceService, calls, streams, watched));
   server.addService(
     takingBytes(ImageServiceService),
-    serve(ImageServiceService, imageHandlers(deps), imageStreams(deps)),
+    serve(ImageServiceService, imageHandlers(deps), imageStreams(deps), watched),
   );
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
   await removeStaleSocket(socket);

@@ -46,8 +46,17 @@ export async function applyExit(deps: Needs, id: ContainerId, exit: Exit): Promi
   const container = held?.value;
   if (container?.state.phase !== 'running') return;
   await deps.containers.settle(containerAfter(container, { type: 'ended', exit }));
+  logEnd(container, container.state.startedAt, exit);
   crashPoint('exit:recorded');
   await releaseContainer(deps, container);
+}
+
+function logEnd({ id, podId, config }: Container, startedAt: number, { code, reason, message, at }: Exit): void {
+  const ranMs = Math.max(0, Math.round(at - startedAt));
+  log.info(
+    { pod: podId, container: id, containerName: config.metadata.name, code, reason, message, ranMs },
+    'A container ended',
+  );
 }
 
 /** The pod lost its pause process or its shim: it is NotReady from now on, its resources wait for StopPodSandbox. */
