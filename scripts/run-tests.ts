@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { parseArgs } from 'node:util';
+import { countOf, optionsOf } from './options.ts';
 
 const root = resolve(import.meta.dirname, '..');
-const { values, positionals } = parseArgs({
+const { values, positionals } = optionsOf('scripts/test --help', {
   allowPositionals: true,
   options: {
     slow: { type: 'boolean', default: false },
@@ -16,10 +16,7 @@ const { values, positionals } = parseArgs({
     record: { type: 'boolean', default: false },
   },
 });
-const concurrency = Number(values.concurrency);
-if (!Number.isInteger(concurrency) || concurrency < 1) {
-  throw new Error(`--concurrency ${values.concurrency}: give how many test files may run at once, at least 1`);
-}
+const concurrency = countOf('concurrency', values.concurrency);
 
 type Count = { passed: number; failed: number };
 type Print = (line: string) => void;

@@ -1,12 +1,12 @@
 // Builds on the host what the machine lacks the time for, boots it once, and runs the tests that need it.
 import { relative, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { optionsOf } from '../../scripts/options.ts';
 import { ensureSuite } from '../conformance/go.ts';
 import { ensureProbe } from '../harness/oci-probe.ts';
 import { ensureTestImages } from '../images/index.ts';
 import { runInMachine } from './machine.ts';
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = optionsOf('scripts/vm-tests --help', {
   allowPositionals: true,
   options: {
     all: { type: 'boolean', default: false },
