@@ -207,6 +207,8 @@ test('a sandbox that fails names the step and leaves nothing', async (t) => {
     { more: { sysctls: ['kernel.msgmax=x'] }, text: /set the sysctl kernel\.msgmax=x: EINVAL/ },
     { more: { sysctls: ['net/../kernel/hostname=x'] }, text: /sysctl .*EINVAL/ },
     { more: { sysctls: ['/kernel/hostname=x'] }, text: /sysctl .*EINVAL/ },
+    { more: { sysctls: [`${'x'.repeat(289)}=1`] }, text: /sysctl x+: ENOENT/ },
+    { more: { sysctls: [`${'x'.repeat(290)}=1`] }, text: /sysctl x+: EINVAL/ }, // its path does not fit
     { more: { sysctls: ['no-value'] }, text: /sysctl no-value: EINVAL/ },
     { more: { hostname: 'x'.repeat(65) }, text: /set the hostname x+: EINVAL/ },
     { more: { cgroupTasks: ['/no/such/tasks'] }, text: /cgroup \/no\/such\/tasks: ENOENT/ },
