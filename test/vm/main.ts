@@ -34,7 +34,7 @@ const runtimes = process.env.BERTH_TEST_RUNTIMES ?? (values.all ? 'crun,runc' : 
 const files = tests.map((name) => `test/node/${name}.test.ts`).join(' ');
 const script =
   values.shell ||
-  `export PATH="$PWD/${node.slice(0, node.lastIndexOf('/'))}:$PATH" BERTH_OWN_HOST=machine BERTH_TEST_CGROUP_DRIVER=systemd BERTH_TEST_RUNTIMES=${runtimes} BERTH_TEST_SLOWNESS=4
+  `export PATH="$PWD/${node.slice(0, node.lastIndexOf('/'))}:$PATH" NODE_COMPILE_CACHE="$PWD/.cache/compiled" BERTH_OWN_HOST=machine BERTH_TEST_CGROUP_DRIVER=systemd BERTH_TEST_RUNTIMES=${runtimes} BERTH_TEST_SLOWNESS=4
 uname -r
 failed=0
 ${files === '' ? '' : `node --test --test-concurrency=1 --test-force-exit --test-reporter=spec ${files} || failed=1`}
