@@ -51,7 +51,7 @@ const spanning = { begunUs: 'u64', endedUs: 'u64' } as const;
 const scored = { adjustOom: 'bool', oomScoreAdj: 'i32' } as const;
 
 export const messages = {
-  // Requests
+  // Requests. Number 3 ended the sandbox alone, which its end with the shim made needless.
   hello: { number: 1, fields: { version: 'u32' } },
   sandbox: {
     number: 2,
@@ -72,7 +72,6 @@ export const messages = {
       cgroupFolder: 'string',
     },
   },
-  stopSandbox: { number: 3, fields: {} },
   run: {
     number: 4,
     fields: {

@@ -3,7 +3,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { ensureSuite } from '../test/conformance/go.ts';
 import { writeMirrors } from '../test/conformance/mirrors.ts';
 import { startContainerd } from '../test/conformance/peer.ts';
@@ -14,6 +13,7 @@ import { assertNoLeak, footprint } from '../test/harness/leak-check.ts';
 import { continueOnOwnHost } from '../test/harness/own-host.ts';
 import { ensureTestImages, startRegistry } from '../test/images/index.ts';
 import { cacheFolder } from '../test/images/paths.ts';
+import { countOf, oneOf, optionsOf } from './options.ts';
 
 const usage = `usage: conformance.ts [--runtime crun|runc|containerd] [--focus REGEX]... [--endpoint SOCKET] [--websocket] [--benchmark] [--verbose] [--seed N] [--shards N]
   --runtime   Berth's OCI runtime (default crun); containerd: Debian's containerd in Berth's place, to check the images
@@ -25,7 +25,7 @@ const usage = `usage: conformance.ts [--runtime crun|runc|containerd] [--focus R
   --shards    processes of the suite that run at once, each with a part of the specs (default 1)
   --verbose   the suite's own output, and the daemon's log`;
 
-const { values } = parseArgs({
+const { values } = optionsOf('node scripts/conformance.ts --help', {
   options: {
     runtime: { type: 'string', default: 'crun' },
     focus: { type: 'string', multiple: true, default: [] },
@@ -39,12 +39,16 @@ const { values } = parseArgs({
   },
 });
 
+const runtime = oneOf('runtime', values.runtime, ['crun', 'runc', 'containerd']);
+const seed = countOf('seed', values.seed, 0);
+const shards = countOf('shards', values.shards);
+
 async function main(): Promise<number> {
   if (values.help) {
     console.log(usage);
     return 0;
   }
-  if (values.endpoint !== '') return report(await run(await ensureSuite(), values.endpoint), values.runtime);
+  if (values.endpoint !== '') return report(await run(await ensureSuite(), values.endpoint), runtime);
   await continueOnOwnHost(ensureSuite);
   return testInside();
 }
@@ -52,19 +56,19 @@ async function main(): Promise<number> {
 async function testInside(): Promise<number> {
   const suite = await ensureSuite();
   await using registry = await startRegistry(await ensureTestImages());
-  if (values.runtime === 'containerd') {
+  if (runtime === 'containerd') {
     await using peer = await startContainerd(join(cacheFolder('conformance'), 'containerd.log'));
     writeMirrors(peer.certsDir, registry.address);
-    return report(await run(suite, peer.socket), values.runtime);
+    return report(await run(suite, peer.socket), runtime);
   }
   const certsDir = mkdtempSync(join(tmpdir(), 'berth-certs-'));
   writeMirrors(certsDir, registry.address);
   if (values.verbose) process.env.BERTH_TEST_LOG = '1';
-  const daemon = new TestDaemon({ handler: values.runtime, settings: { images: { certs_dir: certsDir } } });
+  const daemon = new TestDaemon({ handler: runtime, settings: { images: { certs_dir: certsDir } } });
   try {
     await daemon.start();
     const before = footprint(daemon);
-    const verdict = report(await run(suite, daemon.socket), values.runtime);
+    const verdict = report(await run(suite, daemon.socket), runtime);
     assertNoLeak(before, footprint(daemon));
     return verdict;
   } finally {
@@ -74,10 +78,10 @@ async function testInside(): Promise<number> {
 }
 
 async function run(suite: string, socket: string): Promise<Spec[]> {
-  const skip = readExpectations(values.runtime).filter(({ kind }) => kind === 'skip');
+  const skip = readExpectations(runtime).filter(({ kind }) => kind === 'skip');
   const { focus, websocket, benchmark, verbose } = values;
-  const options = { socket, handler: '', focus, skip, websocket, benchmark, verbose, seed: Number(values.seed) };
-  return runShards(suite, options, Number(values.shards));
+  const options = { socket, handler: '', focus, skip, websocket, benchmark, verbose, seed };
+  return runShards(suite, options, shards);
 }
 
 function report(specs: readonly Spec[], runtime: string): number {

@@ -1,15 +1,17 @@
 // Writes the generated parts of docs/operating.md: the settings and the commands. --check: fails where they are of before.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { stringify } from 'smol-toml';
 import { defaults } from '../src/base/settings.ts';
 import { type ShownTable, shownTables } from '../src/base/settings-table.ts';
 import { usageOf } from '../src/commands/command-line.ts';
 import { commands } from '../src/commands/index.ts';
+import { optionsOf } from './options.ts';
 
 const file = resolve(import.meta.dirname, '../docs/operating.md');
-const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
+const { values } = optionsOf('the head of scripts/gen-docs.ts', {
+  options: { check: { type: 'boolean', default: false } },
+});
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').replaceAll('{{', '&#123;{');
 const toml = (value: unknown): string => stringify({ key: value }).trim().slice('key = '.length);

@@ -2,12 +2,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, relative, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { parseArgs } from 'node:util';
+import { countOf, optionsOf } from './options.ts';
 
 const root = resolve(import.meta.dirname, '..');
-const { values, positionals } = parseArgs({
+const { values, positionals } = optionsOf('scripts/test --help', {
   allowPositionals: true,
   options: {
     slow: { type: 'boolean', default: false },
@@ -16,10 +16,7 @@ const { values, positionals } = parseArgs({
     record: { type: 'boolean', default: false },
   },
 });
-const concurrency = Number(values.concurrency);
-if (!Number.isInteger(concurrency) || concurrency < 1) {
-  throw new Error(`--concurrency ${values.concurrency}: give how many test files may run at once, at least 1`);
-}
+const concurrency = countOf('concurrency', values.concurrency);
 
 type Count = { passed: number; failed: number };
 type Print = (line: string) => void;
@@ -30,8 +27,10 @@ type Program = {
   readonly counts?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 };
-/** Programs of which so many run at once. What one prints comes as a whole when it has ended. */
-type Part = { readonly name: string; readonly atOnce: number; readonly programs: readonly Program[] };
+/** Programs that run one after the other. What one prints comes as a whole when it has ended. */
+type Lane = Program[];
+/** Lanes that run at once. A program that two of them have is run by the first that comes to it. */
+type Part = { readonly name: string; readonly lanes: readonly Lane[] };
 
 const node = process.execPath;
 const nodeTest = (file: string, env: Program['env'] = {}): Program => ({
@@ -52,55 +51,71 @@ const durations: Record<string, number> = JSON.parse(readFileSync(durationsFile,
 const longestFirst = (files: readonly string[]): string[] =>
   files.toSorted((a, b) => (durations[b] ?? Infinity) - (durations[a] ?? Infinity));
 
+/** Most of their time nothing runs: they see deadlines through. One of them beside the others costs the others nothing. */
+const waiting = ['ends', 'hung-paths', 'oci-runtime', 'stuck-processes'];
+const waits = (file: string): boolean => waiting.includes(basename(file, '.test.ts'));
+
 /** All that `npm run ok` has not run; the fuzzers have their own part. */
 const fuzzers = ['fuzz', 'moving-trees', 'shim-fuzz'].map((name) => `test/hostile/${name}.test.ts`);
 const rooted = globSync('test/*/**/*.test.ts', { cwd: root }).filter(
   (file) => !file.startsWith('test/unit/') && !fuzzers.includes(file),
 );
-const fileTests = (files: readonly string[]): Part => ({
-  name: `${files.length} test files`,
-  atOnce: concurrency,
-  programs: longestFirst(files).map((file) => nodeTest(file)),
-});
-const alone = (program: Program): Part => ({ name: '', atOnce: 1, programs: [program] });
+function fileTests(files: readonly string[]): Part {
+  const all = longestFirst(files).map((file) => nodeTest(file));
+  const beside = concurrency > 1 ? all.filter(({ name }) => waits(name)) : [];
+  const others = all.filter((program) => !beside.includes(program));
+  return { name: `${files.length} test files`, lanes: [...Array<Lane>(concurrency).fill(others), beside] };
+}
 
 const seed = 1 + (Date.now() % 1_000_000);
-const critest = (runtime: string, options: readonly string[]): Part =>
-  alone({
-    name: `critest with ${runtime} ${options.join(' ')}`,
-    argv: [node, 'scripts/conformance.ts', '--runtime', runtime, ...options],
-    counts: true,
-  });
+const critest = (runtime: string, options: readonly string[]): Program => ({
+  name: `critest with ${runtime} ${options.join(' ')}`,
+  argv: [node, 'scripts/conformance.ts', '--runtime', runtime, ...options],
+  counts: true,
+});
 /** Each of fuzz.test.ts's targets and of the two other files; hours of them are run by hand. */
 const fuzzing = { BERTH_FUZZ_SECONDS: '40' };
 const everything: Part[] = [
-  alone({ name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true }),
-  alone({ name: 'the builds with sanitizers', argv: ['make', '-s', '-C', 'native', 'asan', 'addon-asan'] }),
-  alone({ name: 'the test images', argv: [node, 'scripts/test-images.ts'] }), // once, not by the first files at once
-  fileTests(rooted),
-  // In random order and two at once; the driver prints the seed, which gives the same order again.
-  ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
-  critest('crun', ['--websocket', '--focus', 'Streaming']),
-  // The machine is one emulated processor; the fuzzers take the other, one after the other.
   {
-    name: 'the machine, and the fuzzers',
-    atOnce: 2,
-    programs: [
-      {
-        name: 'cgroup v2, systemd and AppArmor',
-        argv: ['scripts/vm-tests', ...(values.slow ? ['--all'] : [])],
-        counts: true,
-      },
-      {
-        name: 'fuzzers',
-        argv: [...[node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec'], ...fuzzers],
-        counts: true,
-        env: fuzzing,
-      },
+    name: 'what needs no root, and what the others need',
+    lanes: [
+      [{ name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true }],
+      [
+        { name: 'the test images', argv: [node, 'scripts/test-images.ts'] }, // once, not by the first files at once
+        { name: 'the builds with sanitizers', argv: ['make', '-s', '-C', 'native', 'asan', 'addon-asan'] },
+      ],
     ],
   },
-  // They must run; no test is about a time.
-  ...['pods', 'pull', 'flat'].map((what) => alone({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] })),
+  fileTests(rooted),
+  {
+    name: 'the machine, and what is beside it',
+    lanes: [
+      // It is one emulated processor.
+      [
+        {
+          name: 'cgroup v2, systemd and AppArmor',
+          argv: ['scripts/vm-tests', ...(values.slow ? ['--all'] : [])],
+          counts: true,
+        },
+      ],
+      [
+        {
+          name: 'fuzzers',
+          argv: [...[node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec'], ...fuzzers],
+          counts: true,
+          env: fuzzing,
+        },
+        // In random order and two at once; the driver prints the seed, which gives the same order again.
+        ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
+        critest('crun', ['--websocket', '--focus', 'Streaming']),
+        // They must run; no test is about a time.
+        ...['pods', 'pull', 'flat'].map((what) => ({
+          name: `bench ${what}`,
+          argv: ['scripts/bench', what, '--short'],
+        })),
+      ],
+    ],
+  },
 ];
 
 /** What programs that failed said of it, once more at the end, where a reader of a long run looks first. */
@@ -115,21 +130,24 @@ const tallies = [/^(?:ℹ|#) (pass|fail) (\d+)$/, /^(?:\w+: )?(\d+) passed, (\d+
 
 const secondsSince = (begin: number): number => (performance.now() - begin) / 1000;
 
-async function runPart({ name, atOnce, programs }: Part, total: Count): Promise<void> {
+async function runPart({ name, lanes }: Part, total: Count): Promise<void> {
   const begin = performance.now();
-  const waiting = [...programs];
+  const begun = new Set<Program>();
+  const all = new Set(lanes.flat());
   let sum = 0;
-  const worker = async () => {
-    for (let program = waiting.shift(); program; program = waiting.shift()) {
-      const seconds = await runProgram(program, total, programs.length === 1);
+  const run = async (lane: Lane) => {
+    for (const program of lane) {
+      if (begun.has(program)) continue;
+      begun.add(program);
+      const seconds = await runProgram(program, total, all.size === 1);
       if (program.name in durations || values.record) durations[program.name] = Math.round(seconds);
       sum += seconds;
     }
   };
-  await Promise.all(Array.from({ length: atOnce }, worker));
-  if (programs.length === 1) return;
+  await Promise.all(lanes.map(run));
+  if (all.size === 1) return;
   console.log(
-    `\n== ${name}: ${secondsSince(begin).toFixed(0)} s, ${sum.toFixed(0)} s one by one, ${atOnce} at once\n` +
+    `\n== ${name}: ${secondsSince(begin).toFixed(0)} s, ${sum.toFixed(0)} s one by one\n` +
       `   so far ${total.passed} passed, ${total.failed} failed`,
   );
 }

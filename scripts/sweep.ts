@@ -1,6 +1,5 @@
 // Runs one sweep at full volume: of test/sweeps, with a daemon of its own and the leak check around it, or of tests, repeated.
 import { spawnSync } from 'node:child_process';
-import { parseArgs } from 'node:util';
 import { endProcess } from '../src/sys/end-process.ts';
 import { TestDaemon } from '../test/harness/daemon.ts';
 import { assertNoLeak, footprint } from '../test/harness/leak-check.ts';
@@ -16,8 +15,9 @@ import { sweepExecs } from '../test/sweeps/execs.ts';
 import { sweepLines } from '../test/sweeps/lines.ts';
 import { sweepShims } from '../test/sweeps/shims.ts';
 import { upgrade } from '../test/sweeps/upgrade.ts';
+import { countOf, optionsOf, refuse } from './options.ts';
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = optionsOf('scripts/sweep --help', {
   allowPositionals: true,
   options: {
     seed: { type: 'string', default: `${1 + (Date.now() % 1_000_000)}` },
@@ -36,36 +36,33 @@ const { values, positionals } = parseArgs({
     times: { type: 'string', default: '10' },
   },
 });
-const seed = Number(values.seed);
+const { other, ...counts } = values;
+/** Every other option is a number. */
+const volume = Object.fromEntries(
+  Object.entries(counts).map(([option, text]) => [option, countOf(option, text, 0)]),
+) as Record<keyof typeof counts, number>;
+const { seed } = volume;
 const say = (text: string) => console.error(`${new Date().toISOString()} ${text}`);
 
 type Sweep = (bench: Bench) => Promise<object>;
 const sweeps: Record<string, Sweep> = {
   lines: ({ daemon, image }) => {
-    const [lines, kills, reopens] = [values.lines, values.kills, values.reopens].map(Number) as [
-      number,
-      number,
-      number,
-    ];
+    const { lines, kills, reopens } = volume;
     return sweepLines(daemon, image.busybox, { seed, lines, kills, reopens, killsWhileReopening: kills / 5 }, say);
   },
   model: ({ daemon, image }) =>
-    sweepChaos(daemon, image.busybox, { seed, calls: Infinity, minutes: Number(values.minutes), clients: 6 }, say),
-  churn: (bench) => sweepChurn(bench, { minutes: Number(values.minutes) }, say),
-  shims: ({ daemon, image }) => sweepShims(daemon, image.busybox, { seed, times: Number(values.times) }, say),
+    sweepChaos(daemon, image.busybox, { seed, calls: Infinity, minutes: volume.minutes, clients: 6 }, say),
+  churn: (bench) => sweepChurn(bench, { minutes: volume.minutes }, say),
+  shims: ({ daemon, image }) => sweepShims(daemon, image.busybox, { seed, times: volume.times }, say),
   execs: ({ daemon, image }) => {
-    const [atOnce, inARow, ends] = [values['at-once'], values.execs, values.ends].map(Number) as [
-      number,
-      number,
-      number,
-    ];
+    const { 'at-once': atOnce, execs: inARow, ends } = volume;
     return sweepExecs(daemon, image.busybox, { atOnce, inARow, ends }, say);
   },
   kills: ({ daemon, image }) => {
-    const volume = { seed, calls: Infinity, clients: 6, kills: Number(values.kills), bystanders: 20 };
-    return sweepChaos(daemon, image.busybox, volume, say);
+    const chaos = { seed, calls: Infinity, clients: 6, kills: volume.kills, bystanders: 20 };
+    return sweepChaos(daemon, image.busybox, chaos, say);
   },
-  cuts: (bench) => sweepCuts(bench, { seed, points: Number(values.points) }, say),
+  cuts: (bench) => sweepCuts(bench, { seed, points: volume.points }, say),
 };
 
 /** Rows whose faults are those of tests: their files, whole instead of samples, again and again. */
@@ -95,42 +92,40 @@ function repeat(files: readonly string[], times: number): void {
   endProcess(0);
 }
 
-const [row = ''] = positionals;
-if (Object.hasOwn(repeated, row)) repeat(repeated[row]!, Number(values.times));
-await continueOnOwnHost();
 /** Sweeps with a daemon of their own making. */
 const others: Record<string, () => Promise<object>> = {
-  upgrade: () => upgrade(values.other, Number(values.rounds)),
+  upgrade: () => upgrade(other, volume.rounds),
   clocks: async () => {
-    const total = await sweepClocks({ seed, jumps: Number(values.jumps) }, say);
+    const total = await sweepClocks({ seed, jumps: volume.jumps }, say);
     await endTestRegistry();
     return total;
   },
   disks: async () => {
     await using sick = await SickDisks.start();
-    const total = await sick.sweep({ seed, offsets: Number(values.offsets) }, say);
+    const total = await sick.sweep({ seed, offsets: volume.offsets }, say);
     await endTestRegistry();
     return total;
   },
 };
+
+const [row = ''] = positionals;
+const rows = Object.keys({ ...sweeps, ...others, ...repeated });
+if (!rows.includes(row)) refuse(`There is no sweep ${JSON.stringify(row)}: ${rows.join(', ')}`);
+if (Object.hasOwn(repeated, row)) repeat(repeated[row]!, volume.times);
+await continueOnOwnHost();
 if (Object.hasOwn(others, row)) {
   say(`${row}, seed ${seed}`);
   const total = await others[row]!();
   console.log(JSON.stringify({ row, seed, ...total }));
   endProcess('faults' in total && (total.faults as unknown[]).length > 0 ? 1 : 0);
 }
-const sweep = Object.hasOwn(sweeps, row) ? sweeps[row] : undefined;
-if (!sweep)
-  throw new Error(
-    `There is no sweep ${JSON.stringify(row)}: ${Object.keys({ ...sweeps, ...others, ...repeated }).join(', ')}`,
-  );
 say(`${row}, seed ${seed}`);
 const daemon = new TestDaemon(row === 'churn' || row === 'execs' ? { env: inspectable } : {});
 await daemon.start();
 try {
   const image = await pullTestImages(daemon);
   const clean = footprint(daemon);
-  const total = await sweep({ daemon, image });
+  const total = await sweeps[row]!({ daemon, image });
   console.log(JSON.stringify({ row, seed, ...total }));
   if ('faults' in total && (total.faults as unknown[]).length > 0) process.exitCode = 1;
   await daemon.removePods();

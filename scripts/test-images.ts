@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 // Builds every test image. Without options it fills the cache that the tests serve from.
-import { parseArgs } from 'node:util';
 import { buildCatalog, ensureTestImages, pushImage } from '../test/images/index.ts';
 import { writeLayout } from '../test/images/layout.ts';
+import { optionsOf } from './options.ts';
 
 const usage = `usage: test-images.ts [--push HOST:PORT] [--layout FILE.tar [--host NAME]]
   --push    also push every image to this registry (plain HTTP)
   --layout  also write every image to this OCI layout archive, named below --host (default localhost)`;
 
-const { values } = parseArgs({
+const { values } = optionsOf('node scripts/test-images.ts --help', {
   options: {
     push: { type: 'string' },
     layout: { type: 'string' },

@@ -1,13 +1,13 @@
 // One command from a bare host to a pod's web page, and back. Only what this script made is removed by --down.
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { messageOf } from '../src/base/fault.ts';
 import { loadSettings } from '../src/base/settings.ts';
 import { cgroupFolders, removeCgroup } from '../src/sys/cgroups.ts';
 import { endProcess } from '../src/sys/end-process.ts';
 import { runHere } from '../src/sys/spawn.ts';
 import { makeBundle } from './bundle.ts';
+import { optionsOf } from './options.ts';
 import { type Commands, missingCommands, putCommands } from './up-parts/commands.ts';
 import { Daemon } from './up-parts/daemon.ts';
 import { fetchPage, runDemo } from './up-parts/demo.ts';
@@ -26,7 +26,7 @@ import { type Before, logFile, lookAround, namesIn, removeTraces } from './up-pa
 
 const folder = resolve(import.meta.dirname, '../dist');
 const main = join(folder, 'main.mjs');
-const { values } = parseArgs({
+const { values } = optionsOf('scripts/up --help', {
   options: { config: { type: 'string' }, down: { type: 'boolean', default: false } },
 });
 /** The usual configuration need not exist, one that was named must. */

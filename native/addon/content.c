@@ -1,4 +1,4 @@
-/* Copies of what a file holds. */
+/* What a file holds: written, and copied. */
 #include "content.h"
 
 #include <linux/fs.h>
@@ -6,6 +6,17 @@
 #include <sys/sendfile.h>
 
 #include "held.h"
+
+int write_all(int fd, const void *data, size_t size) {
+  for (const char *at = data; size > 0;) {
+    ssize_t wrote = write(fd, at, size);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return -errno;
+    at += wrote;
+    size -= (size_t)wrote;
+  }
+  return 0;
+}
 
 /* The next piece that is stored, from `at` on; 0 if there is none. lseek(2): a file system that knows no holes has none. */
 static int next_piece(int fd, off_t at, off_t *start, off_t *end) {

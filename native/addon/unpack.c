@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 
 #include "attributes.h"
+#include "content.h"
 #include "held.h"
 #include "remove.h"
 #include "tree.h"
@@ -42,17 +43,6 @@ static int create(tree *t, char *path) {
   if (parent < 0) return parent;
   int fd = openat(parent, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   return fd < 0 ? -errno : fd;
-}
-
-static int write_all(int fd, const uint8_t *data, size_t length) {
-  while (length > 0) {
-    ssize_t put = write(fd, data, length);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return -errno;
-    data += put;
-    length -= (size_t)put;
-  }
-  return 0;
 }
 
 /* treeWriteFile(tree, path, content, ...attributes): a whole small file in one call. -EEXIST if the name is taken. */

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "content.h"
 #include "held.h"
 #include "work.h"
 
@@ -15,17 +16,6 @@ typedef struct {
   char *data;
   char path[PATH_MAX], temporary[PATH_MAX]; /* temporary empty: the file itself is written */
 } job;
-
-static int write_all(int fd, const char *data, size_t size) {
-  while (size > 0) {
-    ssize_t wrote = write(fd, data, size);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return -errno;
-    data += wrote;
-    size -= (size_t)wrote;
-  }
-  return 0;
-}
 
 static int write_file(addon_work *work) {
   const job *j = (job *)work;

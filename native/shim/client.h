@@ -4,7 +4,6 @@
 #include "protocol.h"
 
 #define EVERY_CLIENT UINT64_MAX
-#define NO_CLIENT 0
 
 /* What is done with each frame that a client sends; its fields are still to be read. */
 typedef void on_request(uint64_t client, uint16_t type, uint32_t request, struct wire_reader *from);

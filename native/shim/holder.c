@@ -43,7 +43,7 @@ int sysctl_write(const char *setting) {
   char path[300] = "/proc/sys/";
   const char *value = strchr(setting, '='), *first = strpbrk(setting, "./=");
   size_t base = strlen(path), size = value ? (size_t)(value - setting) : 0;
-  if (size == 0 || size >= sizeof path - base || setting[0] == '/') return -EINVAL;
+  if (size == 0 || size >= sizeof path - base) return -EINVAL;
   memcpy(path + base, setting, size);
   path[base + size] = 0;
   for (char *at = path + base; *first == '.' && *at; at++) *at = *at == '.' ? '/' : *at == '/' ? '.' : *at;

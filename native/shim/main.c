@@ -30,8 +30,8 @@ static void reap(struct source *source) {
   int status;
   while (read(source->fd, &info, sizeof info) > 0) continue;
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-    if (!sandbox_reaped(pid, status) && !jobs_reaped(pid, status) && !processes_reaped(pid, status) &&
-        !openers_reaped(pid) && jobs_running())
+    if (!sandbox_reaped(pid) && !jobs_reaped(pid, status) && !processes_reaped(pid, status) && !openers_reaped(pid) &&
+        jobs_running())
       orphan_note(pid, status);
   jobs_adopt();
   if (!jobs_running()) orphans_forget();

@@ -11,7 +11,6 @@
 enum shim_message {
   SHIM_HELLO = 1,
   SHIM_SANDBOX = 2,
-  SHIM_STOP_SANDBOX = 3,
   SHIM_RUN = 4,
   SHIM_START = 5,
   SHIM_EXEC = 6,

@@ -155,7 +155,6 @@ void request_handle(uint64_t client, uint16_t type, uint32_t request, struct wir
     ON(forget, FORGET)
     ON(cancel, CANCEL)
     ON(shutdown, SHUTDOWN)
-    case SHIM_STOP_SANDBOX: return sandbox_stop(client, request);
     case SHIM_LIST: return on_list(client, request);
     default:
       send_failed(client, request, SHIM_FAILED_UNSUPPORTED, ENOSYS, "handle a message that it does not know", "");

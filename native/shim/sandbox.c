@@ -21,7 +21,7 @@
 #include "loop.h"
 #include "text.h"
 
-enum { MAX_WAITERS = 16, SETUP_MS = 10000 };
+enum { SETUP_MS = 10000 };
 static struct {
   pid_t pid;
   bool stopping;
@@ -31,11 +31,6 @@ static struct {
   bool own_users;
   uid_t uid; /* whom the host knows the root of its user namespace as */
   gid_t gid;
-  struct {
-    uint64_t client;
-    uint32_t request;
-  } waiters[MAX_WAITERS];
-  size_t waiting;
 } holder;
 
 pid_t sandbox_pid(void) { return holder.pid; }
@@ -161,6 +156,11 @@ static int unpin(void) {
   return 0;
 }
 
+static void unpin_or_complain(void) {
+  int failed = unpin();
+  if (failed) complain("cannot unmount", holder.pin, -failed);
+}
+
 static int pin(pid_t pid, const char *path) {
   char source[64], digits[24];
   cleanup_fd int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
@@ -235,8 +235,7 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
       kill(pid, SIGKILL);
       waitpid(pid, NULL, 0);
     }
-    int left = unpin();
-    if (left) complain("cannot unmount", want->netns_path, -left);
+    unpin_or_complain();
     send_failed(client, request, SHIM_FAILED_SYSTEM, said.err, said.step, "");
     return;
   }
@@ -248,33 +247,17 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
        .ended_us = now_us());
 }
 
-static void answer_stop(uint64_t client, uint32_t request) {
-  int failed = unpin();
-  if (failed) send_failed(client, request, SHIM_FAILED_SYSTEM, failed, "unmount the network namespace", holder.pin);
-  else send_done(client, request);
+void sandbox_end(void) {
+  if (!holder.pid) return unpin_or_complain();
+  holder.stopping = true;
+  kill(holder.pid, SIGKILL);
 }
 
-void sandbox_stop(uint64_t client, uint32_t request) {
-  if (!holder.pid) {
-    answer_stop(client, request);
-  } else if (holder.waiting == MAX_WAITERS) {
-    send_failed(client, request, SHIM_FAILED_BUSY, EBUSY, "stop the sandbox: too many wait for it", "");
-  } else {
-    holder.waiters[holder.waiting].client = client;
-    holder.waiters[holder.waiting++].request = request;
-    holder.stopping = true;
-    kill(holder.pid, SIGKILL);
-  }
-}
-
-bool sandbox_reaped(pid_t pid, int status) {
-  (void)status;
+bool sandbox_reaped(pid_t pid) {
   if (pid != holder.pid) return false;
   holder.pid = 0;
   /* Unasked, the pin stays: the network's plugins still need the namespace to undo what they did. */
-  if (!holder.stopping) SEND(EVERY_CLIENT, pause_exit, PAUSE_EXIT, 0, .pid = (uint32_t)pid);
-  holder.stopping = false;
-  for (size_t i = 0; i < holder.waiting; i++) answer_stop(holder.waiters[i].client, holder.waiters[i].request);
-  holder.waiting = 0;
+  if (holder.stopping) unpin_or_complain();
+  else SEND(EVERY_CLIENT, pause_exit, PAUSE_EXIT, 0, .pid = (uint32_t)pid);
   return true;
 }

@@ -8,8 +8,9 @@
 struct shim_sandbox;
 struct shim_sysctls;
 void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox *want);
-void sandbox_stop(uint64_t client, uint32_t request);
-bool sandbox_reaped(pid_t pid, int status);
+/* Ends the pause process and unmounts the network namespace, now or when it is reaped. */
+void sandbox_end(void);
+bool sandbox_reaped(pid_t pid);
 void sandbox_hold(uint64_t client, uint32_t request);
 void sandbox_sysctls(uint64_t client, uint32_t request, const struct shim_sysctls *want);
 pid_t sandbox_pid(void);

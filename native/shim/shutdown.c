@@ -30,7 +30,7 @@ bool shutdown_wanted(uint64_t client, uint32_t request, bool force) {
   jobs_kill();
   openers_kill();
   processes_kill();
-  sandbox_stop(NO_CLIENT, 0);
+  sandbox_end();
   timer_arm(&ending.wake, SHUTDOWN_MS, wake);
   return true;
 }

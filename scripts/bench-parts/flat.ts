@@ -1,14 +1,14 @@
 // Does a full node cost more per pod than an empty one? The same figures with 1, 100 and 500 pods there.
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { endProcess } from '../../src/sys/end-process.ts';
 import { startTestRegistry } from '../../test/images/index.ts';
+import { countOf, optionsOf } from '../options.ts';
 import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
 import { heading, printGrowth, type Row } from './table.ts';
 import { busybox, clock, eightAtOnce, type PodUp, podDown, podUp, removeLogs } from './workload.ts';
 
-const { values } = parseArgs({
+const { values } = optionsOf('scripts/bench --help', {
   allowNegative: true,
   options: {
     short: { type: 'boolean', default: false },
@@ -19,8 +19,10 @@ const { values } = parseArgs({
     sizes: { type: 'string', default: '' },
   },
 });
-const rounds = Number(values.rounds || (values.short ? 2 : 10));
-const sizes = (values.sizes || (values.short ? '1,8,16' : '1,100,500')).split(',').map(Number);
+const rounds = countOf('rounds', values.rounds || (values.short ? '2' : '10'));
+const sizes = (values.sizes || (values.short ? '1,8,16' : '1,100,500'))
+  .split(',')
+  .map((size) => countOf('sizes', size));
 const ofCrowd = { hostNetwork: true, handler: 'crun' } as const;
 
 const registry = await startTestRegistry();

@@ -1,9 +1,9 @@
 // Pods, containers, exec, lists, memory, logs: every row of the speed table, Berth and its peer in turn.
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { endProcess } from '../../src/sys/end-process.ts';
 import { startTestRegistry } from '../../test/images/index.ts';
+import { countOf, oneOf, optionsOf } from '../options.ts';
 import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
 import { heading, printTable, type Row } from './table.ts';
@@ -20,7 +20,7 @@ import {
   removeLogs,
 } from './workload.ts';
 
-const { values } = parseArgs({
+const { values } = optionsOf('scripts/bench --help', {
   options: {
     short: { type: 'boolean', default: false },
     json: { type: 'string', default: '' },
@@ -30,10 +30,10 @@ const { values } = parseArgs({
     runtime: { type: 'string', default: 'crun' },
   },
 });
-const rounds = Number(values.rounds || (values.short ? 2 : 10));
+const rounds = countOf('rounds', values.rounds || (values.short ? '2' : '10'));
 const crowd = values.short ? 6 : 60;
 const programs = { crun: '/usr/bin/crun', runc: '/usr/sbin/runc' } as const;
-const handler = values.runtime === 'runc' ? 'runc' : 'crun';
+const handler = oneOf('runtime', values.runtime, ['crun', 'runc']);
 const withCni: Options = { hostNetwork: false, handler };
 const onHost: Options = { hostNetwork: true, handler };
 

@@ -1,16 +1,16 @@
 // Cold pulls of four kinds of image: Berth and its peer in turn, from one registry on loopback.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { endProcess } from '../../src/sys/end-process.ts';
 import { startRegistry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
+import { countOf, oneOf, optionsOf } from '../options.ts';
 import { type Contestant, startBerth, startPeer } from './contestant.ts';
 import { pullImages, pushPullImages } from './pull-images.ts';
 import { scratchDisk } from './scratch-disk.ts';
 import { heading, printTable, type Row } from './table.ts';
 
-const { values } = parseArgs({
+const { values } = optionsOf('scripts/bench --help', {
   options: {
     short: { type: 'boolean', default: false },
     json: { type: 'string', default: '' },
@@ -20,8 +20,9 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
   },
 });
-const rounds = Number(values.rounds || (values.short ? 1 : 5));
+const rounds = countOf('rounds', values.rounds || (values.short ? '1' : '5'));
 const quickToMake = ['small-files', 'many-layers'];
+if (values.only) oneOf('only', values.only, Object.keys(pullImages));
 const names = Object.keys(pullImages).filter((name) =>
   values.only ? name === values.only : !values.short || quickToMake.includes(name),
 );

@@ -1,19 +1,18 @@
 // Thousands of pods, one life after the other: what the daemon and the host keep of them.
-import { parseArgs } from 'node:util';
 import { endProcess } from '../../src/sys/end-process.ts';
 import { TestDaemon } from '../../test/harness/daemon.ts';
 import { assertNoLeak, footprint } from '../../test/harness/leak-check.ts';
 import { grown, Inspector, inspectable, lifecycles, type Size } from '../../test/harness/lifecycles.ts';
 import { continueOnOwnHost } from '../../test/harness/own-host.ts';
 import { endTestRegistry, pullTestImages } from '../../test/harness/suite.ts';
+import { countOf, optionsOf } from '../options.ts';
 import { bundle, pss } from './contestant.ts';
 import { printLines } from './table.ts';
 
 await continueOnOwnHost();
 
-const { values } = parseArgs({ options: { pods: { type: 'string', default: '2000' } } });
-const total = Number(values.pods);
-if (!Number.isInteger(total) || total < 10) throw new Error(`--pods ${values.pods}: give a number of at least 10`);
+const { values } = optionsOf('scripts/bench --help', { options: { pods: { type: 'string', default: '2000' } } });
+const total = countOf('pods', values.pods, 10);
 
 const daemon = new TestDaemon({ main: bundle(), env: inspectable });
 

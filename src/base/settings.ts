@@ -9,7 +9,7 @@ import { type Members, Setting, type Settings, settingsTable, snake, Table, valu
 export type { Settings } from './settings-table.ts';
 
 /** Where an operator's settings are, unless another file is named. */
-export const usualFile = '/etc/berth/config.toml';
+const usualFile = '/etc/berth/config.toml';
 
 /** The settings of a host without a configuration. */
 export const defaults: Settings = valuesOf(settingsTable.members);

@@ -6,6 +6,7 @@ import {
   isLoopback,
   parseReference,
   proxyFor,
+  proxySettings,
   withoutPassword,
 } from '../image/index.ts';
 
@@ -67,7 +68,6 @@ function proxyText(base: URL, env: Environment): string {
   if (isLoopback(base.hostname)) return 'none: it is on this host';
   const proxy = proxyFor(base, env);
   if (proxy) return withoutPassword(proxy.href);
-  const name = base.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
-  const isSet = Boolean(env[name] || env[name.toLowerCase()]);
-  return isSet ? `none: NO_PROXY (${env.NO_PROXY || env.no_proxy}) has it` : `none: ${name} is not set here`;
+  const { name, value, exceptions } = proxySettings(base, env);
+  return value === '' ? `none: ${name} is not set here` : `none: NO_PROXY (${exceptions}) has it`;
 }

@@ -63,11 +63,11 @@ export function selinux(field: string, options: cri.SELinuxOption | undefined): 
 }
 
 /** A user or group id; undefined stays null. */
-export function optionalId(field: string, value: cri.Int64Value | undefined): number | null {
+function optionalId(field: string, value: cri.Int64Value | undefined): number | null {
   return value === undefined ? null : userId(field, value.value);
 }
 
-export function userId(field: string, value: bigint): number {
+function userId(field: string, value: bigint): number {
   if (value < 0n || value > BigInt(maxId)) throw invalidArgument(`${field} = ${value} is not between 0 and ${maxId}`);
   return Number(value);
 }

@@ -66,7 +66,7 @@ export function decompressor(compression: Compression, isSmall = false): Transfo
 }
 
 /** What was read first, and all of it again. Short chunks are joined until `least` bytes are there. */
-export async function peek(
+async function peek(
   source: AsyncIterable<Buffer>,
   least: number,
 ): Promise<{ start: Buffer; all: AsyncIterable<Buffer> }> {

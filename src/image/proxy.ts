@@ -9,15 +9,20 @@ const schemes = ['http:', 'https:'];
 /** The environment's value under a name in capitals, else in small letters: Go's order. */
 const variable = (env: Environment, name: string): string => env[name] || env[name.toLowerCase()] || '';
 
+/** What the environment says about proxies for an address; empty: nothing. */
+export function proxySettings(url: URL, env: Environment): { name: string; value: string; exceptions: string } {
+  const name = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  return { name, value: variable(env, name), exceptions: variable(env, 'NO_PROXY') };
+}
+
 /**
  * The proxy for an address as Go programs choose it (golang.org/x/net/http/httpproxy): HTTPS_PROXY or HTTP_PROXY by the
  * address's scheme, unless NO_PROXY has the host; never for this host itself. A value without a scheme is one of http.
  * @throws Fault FailedPrecondition for a value that is no proxy's address: passed over, it would hide why nothing works.
  */
 export function proxyFor(url: URL, env: Environment): URL | null {
-  const name = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
-  const value = variable(env, name);
-  if (value === '' || isExcepted(url, variable(env, 'NO_PROXY'))) return null;
+  const { name, value, exceptions } = proxySettings(url, env);
+  if (value === '' || isExcepted(url, exceptions)) return null;
   const proxy = parsed(value);
   if (proxy) return proxy;
   throw new Fault(

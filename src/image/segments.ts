@@ -4,7 +4,7 @@ export type Range = { readonly from: number; readonly to: number };
 /** Blobs from here on are fetched in segments: below, one connection is as fast. */
 export const segmentedFrom = 32 * 1024 * 1024;
 /** Long enough that a round trip does not show, short enough that some of them fit into memory. */
-export const segmentBytes = 2 * 1024 * 1024;
+const segmentBytes = 2 * 1024 * 1024;
 
 /** Cuts a blob of `size` bytes. */
 export function* segmentsOf(size: number): Generator<Range> {

@@ -79,7 +79,7 @@ async function signalled(
 }
 
 /** SIGKILL, also to processes that left the container's first one. @throws Fault DeadlineExceeded if it lives on. */
-export async function killContainer(deps: Needs, container: Container, signal?: AbortSignal): Promise<void> {
+async function killContainer(deps: Needs, container: Container, signal?: AbortSignal): Promise<void> {
   const { id } = container;
   thawCgroup(container.cgroupsPath);
   if (!(await signalled(deps, container, SIGKILL, { all: true }))) return;

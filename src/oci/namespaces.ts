@@ -7,7 +7,7 @@ import type { OciIdMapping, OciNamespace } from './spec.ts';
  * Whose namespaces a container uses. Network, IPC and user are the pod's, whatever the container's request says; the PID
  * namespace is the container's own choice, but the host's only in a pod that has it. InvalidArgument otherwise.
  */
-export function effectiveNamespaces({ pod, container }: SpecInput): Namespaces {
+function effectiveNamespaces({ pod, container }: SpecInput): Namespaces {
   const shared = pod.security.namespaces;
   const { pid, targetId } = container.security.namespaces;
   if (pid === 'node' && shared.pid !== 'node') {
@@ -52,7 +52,5 @@ export function idMappings({ pod }: SpecInput): { uidMappings?: OciIdMapping[]; 
 }
 
 /** CRI's mappings in the field names of OCI. */
-export const ociMappings = (
-  mappings: readonly { hostId: number; containerId: number; length: number }[],
-): OciIdMapping[] =>
+const ociMappings = (mappings: readonly { hostId: number; containerId: number; length: number }[]): OciIdMapping[] =>
   mappings.map(({ hostId, containerId, length }) => ({ containerID: containerId, hostID: hostId, size: length }));

@@ -188,9 +188,6 @@ export function shimOver(
     findsLogs,
     ...own,
     sandbox: (spec) => sandbox(connection, spec),
-    stopSandbox: async () => {
-      await connection.request('stopSandbox', {}, 'done', { step: 'stop of the sandbox', deadlineMs: sandboxMs });
-    },
     run: (spec, signal) => run(connection, spec, signal),
     start: (spec) => start(connection, spec),
     exec: (spec, signal) => exec(connection, spec, signal),

@@ -146,8 +146,6 @@ export interface Shim {
   sandbox(spec: SandboxSpec): Promise<{ pausePid: number; oomClamped: boolean }>;
   /** Writes `name=value` in the sandbox's network namespace. */
   setSysctls(settings: readonly string[]): Promise<void>;
-  /** Ends that process and unmounts the network namespace; idempotent. */
-  stopSandbox(): Promise<void>;
   /** Runs a command to its end. An abort kills it and rejects with the signal's reason. */
   run(spec: Command, signal?: AbortSignal): Promise<CommandResult>;
   /** Runs an OCI runtime and tracks what it makes; pid is 0 when the OCI runtime failed. */

@@ -5,6 +5,8 @@
 set -euo pipefail
 
 if [ -z "${BERTH_OWN_HOST:-}" ]; then
+  . "${0%/*}/end-interrupted.sh"
+  end_interrupted
   export BERTH_OWN_HOST=$$
   TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/bt.XXXXXX")
   export TMPDIR

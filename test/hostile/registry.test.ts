@@ -10,6 +10,7 @@ import { within } from '../../src/base/deadline.ts';
 import { Fault } from '../../src/base/fault.ts';
 import type { RegistryAuth } from '../../src/image/index.ts';
 import { ownHost } from '../harness/own-host.ts';
+import { authOf } from '../registry/auth.ts';
 import { image, layer, ociManifest } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
@@ -23,14 +24,7 @@ const blobs = new Map(
   [...built.layers.map(({ blob }) => blob), built.config].map(({ digest, data }) => [digest, data]),
 );
 const password = 'a-secret-that-must-not-leak';
-const secret: RegistryAuth = {
-  username: 'user',
-  password,
-  auth: '',
-  serverAddress: '',
-  identityToken: '',
-  registryToken: '',
-};
+const secret = authOf({ username: 'user', password });
 const basic = Buffer.from(`user:${password}`).toString('base64');
 
 /** What is asked: `manifest`, `config`, `big`, `small`, `token` or something else; and how often that was asked before. */

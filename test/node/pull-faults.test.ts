@@ -5,10 +5,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { openImages, type RegistryAuth } from '../../src/image/index.ts';
+import { openImages } from '../../src/image/index.ts';
 import { openSnapshots } from '../../src/snapshot/index.ts';
 import { mount, unmount } from '../../src/sys/mounts.ts';
 import { ownHost } from '../harness/own-host.ts';
+import { authOf } from '../registry/auth.ts';
 import { blob, image, layer, pushImage } from '../registry/images.ts';
 import { startProxy } from '../registry/proxy.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
@@ -17,14 +18,7 @@ import { file, tar } from '../registry/tar.ts';
 
 await ownHost();
 
-const secret: RegistryAuth = {
-  username: 'u',
-  password: 'p',
-  auth: '',
-  serverAddress: '',
-  identityToken: '',
-  registryToken: '',
-};
+const secret = authOf({ username: 'u', password: 'p' });
 const noise = randomBytes(3_000_000);
 const built = image([layer(tar(file('noise', noise))), layer(tar(file('b', 'x')))]);
 const bigBlob = built.layers[0]!.blob;

@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { RegistryAuth } from '../../src/image/index.ts';
 import { ownHost } from '../harness/own-host.ts';
+import { authOf } from '../registry/auth.ts';
 import {
   blob,
   dockerList,
@@ -32,14 +33,6 @@ before(async () => {
 after(() => registry[Symbol.asyncDispose]());
 
 const one = image([layer(tar(dir('etc'), file('etc/a', 'one')))]);
-const empty: RegistryAuth = {
-  username: '',
-  password: '',
-  auth: '',
-  serverAddress: '',
-  identityToken: '',
-  registryToken: '',
-};
 /** bcrypt of "secret", made with crypt(3). */
 const htpasswd = 'test:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a';
 
@@ -127,8 +120,7 @@ test('Basic credentials: right ones, wrong ones, none', async () => {
   const headers = { authorization: `Basic ${Buffer.from('test:secret').toString('base64')}` };
   await pushImage({ host: locked.host, repository: 'app', headers }, 'v1', one);
   const reference = `${locked.host}/app:v1`;
-  const pull = (auth: Partial<RegistryAuth> | null) =>
-    store.images.pull({ reference, auth: auth && { ...empty, ...auth } });
+  const pull = (auth: Partial<RegistryAuth> | null) => store.images.pull({ reference, auth: auth && authOf(auth) });
   for (const auth of [
     null,
     {},
@@ -157,7 +149,7 @@ test('Bearer tokens: by name and password, by identity token, by registry token,
   );
 
   const pull = (auth: Partial<RegistryAuth> | null) =>
-    store.images.pull({ reference: `${locked.host}/team/app:v1`, auth: auth && { ...empty, ...auth } });
+    store.images.pull({ reference: `${locked.host}/team/app:v1`, auth: auth && authOf(auth) });
   await assert.rejects(pull(null), { kind: 'Unauthenticated' });
   await assert.rejects(pull({ username: 'test', password: 'wrong' }), { kind: 'Unauthenticated' });
   await assert.rejects(pull({ registryToken: 'forged' }), { kind: 'Unauthenticated' });
@@ -182,7 +174,7 @@ test('docker.io by a mirror; its credentials are not shown to the mirror', async
     'docker.io',
     `server = "http://127.0.0.1:1"\n[host."http://${proxy.host}"]\n[host."http://${proxy.host}".header]\nx-mine = "yes"\n`,
   );
-  const pulled = await store.images.pull({ reference: 'app:v1', auth: { ...empty, username: 'u', password: 'p' } });
+  const pulled = await store.images.pull({ reference: 'app:v1', auth: authOf({ username: 'u', password: 'p' }) });
   assert.deepEqual(pulled.tags, ['docker.io/library/app:v1']);
   assert.equal(store.images.find('app:v1')?.id, one.config.digest);
   assert.ok(proxy.asked.length >= 3);
@@ -200,7 +192,7 @@ test('a mirror that asks for credentials gets none; the registry behind it does'
   await using mirror = await startProxy(locked.host);
   await using store = await Store.open();
   store.hosts('r.example', `server = "http://${locked.host}"\n[host."http://${mirror.host}"]\n`);
-  const auth = { ...empty, username: 'test', password: 'secret' };
+  const auth = authOf({ username: 'test', password: 'secret' });
   assert.equal((await store.images.pull({ reference: 'r.example/team/app:v1', auth })).id, one.config.digest);
   assert.ok(mirror.asked.length > 0);
   for (const { headers } of mirror.asked) assert.equal(headers.authorization, undefined);

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { rootCertificates, type TLSSocket } from 'node:tls';
-import type { RegistryAuth } from '../../src/image/index.ts';
 import { ownHost } from '../harness/own-host.ts';
+import { authOf } from '../registry/auth.ts';
 import { type Certificate, makeCertificate } from '../registry/certificate.ts';
 import { image, layer, pushImage } from '../registry/images.ts';
 import { type Misbehave, startProxy } from '../registry/proxy.ts';
@@ -17,14 +17,7 @@ import { file, tar } from '../registry/tar.ts';
 await ownHost();
 
 const built = image([layer(tar(file('a', 'x')))]);
-const auth: RegistryAuth = {
-  username: 'u',
-  password: 'p',
-  auth: '',
-  serverAddress: '',
-  identityToken: '',
-  registryToken: '',
-};
+const auth = authOf({ username: 'u', password: 'p' });
 const reference = 'r.example/app:v1';
 let registry: Registry;
 let certificate: Certificate;

@@ -1,8 +1,8 @@
 // Commands, connections and shutdown, on a real shim.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -47,6 +47,19 @@ test('a command gets the environment, folder, input and descriptors that it was 
   assert.equal(seen.stdout.toString(), '0\n1\n2\n3\n'); // 3 is the folder that ls reads
   const masks = await shim.run(script('grep -E "^Sig(Blk|Ign)" /proc/self/status; umask'));
   assert.match(masks.stdout.toString(), /SigBlk:\t0+\nSigIgn:\t0+\n0022/);
+});
+
+test('how the shim is tuned is not how its commands run: each has a session and the usual share of the host', async (t) => {
+  const { shim } = await startPod(t);
+  const own =
+    'read -r _ _ _ _ _ session _ </proc/self/stat; nice; awk "/^Cpus_allowed:/ { print \\$2 }" /proc/self/status';
+  const usual = await shim.run(script(`${own}; [ "$session" = $$ ] && echo its own`));
+  const [nice, processors, session] = usual.stdout.toString().split('\n');
+  assert.deepEqual([nice, session], ['0', 'its own']);
+  execFileSync('/usr/bin/renice', ['-n', '5', '-p', `${shim.pid}`], { stdio: 'ignore' });
+  execFileSync('/usr/bin/taskset', ['-p', '-c', '0', `${shim.pid}`], { stdio: 'ignore' });
+  const tuned = await shim.run(script(own));
+  assert.deepEqual(tuned.stdout.toString().split('\n').slice(0, 2), ['0', processors]);
 });
 
 test('a command that cannot be executed is a failure that names it', async (t) => {
@@ -142,6 +155,21 @@ test('it ignores the signals that end other programs, and its socket is for root
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGPIPE'] as const) process.kill(shim.pid, signal);
   assert.equal((await shim.run(script('true'))).code, 0);
   assert.equal(statSync(join(dir, 'shim.sock')).mode & 0o777, 0o600);
+});
+
+test('who is not root is turned away, also where a socket is open to all', async (t) => {
+  const { shim, dir } = await startPod(t);
+  const path = join(dir, 'shim.sock');
+  chmodSync(dir, 0o755);
+  chmodSync(path, 0o666);
+  const asked = `const socket = require('node:net').connect(${JSON.stringify(path)});
+    socket.write(Buffer.from(${JSON.stringify(encode('list', 1, {}).toString('hex'))}, 'hex'));
+    socket.once('data', () => { console.log('answered'); socket.destroy(); });
+    socket.once('error', () => {}).once('close', () => console.log('closed'));`;
+  const ask = (uid: number) => execFileSync(process.execPath, ['-e', asked], { uid, encoding: 'utf8', cwd: '/' });
+  assert.equal(ask(65534), 'closed\n');
+  assert.equal(ask(0), 'answered\nclosed\n');
+  assert.equal((await shim.run(script('true'))).code, 0);
 });
 
 test('a connection that speaks another language ends, and the others go on', async (t) => {

@@ -61,14 +61,17 @@ test('the namespaces that were asked for are new, set up, and pinned', async (t)
   assert.deepEqual(rest.slice(-3), ['80', '2', '12345']);
   assert.match(rest[0]!, /127\.0\.0\.1\/8/);
   assert.equal((await pod.shim.list()).pausePid, pausePid);
-  await pod.shim.stopSandbox();
+  await pod.shim.shutdown();
   assert.equal(existsSync(join(pod.dir, 'netns')), false);
   assert.equal(existsSync(`/proc/${pausePid}`), false);
-  await pod.shim.stopSandbox();
-  assert.equal((await pod.shim.list()).pausePid, 0);
   assert.deepEqual(pod.pauseExits, [], 'an end that was asked for is no news');
-  const again = await pod.shim.sandbox(sandboxOf(pod, { network: false, ipc: false, uts: false, netnsPath: '' }));
-  assert.deepEqual(ownTypes(again.pausePid), ['mnt']);
+});
+
+test("on the host's namespaces the pause process has its mounts alone", async (t) => {
+  const pod = await startPod(t);
+  const onHost = { network: false, ipc: false, uts: false, netnsPath: '' };
+  const { pausePid } = await pod.shim.sandbox(sandboxOf(pod, onHost));
+  assert.deepEqual(ownTypes(pausePid), ['mnt']);
 });
 
 const userMaps = { uids: '0 100000 65536\n', gids: '0 200000 65536\n' };
@@ -102,7 +105,6 @@ for (const [kind, more] of Object.entries({ plain: {}, 'in a user namespace': { 
     }
     assert.equal(readlinkSync(`${own}/exe`), '/program (deleted)');
     assert.equal(statSync(`${own}/exe`).dev, statSync(`${own}/root/`).dev);
-    await pod.shim.stopSandbox();
   });
 }
 
@@ -114,7 +116,7 @@ test('the end of the pause process is told, and the network stays until it is ta
   assert.deepEqual(pod.pauseExits, [pausePid]);
   assert.equal((await pod.shim.list()).pausePid, 0);
   assert.ok(existsSync(join(pod.dir, 'netns')), 'the network is still there to be taken down');
-  await pod.shim.stopSandbox();
+  await pod.shim.shutdown();
   assert.equal(existsSync(join(pod.dir, 'netns')), false);
 });
 
@@ -154,7 +156,6 @@ test('in a shared PID namespace the pause process is PID 1 and reaps', async (t)
   assert.deepEqual(pod.pauseExits, []);
   process.kill(pausePid, 'SIGTERM');
   await until(() => pod.pauseExits.length > 0);
-  await pod.shim.stopSandbox();
 });
 
 test('a user namespace owns the others', async (t) => {
@@ -192,11 +193,11 @@ test('the pause process is in the given cgroups, and lowers its OOM score as far
   for (const folder of [...folders, cgroupFolder])
     assert.equal(readFileSync(join(folder, 'cgroup.procs'), 'utf8'), `${pausePid}\n`);
   assert.equal(readFileSync(`/proc/${pausePid}/oom_score_adj`, 'utf8'), '500\n');
-  await pod.shim.stopSandbox();
-  const own = readFileSync(`/proc/${pod.shim.pid}/oom_score_adj`, 'utf8');
-  const { oomClamped, pausePid: second } = await pod.shim.sandbox(sandboxOf(pod, { oomScoreAdj: -998 }));
+  await pod.shim.shutdown(); // before the folders go
+  const other = await startPod(t);
+  const own = readFileSync(`/proc/${other.shim.pid}/oom_score_adj`, 'utf8');
+  const { oomClamped, pausePid: second } = await other.shim.sandbox(sandboxOf(other, { oomScoreAdj: -998 }));
   assert.equal(readFileSync(`/proc/${second}/oom_score_adj`, 'utf8'), oomClamped ? own : '-998\n');
-  await pod.shim.stopSandbox();
 });
 
 test('a sandbox that fails names the step and leaves nothing', async (t) => {
@@ -206,6 +207,8 @@ test('a sandbox that fails names the step and leaves nothing', async (t) => {
     { more: { sysctls: ['kernel.msgmax=x'] }, text: /set the sysctl kernel\.msgmax=x: EINVAL/ },
     { more: { sysctls: ['net/../kernel/hostname=x'] }, text: /sysctl .*EINVAL/ },
     { more: { sysctls: ['/kernel/hostname=x'] }, text: /sysctl .*EINVAL/ },
+    { more: { sysctls: [`${'x'.repeat(289)}=1`] }, text: /sysctl x+: ENOENT/ },
+    { more: { sysctls: [`${'x'.repeat(290)}=1`] }, text: /sysctl x+: EINVAL/ }, // its path does not fit
     { more: { sysctls: ['no-value'] }, text: /sysctl no-value: EINVAL/ },
     { more: { hostname: 'x'.repeat(65) }, text: /set the hostname x+: EINVAL/ },
     { more: { cgroupTasks: ['/no/such/tasks'] }, text: /cgroup \/no\/such\/tasks: ENOENT/ },

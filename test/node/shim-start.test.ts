@@ -260,7 +260,10 @@ test('all that was written before the exit is in the log when the event comes', 
   }
 });
 
-/** An OCI runtime that connects to the console socket, and sends a terminal's master when the file `go` is there. */
+/**
+ * An OCI runtime that connects to the console socket, and sends a terminal's master when the file `go` is there. Before that
+ * somebody else connects, who is turned away, and sends another.
+ */
 const slowConsole = `
 import array, os, pty, socket, sys, time
 console, pid_file = sys.argv[1:]
@@ -268,6 +271,12 @@ peer = socket.socket(socket.AF_UNIX)
 peer.connect(console)
 open("connected", "w")
 while not os.path.exists("go"): time.sleep(0.01)
+other = socket.socket(socket.AF_UNIX)
+other.connect(console)
+try:
+    other.sendmsg([b"name"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [os.open("/dev/null", os.O_RDWR)]))])
+    other.recv(1)
+except OSError: pass
 child, master = pty.fork()
 if child == 0:
     os.execv("/bin/echo", ["echo", "from a terminal"])
@@ -413,6 +422,8 @@ test('those who are attached and do not read cost little', { skip: sanitized }, 
   await pod.shim.start(spec);
   await widen();
   const attached = { key: 'c1', stdin: false, stdout: true, stderr: false, once: false };
+  const descriptors = () => readdirSync(`/proc/${pod.shim.pid}/fd`).length;
+  const idle = descriptors();
   const streams = await Promise.all(Array.from({ length: 20 }, () => pod.shim.attach(attached)));
   const used = () => Number.parseInt(statusOf(pod.shim.pid, 'VmRSS'), 10);
   const before = used();
@@ -420,6 +431,7 @@ test('those who are attached and do not read cost little', { skip: sanitized }, 
   assert.ok(used() < before + 4 * 1024, `${used() - before} KiB`);
   for (const { stdout } of streams) closeSync(stdout!);
   await until(() => statSync(spec.logPath).size > 940_000); // nobody holds it up any more
+  await until(() => descriptors() === idle);
   await pod.shim.signal('c1', 9, { all: true });
   await pod.exited('c1');
 });
@@ -499,6 +511,19 @@ test('an exit file that the disk refuses is written as soon as it can be', async
   await pod.shim.start(startScript(pod, 'c1', leaving('exit 4'), { exitFile }));
   assert.equal((await pod.exited('c1')).code, 4);
   mkdirSync(folder);
+  await until(() => existsSync(exitFile));
+  assert.equal((await readExitFile(exitFile))?.code, 4);
+  assert.deepEqual(readdirSync(folder), ['c1']);
+});
+
+test('an exit file that cannot take its place leaves no other in the way', async (t) => {
+  const pod = await startPod(t, { complains: /cannot write the exit file/ });
+  const exitFile = join(pod.dir, 'c1.exit');
+  mkdirSync(exitFile);
+  await pod.shim.start(startScript(pod, 'c1', leaving('exit 4')));
+  await pod.exited('c1');
+  assert.equal(existsSync(`${exitFile}.tmp`), false);
+  rmdirSync(exitFile);
   await until(() => existsSync(exitFile));
   assert.equal((await readExitFile(exitFile))?.code, 4);
 });

@@ -1,12 +1,12 @@
 // Builds on the host what the machine lacks the time for, boots it once, and runs the tests that need it.
 import { relative, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { optionsOf } from '../../scripts/options.ts';
 import { ensureSuite } from '../conformance/go.ts';
 import { ensureProbe } from '../harness/oci-probe.ts';
 import { ensureTestImages } from '../images/index.ts';
 import { runInMachine } from './machine.ts';
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = optionsOf('scripts/vm-tests --help', {
   allowPositionals: true,
   options: {
     all: { type: 'boolean', default: false },
@@ -34,7 +34,7 @@ const runtimes = process.env.BERTH_TEST_RUNTIMES ?? (values.all ? 'crun,runc' : 
 const files = tests.map((name) => `test/node/${name}.test.ts`).join(' ');
 const script =
   values.shell ||
-  `export PATH="$PWD/${node.slice(0, node.lastIndexOf('/'))}:$PATH" BERTH_OWN_HOST=machine BERTH_TEST_CGROUP_DRIVER=systemd BERTH_TEST_RUNTIMES=${runtimes} BERTH_TEST_SLOWNESS=4
+  `export PATH="$PWD/${node.slice(0, node.lastIndexOf('/'))}:$PATH" NODE_COMPILE_CACHE="$PWD/.cache/compiled" BERTH_OWN_HOST=machine BERTH_TEST_CGROUP_DRIVER=systemd BERTH_TEST_RUNTIMES=${runtimes} BERTH_TEST_SLOWNESS=4
 uname -r
 failed=0
 ${files === '' ? '' : `node --test --test-concurrency=1 --test-force-exit --test-reporter=spec ${files} || failed=1`}

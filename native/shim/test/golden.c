@@ -31,7 +31,6 @@ static void answer(const uint8_t *frame, size_t size) {
     break; \
   }
     SHIM_MESSAGES(AGAIN)
-    case SHIM_STOP_SANDBOX:
     case SHIM_LIST:
     case SHIM_DONE:
     case SHIM_LOOK_GOES_ON: break;

@@ -29,7 +29,7 @@ type Version = readonly [major: number, minor: number];
 const atLeast = ([a, b]: Version, [major, minor]: Version) => a > major || (a === major && b >= minor);
 
 /** `crun version 1.8.1` as name and number; null for other words. */
-export function parseVersion(text: string): { name: string; version: Version } | null {
+function parseVersion(text: string): { name: string; version: Version } | null {
   const [, name, major, minor] = /^(\w+) version v?(\d+)\.(\d+)/.exec(text) ?? [];
   return name === undefined ? null : { name, version: [Number(major), Number(minor)] };
 }

@@ -3,8 +3,9 @@ import { mkdirSync, mkdtempDisposableSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { credentialsFor, type RegistryAuth } from '../../../src/image/auth.ts';
+import { credentialsFor } from '../../../src/image/auth.ts';
 import { endpointsFor } from '../../../src/image/hosts.ts';
+import { authOf } from '../../registry/auth.ts';
 
 function certs(files: Record<string, string>) {
   const scratch = mkdtempDisposableSync(join(tmpdir(), 'berth-hosts-'));
@@ -124,34 +125,26 @@ for (const [what, toml] of [
   });
 }
 
-const empty: RegistryAuth = {
-  username: '',
-  password: '',
-  auth: '',
-  serverAddress: '',
-  identityToken: '',
-  registryToken: '',
-};
 const basic = { kind: 'basic', username: 'u', password: 'p:w' };
 for (const { name, auth, expected } of [
   { name: 'none', auth: null, expected: { kind: 'none' } },
-  { name: 'empty ones', auth: empty, expected: { kind: 'none' } },
-  { name: 'name and password', auth: { ...empty, username: 'u', password: 'p:w' }, expected: basic },
-  { name: 'base64', auth: { ...empty, auth: Buffer.from('u:p:w\0\0').toString('base64') }, expected: basic },
+  { name: 'empty ones', auth: authOf({}), expected: { kind: 'none' } },
+  { name: 'name and password', auth: authOf({ username: 'u', password: 'p:w' }), expected: basic },
+  { name: 'base64', auth: authOf({ auth: Buffer.from('u:p:w\0\0').toString('base64') }), expected: basic },
   {
     name: 'an identity token',
-    auth: { ...empty, username: 'u', identityToken: 't' },
+    auth: authOf({ username: 'u', identityToken: 't' }),
     expected: { kind: 'identity', token: 't' },
   },
-  { name: 'a registry token', auth: { ...empty, registryToken: 't' }, expected: { kind: 'registry', token: 't' } },
+  { name: 'a registry token', auth: authOf({ registryToken: 't' }), expected: { kind: 'registry', token: 't' } },
   {
     name: 'those of the same registry',
-    auth: { ...empty, username: 'u', password: 'p:w', serverAddress: 'https://index.docker.io/v1/' },
+    auth: authOf({ username: 'u', password: 'p:w', serverAddress: 'https://index.docker.io/v1/' }),
     expected: basic,
   },
   {
     name: 'those of another registry',
-    auth: { ...empty, username: 'u', password: 'p:w', serverAddress: 'other.example' },
+    auth: authOf({ username: 'u', password: 'p:w', serverAddress: 'other.example' }),
     expected: { kind: 'none' },
   },
 ]) {
@@ -161,7 +154,7 @@ for (const { name, auth, expected } of [
 }
 
 test('credentials that are not base64 of two parts are refused', () => {
-  assert.throws(() => credentialsFor('docker.io', { ...empty, auth: 'bm9jb2xvbg==' }), { kind: 'InvalidArgument' });
+  assert.throws(() => credentialsFor('docker.io', authOf({ auth: 'bm9jb2xvbg==' })), { kind: 'InvalidArgument' });
 });
 
 test('a key that means nothing is told, with the one that may be meant', async () => {

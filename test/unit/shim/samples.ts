@@ -26,7 +26,6 @@ export const samples: readonly Sample[] = [
       cgroupFolder: '/sys/fs/cgroup/unified/p',
     },
   },
-  { name: 'stopSandbox', request: 3, fields: {} },
   {
     name: 'run',
     request: 4,

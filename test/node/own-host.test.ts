@@ -1,0 +1,72 @@
+// An interrupted test run costs the next one nothing: what it left frozen is ended by the host that is made next.
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { cgroupV2 } from '../harness/cgroups.ts';
+import { hostName, ownHost } from '../harness/own-host.ts';
+import { until } from '../harness/pods.ts';
+
+await ownHost();
+
+const [tree, file, frozen] = cgroupV2
+  ? ['/sys/fs/cgroup', 'cgroup.freeze', '1']
+  : ['/sys/fs/cgroup/freezer', 'freezer.state', 'FROZEN'];
+const thawed = cgroupV2 ? '0' : 'THAWED';
+const script = join(import.meta.dirname, '../harness/own-host.sh');
+
+/** A process that is frozen in a cgroup below `name`, as a container of that host would be. */
+async function freezeOne(name: string): Promise<{ child: ChildProcess; folder: string; undo: () => Promise<void> }> {
+  const folder = join(tree, name);
+  const below = join(folder, 'pod');
+  mkdirSync(below, { recursive: true });
+  const child = spawn('/bin/sleep', ['1000']);
+  writeFileSync(join(below, 'cgroup.procs'), `${child.pid}`);
+  writeFileSync(join(below, file), frozen);
+  await until('it is frozen', async () => cgroupV2 || readFileSync(join(below, file), 'utf8') === 'FROZEN\n');
+  const undo = async () => {
+    if (!existsSync(below)) return;
+    const exit = once(child, 'exit');
+    child.kill('SIGKILL');
+    writeFileSync(join(below, file), thawed);
+    await exit;
+    for (const each of [below, folder]) rmdirSync(each);
+  };
+  return { child, folder, undo };
+}
+
+/** Makes a host, and ends it at once. */
+function makeHost(): string {
+  const { BERTH_OWN_HOST: _, NODE_TEST_CONTEXT: __, ...env } = process.env;
+  return execFileSync('/bin/bash', ['-c', `bash ${script} true 2>&1`], { env, encoding: 'utf8' });
+}
+
+test('frozen processes of a host that is gone are ended, and their cgroups with them', async () => {
+  const gone = spawn('/bin/true');
+  await once(gone, 'exit');
+  const left = await freezeOne(`bt${gone.pid}x0`);
+  const ended = once(left.child, 'exit');
+  try {
+    assert.match(makeHost(), new RegExp(`interrupted run left in ${left.folder}\n`));
+    assert.deepEqual(await ended, [null, 'SIGKILL']);
+    assert.equal(existsSync(left.folder), false);
+  } finally {
+    await left.undo();
+  }
+});
+
+test('those of a host that lives are left alone, and what no test host is named after', async () => {
+  const lives = spawn('/bin/bash', ['-c', 'echo; read', script]);
+  await once(lives.stdout, 'data');
+  const names = [`bt${lives.pid}x0`, `bt${hostName}y-other`, `bot${hostName}x0`];
+  const all = await Promise.all(names.map(freezeOne));
+  try {
+    assert.doesNotMatch(makeHost(), /interrupted/);
+    for (const { child } of all) assert.equal(child.exitCode ?? child.signalCode, null);
+  } finally {
+    for (const { undo } of all) await undo();
+    lives.kill('SIGKILL');
+  }
+});

@@ -1,0 +1,41 @@
+// The scripts say what they take, and what they do not take they refuse in one line.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
+import { describe, test } from 'node:test';
+
+const root = resolve(import.meta.dirname, '../..');
+const run = (argv: readonly string[]) => spawnSync(argv[0]!, argv.slice(1), { cwd: root, encoding: 'utf8' });
+
+describe('--help, to everybody and before anything is installed', () => {
+  for (const name of ['bench', 'prepare', 'sweep', 'test', 'up', 'vm-tests']) {
+    test(name, () => {
+      const { status, stdout, stderr } = run([`scripts/${name}`, '--help']);
+      assert.deepEqual([status, stderr], [0, '']);
+      assert.match(stdout, new RegExp(`^\\s*scripts/${name} |prepare run`, 'm'));
+    });
+  }
+});
+
+describe('what is not taken', () => {
+  const refused: readonly [readonly string[], string][] = [
+    [['scripts/up', '--bogus'], 'scripts/up: does not take --bogus: scripts/up [--config FILE] [--down]'],
+    [['scripts/format-c', 'x'], 'scripts/format-c: does not take x: nothing, or --fix'],
+    [
+      [process.execPath, 'scripts/run-tests.ts', '--bogus'],
+      "Unknown option '--bogus': scripts/test --help says what it takes",
+    ],
+    [
+      [process.execPath, 'scripts/run-tests.ts', '--concurrency', '0'],
+      '--concurrency 0: give a whole number, at least 1',
+    ],
+    [[process.execPath, 'scripts/conformance.ts', '--runtime', 'x'], '--runtime x: give crun, runc, containerd'],
+  ];
+  for (const [argv, line] of refused) {
+    test(argv.slice(-2).join(' '), () => {
+      const { status, stdout, stderr } = run(argv);
+      assert.deepEqual([stdout, stderr], ['', `${line}\n`]);
+      assert.ok(status === 1 || status === 2);
+    });
+  }
+});
