@@ -136,6 +136,7 @@ const encodeMount = (mount: Mount): cri.Mount => ({
       }
     : undefined,
   imageSubPath: mount.imageSubPath,
+  mountOptions: [...(mount.mountOptions ?? [])],
 });
 
 const encodeResources = (resources: Resources): cri.LinuxContainerResources => ({

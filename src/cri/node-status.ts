@@ -17,6 +17,7 @@ export async function nodeStatus(deps: Deps, { verbose }: cri.StatusRequest): Pr
     runtimeHandlers: handlers,
     features: {
       supplementalGroupsPolicy: true,
+      mountOptions: true,
       userNamespacesHostNetwork: handlers.some(({ features }) => features?.userNamespaces),
     },
   };
