@@ -52,6 +52,11 @@ export const name: Kind<string> = text('a name of letters, digits and ._-', (val
   /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value),
 );
 
+/** What a systemd unit's name begins with, up to a dash; a colon parts it from others in an OCI cgroups path. */
+export const unitPart: Kind<string> = text('letters, digits, _ and -, not at its ends', (value) =>
+  /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9_])?$/.test(value),
+);
+
 export const word: Kind<string> = text('a text without control characters', (value) => value.length <= longestPath);
 
 export const oneOf = (...all: string[]): Kind<string> => text(all.join(' or '), (value) => all.includes(value));

@@ -12,6 +12,7 @@ import {
   seconds,
   shortPath,
   socketPath,
+  unitPart,
   whole,
   word,
 } from './setting-kinds.ts';
@@ -102,6 +103,11 @@ const cni = {
     '',
     "A conflist with {{.PodCIDR}} or {{.PodCIDRRanges}}, filled in when kubelet tells the node's; empty: none.",
   ),
+  netnsDir: setting(
+    path,
+    '/var/run/netns',
+    'Where the network namespaces of pods are pinned, for network agents and ip netns.',
+  ),
   maxNetworks: setting(whole(1, 64), 1, 'How many networks a pod joins: the first valid conflists by name.'),
 };
 
@@ -127,6 +133,11 @@ export const settingsTable = new Table('', {
     oneOf('cgroupfs', 'systemd'),
     'cgroupfs',
     'What makes the cgroups of pods. kubelet asks for it and follows.',
+  ),
+  systemdScopePrefix: setting(
+    unitPart,
+    'cri-containerd',
+    'With the systemd driver: pods and containers are scopes PREFIX-ID.scope. Agents on a node know that of containerd.',
   ),
   cgroupParent: setting(path, '/berth', 'Where pods without a cgroup parent go.'),
   defaultHandler: setting(name, 'crun', 'The handler, of [handlers], for pods that name none.'),

@@ -21,6 +21,7 @@ import {
   placePause,
 } from './pod/cgroups.ts';
 import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod/files.ts';
+import { netnsOf, newNetns } from './pod/netns.ts';
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
 
@@ -61,6 +62,8 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
     handler,
     resolvedHandler: runtime.handler,
     cgroup: newPodCgroup(deps, id, config),
+    scopePrefix: deps.settings.systemdScopePrefix,
+    netns: newNetns(deps, id),
     createdAt: creationTime(earlierAttempts(deps, config)),
     bootId: deps.bootId,
     state: { phase: 'creating' },
@@ -122,7 +125,7 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout'>, pod: Pod, shim: S
     uts: ownNetwork, // with the host's network the name is the host's too
     pid: config.security.namespaces.pid === 'pod',
     hostname: ownNetwork ? podHostname(config) : '',
-    netnsPath: ownNetwork ? deps.layout.netns(pod.id) : '',
+    netnsPath: ownNetwork ? netnsOf(deps, pod) : '',
     sysctls: podSysctls(pod).filter((setting) => !isOfNetwork(setting)),
     cgroupTasks: cgroup.tasks,
     cgroupFolder: cgroup.folder,
@@ -149,7 +152,7 @@ async function attach(deps: Pick<Deps, 'layout' | 'network'>, pod: Pod, shim: Sh
   return deps.network.up((command) => shim.run(command), {
     podId: pod.id,
     config: pod.config,
-    netns: deps.layout.netns(pod.id),
+    netns: netnsOf(deps, pod),
     cgroupPath: ownsPodCgroup(pod) ? '' : pod.config.cgroupParent,
     confDir: pod.resolvedHandler.cniConfDir,
   });
