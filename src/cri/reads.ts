@@ -6,9 +6,11 @@ import { eachSound, itself } from '../base/sound.ts';
 import { containersOf, type Deps } from '../lifecycle/deps.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
+import { readCgroupLimits } from '../stats/cgroup-limits.ts';
 import { choice, id, line } from './check.ts';
 import { containerState, encodeContainer, encodeContainerStatus, encodePod, encodePodStatus } from './encode.ts';
 import { recordItems } from './list-bytes.ts';
+import { int64 } from './numbers.ts';
 
 const podStates = { 0: 'ready', 1: 'notReady' } as const;
 const knownContainerStates = { 0: 0, 1: 1, 2: 2, 3: 3 } as const;
@@ -64,10 +66,20 @@ function knownContainers({ containers, mending }: Deps): Iterable<Container> {
   );
 }
 
+/** The swap limit is the kernel's: a request that names none is given one, and a host without swap accounting has none. */
+function statusOf(container: Container): cri.ContainerStatus {
+  const status = encodeContainerStatus(container);
+  const { linux } = status.resources!;
+  const { state, cgroupsPath } = container;
+  if (state.phase !== 'running' || !cgroupsPath || !linux) return status;
+  linux.memorySwapLimitInBytes = int64(readCgroupLimits(cgroupsPath).memoryAndSwap);
+  return status;
+}
+
 /** The status of each container that a client may know. One that cannot be encoded takes no other with it. */
 export const containerStatuses = (containers: readonly Container[]): cri.ContainerStatus[] =>
   eachSound(containers.filter(isListed), itself, (container) => {
-    const status = encodeContainerStatus(container);
+    const status = statusOf(container);
     ContainerStatus.encode(status); // throws here, not where the whole answer is encoded
     return status;
   });
@@ -113,7 +125,7 @@ export async function containerStatus(
   const info: Record<string, string> = request.verbose
     ? { info: JSON.stringify(await containerInfo(deps, container)) }
     : {};
-  return { status: encodeContainerStatus(container), info };
+  return { status: statusOf(container), info };
 }
 
 /**
