@@ -6,7 +6,7 @@ import { step, traced } from '../base/trace.ts';
 import type { PodConfig } from '../model/config.ts';
 import { newPodId, type PodId } from '../model/ids.ts';
 import { isWhatIsAsked, type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
-import { checkSysctls } from '../oci/index.ts';
+import { checkSysctls, sysctlsOfPod } from '../oci/index.ts';
 import type { Shim } from '../shim/index.ts';
 import { mapLines } from '../sys/idmap.ts';
 import { crashPoint } from './crash-point.ts';
@@ -103,7 +103,7 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
 
 /** Shim, namespaces, network. */
 async function isolate(
-  deps: Pick<Deps, 'host' | 'layout' | 'network' | 'shims'>,
+  deps: Pick<Deps, 'host' | 'layout' | 'network' | 'settings' | 'shims'>,
   pod: Pod,
 ): Promise<{ pausePid: number; network: PodNetwork | null }> {
   const [shim] = await allOf([deps.shims.start(pod.id), step('cgroup: make', () => makePauseCgroup(pod))]);
@@ -114,7 +114,7 @@ async function isolate(
   return { pausePid, network };
 }
 
-async function startPause(deps: Pick<Deps, 'host' | 'layout'>, pod: Pod, shim: Shim): Promise<number> {
+async function startPause(deps: Pick<Deps, 'host' | 'layout' | 'settings'>, pod: Pod, shim: Shim): Promise<number> {
   const { config } = pod;
   const maps = podMaps(config);
   const ownNetwork = !usesHostNetwork(config);
@@ -126,7 +126,7 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout'>, pod: Pod, shim: S
     pid: config.security.namespaces.pid === 'pod',
     hostname: ownNetwork ? podHostname(config) : '',
     netnsPath: ownNetwork ? netnsOf(deps, pod) : '',
-    sysctls: podSysctls(pod).filter((setting) => !isOfNetwork(setting)),
+    sysctls: podSysctls(deps, pod).filter((setting) => !isAfterPlugins(setting)),
     cgroupTasks: cgroup.tasks,
     cgroupFolder: cgroup.folder,
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
@@ -136,16 +136,24 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout'>, pod: Pod, shim: S
 }
 
 /** Sysctls of interfaces, and those that plugins set too, are the pod's own once the plugins are done. */
-async function joinNetwork(deps: Pick<Deps, 'layout' | 'network'>, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
+async function joinNetwork(
+  deps: Pick<Deps, 'layout' | 'network' | 'settings'>,
+  pod: Pod,
+  shim: Shim,
+): Promise<PodNetwork | null> {
   const network = await attach(deps, pod, shim);
-  const settings = podSysctls(pod).filter(isOfNetwork);
+  const settings = podSysctls(deps, pod).filter(isAfterPlugins);
   if (settings.length > 0) await step('sysctls: of the network', () => shim.setSysctls(settings));
   return network;
 }
 
-const podSysctls = ({ config }: Pod): string[] => checkSysctls(config.sysctls, config.security.namespaces);
+function podSysctls({ settings }: Pick<Deps, 'settings'>, { config }: Pod): string[] {
+  return sysctlsOfPod(settings.pods, config.sysctls, config.security.namespaces);
+}
 
-const isOfNetwork = (setting: string): boolean => setting.startsWith('net.');
+/** No plugin sets who may listen and ping. */
+const isAfterPlugins = (setting: string): boolean =>
+  setting.startsWith('net.') && !/^net\.ipv4\.(ip_unprivileged_port_start|ping_group_range)=/.test(setting);
 
 async function attach(deps: Pick<Deps, 'layout' | 'network'>, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
   if (usesHostNetwork(pod.config)) return null;
