@@ -6,7 +6,7 @@ import { step, traced } from '../base/trace.ts';
 import type { PodConfig } from '../model/config.ts';
 import { newPodId, type PodId } from '../model/ids.ts';
 import { isWhatIsAsked, type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
-import { checkSysctls, sysctlsOfPod } from '../oci/index.ts';
+import { checkSysctls } from '../oci/index.ts';
 import type { Shim } from '../shim/index.ts';
 import { mapLines } from '../sys/idmap.ts';
 import { crashPoint } from './crash-point.ts';
@@ -22,6 +22,7 @@ import {
 } from './pod/cgroups.ts';
 import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod/files.ts';
 import { netnsOf, newNetns } from './pod/netns.ts';
+import { podSysctls } from './pod/sysctls.ts';
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
 
@@ -145,10 +146,6 @@ async function joinNetwork(
   const settings = podSysctls(deps, pod).filter(isAfterPlugins);
   if (settings.length > 0) await step('sysctls: of the network', () => shim.setSysctls(settings));
   return network;
-}
-
-function podSysctls({ settings }: Pick<Deps, 'settings'>, { config }: Pod): string[] {
-  return sysctlsOfPod(settings.pods, config.sysctls, config.security.namespaces);
 }
 
 /** No plugin sets who may listen and ping. */
