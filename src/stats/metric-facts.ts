@@ -25,7 +25,7 @@ export const containerFacts = (figures: ContainerFigures, filesystem: MetricFact
   usage: figures.usage,
   interfaces: [],
   layer: figures.layer,
-  logLoss: figures.container.logPath === '' ? null : figures.logLoss,
+  logLoss: figures.logLoss, // also of one without a log: every container has the same series
   filesystem,
   startedAt: startOf(figures.container) / 1000,
   now: figures.at / 1000,

@@ -113,6 +113,19 @@ suite('metrics', {}, (bench) => {
     );
   });
 
+  test('a container without a log has the same series', async () => {
+    const pod = await TestPod.run(bench.daemon, 'quiet');
+    for (const [name, logPath] of Object.entries({ logged: 'l.log', unlogged: '' })) {
+      const command = ['/bin/sleep', '1000'];
+      const containerId = await pod.create(name, bench.image.busybox, { command, logPath });
+      await bench.daemon.runtime.startContainer({ containerId });
+    }
+    const { podMetrics } = await bench.daemon.runtime.listPodSandboxMetrics({});
+    const [one, other] = podMetrics[0]!.containerMetrics.map(({ metrics }) => new Set(metrics.map(({ name }) => name)));
+    assert.deepEqual(one, other);
+    await pod.remove();
+  });
+
   test('stopped pods and the interfaces of the host are left out', async () => {
     const { daemon } = bench;
     const stopped = await TestPod.run(daemon, 'stopped', hostNetwork);
