@@ -5,6 +5,7 @@ import { messageOf } from '../src/base/fault.ts';
 import { loadSettings } from '../src/base/settings.ts';
 import { cgroupFolders, removeCgroup } from '../src/sys/cgroups.ts';
 import { endProcess } from '../src/sys/end-process.ts';
+import { isMountPoint } from '../src/sys/mounts.ts';
 import { runHere } from '../src/sys/spawn.ts';
 import { makeBundle } from './bundle.ts';
 import { optionsOf } from './options.ts';
@@ -20,6 +21,7 @@ import {
   removePortmapChains,
   sysctlsBefore,
   sysctlsRestore,
+  unmountNetns,
 } from './up-parts/host-state.ts';
 import { step } from './up-parts/step.ts';
 import { type Before, logFile, lookAround, namesIn, removeTraces } from './up-parts/traces.ts';
@@ -40,6 +42,7 @@ const subnet = '10.88.0.0/16';
 type Made = Before & {
   conflist: boolean;
   cgroup: boolean;
+  netnsMount: boolean;
   sysctls: Record<string, string>;
   /** Another runtime's portmap plugin had its chains there before. */
   portmapChains: boolean;
@@ -94,6 +97,7 @@ async function prepareHost({ settings, conflist, madeFile }: Places, commands: C
     ...lookAround(settings, network, [...(has ? [] : [conflist]), ...Object.keys(commands)]),
     conflist: !has,
     cgroup: cgroupFolders(settings.cgroupParent).some((path) => existsSync(path)),
+    netnsMount: existsSync(settings.cni.netnsDir) && isMountPoint(settings.cni.netnsDir),
     sysctls: sysctlsBefore(),
     portmapChains: await hasPortmapChains(),
   };
@@ -162,6 +166,7 @@ async function clean({ settings, conflist, madeFile }: Places, made: Made): Prom
     sysctlsRestore(made.sysctls);
   }
   if (!made.cgroup) await removeCgroup(settings.cgroupParent);
+  if (!made.netnsMount) unmountNetns(settings.cni.netnsDir);
   removeTraces(made, madeFile);
 }
 

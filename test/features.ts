@@ -152,6 +152,7 @@ const rows: readonly Row[] = [
   ['containers', 'devices with permissions', 'node/containers.test.ts', 'devices with permissions'],
   ['containers', 'mount propagation', 'node/containers-mounts.test.ts', 'propagation: what is mounted later'],
   ['containers', 'recursive read-only', 'node/containers-mounts.test.ts', 'read-only reaches the mount itself'],
+  ['containers', 'mount options', 'node/containers-mounts.test.ts', 'noexec, nodev and nosuid of the request'],
   ['containers', 'image volumes with sub-paths', 'node/containers-mounts.test.ts', 'image volumes: whole or a part'],
   ['containers', 'volumes of images, with copy-up', 'node/containers-mounts.test.ts', 'a volume outlives the daemon'],
   ['containers', 'idmapped mounts', 'node/containers-mounts.test.ts', 'mapped owners also without'],

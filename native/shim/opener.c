@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ static void close_all_but(int one, int other) {
 /* In the child, which keeps `failure` too. False: it could not be opened, and the other side knows why. */
 bool log_hand_over(const struct log_file *log, int socket, int failure) {
   prctl(PR_SET_NAME, "berth-log");
+  umask(0); /* the mode of a log is what collectors go by: their group reads it */
   close_all_but(socket, failure);
   int fd = log_open(log), err = fd < 0 ? fd : 0;
   union {

@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { CommandResult } from '../../src/base/command.ts';
+import { unmount } from '../../src/sys/mounts.ts';
 import { runHere } from '../../src/sys/spawn.ts';
 
 /** What the bridge and portmap plugins switch on and never off. */
@@ -20,6 +21,12 @@ function read(path: string): string[] {
 
 export function sysctlsRestore(values: Readonly<Record<string, string>>): void {
   for (const [path, value] of Object.entries(values)) if (existsSync(path)) writeFileSync(path, value);
+}
+
+/** The daemon makes the folder of network namespaces a mount; it stays for those of others. */
+export function unmountNetns(folder: string): void {
+  const others = existsSync(folder) && readdirSync(folder).length > 0;
+  if (!others) unmount(folder);
 }
 
 const link = (...args: string[]): Promise<CommandResult> =>

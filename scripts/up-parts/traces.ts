@@ -24,7 +24,15 @@ export type Before = {
 export function lookAround(settings: Settings, network: string, files: readonly string[]): Before {
   const { dataDir, runDir, socket, cni } = settings;
   const own = [logFile, podLogs, socket, ...files, join(addresses, network)];
-  const shared = [dataDir, runDir, dirname(socket), cni.confDir, join(cni.cacheDir, 'results'), addresses];
+  const shared = [
+    dataDir,
+    runDir,
+    dirname(socket),
+    cni.confDir,
+    join(cni.cacheDir, 'results'),
+    cni.netnsDir,
+    addresses,
+  ];
   const missing = new Set(
     [...shared, ...[podLogs, logFile, ...files].map((path) => dirname(path))].flatMap(missingDirectories),
   );

@@ -7,3 +7,9 @@ export const capabilityNames: readonly string[] = (
 )
   .split(' ')
   .map((name) => `CAP_${name}`);
+
+/** What a container gets when it asks for nothing, unless an operator says otherwise: the peers' set. */
+export const usualCapabilities: readonly string[] = (
+  'CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL ' +
+  'AUDIT_WRITE'
+).split(' ');

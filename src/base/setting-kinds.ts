@@ -1,4 +1,6 @@
 import { parseAddress } from './address.ts';
+import { capabilityNames } from './capability-names.ts';
+import { isSysctlName, ownerOfSysctl } from './namespaced-sysctls.ts';
 
 /** What a setting may be. */
 export interface Kind<T> {
@@ -52,6 +54,11 @@ export const name: Kind<string> = text('a name of letters, digits and ._-', (val
   /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value),
 );
 
+/** What a systemd unit's name begins with, up to a dash; a colon parts it from others in an OCI cgroups path. */
+export const unitPart: Kind<string> = text('letters, digits, _ and -, not at its ends', (value) =>
+  /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9_])?$/.test(value),
+);
+
 export const word: Kind<string> = text('a text without control characters', (value) => value.length <= longestPath);
 
 export const oneOf = (...all: string[]): Kind<string> => text(all.join(' or '), (value) => all.includes(value));
@@ -74,6 +81,36 @@ export const listOf = (each: Kind<string>, least = 0): Kind<string[]> => ({
   what: `a list${least > 0 ? `, not empty, ` : ' '}of which each is ${each.what}`,
   takes: (value): value is string[] => Array.isArray(value) && value.length >= least && value.every(each.takes),
 });
+
+/** A capability, as requests name it: NET_ADMIN. */
+export const capability: Kind<string> = text('a capability such as NET_RAW', (value) =>
+  capabilityNames.includes(`CAP_${value}`),
+);
+
+export const assignment: Kind<string> = text(
+  'NAME=value',
+  (value) => /^[^=]+=/.test(value) && value.length <= longestPath,
+);
+
+export const sysctl: Kind<string> = text(
+  'a sysctl of the network, IPC or UTS namespace and its value: net.ipv4.tcp_syncookies=1',
+  (value) => {
+    const [, name = '', rest] = /^([^=]+)=(.+)$/.exec(value) ?? [];
+    return rest !== undefined && rest.length <= longestPath && isSysctlName(name) && ownerOfSysctl(name) !== undefined;
+  },
+);
+
+/** The limits of getrlimit(2), by the names that ulimit, PAM and the peers use. */
+export const ulimitNames =
+  'as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' ');
+
+export const ulimit: Kind<string> = text(
+  `NAME=SOFT:HARD, whole numbers; NAME of ${ulimitNames.join(', ')}`,
+  (value) => {
+    const [, name = '', soft, hard] = /^([a-z]+)=(\d{1,15}):(\d{1,15})$/.exec(value) ?? [];
+    return ulimitNames.includes(name) && Number(soft) <= Number(hard);
+  },
+);
 
 /** Directories that a variable of the environment lists: a colon ends one there. */
 export const searchedPath: Kind<string> = text(

@@ -1,6 +1,9 @@
+import { usualCapabilities } from './capability-names.ts';
 import { maxLayers } from './limits.ts';
 import {
   address,
+  assignment,
+  capability,
   flag,
   type Kind,
   listOf,
@@ -12,6 +15,9 @@ import {
   seconds,
   shortPath,
   socketPath,
+  sysctl,
+  ulimit,
+  unitPart,
   whole,
   word,
 } from './setting-kinds.ts';
@@ -102,7 +108,49 @@ const cni = {
     '',
     "A conflist with {{.PodCIDR}} or {{.PodCIDRRanges}}, filled in when kubelet tells the node's; empty: none.",
   ),
+  netnsDir: setting(
+    path,
+    '/var/run/netns',
+    'Where the network namespaces of pods are pinned, for network agents and ip netns.',
+  ),
   maxNetworks: setting(whole(1, 64), 1, 'How many networks a pod joins: the first valid conflists by name.'),
+};
+
+const pods = {
+  unprivilegedPorts: setting(
+    flag,
+    true,
+    'True: who is not root listens at ports below 1024 too, in pods with a network of their own.',
+  ),
+  unprivilegedIcmp: setting(
+    flag,
+    true,
+    'True: who is not root may ping, in pods with a network of their own and without a user namespace.',
+  ),
+  sysctls: setting(
+    listOf(sysctl),
+    [],
+    'What pods have that say nothing else, where they have the namespace for themselves: NAME=value.',
+  ),
+};
+
+const containers = {
+  capabilities: setting(listOf(capability), [...usualCapabilities], 'What a container has that asks for none.'),
+  env: setting(
+    listOf(assignment),
+    [],
+    "Variables of every container, NAME=value; the image's and the request's go before.",
+  ),
+  ulimits: setting(
+    listOf(ulimit),
+    [],
+    'Limits of every container: nproc=1024:4096. What is not named here is the limit of the daemon, but for nofile: see soft_open_files.',
+  ),
+  deviceOwnershipFromSecurityContext: setting(
+    flag,
+    false,
+    'True: devices that a container asks for belong to its run_as_user and run_as_group; false: to whom they do on the host.',
+  ),
 };
 
 const timeouts = {
@@ -127,6 +175,11 @@ export const settingsTable = new Table('', {
     oneOf('cgroupfs', 'systemd'),
     'cgroupfs',
     'What makes the cgroups of pods. kubelet asks for it and follows.',
+  ),
+  systemdScopePrefix: setting(
+    unitPart,
+    'cri-containerd',
+    'With the systemd driver: pods and containers are scopes PREFIX-ID.scope. Agents on a node know that of containerd.',
   ),
   cgroupParent: setting(path, '/berth', 'Where pods without a cgroup parent go.'),
   defaultHandler: setting(name, 'crun', 'The handler, of [handlers], for pods that name none.'),
@@ -156,6 +209,8 @@ export const settingsTable = new Table('', {
   streaming: new Table('Where exec, attach and port-forward are served.', {
     address: setting(address, '127.0.0.1:0', 'An IP address and a port, 0 for any. kubelet is the way to it.'),
   }),
+  pods: new Table('What pods have without asking.', pods),
+  containers: new Table('What containers have without asking.', containers),
   images: new Table('Images and registries.', images),
   timeouts: new Table('Seconds that something else is waited for.', timeouts),
 });

@@ -15,6 +15,7 @@ import { LogLosses } from '../lifecycle/log-losses.ts';
 import { Mending } from '../lifecycle/mending.ts';
 import { newPodCgroup, prepareCgroups } from '../lifecycle/pod/cgroups.ts';
 import { openWay } from '../lifecycle/pod/files.ts';
+import { prepareNetnsFolder } from '../lifecycle/pod/netns.ts';
 import { podMaps } from '../lifecycle/pod/user-namespaces.ts';
 import { recover } from '../lifecycle/recover.ts';
 import { OciRuntimes } from '../lifecycle/runtime/handlers.ts';
@@ -111,6 +112,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
   const layout = new Layout(settings);
   makeDirectories(layout, settings.socket);
   await prepareCgroups({ settings });
+  prepareNetnsFolder({ settings });
   probeOverlay(layout.overlayProbe); // rather than at the first container
   const snapshots = await openSnapshots(layout.snapshots);
   const { images, timeouts } = settings;

@@ -1,6 +1,13 @@
+import { isUtf8 } from 'node:buffer';
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
-import type { ContainerConfig, ContainerSecurity, Device, Mount } from '../model/config.ts';
+import {
+  type ContainerConfig,
+  type ContainerSecurity,
+  type Device,
+  type Mount,
+  mountOptions,
+} from '../model/config.ts';
 import { signalFromCri } from '../model/signals.ts';
 import { choice, line, optionalPath, required, requiredName, stringMap, text } from './check.ts';
 import { commonSecurity, idMappings, resources, securityProfile, texts } from './decode-common.ts';
@@ -42,7 +49,13 @@ export function decodeContainerConfig(config: cri.ContainerConfig | undefined): 
 
 function environment({ key, value }: cri.KeyValue): { key: string; value: string } {
   if (key === '' || key.includes('=')) throw invalidArgument(`config.envs.key = ${JSON.stringify(key)} is not a name`);
-  return { key: line('config.envs.key', key), value: text(`config.envs[${key}]`, value, 128 * 1024) };
+  line('config.envs.key', key);
+  if (!isUtf8(value)) {
+    throw invalidArgument(
+      `config.envs[${key}] is not UTF-8: config.json, by which an OCI runtime learns of it, holds no other text`,
+    );
+  }
+  return { key, value: text(`config.envs[${key}]`, value.toString('utf8'), 128 * 1024) };
 }
 
 function mount(given: cri.Mount): Mount {
@@ -73,7 +86,16 @@ function mount(given: cri.Mount): Mount {
     image,
     userSpecifiedImage: line(`${field}.image.user_specified_image`, given.image?.userSpecifiedImage ?? ''),
     imageSubPath: line(`${field}.image_sub_path`, given.imageSubPath),
+    mountOptions: [...new Set(given.mountOptions)].map(mountOption),
   };
+}
+
+/** Those that the interface names: any other might undo what Berth makes sure of. */
+function mountOption(value: string): (typeof mountOptions)[number] {
+  const known = mountOptions.find((option) => option === value);
+  if (known) return known;
+  const shown = JSON.stringify(value.slice(0, 200));
+  throw invalidArgument(`config.mounts.mount_options: ${shown} is not one of ${mountOptions.join(', ')}`);
 }
 
 function device(given: cri.Device): Device {

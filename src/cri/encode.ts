@@ -17,7 +17,7 @@ import { int64, nanoseconds, uint64 } from './numbers.ts';
 const modes = { pod: 0, container: 1, node: 2, target: 3 } as const satisfies Record<NamespaceMode, number>;
 const propagations = { private: 0, hostToContainer: 1, bidirectional: 2 } as const;
 
-function namespaceOption(namespaces: Namespaces): cri.NamespaceOption {
+export function namespaceOption(namespaces: Namespaces): cri.NamespaceOption {
   const { network, pid, ipc, targetId, user } = namespaces;
   return {
     network: modes[network],
@@ -117,7 +117,7 @@ export function encodeContainerStatus(container: Container): cri.ContainerStatus
   });
 }
 
-const encodeMount = (mount: Mount): cri.Mount => ({
+export const encodeMount = (mount: Mount): cri.Mount => ({
   containerPath: mount.containerPath,
   hostPath: mount.hostPath,
   readonly: mount.readonly,
@@ -136,9 +136,10 @@ const encodeMount = (mount: Mount): cri.Mount => ({
       }
     : undefined,
   imageSubPath: mount.imageSubPath,
+  mountOptions: [...(mount.mountOptions ?? [])],
 });
 
-const encodeResources = (resources: Resources): cri.LinuxContainerResources => ({
+export const encodeResources = (resources: Resources): cri.LinuxContainerResources => ({
   cpuPeriod: int64(resources.cpuPeriod),
   cpuQuota: int64(resources.cpuQuota),
   cpuShares: int64(resources.cpuShares),

@@ -22,6 +22,7 @@ export function imageHandlers(deps: Deps) {
       return { image: encode(deps, found), info: request.verbose ? { info: JSON.stringify(imageInfo(found)) } : {} };
     },
     pullImage: async (request: cri.PullImageRequest, { signal }: Call): Promise<cri.PullImageResponse> => {
+      deps.ociRuntimes.get(line('image.runtime_handler', request.image?.runtimeHandler ?? '')); // throws for an unknown one
       const image = await deps.images.pull({ reference: imageName(request.image), auth: auth(request.auth) }, signal);
       return { imageRef: image.id };
     },

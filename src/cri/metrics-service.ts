@@ -60,21 +60,24 @@ async function metricsOfPod(
 
 type Labels = Readonly<Record<(typeof baseLabels)[number], string>>;
 
-/** cAdvisor calls the pod's own figures those of container POD. */
+/**
+ * As cAdvisor has the figures of a pod as a whole: dashboards take those whose container, image or name is not empty, and
+ * would count everything twice.
+ */
 const podLabels = ({ id, config }: Pod): Labels => ({
   id,
-  name: id,
+  name: '',
   image: '',
   namespace: config.metadata.namespace,
   pod: config.metadata.name,
-  container: 'POD',
+  container: '',
 });
 
-const containerLabels = (pod: Pod, { id, imageRef, config }: Container): Labels => ({
+const containerLabels = (pod: Pod, { id, imageName, imageRef, config }: Container): Labels => ({
   ...podLabels(pod),
   id,
   name: id,
-  image: imageRef,
+  image: imageName ?? imageRef,
   container: config.metadata.name,
 });
 

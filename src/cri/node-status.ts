@@ -17,6 +17,7 @@ export async function nodeStatus(deps: Deps, { verbose }: cri.StatusRequest): Pr
     runtimeHandlers: handlers,
     features: {
       supplementalGroupsPolicy: true,
+      mountOptions: true,
       userNamespacesHostNetwork: handlers.some(({ features }) => features?.userNamespaces),
     },
   };
@@ -40,12 +41,34 @@ async function handlerOf(name: string, runtime: OciRuntime): Promise<cri.Runtime
   return { name, features: { recursiveReadOnlyMounts: recursiveReadOnly, userNamespaces } };
 }
 
-async function verboseInfo({ settings, host, ociRuntimes }: Deps): Promise<Record<string, string>> {
+/** The networks of pods, in the words of the peers. */
+async function cniConfig({ network, settings }: Deps) {
+  const { lists, problems } = await network.found();
+  const { binDirs, confDir, maxNetworks } = settings.cni;
+  const networks = lists.map(({ name, cniVersion, plugins, source }, index) => ({
+    Config: {
+      Name: name,
+      CNIVersion: cniVersion,
+      Plugins: plugins.map((plugin) => ({ Network: plugin })),
+      Source: source,
+    },
+    IFName: `eth${index}`,
+  }));
+  const config = { PluginDirs: binDirs, PluginConfDir: confDir, PluginMaxConfNum: maxNetworks, Prefix: 'eth' };
+  return {
+    cniconfig: JSON.stringify({ ...config, Networks: networks }),
+    lastCNILoadStatus: problems.length === 0 ? 'OK' : problems.join('; '),
+  };
+}
+
+async function verboseInfo(deps: Deps): Promise<Record<string, string>> {
+  const { settings, host, ociRuntimes } = deps;
   const all = await Promise.all(
     ociRuntimes.all().map(async (each) => [each.name, (await each.features()).version] as const),
   );
   return {
     config: JSON.stringify(settings),
+    ...(await cniConfig(deps)),
     host: JSON.stringify(host),
     ociRuntimes: JSON.stringify(Object.fromEntries(all)),
     publishedEscapes: JSON.stringify(Object.fromEntries(all.map(([name, version]) => [name, escapesOf(version)]))),

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { ContainerStatus, Container as CriContainer, PodSandbox } from '../api/runtime/v1/cri.ts';
 import { notFound } from '../base/fault.ts';
@@ -6,9 +5,12 @@ import { eachSound, itself } from '../base/sound.ts';
 import { containersOf, type Deps } from '../lifecycle/deps.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
+import { readCgroupLimits } from '../stats/cgroup-limits.ts';
 import { choice, id, line } from './check.ts';
 import { containerState, encodeContainer, encodeContainerStatus, encodePod, encodePodStatus } from './encode.ts';
 import { recordItems } from './list-bytes.ts';
+import { int64 } from './numbers.ts';
+import { containerInfo, podInfo } from './verbose.ts';
 
 const podStates = { 0: 'ready', 1: 'notReady' } as const;
 const knownContainerStates = { 0: 0, 1: 1, 2: 2, 3: 3 } as const;
@@ -64,10 +66,20 @@ function knownContainers({ containers, mending }: Deps): Iterable<Container> {
   );
 }
 
+/** The swap limit is the kernel's: a request that names none is given one, and a host without swap accounting has none. */
+function statusOf(container: Container): cri.ContainerStatus {
+  const status = encodeContainerStatus(container);
+  const { linux } = status.resources!;
+  const { state, cgroupsPath } = container;
+  if (state.phase !== 'running' || !cgroupsPath || !linux) return status;
+  linux.memorySwapLimitInBytes = int64(readCgroupLimits(cgroupsPath).memoryAndSwap);
+  return status;
+}
+
 /** The status of each container that a client may know. One that cannot be encoded takes no other with it. */
 export const containerStatuses = (containers: readonly Container[]): cri.ContainerStatus[] =>
   eachSound(containers.filter(isListed), itself, (container) => {
-    const status = encodeContainerStatus(container);
+    const status = statusOf(container);
     ContainerStatus.encode(status); // throws here, not where the whole answer is encoded
     return status;
   });
@@ -81,25 +93,11 @@ export async function podStatus(
   if (!pod || !isListed(pod)) throw notFound('pod', request.podSandboxId);
   return {
     status: encodePodStatus(pod),
-    info: request.verbose ? { info: JSON.stringify(podInfo(pod)) } : {},
+    info: request.verbose ? { info: JSON.stringify(podInfo(deps, pod)) } : {},
     containersStatuses: containerStatuses(containersOf(deps, pod.id)),
     // 0, as with containerd. Given a time, kubelet with EventedPLEG (1.37) goes by the statuses of this answer alone and
     // starts every init container twice; given none, it asks for each container's status. Events work either way.
     timestamp: 0n,
-  };
-}
-
-/** Keys as tools read them from the peers. */
-function podInfo(pod: Pod) {
-  return {
-    pid: pod.state.phase === 'ready' ? pod.state.pausePid : 0,
-    processStatus: pod.state.phase,
-    image: '', // no pause image: the shim forks the pause process
-    runtimeHandler: pod.resolvedHandler.name,
-    runtimeType: 'berth',
-    netNamespaceClosed: pod.state.phase !== 'ready',
-    cniResult: 'network' in pod.state ? (pod.state.network?.result ?? null) : null,
-    config: pod.config,
   };
 }
 
@@ -113,33 +111,5 @@ export async function containerStatus(
   const info: Record<string, string> = request.verbose
     ? { info: JSON.stringify(await containerInfo(deps, container)) }
     : {};
-  return { status: encodeContainerStatus(container), info };
-}
-
-/**
- * What the log lost is told here, by the metrics and in the daemon's log, and not in the status' `message`: kubelet puts
- * that before the container's own termination message, which controllers parse.
- */
-async function containerInfo(deps: Deps, container: Container) {
-  return {
-    sandboxID: container.podId,
-    pid: container.state.phase === 'running' ? container.state.pid : 0,
-    removing: container.state.phase === 'removing',
-    snapshotKey: container.id,
-    snapshotter: 'overlayfs',
-    runtimeHandler: container.resolvedHandler.name,
-    runtimeType: 'berth',
-    logLoss: deps.logLosses.of(container.id) ?? null,
-    config: container.config,
-    runtimeSpec: await readSpec(deps.layout.configFile(container.podId, container.id)),
-  };
-}
-
-/** Null once the pod is stopped, as the bundle is gone, and where others spoiled it: the rest is true all the same. */
-async function readSpec(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8'));
-  } catch {
-    return null;
-  }
+  return { status: statusOf(container), info };
 }

@@ -10,7 +10,7 @@ import { type Container, containerAfter, containerKey, isWhatIsAsked } from '../
 import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
-import { buildSpec, mountLabel, type NamespacePaths, stopSignal } from '../oci/index.ts';
+import { buildSpec, mountLabel, type NamespacePaths, type OciRlimit, stopSignal } from '../oci/index.ts';
 import { Looker } from '../shim/index.ts';
 import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
@@ -161,6 +161,15 @@ async function makeRoot(deps: Deps, pod: Pod, image: Image, container: Container
   checkTops(rootfs, container.imageName ?? image.id);
 }
 
+/** Of equal names the operator's. */
+function limits(deps: Deps): OciRlimit[] {
+  const own = deps.settings.containers.ulimits.map((text) => {
+    const [name = '', soft, hard] = text.split(/[=:]/);
+    return { type: `RLIMIT_${name.toUpperCase()}`, soft: Number(soft), hard: Number(hard) };
+  });
+  return [...new Map([openFilesLimit(deps), ...own].map((each) => [each.type, each])).values()];
+}
+
 /** Without it a container would inherit what Node made of the daemon's limit. */
 function openFilesLimit({ settings: { softOpenFiles }, host: { openFiles: hard } }: Deps) {
   return { type: 'RLIMIT_NOFILE', soft: softOpenFiles === 0 ? hard : Math.min(softOpenFiles, hard), hard };
@@ -186,8 +195,10 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, n
       shm: usesHostIpc(pod.config) ? '' : file('shm'),
     },
     ociVersion,
-    rlimits: [openFilesLimit(deps)],
+    unasked: deps.settings.containers,
+    rlimits: limits(deps),
     cdiDirs: deps.settings.cdi.specDirs,
+    devicesOfUser: deps.settings.containers.deviceOwnershipFromSecurityContext,
     hostDevicesIfPrivileged: !pod.resolvedHandler.privilegedWithoutHostDevices,
   };
 }

@@ -21,6 +21,8 @@ import {
   placePause,
 } from './pod/cgroups.ts';
 import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod/files.ts';
+import { netnsOf, newNetns } from './pod/netns.ts';
+import { podSysctls } from './pod/sysctls.ts';
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
 
@@ -61,6 +63,8 @@ async function makePod(deps: Deps, { config, handler }: RunPodRequest): Promise<
     handler,
     resolvedHandler: runtime.handler,
     cgroup: newPodCgroup(deps, id, config),
+    scopePrefix: deps.settings.systemdScopePrefix,
+    netns: newNetns(deps, id),
     createdAt: creationTime(earlierAttempts(deps, config)),
     bootId: deps.bootId,
     state: { phase: 'creating' },
@@ -100,7 +104,7 @@ async function bringUp(deps: Deps, pod: Pod): Promise<void> {
 
 /** Shim, namespaces, network. */
 async function isolate(
-  deps: Pick<Deps, 'host' | 'layout' | 'network' | 'shims'>,
+  deps: Pick<Deps, 'host' | 'layout' | 'network' | 'settings' | 'shims'>,
   pod: Pod,
 ): Promise<{ pausePid: number; network: PodNetwork | null }> {
   const [shim] = await allOf([deps.shims.start(pod.id), step('cgroup: make', () => makePauseCgroup(pod))]);
@@ -111,7 +115,7 @@ async function isolate(
   return { pausePid, network };
 }
 
-async function startPause(deps: Pick<Deps, 'host' | 'layout'>, pod: Pod, shim: Shim): Promise<number> {
+async function startPause(deps: Pick<Deps, 'host' | 'layout' | 'settings'>, pod: Pod, shim: Shim): Promise<number> {
   const { config } = pod;
   const maps = podMaps(config);
   const ownNetwork = !usesHostNetwork(config);
@@ -122,8 +126,8 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout'>, pod: Pod, shim: S
     uts: ownNetwork, // with the host's network the name is the host's too
     pid: config.security.namespaces.pid === 'pod',
     hostname: ownNetwork ? podHostname(config) : '',
-    netnsPath: ownNetwork ? deps.layout.netns(pod.id) : '',
-    sysctls: podSysctls(pod).filter((setting) => !isOfNetwork(setting)),
+    netnsPath: ownNetwork ? netnsOf(deps, pod) : '',
+    sysctls: podSysctls(deps, pod).filter((setting) => !isAfterPlugins(setting)),
     cgroupTasks: cgroup.tasks,
     cgroupFolder: cgroup.folder,
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
@@ -133,23 +137,27 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout'>, pod: Pod, shim: S
 }
 
 /** Sysctls of interfaces, and those that plugins set too, are the pod's own once the plugins are done. */
-async function joinNetwork(deps: Pick<Deps, 'layout' | 'network'>, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
+async function joinNetwork(
+  deps: Pick<Deps, 'layout' | 'network' | 'settings'>,
+  pod: Pod,
+  shim: Shim,
+): Promise<PodNetwork | null> {
   const network = await attach(deps, pod, shim);
-  const settings = podSysctls(pod).filter(isOfNetwork);
+  const settings = podSysctls(deps, pod).filter(isAfterPlugins);
   if (settings.length > 0) await step('sysctls: of the network', () => shim.setSysctls(settings));
   return network;
 }
 
-const podSysctls = ({ config }: Pod): string[] => checkSysctls(config.sysctls, config.security.namespaces);
-
-const isOfNetwork = (setting: string): boolean => setting.startsWith('net.');
+/** No plugin sets who may listen and ping. */
+const isAfterPlugins = (setting: string): boolean =>
+  setting.startsWith('net.') && !/^net\.ipv4\.(ip_unprivileged_port_start|ping_group_range)=/.test(setting);
 
 async function attach(deps: Pick<Deps, 'layout' | 'network'>, pod: Pod, shim: Shim): Promise<PodNetwork | null> {
   if (usesHostNetwork(pod.config)) return null;
   return deps.network.up((command) => shim.run(command), {
     podId: pod.id,
     config: pod.config,
-    netns: deps.layout.netns(pod.id),
+    netns: netnsOf(deps, pod),
     cgroupPath: ownsPodCgroup(pod) ? '' : pod.config.cgroupParent,
     confDir: pod.resolvedHandler.cniConfDir,
   });

@@ -14,7 +14,7 @@ import { crashPoint } from './crash-point.ts';
 import { containersOf, type Deps } from './deps.ts';
 import { holdContainer } from './hold.ts';
 import { containerCgroup, pauseCgroup, removeLostCgroups, removePodCgroup } from './pod/cgroups.ts';
-import { pinNetns } from './pod/netns.ts';
+import { netnsOf, newNetns, pinNetns, unpinNetns } from './pod/netns.ts';
 import { ociFault, runOci } from './runtime/oci-command.ts';
 
 /** What of a container says what it owns on the host. */
@@ -108,7 +108,7 @@ async function tearDown(deps: Deps, container: Container): Promise<void> {
 export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
   const paths = deps.layout;
   const { id } = pod;
-  // DEL needs the namespace, also when it is tried again: its pin goes with the pod's directory.
+  // DEL needs the namespace, also when it is tried again: its pin goes last.
   const network = async () => {
     await pinNetns(deps, pod).catch((error: unknown) => {
       log.warn(
@@ -130,7 +130,9 @@ export async function releasePod(deps: Deps, pod: Pod): Promise<void> {
   ];
   await runAll(`release pod ${id}`, steps);
   crashPoint('release-pod:released');
-  await step('file: remove the pod directory', () => removeUnmounted(paths.pod(id))); // only now: bundles hold exit files until all is read
+  // Only now: a DEL that failed needs the namespace when it is tried again, and bundles hold exit files until all is read.
+  unpinNetns(netnsOf(deps, pod));
+  await step('file: remove the pod directory', () => removeUnmounted(paths.pod(id)));
 }
 
 /** A container of the pod that has no record: what its id tells of it is undone. */
@@ -159,7 +161,9 @@ export async function removeLostPod(
     ['shim', () => deps.shims.shutdown(id)],
     ['cgroups', () => removeLostCgroups(deps, id, containerCgroups)],
   ]);
-  await removeUnmounted(deps.layout.pod(id)); // only now: a DEL that failed needs the namespace when it is tried again
+  // Only now: a DEL that failed needs the namespace when it is tried again.
+  unpinNetns(newNetns(deps, id));
+  await removeUnmounted(deps.layout.pod(id));
 }
 
 /** DEL for all that the pod is attached to, in its shim, also after that one's death. */

@@ -100,6 +100,9 @@ export type PodConfig = {
 
 export type MountPropagation = 'private' | 'hostToContainer' | 'bidirectional';
 
+/** What a request may add to a bind mount. */
+export const mountOptions = ['noexec', 'nodev', 'nosuid'] as const;
+
 export type Mount = {
   readonly containerPath: string;
   /** Empty for an image volume. */
@@ -114,9 +117,11 @@ export type Mount = {
   readonly image: string;
   /** What the user called it; absent in records of before. */
   readonly userSpecifiedImage?: string;
-  /** `repo@digest` of the image that was mounted, or its id when it has none; absent in requests and for host paths. */
+  /** The id of the image that was mounted; absent in requests and for host paths. */
   readonly imageRef?: string;
   readonly imageSubPath: string;
+  /** Absent in records of before. */
+  readonly mountOptions?: readonly (typeof mountOptions)[number][];
 };
 
 export type Device = { readonly containerPath: string; readonly hostPath: string; readonly permissions: string };

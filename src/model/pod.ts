@@ -31,6 +31,10 @@ export type Pod = {
   readonly resolvedHandler: Handler;
   /** The cgroup that holds all of it: a path from the root, or a slice where the handler's cgroups are systemd's. */
   readonly cgroup: string;
+  /** What systemd's scopes of the pod and its containers begin with. Absent in records of before: `berth`. */
+  readonly scopePrefix?: string;
+  /** Where its network namespace is pinned. Absent in records of before: in the pod's directory. */
+  readonly netns?: string;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
   /** The boot in which its processes live: in any other they are gone. */

@@ -9,7 +9,7 @@ import type { PodNetwork } from '../model/pod.ts';
 import { runHere } from '../sys/spawn.ts';
 import { capabilityArgs } from './capabilities.ts';
 import { Chain } from './chain.ts';
-import { ConflistDirectory, type NetworkList } from './conflist.ts';
+import { ConflistDirectory, type FoundNetworks, type NetworkList } from './conflist.ts';
 import { KeptNetns } from './kept-netns.ts';
 import { MissingPlugin } from './plugin.ts';
 import { Readiness } from './readiness.ts';
@@ -74,6 +74,12 @@ export class Network {
   /** The names of the networks that a new pod joins. */
   async names(): Promise<string[]> {
     return this.#used((await this.#conflists.look()).lists).map((list) => list.name);
+  }
+
+  /** Those networks, and what is wrong with configurations that were passed over. */
+  async found(): Promise<FoundNetworks> {
+    const { lists, problems } = await this.#conflists.look();
+    return { lists: this.#used(lists), problems };
   }
 
   #used(lists: readonly NetworkList[]): readonly NetworkList[] {

@@ -32,7 +32,7 @@ export function buildSpec(input: SpecInput): OciSpec {
 function buildLinux(input: SpecInput, namespaces: OciSpec['linux']['namespaces']): OciSpec['linux'] {
   const { security, resources } = input.container;
   const { nodes, rules } = buildDevices(input);
-  const seccomp = resolveSeccomp(security, input.localhostSeccomp, input.host);
+  const seccomp = resolveSeccomp(security, input.localhostSeccomp, input.host, input.unasked?.capabilities);
   const propagation = rootfsPropagation(input.mounts);
   const label = mountLabel(input);
   return {

@@ -153,7 +153,9 @@ function list(value: unknown, at: string): readonly unknown[] {
   throw new Error(`${at} is not a list of at most ${mostItems}`);
 }
 
-function text(value: unknown, at: string): string {
+/** YAML may take a text for something else (`name: 0`); the library of CDI gives it back as it reads. */
+function text(given: unknown, at: string): string {
+  const value = typeof given === 'number' || typeof given === 'boolean' ? String(given) : given;
   if (typeof value === 'string' && value.length <= 4096 && !value.includes('\0')) return value;
   throw new Error(`${at} is not a text of at most 4096 characters`);
 }

@@ -55,6 +55,12 @@ export type SpecInput = {
   readonly rootfs: string;
   readonly namespacePaths: NamespacePaths;
   readonly cgroupsPath: string;
+  /** What the operator gives every container; absent: what is usual. */
+  readonly unasked?: {
+    readonly capabilities: readonly string[];
+    /** `NAME=value` each. */
+    readonly env: readonly string[];
+  };
   /** Limits of the process that are not to be the daemon's own. */
   readonly rlimits?: readonly OciRlimit[];
   /**

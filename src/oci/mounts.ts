@@ -82,12 +82,16 @@ const propagationOption = { private: 'rprivate', hostToContainer: 'rslave', bidi
 const imageVolume = ['nosuid', 'nodev'];
 
 function requestMount(request: ResolvedMount): OciMount {
+  const restrictions = new Set([
+    ...(request.image === '' ? [] : imageVolume),
+    ...(request.nodev ? ['nodev'] : []),
+    ...(request.mountOptions ?? []),
+  ]);
   return mount(mountPoint(request.containerPath), 'bind', request.source, [
     'rbind',
     propagationOption[request.propagation],
     accessOption(request),
-    ...(request.image === '' ? [] : imageVolume),
-    ...(request.nodev ? ['nodev'] : []),
+    ...restrictions,
   ]);
 }
 

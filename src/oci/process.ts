@@ -24,7 +24,7 @@ export function buildProcess(input: SpecInput): OciProcess {
     args: commandLine(input),
     env: environment(input),
     cwd: workingDirectory(container.workingDir || input.image.workingDir),
-    capabilities: resolveCapabilities(container.security, host.capabilities),
+    capabilities: resolveCapabilities(container.security, host.capabilities, input.unasked?.capabilities),
     noNewPrivileges: container.security.noNewPrivs,
     oomScoreAdj: clampOomScore(container.resources.oomScoreAdj, host.oomScoreAdjMin),
     ...(input.rlimits && { rlimits: [...input.rlimits] }),
@@ -47,11 +47,11 @@ function commandLine({ container, image }: SpecInput): string[] {
   return args.map((arg) => passable('Argument', arg));
 }
 
-/** Of equal names the last value counts, in the place of the first: PATH, the image's, the request's, the devices', HOME. */
-function environment({ container, image, pod, user, host, injected }: SpecInput): string[] {
+/** Of equal names the last value counts, in the place of the first: PATH, the operator's, the image's, the request's, the devices', HOME. */
+function environment({ container, image, pod, user, host, injected, unasked }: SpecInput): string[] {
   const env = new Map([['PATH', usualPath]]);
   if (container.tty) env.set('TERM', 'xterm');
-  for (const entry of image.env) {
+  for (const entry of [...(unasked?.env ?? []), ...image.env]) {
     const equals = entry.indexOf('=');
     // A name alone would mean "inherit from the host" to some runtimes; nothing is inherited here.
     if (equals > 0) env.set(entry.slice(0, equals), entry.slice(equals + 1));

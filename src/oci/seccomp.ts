@@ -28,6 +28,7 @@ export function resolveSeccomp(
   security: ContainerSecurity,
   localhost: OciSeccomp | null,
   host: HostFacts,
+  unasked?: readonly string[],
 ): OciSeccomp | null {
   const choice = security.seccomp;
   if (security.privileged || choice === null || choice.type === 'unconfined') return null;
@@ -37,7 +38,7 @@ export function resolveSeccomp(
     return localhost;
   }
   if (!host.seccomp) return null;
-  return defaultSeccomp(resolveCapabilities(security, host.capabilities).bounding, host);
+  return defaultSeccomp(resolveCapabilities(security, host.capabilities, unasked).bounding, host);
 }
 
 /** RuntimeDefault for a container with these capabilities: groups that they open are settled here, not in the kernel. */

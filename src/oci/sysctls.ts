@@ -1,14 +1,7 @@
 import { invalidArgument } from '../base/fault.ts';
+import { isSysctlName, ownerOfSysctl } from '../base/namespaced-sysctls.ts';
 import type { Namespaces } from '../model/config.ts';
 
-/** What each namespace isolates (namespaces(7)); anything else would change the host. */
-const namespaced: readonly { readonly pattern: RegExp; readonly owner: 'network' | 'ipc' }[] = [
-  { pattern: /^net\./, owner: 'network' },
-  { pattern: /^kernel\.domainname$/, owner: 'network' },
-  { pattern: /^kernel\.(shm_rmid_forced|shmall|shmmax|shmmni|msgmax|msgmnb|msgmni|sem)$/, owner: 'ipc' },
-  { pattern: /^kernel\.(msg|sem|shm)_next_id$/, owner: 'ipc' },
-  { pattern: /^fs\.mqueue\./, owner: 'ipc' },
-];
 const longestValue = 4096;
 
 /**
@@ -24,13 +17,11 @@ export function checkSysctls(sysctls: Readonly<Record<string, string>>, namespac
 function checkedName(text: string, namespaces: Namespaces): string {
   const shown = JSON.stringify(text.slice(0, 128));
   const name = dotted(text);
-  if (!/^[A-Za-z0-9_-]+(\.\/*[A-Za-z0-9_-][A-Za-z0-9_/-]*)+$/.test(name) || name.length > 256) {
-    throw invalidArgument(`Sysctl ${shown} is not the name of a sysctl`);
-  }
-  const rule = namespaced.find(({ pattern }) => pattern.test(name));
-  if (!rule) throw invalidArgument(`Sysctl ${shown} is not namespaced: it would change the host`);
-  if (namespaces[rule.owner] === 'node') {
-    throw invalidArgument(`Sysctl ${shown} would change the host: the pod uses the host's ${rule.owner} namespace`);
+  if (!isSysctlName(name)) throw invalidArgument(`Sysctl ${shown} is not the name of a sysctl`);
+  const owner = ownerOfSysctl(name);
+  if (!owner) throw invalidArgument(`Sysctl ${shown} is not namespaced: it would change the host`);
+  if (namespaces[owner] === 'node') {
+    throw invalidArgument(`Sysctl ${shown} would change the host: the pod uses the host's ${owner} namespace`);
   }
   return name;
 }
@@ -51,4 +42,37 @@ function checkedValue(name: string, value: string): string {
     );
   }
   return value;
+}
+
+/** What pods have without asking. */
+export type UnaskedSysctls = {
+  readonly unprivilegedPorts: boolean;
+  readonly unprivilegedIcmp: boolean;
+  /** `name=value` each. */
+  readonly sysctls: readonly string[];
+};
+
+/**
+ * The sysctls of a pod as checkSysctls gives them: what it asks for, and what it does not ask for as far as it has the
+ * namespaces for itself. Groups that a user namespace does not map cannot be allowed to ping (EINVAL).
+ */
+export function sysctlsOfPod(
+  { unprivilegedPorts, unprivilegedIcmp, sysctls }: UnaskedSysctls,
+  asked: Readonly<Record<string, string>>,
+  namespaces: Namespaces,
+): string[] {
+  const unasked = [
+    ...(unprivilegedPorts ? ['net.ipv4.ip_unprivileged_port_start=0'] : []),
+    ...(unprivilegedIcmp && namespaces.user?.mode !== 'pod' ? ['net.ipv4.ping_group_range=0 2147483647'] : []),
+    ...sysctls,
+  ].filter((setting) => isOwn(nameOf(setting), namespaces));
+  const all = [...unasked, ...checkSysctls(asked, namespaces)];
+  return [...new Map(all.map((setting) => [nameOf(setting), setting])).values()].sort();
+}
+
+const nameOf = (setting: string): string => setting.slice(0, setting.indexOf('='));
+
+function isOwn(name: string, namespaces: Namespaces): boolean {
+  const owner = ownerOfSysctl(name);
+  return owner !== undefined && namespaces[owner] !== 'node';
 }

@@ -1,16 +1,17 @@
 // The parts of records that hold what clients asked for (model/config.ts).
-import type {
-  ContainerConfig,
-  Device,
-  IdMapping,
-  Mount,
-  NamespaceMode,
-  Namespaces,
-  PodConfig,
-  PortMapping,
-  Resources,
-  SecurityProfile,
-  SeLinuxOptions,
+import {
+  type ContainerConfig,
+  type Device,
+  type IdMapping,
+  type Mount,
+  mountOptions,
+  type NamespaceMode,
+  type Namespaces,
+  type PodConfig,
+  type PortMapping,
+  type Resources,
+  type SecurityProfile,
+  type SeLinuxOptions,
 } from '../model/config.ts';
 import type { Handler } from '../model/handler.ts';
 import { type Decode, flag, list, nullable, number, object, oneOf, optional, text, texts, variant } from './shapes.ts';
@@ -95,6 +96,7 @@ export const mount: Decode<Mount> = object({
   userSpecifiedImage: optional(text()),
   imageRef: optional(text()),
   imageSubPath: text(),
+  mountOptions: optional(list(oneOf(mountOptions))),
 });
 
 const device: Decode<Device> = object({ containerPath: text(), hostPath: text(), permissions: text() });

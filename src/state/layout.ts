@@ -47,7 +47,7 @@ export class Layout {
     return join(this.pods, id);
   }
 
-  /** The network namespace's pin. */
+  /** Where pods of an earlier build have the pin of their network namespace. */
   netns(id: PodId): string {
     return join(this.pod(id), 'netns');
   }

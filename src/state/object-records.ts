@@ -60,6 +60,8 @@ function decodeYoungPod(json: unknown, defaults: PodDefaults): Pod {
     handler: text(),
     resolvedHandler: (value, at) => (value === undefined ? defaults.handler(name) : handler(value, at)),
     cgroup: text(),
+    scopePrefix: optional(text()),
+    netns: optional(text()),
     createdAt: number(),
     bootId: text(),
     state: podState,

@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import type { Container } from '../model/container.ts';
+import { readCgroupLimits } from './cgroup-limits.ts';
 import { readDeviceIo } from './device-io.ts';
 import { readHugepages } from './hugetlb.ts';
 import type { ContainerFigures, PodFigures } from './index.ts';
@@ -16,6 +17,7 @@ const ofCgroup = (cgroup: string) => ({
   io: readDeviceIo(cgroup),
   hugepages: readHugepages(cgroup),
   processes: readProcessFacts(cgroup),
+  limits: readCgroupLimits(cgroup),
 });
 
 export const containerFacts = (figures: ContainerFigures, filesystem: MetricFacts['filesystem']): MetricFacts => ({
@@ -23,9 +25,8 @@ export const containerFacts = (figures: ContainerFigures, filesystem: MetricFact
   usage: figures.usage,
   interfaces: [],
   layer: figures.layer,
-  logLoss: figures.container.logPath === '' ? null : figures.logLoss,
+  logLoss: figures.logLoss, // also of one without a log: every container has the same series
   filesystem,
-  resources: figures.container.config.resources,
   startedAt: startOf(figures.container) / 1000,
   now: figures.at / 1000,
 });
@@ -39,7 +40,6 @@ export const podFacts = (figures: PodFigures, cgroup: string, filesystem: Metric
   layer: null,
   logLoss: null,
   filesystem,
-  resources: figures.pod.config.resources,
   startedAt: figures.pod.createdAt / 1000,
   now: figures.at / 1000,
 });

@@ -1,4 +1,4 @@
-import type { Resources } from '../model/config.ts';
+import type { CgroupLimits } from './cgroup-limits.ts';
 import type { CgroupUsage } from './cgroup-usage.ts';
 import type { DeviceIo } from './device-io.ts';
 import type { HugepageUsage } from './hugetlb.ts';
@@ -18,7 +18,7 @@ export type MetricFacts = {
   /** What its log lost since it was started. Null for a pod. */
   readonly logLoss: { readonly bytes: number; readonly lines: number } | null;
   readonly filesystem: { readonly bytes: number; readonly inodes: number; readonly inodesFree: number };
-  readonly resources: Resources | null;
+  readonly limits: CgroupLimits;
   /** Seconds since the epoch. */
   readonly startedAt: number;
   readonly now: number;
@@ -191,7 +191,7 @@ const network: MetricSource[] = [
 const processes: MetricSource[] = [
   gauge('container_processes', 'Processes', (facts) => facts.processes.processes),
   gauge('container_threads', 'Threads', (facts) => facts.processes.threads),
-  gauge('container_threads_max', 'Most threads and processes allowed; 0: no limit', () => 0),
+  gauge('container_threads_max', 'Most threads and processes allowed; 0: no limit', (facts) => facts.limits.processes),
   gauge('container_file_descriptors', 'Open file descriptors', (facts) => facts.processes.descriptors),
   gauge('container_sockets', 'Open sockets', (facts) => facts.processes.sockets),
   labelled('gauge', 'container_ulimits_soft', 'Soft limits of the first process', ['ulimit'], (facts) => [
@@ -215,25 +215,21 @@ const logs: MetricSource[] = [
   ),
 ];
 
-const limits: MetricSource[] = [
+const specs: MetricSource[] = [
+  gauge('container_spec_memory_limit_bytes', 'Memory limit, bytes; 0: none', ({ limits }) => limits.memory),
   gauge(
-    'container_spec_memory_limit_bytes',
-    'Memory limit, bytes; 0: none',
-    ({ resources }) => resources?.memoryLimit ?? 0,
+    'container_spec_memory_reservation_limit_bytes',
+    'Memory reservation, bytes; 0: none',
+    ({ limits }) => limits.memoryReservation,
   ),
-  gauge('container_spec_memory_reservation_limit_bytes', 'Memory reservation, bytes; 0: none', () => 0),
   gauge(
     'container_spec_memory_swap_limit_bytes',
     'Limit of memory and swap, bytes; 0: none',
-    ({ resources }) => resources?.memorySwapLimit ?? 0,
+    ({ limits }) => limits.memoryAndSwap,
   ),
-  gauge(
-    'container_spec_cpu_period',
-    'Period of the CPU quota, microseconds',
-    ({ resources }) => resources?.cpuPeriod ?? 0,
-  ),
-  gauge('container_spec_cpu_quota', 'CPU quota, microseconds; 0: none', ({ resources }) => resources?.cpuQuota ?? 0),
-  gauge('container_spec_cpu_shares', 'CPU shares', ({ resources }) => resources?.cpuShares ?? 0),
+  gauge('container_spec_cpu_period', 'Period of the CPU quota, microseconds', ({ limits }) => limits.cpuPeriod),
+  gauge('container_spec_cpu_quota', 'CPU quota, microseconds; 0: none', ({ limits }) => limits.cpuQuota),
+  gauge('container_spec_cpu_shares', 'CPU shares', ({ limits }) => limits.cpuShares),
 ];
 
 const pressure = (resource: 'cpu' | 'memory' | 'io'): MetricSource[] => {
@@ -264,7 +260,7 @@ export const metricSources: readonly MetricSource[] = [
   ...storage,
   ...network,
   ...processes,
-  ...limits,
+  ...specs,
   ...logs,
   ...pressure('cpu'),
   ...pressure('memory'),

@@ -42,6 +42,7 @@ export const mountFlags = {
   bind: 4096,
   recursive: 16384,
   silent: 32768,
+  shared: 1 << 20,
 } as const;
 
 /** MOUNT_ATTR_*: the same first four bits as MS_*, by the kernel's design. */

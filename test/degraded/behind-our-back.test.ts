@@ -51,10 +51,13 @@ const shimOf = (victim: Victim) => {
   return Number(pid);
 };
 
+const netns = ({ pod: { id } }: Victim) =>
+  `/run/netns/cni-${[0, 8, 12, 16, 20].map((at, i, all) => id.slice(at, all[i + 1] ?? 32)).join('-')}`;
+
 /** What others do. `lost`: its record is what is gone, so that it is not listed after a start. */
 type Deed = { readonly what: string; readonly does: (victim: Victim) => void; readonly lost?: 'pod' | 'container' };
 const deeds: Deed[] = [
-  { what: 'the network namespace is unmounted and gone', does: (v) => remove(join(podFolder(v), 'netns')) },
+  { what: 'the network namespace is unmounted and gone', does: (v) => remove(netns(v)) },
   { what: 'the shared files are unmounted and gone', does: (v) => remove(join(podFolder(v), 'shared')) },
   { what: 'the bundle of the running container is gone', does: (v) => remove(bundle(v)) },
   { what: 'its root is unmounted', does: (v) => unmount(join(bundle(v), 'rootfs'), { detach: true }) },

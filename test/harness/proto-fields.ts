@@ -1,7 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
-export type Field = { readonly name: string; readonly type: string; readonly kind: 'single' | 'repeated' | 'map' };
+export type Field = {
+  readonly name: string;
+  /** As the interface spells it. */
+  readonly proto: string;
+  readonly type: string;
+  readonly kind: 'single' | 'repeated' | 'map';
+};
 
 const source = readFileSync(resolve(import.meta.dirname, '../../proto/runtime/v1/cri.proto'), 'utf8');
 
@@ -14,7 +20,8 @@ function parse(text: string): Map<string, Field[]> {
     const flat = body.replace(/^ {2}enum [\s\S]*?^ {2}\}\n/gm, '');
     const fields = [...flat.matchAll(/^ {2}(repeated )?(map<string, string>|\w+) (\w+) = \d+/gm)].map(
       ([, repeated, type = '', field = '']): Field => ({
-        name: /^[A-Z]/.test(field) ? field : field.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()),
+        proto: field,
+        name: field.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()),
         type: type.startsWith('map') ? 'string' : type,
         kind: type.startsWith('map') ? 'map' : repeated ? 'repeated' : 'single',
       }),
@@ -22,6 +29,15 @@ function parse(text: string): Map<string, Field[]> {
     found.set(name, fields);
   }
   return found;
+}
+
+/** The messages that a client can send, and those in them. */
+export function requestMessages(): string[] {
+  const found = new Set([...source.matchAll(/^ {2}rpc \w+\((\w+)\)/gm)].map(([, name = '']) => name));
+  for (const name of found) {
+    for (const { type } of messages.get(name)!) if (messages.has(type)) found.add(type); // a set goes on with what is added
+  }
+  return [...found];
 }
 
 const strings = [

@@ -196,7 +196,7 @@ for (const handler of ociRuntimes) {
           resources: { cpuShares: 200n, memoryLimitInBytes: 64n << 20n },
           securityContext: { runAsUser: { value: 1234n }, runAsGroup: { value: 56n }, supplementalGroups: [78n] },
         },
-        stopSignal: cri.Signal.SIGUSR1,
+        stopSignal: cri.Signal.SIGNAL_SIGUSR1,
       });
       const { image } = await daemon.images.imageStatus({ image: { image: bench.image.busybox } });
       const { status, info } = await daemon.runtime.containerStatus({ containerId: id, verbose: true });
@@ -221,7 +221,7 @@ for (const handler of ociRuntimes) {
         [200n, 64n << 20n],
       );
       assert.deepEqual(status.user?.linux, { uid: 1234n, gid: 56n, supplementalGroups: [56n, 78n] }); // as id shows them: the primary one too
-      assert.equal(status.stopSignal, cri.Signal.SIGUSR1);
+      assert.equal(status.stopSignal, cri.Signal.SIGNAL_SIGUSR1);
       assert.ok(status.createdAt > 0n && status.startedAt >= status.createdAt);
       assert.deepEqual([status.finishedAt, status.exitCode, status.reason], [0n, 0, '']);
       const parsed = JSON.parse(info.info!);
@@ -240,9 +240,9 @@ for (const handler of ociRuntimes) {
         'for s in TERM QUIT USR1; do trap "echo $s; exit 0" $s; done; echo ready; while true; do sleep 0.05; done';
       const own = { linux: { securityContext: { namespaceOptions: { pid: CONTAINER } } } };
       const cases = [
-        { name: 'default', image: bench.image.busybox, stopSignal: cri.Signal.RUNTIME_DEFAULT, heard: 'TERM' },
-        { name: 'image', image: bench.image.nginx, stopSignal: cri.Signal.RUNTIME_DEFAULT, heard: 'QUIT' },
-        { name: 'request', image: bench.image.nginx, stopSignal: cri.Signal.SIGUSR1, heard: 'USR1' },
+        { name: 'default', image: bench.image.busybox, stopSignal: cri.Signal.SIGNAL_RUNTIME_DEFAULT, heard: 'TERM' },
+        { name: 'image', image: bench.image.nginx, stopSignal: cri.Signal.SIGNAL_RUNTIME_DEFAULT, heard: 'QUIT' },
+        { name: 'request', image: bench.image.nginx, stopSignal: cri.Signal.SIGNAL_SIGUSR1, heard: 'USR1' },
       ];
       for (const { name, image, stopSignal, heard } of cases) {
         const containerId = await pod.sh(name, image, traps, { ...own, stopSignal });

@@ -69,12 +69,16 @@ for (const handler of ociRuntimes) {
     });
 
     test('YAML as well, and a file of the later directory comes before the earlier', async () => {
+      const mode = `cdiVersion: 0.6.0\nkind: vendor.com/mode\ndevices:\n- name: 0\n  containerEdits:\n    deviceNodes:\n    - {path: /dev/m, hostPath: /dev/null, fileMode: 0640}\n`;
+      write(first, 'mode.yaml', mode);
       const yaml = (text: string) =>
         `cdiVersion: "0.5.0"\nkind: vendor.com/nic\ndevices:\n  - name: "0"\n    containerEdits:\n      env:\n        - FROM=${text}\n`;
       write(first, 'nic.yaml', yaml('first'));
       const asked = { CDIDevices: [{ name: 'vendor.com/nic=0' }] };
       try {
         assert.deepEqual(await outputOf(bench, 'echo $FROM', asked), ['first']);
+        const octal = { CDIDevices: [{ name: 'vendor.com/mode=0' }] };
+        assert.deepEqual(await outputOf(bench, 'stat -c %a /dev/m', octal), ['640']);
         write(second, 'nic.yml', yaml('second'));
         assert.deepEqual(await outputOf(bench, 'echo $FROM', asked), ['second']);
         write(second, 'again.yml', yaml('third'));

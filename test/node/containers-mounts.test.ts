@@ -89,6 +89,39 @@ for (const handler of ociRuntimes) {
       }
     });
 
+    test('noexec, nodev and nosuid of the request hold on host paths and image volumes, and its status says so', async () => {
+      const pod = await TestPod.run(bench.daemon, 'options');
+      const folder = join(bench.daemon.dir, 'options');
+      mkdirSync(folder);
+      writeFileSync(join(folder, 'run'), '#!/bin/sh\necho ran\n', { mode: 0o755 });
+      const all = ['noexec', 'nodev', 'nosuid'];
+      const mounts = [
+        { containerPath: '/none', hostPath: folder },
+        { containerPath: '/all', hostPath: folder, mountOptions: all },
+        { containerPath: '/image', image: { image: bench.image.busybox }, mountOptions: ['noexec'] },
+      ];
+      const id = await pod.sh('c', bench.image.busybox, 'sleep 1000', { mounts });
+      const run = async (path: string) => {
+        const { stdout, stderr } = await bench.daemon.runtime.execSync({
+          containerId: id,
+          cmd: ['/bin/sh', '-c', path],
+        });
+        return `${stdout}${stderr}`.trim();
+      };
+      assert.equal(await run('/none/run'), 'ran');
+      assert.match(await run('/all/run'), /Permission denied/);
+      assert.match(await run('/image/bin/busybox true'), /Permission denied/);
+      const table = await run('cat /proc/mounts');
+      for (const option of all) assert.match(table, new RegExp(`^\\S+ /all \\S+ \\S*\\b${option}\\b`, 'm'));
+      const { status } = await bench.daemon.runtime.containerStatus({ containerId: id });
+      assert.deepEqual(
+        status?.mounts.map(({ mountOptions }) => mountOptions),
+        [[], all, ['noexec']],
+      );
+      assert.equal((await bench.daemon.runtime.status({})).features?.mountOptions, true);
+      await pod.remove();
+    });
+
     test('read-only reaches the mount itself, recursive read-only all below it', async () => {
       using shared = sharedFolder();
       const mounts = [

@@ -52,13 +52,13 @@ for (const handler of ociRuntimes) {
           });
           const [pause, container] = await pids(pod, id);
           const folder = `/test${process.pid}.slice/${slice}`;
-          assert.equal(cgroupOf(pause), `${folder}/berth-${pod.id}.scope`);
+          assert.equal(cgroupOf(pause), `${folder}/cri-containerd-${pod.id}.scope`);
           assert.equal(
-            cgroupOf(container)?.startsWith(`${folder}/berth-${id}.scope`),
+            cgroupOf(container)?.startsWith(`${folder}/cri-containerd-${id}.scope`),
             true,
             String(cgroupOf(container)),
           );
-          assert.ok(units().includes(`berth-${id}.scope`));
+          assert.ok(units().includes(`cri-containerd-${id}.scope`));
           assert.equal(
             readFileSync(`/sys/fs/cgroup${cgroupOf(container)}/memory.max`, 'utf8').trim(),
             String(64 << 20),
@@ -78,8 +78,8 @@ for (const handler of ociRuntimes) {
       const id = await pod.sh('c', bench.image.busybox, 'sleep 1000');
       const [pause, container] = await pids(pod, id);
       const slice = `${bench.daemon.name}-pod${pod.id}.slice`;
-      assert.equal(cgroupOf(pause), `/${bench.daemon.name}.slice/${slice}/berth-${pod.id}.scope`);
-      assert.ok(cgroupOf(container)?.includes(`/${slice}/berth-${id}.scope`));
+      assert.equal(cgroupOf(pause), `/${bench.daemon.name}.slice/${slice}/cri-containerd-${pod.id}.scope`);
+      assert.ok(cgroupOf(container)?.includes(`/${slice}/cri-containerd-${id}.scope`));
       await pod.remove();
       await none((unit) => unit.includes(pod.id) || unit.includes(id));
     });

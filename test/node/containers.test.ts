@@ -366,9 +366,9 @@ for (const handler of ociRuntimes) {
 
     test('environment in order, HOSTNAME, and TERM with a terminal', async () => {
       const envs = [
-        { key: 'A', value: '1' },
-        { key: 'B', value: '2 $A' },
-        { key: 'A', value: '3' },
+        { key: 'A', value: Buffer.from('1') },
+        { key: 'B', value: Buffer.from('2 $A') },
+        { key: 'A', value: Buffer.from('3') },
       ];
       const lines = await outputOf(bench, 'env | grep -E "^(A|B|TERM|HOSTNAME)="', { envs }, { hostname: 'web' });
       assert.deepEqual(
@@ -404,9 +404,9 @@ for (const handler of ociRuntimes) {
       const script =
         'for s in TERM USR1 USR2; do trap "echo got $s; exit 0" $s; done; echo ready; while :; do sleep 0.05; done';
       for (const [from, reference, stopSignal, expected] of [
-        ['request', image, Signal.SIGUSR2, 'got USR2'],
-        ['image', image, Signal.RUNTIME_DEFAULT, 'got USR1'],
-        ['default', bench.image.busybox, Signal.RUNTIME_DEFAULT, 'got TERM'],
+        ['request', image, Signal.SIGNAL_SIGUSR2, 'got USR2'],
+        ['image', image, Signal.SIGNAL_RUNTIME_DEFAULT, 'got USR1'],
+        ['default', bench.image.busybox, Signal.SIGNAL_RUNTIME_DEFAULT, 'got TERM'],
       ] as const) {
         const containerId = await pod.sh(from, reference, script, { stopSignal });
         await until('its line', async () => linesOf(pod, from).includes('ready'));

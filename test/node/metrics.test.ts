@@ -1,9 +1,10 @@
 // The metrics as kubelet passes them on: rendered as it does, read by a Prometheus parser, compared with the kernel's files.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
-import { cgroupFile } from '../harness/cgroups.ts';
+import { cgroupFile, cgroupPath, cgroupV2 } from '../harness/cgroups.ts';
 import { hostNetwork, TestPod, until } from '../harness/pods.ts';
 import { openStream } from '../harness/stream-calls.ts';
 import { suite } from '../harness/suite.ts';
@@ -85,8 +86,23 @@ suite('metrics', {}, (bench) => {
     const [labels] = samples
       .filter((sample) => sample.name === 'container_processes' && sample.labels.id === id)
       .map((sample) => sample.labels);
-    assert.deepEqual([labels?.namespace, labels?.pod, labels?.container], ['test', 'metrics', 'c']);
-    assert.ok(value('container_network_receive_bytes_total', { id: pod.id, interface: 'eth0', container: 'POD' }) >= 0);
+    const { namespace, pod: ofPod, container, image, name } = labels!;
+    assert.deepEqual([namespace, ofPod, container, image, name], ['test', 'metrics', 'c', bench.image.busybox, id]);
+    const whole = { id: pod.id, container: '', image: '', name: '', pod: 'metrics' };
+    assert.ok(value('container_network_receive_bytes_total', { ...whole, interface: 'eth0' }) >= 0);
+    // Who adds up the containers of a pod, as dashboards do, has no more than the pod.
+    const containers = samples.filter(
+      (sample) => sample.name === 'container_memory_rss' && sample.labels.pod === 'metrics' && sample.labels.container,
+    );
+    assert.deepEqual([containers.length, containers[0]?.labels.id], [1, id]);
+    assert.ok(containers[0]!.value <= value('container_memory_rss', whole));
+    const swapFile = await cgroupPath(daemon, id, 'memory/memory.memsw.limit_in_bytes', 'memory.swap.max');
+    writeFileSync(swapFile, String((cgroupV2 ? 32 : 96) << 20));
+    const later = parsed(descriptors, (await daemon.runtime.listPodSandboxMetrics({})).podMetrics);
+    const ofLater = later.find((one) => one.name === 'container_spec_memory_swap_limit_bytes' && one.labels.id === id);
+    assert.equal(ofLater?.value, 96 << 20, 'the limit in force, whoever set it');
+    const { status } = await daemon.runtime.containerStatus({ containerId: id });
+    assert.equal(status?.resources?.linux?.memorySwapLimitInBytes, 96n << 20n);
     using client = openStream(cri.RuntimeServiceClient, cri, daemon.socket);
     const streamed = (await Array.fromAsync(client.streamPodSandboxMetrics({}))).flatMap(
       (answer) => answer.podSandboxMetrics,
@@ -95,6 +111,19 @@ suite('metrics', {}, (bench) => {
       streamed.map(({ podSandboxId }) => podSandboxId),
       [pod.id],
     );
+  });
+
+  test('a container without a log has the same series', async () => {
+    const pod = await TestPod.run(bench.daemon, 'quiet');
+    for (const [name, logPath] of Object.entries({ logged: 'l.log', unlogged: '' })) {
+      const command = ['/bin/sleep', '1000'];
+      const containerId = await pod.create(name, bench.image.busybox, { command, logPath });
+      await bench.daemon.runtime.startContainer({ containerId });
+    }
+    const { podMetrics } = await bench.daemon.runtime.listPodSandboxMetrics({});
+    const [one, other] = podMetrics[0]!.containerMetrics.map(({ metrics }) => new Set(metrics.map(({ name }) => name)));
+    assert.deepEqual(one, other);
+    await pod.remove();
   });
 
   test('stopped pods and the interfaces of the host are left out', async () => {

@@ -74,7 +74,13 @@ async function runSpec(runtime: string, script: string, changes: Changes = {}): 
   using looker = new Looker(patienceMs);
   const resolved = await resolveMounts(looker, request.container.mounts, { refuseMissing: false });
   const mounts = resolved.map((each) => ({ ...each, source: each.hostPath }));
-  const input = await gatherSpecInputs(looker, { ...request, mounts, hostDevicesIfPrivileged: true, cdiDirs: [] });
+  const input = await gatherSpecInputs(looker, {
+    ...request,
+    mounts,
+    hostDevicesIfPrivileged: true,
+    devicesOfUser: false,
+    cdiDirs: [],
+  });
   const bundle = join(folder, id);
   mkdirSync(bundle);
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(buildSpec(input)));

@@ -132,7 +132,7 @@ for (const handler of ociRuntimes) {
     test('ExecSync returns output and exit code, and kills what takes too long', async () => {
       const pod = await TestPod.run(bench.daemon, 'exec');
       const containerId = await pod.sh('c', bench.image.busybox, 'sleep 1000', {
-        envs: [{ key: 'FROM_POD', value: 'yes' }],
+        envs: [{ key: 'FROM_POD', value: Buffer.from('yes') }],
         workingDir: '/tmp',
       });
       const exec = (script: string, timeout = 10n) =>

@@ -89,10 +89,12 @@ suite('requests', {}, (bench) => {
       [{ ...base, metadata: { name: 'a/b' } }, /metadata\.name/],
       [{ ...base, logPath: '/etc/cron.d/x' }, /log_path.*relative/],
       [{ ...base, logPath: '../../x' }, /log_path/],
-      [{ ...base, envs: [{ key: 'A=B', value: '' }] }, /envs\.key/],
-      [{ ...base, envs: [{ key: '', value: 'x' }] }, /envs\.key/],
-      [{ ...base, envs: [{ key: 'A', value: 'x\0y' }] }, /NUL/],
+      [{ ...base, envs: [{ key: 'A=B', value: Buffer.from('') }] }, /envs\.key/],
+      [{ ...base, envs: [{ key: '', value: Buffer.from('x') }] }, /envs\.key/],
+      [{ ...base, envs: [{ key: 'A', value: Buffer.from('x\0y') }] }, /NUL/],
+      [{ ...base, envs: [{ key: 'A', value: Buffer.of(0x61, 0xff) }] }, /envs\[A\] is not UTF-8/],
       [{ ...base, args: ['a\0b'] }, /args\[0\].*NUL/],
+      [{ ...base, mounts: [{ containerPath: '/x', hostPath: '/', mountOptions: ['dev'] }] }, /mount_options: "dev"/],
       [{ ...base, mounts: [{ containerPath: '/x' }] }, /neither host_path nor image/],
       [{ ...base, mounts: [{ hostPath: '/x' }] }, /container_path is empty/],
       [{ ...base, mounts: [{ containerPath: '/x', hostPath: 'rel' }] }, /host_path.*absolute/],
@@ -150,11 +152,15 @@ suite('requests', {}, (bench) => {
     for (const image of ['lower/UPPER', 'a:b:c', 'x@sha256:../../x', '/lead', 'a//b']) {
       await refused(images.pullImage({ image: { image } }), grpc.INVALID_ARGUMENT);
     }
+    const unknown = { image: 'localhost:1/a:1', runtimeHandler: 'never' };
+    await refused(images.pullImage({ image: unknown }), grpc.INVALID_ARGUMENT, /"never" is not configured/);
   });
 
   test('calls that are not built yet answer UNIMPLEMENTED by name', async () => {
     const { runtime } = bench.daemon;
     await refused(runtime.checkpointContainer({ containerId: 'x' }), grpc.UNIMPLEMENTED, /CheckpointContainer/);
+    await refused(runtime.checkpointPod({ podSandboxId: 'x' }), grpc.UNIMPLEMENTED, /CheckpointPod/);
+    await refused(runtime.restorePod({}), grpc.UNIMPLEMENTED, /RestorePod/);
   });
 
   test('twenty equal RunPodSandbox requests at once make one pod', async () => {

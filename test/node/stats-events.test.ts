@@ -339,7 +339,7 @@ for (const handler of ociRuntimes) {
       );
       await runtime.updatePodSandboxResources({ podSandboxId: pod.id, resources: { cpuShares: 77n } });
       const { info } = await runtime.podSandboxStatus({ podSandboxId: pod.id, verbose: true });
-      assert.equal(JSON.parse(info.info!).config.resources.cpuShares, 77);
+      assert.equal(JSON.parse(info.info!).config.linux.resources.cpu_shares, 77);
       await pod.remove();
     });
   });

@@ -18,7 +18,7 @@ suite('impostors', { network: false }, (bench) => {
     const folder = join(bench.daemon.runDir, 'pods', other.id);
     const lines = ['mkdir -p $(dirname $folder)', 'echo "$script" > $folder', 'exec /bin/sh $folder'];
     const script = 'echo berth-shim > /proc/self/comm; echo up; while :; do sleep 1; done';
-    const envs = Object.entries({ folder, script }).map(([key, value]) => ({ key, value }));
+    const envs = Object.entries({ folder, script }).map(([key, value]) => ({ key, value: Buffer.from(value) }));
     const containerId = await pod.sh('c', bench.image.busybox, lines.join('; '), { envs });
     await until('its name', async () => pod.log('c').some(({ text }) => text === 'up'));
     process.kill(shim!.pid, 'SIGKILL');

@@ -125,7 +125,7 @@ export async function sweepLines(
       const pod = await TestPod.run(daemon, `writer-${index}`, hostNetwork);
       const id = await pod.sh('c', image, script, {
         ...hostNetwork,
-        envs: [{ key: 'NAME', value: `${index}` }],
+        envs: [{ key: 'NAME', value: Buffer.from(`${index}`) }],
         mounts: [{ containerPath: '/gate', hostPath: gate }],
       });
       return new Writer(pod, id, total);

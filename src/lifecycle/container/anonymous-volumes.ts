@@ -24,7 +24,7 @@ const root = ({ layout }: Pick<Deps, 'layout'>): string => layout.anonymousVolum
  * how it is written: a volume that would hide what Berth mounts is left out.
  */
 export async function makeAnonymousVolumes(
-  deps: Pick<Deps, 'host' | 'layout'>,
+  deps: Pick<Deps, 'host' | 'layout' | 'settings'>,
   pod: Pod,
   { id, config }: Container,
   image: Image,

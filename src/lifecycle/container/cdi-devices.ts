@@ -88,8 +88,8 @@ async function readSpecs(looker: Looker, folder: string): Promise<CdiSpec[]> {
 async function readValue(looker: Looker, path: string): Promise<unknown> {
   const source = await looker.readText(path, mostBytes);
   if (path.endsWith('.json')) return JSON.parse(source);
-  const { parse } = await import('yaml'); // most nodes have no devices: it is not worth their memory
-  return parse(source, { maxAliasCount: 100 });
+  const { parseCdiYaml } = await import('./cdi-yaml.ts'); // most nodes have no devices: it is not worth their memory
+  return parseCdiYaml(source);
 }
 
 const merge = async (looker: Looker, edits: readonly CdiEdits[]): Promise<Injection> => ({

@@ -25,6 +25,8 @@ export type InputRequest = Omit<
   readonly rootfs: string;
   /** False: the handler gives privileged containers no device that they do not ask for. */
   readonly hostDevicesIfPrivileged: boolean;
+  /** True: devices of the request belong to the user and group that it asks for. */
+  readonly devicesOfUser: boolean;
   readonly cdiDirs: readonly string[];
 };
 
@@ -35,12 +37,14 @@ const mostProfileBytes = 1 << 20;
  * name what could not be had.
  */
 export async function gatherSpecInputs(looker: Looker, request: InputRequest): Promise<SpecInput> {
-  const { hostDevicesIfPrivileged, cdiDirs, ...known } = request;
+  const { hostDevicesIfPrivileged, devicesOfUser, cdiDirs, ...known } = request;
   const { security, devices } = request.container;
   const apparmorProfile = resolveApparmor(security, request.host);
   await ensureProfile(apparmorProfile);
   const injected = await injectDevices(looker, request.container, cdiDirs);
-  const asked = unique([...(await resolveDevices(looker, devices)), ...(injected?.devices ?? [])]);
+  const found = await resolveDevices(looker, devices);
+  const own = devicesOfUser ? found.map((device) => ownedBy(device, security)) : found;
+  const asked = unique([...own, ...(injected?.devices ?? [])]);
   return {
     ...known,
     user: readUser(request.container, request.image, request.rootfs),
@@ -51,6 +55,11 @@ export async function gatherSpecInputs(looker: Looker, request: InputRequest): P
     apparmorProfile,
   };
 }
+
+const ownedBy = (
+  device: SpecInput['devices'][number],
+  { runAsUser, runAsGroup }: ContainerConfig['security'],
+): SpecInput['devices'][number] => ({ ...device, uid: runAsUser ?? device.uid, gid: runAsGroup ?? device.gid });
 
 /** A request's device stands in place of the host's at the same path. */
 const unique = (devices: SpecInput['devices']) => [

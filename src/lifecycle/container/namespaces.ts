@@ -5,6 +5,7 @@ import type { NamespacePaths } from '../../oci/index.ts';
 import type { Shim } from '../../shim/index.ts';
 import type { Deps } from '../deps.ts';
 import { usesHostIpc, usesHostNetwork } from '../pod/files.ts';
+import { netnsOf } from '../pod/netns.ts';
 import { podMaps } from '../pod/user-namespaces.ts';
 
 /**
@@ -22,7 +23,7 @@ export async function namespacePaths(
   const of = await held(shim, pod.state.pausePid);
   const { pid: pidMode, targetId } = config.security.namespaces;
   return {
-    network: usesHostNetwork(pod.config) ? '' : deps.layout.netns(pod.id),
+    network: usesHostNetwork(pod.config) ? '' : netnsOf(deps, pod),
     uts: usesHostNetwork(pod.config) ? '' : of('uts'),
     ipc: usesHostIpc(pod.config) ? '' : of('ipc'),
     user: podMaps(pod.config) ? of('user') : '',

@@ -17,7 +17,7 @@ import { requestedDevices } from './cdi-devices.ts';
  * with its owners, and the writable layer has them on the disk: nothing in it belongs to the host's root.
  */
 export async function mountRoot(
-  deps: Pick<Deps, 'host' | 'layout' | 'snapshots'>,
+  deps: Pick<Deps, 'host' | 'layout' | 'settings' | 'snapshots'>,
   pod: Pod,
   { id, config }: Container,
 ): Promise<void> {
@@ -34,11 +34,13 @@ export async function mountRoot(
  * says which can be opened), and those that it asks for outside of /dev. For everybody else a node in the root is one that
  * came with the image.
  */
-export function mayHaveNodes(deps: Pick<Deps, 'host'>, pod: Pod, config: ContainerConfig): boolean {
+export function mayHaveNodes(deps: Pick<Deps, 'host' | 'settings'>, pod: Pod, config: ContainerConfig): boolean {
   const { security, devices } = config;
   const makes =
     podMaps(pod.config) === null && // mknod(2): only in the first user namespace
-    resolveCapabilities(security, deps.host.capabilities).bounding.includes('CAP_MKNOD');
+    resolveCapabilities(security, deps.host.capabilities, deps.settings.containers.capabilities).bounding.includes(
+      'CAP_MKNOD',
+    );
   const elsewhere = devices.some(
     ({ hostPath, containerPath }) => !cleanPath(containerPath || hostPath).startsWith('/dev/'),
   );

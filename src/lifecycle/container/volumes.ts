@@ -1,7 +1,6 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedPrecondition, invalidArgument, notFound } from '../../base/fault.ts';
-import { imageNames } from '../../image/index.ts';
 import type { Mount } from '../../model/config.ts';
 import type { Container } from '../../model/container.ts';
 import type { ImageId } from '../../model/ids.ts';
@@ -50,7 +49,8 @@ export async function prepareMounts(
   const ready: ResolvedMount[] = [];
   for (const [index, mount] of found.entries()) {
     const source = await sourceOf(deps, pod, container, mount, String(index), looker);
-    ready.push({ ...mount, source, ...(mount.image === '' ? {} : { imageRef: imageReference(deps, mount) }) });
+    // A name might move to another image later: kubelet wants to know which one was mounted, in the words of PullImage.
+    ready.push({ ...mount, source, ...(mount.image === '' ? {} : { imageRef: imageOf(deps, mount.image).id }) });
   }
   return ready;
 }
@@ -64,10 +64,6 @@ function imageOf(deps: Pick<Deps, 'images'>, name: string): Image {
   if (!image) throw notFound('image', name);
   return image;
 }
-
-/** Its name might move to another image later: kubelet wants to know which one was mounted (KEP-5365). */
-const imageReference = (deps: Pick<Deps, 'images'>, mount: Mount): string =>
-  imageNames(imageOf(deps, mount.image), mount).ref;
 
 async function sourceOf(
   deps: Pick<Deps, 'images' | 'layout' | 'snapshots'>,

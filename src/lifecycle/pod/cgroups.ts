@@ -8,14 +8,14 @@ import type { Pod } from '../../model/pod.ts';
 import { cgroupEntrance, createCgroup, killCgroup, removeCgroup } from '../../sys/cgroups.ts';
 import { startScope, startUnit, stopUnit } from '../../sys/systemd.ts';
 
-type Owner = { readonly settings: Pick<Settings, 'cgroupDriver' | 'cgroupParent'> };
+type Owner = { readonly settings: Pick<Settings, 'cgroupDriver' | 'cgroupParent' | 'systemdScopePrefix'> };
 /** What of a pod's record says where its cgroups are, and whose hand makes and removes them. */
-type Placed = Pick<Pod, 'id' | 'cgroup'> & { readonly resolvedHandler: Pick<Handler, 'systemdCgroup'> };
+type Placed = Pick<Pod, 'id' | 'cgroup' | 'scopePrefix'> & { readonly resolvedHandler: Pick<Handler, 'systemdCgroup'> };
 
 const bySystemd = ({ settings }: Owner): boolean => settings.cgroupDriver === 'systemd';
 
-/** Units of Berth's are called `berth-<id>.scope`, as the OCI runtimes make it of this and the id. */
-const prefix = 'berth';
+/** Units were called `berth-<id>.scope` before there was a setting; the OCI runtimes make them of a prefix and the id. */
+const firstPrefix = 'berth';
 
 /**
  * The cgroup that will hold a new pod: kubelet's, or one of Berth's own when the client names none. With the systemd driver
@@ -29,7 +29,7 @@ export function newPodCgroup(owner: Owner, id: PodId, { cgroupParent }: Pick<Pod
 
 /** `/berth` is `berth.slice` to systemd; dashes in it would mean parents. */
 const ownSlice = ({ settings }: Owner): string =>
-  basename(settings.cgroupParent).replace(/[^A-Za-z0-9]/g, '_') || prefix;
+  basename(settings.cgroupParent).replace(/[^A-Za-z0-9]/g, '_') || 'berth';
 
 /** True if the pod's cgroup is Berth's to remove. */
 export const ownsPodCgroup = ({ config }: Pick<Pod, 'config'>): boolean => config.cgroupParent === '';
@@ -40,8 +40,8 @@ export const pauseCgroup = (pod: Placed): string => below(pod, pod.id);
 /** The OCI `cgroupsPath` of a container: a path, or slice:prefix:name with the systemd driver. */
 export const containerCgroup = (pod: Placed, id: ContainerId): string => below(pod, id);
 
-const below = ({ cgroup, resolvedHandler }: Placed, id: string): string =>
-  resolvedHandler.systemdCgroup ? `${cgroup}:${prefix}:${id}` : join(cgroup, id);
+const below = ({ cgroup, scopePrefix = firstPrefix, resolvedHandler }: Placed, id: string): string =>
+  resolvedHandler.systemdCgroup ? `${cgroup}:${scopePrefix}:${id}` : join(cgroup, id);
 
 /**
  * Removes the cgroups of a pod whose record is lost, by what is known of it: its id, and where its containers were
@@ -50,7 +50,8 @@ const below = ({ cgroup, resolvedHandler }: Placed, id: string): string =>
 export async function removeLostCgroups(owner: Owner, id: PodId, containers: readonly string[]): Promise<void> {
   const config = { cgroupParent: '' } as Pod['config'];
   const resolvedHandler = { systemdCgroup: bySystemd(owner) };
-  const own = { id, config, resolvedHandler, cgroup: newPodCgroup(owner, id, config) };
+  const { systemdScopePrefix: scopePrefix } = owner.settings;
+  const own = { id, config, resolvedHandler, scopePrefix, cgroup: newPodCgroup(owner, id, config) };
   const pauses = containers.map((path) => (path.includes(':') ? path.replace(/[^:]*$/, id) : join(dirname(path), id)));
   for (const path of new Set([...pauses, pauseCgroup(own)])) {
     await killCgroup(path);
@@ -87,7 +88,12 @@ export const pauseEntrance = (pod: Placed): { tasks: string[]; folder: string } 
 export async function placePause(pod: Placed & Pick<Pod, 'config'>, pausePid: number): Promise<void> {
   if (!pod.resolvedHandler.systemdCgroup) return;
   const { namespace, name } = pod.config.metadata;
-  await startScope(`${prefix}-${pod.id}.scope`, pod.cgroup, pausePid, `Namespaces of pod ${namespace}/${name}`);
+  await startScope(
+    `${pod.scopePrefix ?? firstPrefix}-${pod.id}.scope`,
+    pod.cgroup,
+    pausePid,
+    `Namespaces of pod ${namespace}/${name}`,
+  );
 }
 
 /** Removes the pod's cgroup; idempotent. A slice goes only by systemd's hand. */

@@ -16,10 +16,10 @@ const container = (more: Partially<cri.ContainerConfig> = {}) =>
       image: { image: 'x' },
       annotations: { 'io.kubernetes.container.terminationMessagePath': '/dev/termination-log', a: '1', b: '2' },
       envs: [
-        { key: 'OWN', value: '1' },
-        { key: 'A_SERVICE_HOST', value: '10.0.0.1' },
-        { key: 'OWN', value: '2' },
-        { key: 'B_SERVICE_HOST', value: '10.0.0.2' },
+        { key: 'OWN', value: Buffer.from('1') },
+        { key: 'A_SERVICE_HOST', value: Buffer.from('10.0.0.1') },
+        { key: 'OWN', value: Buffer.from('2') },
+        { key: 'B_SERVICE_HOST', value: Buffer.from('10.0.0.2') },
       ],
       mounts: [
         { containerPath: '/data', hostPath: '/data' },
@@ -34,10 +34,13 @@ const containerIs = (phase: string, config: Container['config']) => ({ config, s
 test('a container is what kubelet asks for again, with another file for its last words and its services in another order', () => {
   const made = containerIs('created', container());
   const own = [
-    { key: 'OWN', value: '1' },
-    { key: 'OWN', value: '2' },
+    { key: 'OWN', value: Buffer.from('1') },
+    { key: 'OWN', value: Buffer.from('2') },
   ];
-  const services = ['B', 'A'].map((name, i) => ({ key: `${name}_SERVICE_HOST`, value: `10.0.0.${2 - i}` }));
+  const services = ['B', 'A'].map((name, i) => ({
+    key: `${name}_SERVICE_HOST`,
+    value: Buffer.from(`10.0.0.${2 - i}`),
+  }));
   const again = container({
     annotations: { b: '2', a: '1', 'io.kubernetes.container.terminationMessagePath': '/dev/termination-log' },
     envs: [...services, ...own],
@@ -59,10 +62,10 @@ const otherContainers: Partially<cri.ContainerConfig>[] = [
   { envs: [] },
   {
     envs: [
-      { key: 'OWN', value: '2' },
-      { key: 'OWN', value: '1' },
-      { key: 'A_SERVICE_HOST', value: '10.0.0.1' },
-      { key: 'B_SERVICE_HOST', value: '10.0.0.2' },
+      { key: 'OWN', value: Buffer.from('2') },
+      { key: 'OWN', value: Buffer.from('1') },
+      { key: 'A_SERVICE_HOST', value: Buffer.from('10.0.0.1') },
+      { key: 'B_SERVICE_HOST', value: Buffer.from('10.0.0.2') },
     ],
   },
   { mounts: [] },

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, test } from 'node:test';
+import { basename, dirname, join } from 'node:path';
+import { after, afterEach, beforeEach, describe, test } from 'node:test';
+import { readCgroupLimits } from '../../../src/stats/cgroup-limits.ts';
 import { readCgroupUsage } from '../../../src/stats/cgroup-usage.ts';
 import { CpuRates } from '../../../src/stats/cpu-rate.ts';
 import { parseBlkio, parseIoStat } from '../../../src/stats/device-io.ts';
@@ -10,6 +11,49 @@ import { metricSources } from '../../../src/stats/metrics.ts';
 import { parseNetDev } from '../../../src/stats/network-usage.ts';
 import { parsePsi } from '../../../src/stats/pressure.ts';
 import type { CgroupTree } from '../../../src/sys/cgroup-tree.ts';
+
+describe('readCgroupLimits', () => {
+  const root = mkdtempSync(join(tmpdir(), 'berth-limits-'));
+  after(() => rmSync(root, { recursive: true }));
+  const none = { memory: 0, memoryReservation: 0, memoryAndSwap: 0, cpuShares: 0, cpuQuota: 0, cpuPeriod: 0 };
+  const huge = '9223372036854771712\n';
+  const cases = [
+    {
+      what: 'v2',
+      files: {
+        ...{ 'memory.max': '4000\n', 'memory.low': '10\n', 'memory.swap.max': '110\n', 'cpu.weight': '100\n' },
+        ...{ 'cpu.max': '5000 100000\n', 'pids.max': '7\n' },
+      },
+      limits: {
+        ...{ memory: 4000, memoryReservation: 10, memoryAndSwap: 4110, cpuShares: 2597, cpuQuota: 5000 },
+        ...{ cpuPeriod: 100_000, processes: 7 },
+      },
+    },
+    {
+      what: 'v2 without limits',
+      files: { 'memory.max': 'max\n', 'memory.swap.max': 'max\n', 'cpu.max': 'max 100000\n', 'pids.max': 'max\n' },
+      limits: { ...none, cpuPeriod: 100_000, processes: 0 },
+    },
+    {
+      what: 'v1',
+      files: {
+        ...{ 'memory.limit_in_bytes': '4000\n', 'memory.memsw.limit_in_bytes': '5000\n', 'cpu.shares': '2\n' },
+        ...{ 'memory.soft_limit_in_bytes': huge, 'cpu.cfs_quota_us': '-1\n', 'cpu.cfs_period_us': '100000\n' },
+      },
+      limits: { ...none, memory: 4000, memoryAndSwap: 5000, cpuShares: 2, cpuPeriod: 100_000, processes: 0 },
+    },
+    { what: 'a cgroup that is gone', files: {}, limits: { ...none, processes: 0 } },
+  ];
+  for (const { what, files, limits } of cases) {
+    test(what, () => {
+      const path = mkdtempSync(join(root, 'cgroup-'));
+      for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text);
+      const controllers = ['cpu', 'memory', 'pids'];
+      const tree: CgroupTree = { mode: 'v1', hierarchies: [{ path: root, version: 1, controllers }] };
+      assert.deepEqual(readCgroupLimits(`/${basename(path)}`, { tree }), limits);
+    });
+  }
+});
 
 describe('readCgroupUsage', () => {
   let root = '';

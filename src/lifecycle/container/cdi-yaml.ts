@@ -1,0 +1,24 @@
+import { parse, type ScalarTag, type Tags } from 'yaml';
+
+/** YAML 1.2's own octal numbers, which Go's library takes beside those of 1.1. */
+const newOctal: ScalarTag = {
+  tag: 'tag:yaml.org,2002:int',
+  default: true,
+  test: /^0o[0-7]+$/,
+  resolve: (text: string) => Number.parseInt(text.slice(2), 8),
+};
+
+/** 1.1 makes a number of `1:30` and a time of a date; Go's library, where a text is wanted, does not. */
+const isOfTime = (tag: Tags[number]): boolean =>
+  typeof tag !== 'string' && (('format' in tag && tag.format === 'TIME') || tag.tag.endsWith(':timestamp'));
+
+/**
+ * Reads YAML as the library of CDI does, which is Go's: by the rules of 1.1, where `fileMode: 0640` is octal.
+ * @throws Error that says where it is none
+ */
+export const parseCdiYaml = (source: string): unknown =>
+  parse(source, {
+    version: '1.1',
+    maxAliasCount: 100,
+    customTags: (tags) => [...tags.filter((tag) => !isOfTime(tag)), newOctal],
+  });
