@@ -1,5 +1,7 @@
 // What layers mean, without overlayfs, files or speed: members applied one after the other to a tree in memory, as the OCI
 // image-spec (layer.md) says it and containerd and umoci do it on disk. Berth's trees are held against it.
+import { lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
+import { join } from 'node:path';
 import type { Member } from '../registry/tar.ts';
 
 type Common = { layer: number };
@@ -24,6 +26,42 @@ const impliedMode = 0o755;
 
 /** path -> what is there; of hard links each says the first name of its inode. */
 export type Picture = Readonly<Record<string, string>>;
+
+const kindOf = (stats: Stats): string =>
+  stats.isDirectory()
+    ? 'directory'
+    : stats.isFile()
+      ? 'file'
+      : stats.isSymbolicLink()
+        ? 'symlink'
+        : stats.isFIFO()
+          ? 'fifo'
+          : 'other';
+
+/** The picture of a tree on the disk. */
+export function pictureOf(root: string): Picture {
+  const all: Record<string, string> = {};
+  const names = new Map<number, string>();
+  const visit = (prefix: string): void => {
+    for (const name of readdirSync(join(root, prefix)).sort()) {
+      const path = `${prefix}${name}`;
+      const place = join(root, path);
+      const stats = lstatSync(place);
+      const kind = kindOf(stats);
+      const mode = kind === 'symlink' ? '' : ` ${(stats.mode & 0o7777).toString(8)}`;
+      if (kind === 'directory') {
+        all[path] = `${kind}${mode}`;
+        visit(`${path}/`);
+        continue;
+      }
+      if (!names.has(stats.ino)) names.set(stats.ino, path);
+      const text = kind === 'symlink' ? readlinkSync(place) : kind === 'file' ? readFileSync(place, 'utf8') : '';
+      all[path] = `${kind}${mode} ${text} = ${names.get(stats.ino)}`;
+    }
+  };
+  visit('');
+  return all;
+}
 
 export class LayerModel {
   readonly #root: Directory = { kind: 'directory', children: new Map(), layer: 0, mode: impliedMode };
