@@ -162,6 +162,7 @@ async function dockerImage(
     id: id as string as ImageId,
     target: id,
     config,
+    document: data,
     configSize: data.length,
     diffIds,
     layers: [],

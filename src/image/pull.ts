@@ -16,6 +16,9 @@ export type Found = {
   /** Digest of what the reference names: an index, or the manifest itself. */
   readonly target: Digest;
   readonly config: ImageConfig;
+  /** What `id` is the digest of, as it came. */
+  readonly document: Buffer;
+  /** Bytes of the documents that describe it. */
   readonly configSize: number;
   readonly diffIds: readonly Digest[];
   readonly layers: readonly Descriptor[];
@@ -101,6 +104,7 @@ class Search {
     return {
       id: manifest.config.digest as string as ImageId,
       config,
+      document,
       configSize: document.length + data.length,
       diffIds,
       layers: manifest.layers,

@@ -1,7 +1,7 @@
 // Mirrors and registries on their bad days: what one of them costs a pull, in requests, and whom it delays.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -210,6 +210,22 @@ describe('an image that is here', () => {
     const { first, second, asked } = await pulledTwice(() => false);
     assert.deepEqual(asked, ['HEAD']);
     assert.deepEqual(second, first);
+  });
+
+  test('is described anew if an earlier version has not kept its document; its layers stay', async () => {
+    await using proxy = await startProxy(registry.host, () => false);
+    await using store = await Store.open();
+    const { id, layers } = await store.pull(`${proxy.host}/small:v1`);
+    rmSync(join(store.root, 'v1/documents', id.replace(':', '-')));
+    await store.reopen();
+    const before = proxy.asked.length;
+    const again = await store.pull(`${proxy.host}/small:v1`);
+    assert.deepEqual(again.layers, layers);
+    assert.deepEqual(await store.images.document(again), small.config.data);
+    assert.deepEqual(
+      proxy.asked.slice(before).map(({ method }) => method),
+      ['HEAD', 'GET', 'GET'],
+    );
   });
 
   test('is asked for as ever where a HEAD is refused', async () => {
