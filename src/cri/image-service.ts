@@ -66,13 +66,23 @@ const isVolume = (deps: Deps, id: ImageId): boolean =>
 /** Beyond, the answer might not pass through gRPC: then, as without a document, what Berth itself goes by is shown. */
 const longestSpec = 8 * 2 ** 20;
 
-/** As containerd and CRI-O have it: the image's config under imageSpec, here word for word as it came. */
+/**
+ * As containerd and CRI-O have it: the image's config under imageSpec, here word for word as it came. An artifact has its
+ * manifest.
+ */
 async function imageInfo(deps: Deps, image: Image): Promise<string> {
   const document = await deps.images.document(image);
   const text = document === null ? '' : new TextDecoder().decode(document);
   const isShown = text !== '' && Buffer.byteLength(text) <= longestSpec;
-  const spec = isShown ? text : JSON.stringify(configDocument(image.config, []));
-  return `{"chainID":${JSON.stringify(image.layers.at(-1) ?? '')},"imageSpec":${spec}}`;
+  const isArtifact = image.artifactType !== '';
+  const known = isArtifact ? {} : configDocument(image.config, []);
+  const facts = {
+    chainID: image.layers.at(-1) ?? '',
+    ...(isArtifact ? { artifactType: image.artifactType } : {}),
+    ...(image.passedOver.length > 0 ? { passedOver: image.passedOver } : {}),
+  };
+  const name = isArtifact ? 'artifactManifest' : 'imageSpec';
+  return `${JSON.stringify(facts).slice(0, -1)},"${name}":${isShown ? text : JSON.stringify(known)}}`;
 }
 
 async function fsInfo(deps: Deps): Promise<cri.ImageFsInfoResponse> {

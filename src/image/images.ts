@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { failedPrecondition, isFault, messageOf, notFound } from '../base/fault.ts';
+import { Fault, failedPrecondition, isFault, messageOf, notFound } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import { digestAlgorithms, type ImageId, isDigest } from '../model/ids.ts';
@@ -11,6 +11,7 @@ import { Records } from '../state/records.ts';
 import { removeTree, type Usage } from '../sys/files.ts';
 import type { RegistryAuth } from './auth.ts';
 import { chainIds } from './chain.ts';
+import { unneeded } from './garbage.ts';
 import { parseImageRecord } from './image-record.ts';
 import { KeptDocuments } from './kept-documents.ts';
 import { translateDiskError } from './layer-errors.ts';
@@ -118,6 +119,9 @@ export class Images {
     const found = await describe(repository, targetOf(reference), this.#settings);
     const tag = reference.digest ? null : tagOf(reference);
     const names = { tags: tag ? [tag] : [], digests: [byDigest(reference, found.target)] };
+    if (found.passedOver.length > 0) {
+      log.info({ image: canonical(reference), passedOver: found.passedOver }, 'Not all that an image lists are layers');
+    }
     // Awaited here: the repository's connections are needed until the last layer is there.
     return await this.#keep({ found, sources: layersFrom(repository, found), names }, progress, signal);
   }
@@ -160,6 +164,8 @@ export class Images {
         tags: union(before?.tags, names.tags),
         digests: union(before?.digests, names.digests),
         config: found.config,
+        artifactType: found.artifactType,
+        passedOver: found.passedOver,
         layers,
         size: layers.reduce((sum, key) => sum + this.#snapshots.size(key), found.configSize),
         pulledAt: Date.now(),
@@ -273,23 +279,8 @@ export class Images {
     await this.#remove(this.#unneeded(usedParents));
   }
 
-  /** Committed snapshots that nothing needs; what stands on others comes first. */
   #unneeded(usedParents: Iterable<string>): string[] {
-    const all = this.#snapshots.list();
-    const committed = all.filter(({ kind }) => kind === 'committed');
-    const parents = new Map(committed.map(({ key, parent }) => [key, parent]));
-    const used = new Set<string>();
-    const active = all.filter(({ kind }) => kind === 'active').map(({ parent }) => parent ?? '');
-    for (let key of [...usedParents, ...active]) {
-      for (; parents.has(key) && !used.has(key); key = parents.get(key) ?? '') used.add(key);
-    }
-    const depth = (key: string): number => {
-      let steps = 0;
-      for (let at: string | null = key; at !== null && steps < 1000; at = parents.get(at) ?? null) steps++;
-      return steps;
-    };
-    const needed = this.#neededByImages();
-    return [...parents.keys()].filter((key) => !used.has(key) && !needed(key)).sort((a, b) => depth(b) - depth(a));
+    return unneeded(this.#snapshots.list(), usedParents, this.#neededByImages());
   }
 
   /** Whether an image or a pull under way needs a layer. */
@@ -325,7 +316,10 @@ export class Images {
     saved.passedOver.forEach(tell);
     const images: Image[] = [];
     using progress = this.#progress(file);
-    for (const image of saved.images) images.push(await this.#keep(image, progress, signal));
+    for (const image of saved.images) {
+      images.push(await this.#keep(image, progress, signal));
+      for (const what of image.found.passedOver) tell(`${image.names.tags[0] ?? image.found.id}: ${what} is no layer`);
+    }
     return images;
   }
 
@@ -336,6 +330,12 @@ export class Images {
   async save(nameOrId: string, path: string, signal: AbortSignal): Promise<SavedFile> {
     const image = this.find(nameOrId);
     if (!image) throw notFound('image', nameOrId);
+    if (image.artifactType !== '') {
+      throw new Fault(
+        'Unimplemented',
+        `Cannot save ${nameOrId}: it is an artifact (${image.artifactType}); its registry has it`,
+      );
+    }
     using _ = this.#leases.take(image.layers);
     const document = await this.#documents.read(image.id);
     return await saveImage({ image, document }, this.#snapshots, path, signal);

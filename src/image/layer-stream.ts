@@ -15,6 +15,8 @@ export type UnpackJob = {
   readonly digest: Digest | null;
   /** Digest of the blob once decompressed, from the image's config. */
   readonly diffId: Digest;
+  /** Absent: a layer. Else the blob is a file, to be there as it is; only `digest` is of it. */
+  readonly file?: string;
   readonly limits: LayerLimits;
 };
 

@@ -46,7 +46,11 @@ export function pictureOf(root: string): Picture {
     for (const name of readdirSync(join(root, prefix)).sort()) {
       const path = `${prefix}${name}`;
       const place = join(root, path);
-      const stats = lstatSync(place);
+      const stats = lstatSync(place, { throwIfNoEntry: false });
+      if (!stats) {
+        all[path] = 'listed, but not there';
+        continue;
+      }
       const kind = kindOf(stats);
       const mode = kind === 'symlink' ? '' : ` ${(stats.mode & 0o7777).toString(8)}`;
       if (kind === 'directory') {

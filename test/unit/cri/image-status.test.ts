@@ -22,6 +22,8 @@ const image = {
   tags: [],
   digests: [],
   config,
+  artifactType: '',
+  passedOver: [],
   layers: [chain],
   size: 1,
   pulledAt: 0,
