@@ -10,7 +10,7 @@ export type LayerLimits = {
   readonly maxBytes: number;
   /** Members, and directories that they imply. */
   readonly maxEntries: number;
-  /** Unpacked bytes for each compressed one, once there are enough of them to tell (layer-stream). */
+  /** Unpacked bytes that are more than holes for each compressed one, once there are enough of them to tell (layer-stream). */
   readonly maxRatio: number;
 };
 
@@ -36,6 +36,8 @@ const maxId = 2 ** 32 - 2; // 2^32-1 means "leave as it is" to chown
 export const maxLinks = 40;
 /** Of the file systems that layers lie on. */
 const blockBytes = 4096;
+/** Zeros that become a hole: shorter runs would only break a file into pieces. */
+const zeros = Buffer.alloc(32 * 1024);
 
 /**
  * Turns archive members into a tree in overlay form. A layer is unpacked by itself: what it says about lower layers
@@ -52,7 +54,8 @@ export class LayerWriter implements TarSink, Disposable {
   #hidesAll = false;
   #bytes = 0;
   #entries = 0;
-  #open: { fd: number; path: string; entry: Entry; blocksTo: number } | null = null;
+  #holes = 0;
+  #open: { fd: number; path: string; entry: Entry; blocksTo: number; end: number } | null = null;
 
   constructor(root: string, limits: LayerLimits) {
     this.#tree = new Tree(root);
@@ -71,22 +74,35 @@ export class LayerWriter implements TarSink, Disposable {
     else if (path === '' && entry.type !== 'directory')
       throw badArchive(`its root is not a directory but a ${entry.type}`);
     else this.#create(path, entry, content);
-    if (content === null && entry.type === 'file' && !this.#open) this.#open = { fd: -1, path, entry, blocksTo: 0 };
+    if (content === null && entry.type === 'file' && !this.#open)
+      this.#open = { fd: -1, path, entry, blocksTo: 0, end: 0 };
   }
 
   write(data: Buffer, position: number): void {
     this.#count(this.#open!.entry.sparse ? this.#newBlocks(data.length, position) : data.length);
-    const fd = this.#open!.fd;
-    for (let done = 0; done < data.length && fd >= 0; ) {
-      done += writeSync(fd, data, done, data.length - done, position + done);
+    const open = this.#open!;
+    if (open.fd < 0) return;
+    open.end = position + data.length;
+    let from = 0;
+    for (let at = 0; at + zeros.length <= data.length; at += zeros.length) {
+      if (!zeros.equals(data.subarray(at, at + zeros.length))) continue;
+      writeAll(open.fd, data.subarray(from, at), position + from);
+      from = at + zeros.length;
+      this.#holes += zeros.length;
     }
+    writeAll(open.fd, data.subarray(from), position + from);
+  }
+
+  /** Bytes of zeros that were left out of files: they take no disk. */
+  get holes(): number {
+    return this.#holes;
   }
 
   end(): void {
-    const { fd, path, entry } = this.#open!;
+    const { fd, path, entry, end } = this.#open!;
     this.#open = null;
     if (fd < 0) return; // the content of a whiteout, which nobody wants
-    if (entry.sparse) ftruncateSync(fd, entry.size);
+    ftruncateSync(fd, entry.sparse ? entry.size : end); // it may end in a hole
     this.#tree.finishFile(path, attributesOf(entry));
   }
 
@@ -134,7 +150,7 @@ export class LayerWriter implements TarSink, Disposable {
       case 'file':
         if (content === null) {
           const fd = this.#attempt(path, () => tree.createFile(path));
-          this.#open = { fd, path, entry, blocksTo: 0 };
+          this.#open = { fd, path, entry, blocksTo: 0, end: 0 };
         } else {
           this.#count(content.length);
           const attributes = attributesOf(entry);
@@ -299,6 +315,12 @@ export class LayerWriter implements TarSink, Disposable {
       throw badArchive(`${JSON.stringify(path)} is used as a directory, but it is a file`);
     }
     return path;
+  }
+}
+
+function writeAll(fd: number, data: Buffer, position: number): void {
+  for (let done = 0; done < data.length; ) {
+    done += writeSync(fd, data, done, data.length - done, position + done);
   }
 }
 
