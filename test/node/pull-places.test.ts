@@ -284,6 +284,31 @@ describe('a registry on this host of which nothing is said', () => {
     }
   });
 
+  test('may have its token service by https on this host, whoever vouches for that', async () => {
+    for (const where of ['beside it', 'at a port of its own', 'elsewhere']) {
+      const token: Misbehave = ({ url }, outgoing) => {
+        if (!url?.startsWith('/token')) return false;
+        outgoing.end('{"token":"good"}');
+        return true;
+      };
+      await using service = await startProxy(registry.host, token, makeCertificate());
+      const realm = (self: string) =>
+        ({ 'beside it': `https://${self}`, 'at a port of its own': `https://${service.host}` })[where] ??
+        'https://token.invalid';
+      const guard: Misbehave = (incoming, outgoing, self) => {
+        if (incoming.headers.authorization === 'Bearer good') return false;
+        if (incoming.url?.startsWith('/token')) return token(incoming, outgoing, self);
+        outgoing.writeHead(401, { 'www-authenticate': `Bearer realm="${realm(self.host)}/token"` }).end();
+        return true;
+      };
+      await using proxy = await startProxy(registry.host, guard, makeCertificate());
+      await using store = await Store.open();
+      const pulled = store.pull(`${proxy.host}/small:v1`);
+      if (where === 'elsewhere') await assert.rejects(pulled, /token\.invalid/);
+      else assert.equal((await pulled).id, small.config.digest);
+    }
+  });
+
   test('and its own 400 in plain http is told', async () => {
     await using proxy = await startProxy(registry.host, refuse(400));
     await using store = await Store.open();
