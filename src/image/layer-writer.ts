@@ -2,6 +2,7 @@ import { ftruncateSync, writeSync } from 'node:fs';
 import { Fault } from '../base/fault.ts';
 import { type Attributes, check, nodeTypes, packXattrs, refusal, Tree } from '../sys/tree.ts';
 import { isDirectory, parentOf } from './layer-below.ts';
+import { PathMap } from './path-map.ts';
 import type { Entry, TarSink } from './tar.ts';
 import { badArchive, badLink } from './tar-header.ts';
 
@@ -46,11 +47,13 @@ const zeros = Buffer.alloc(32 * 1024);
 export class LayerWriter implements TarSink, Disposable {
   readonly #tree: Tree;
   readonly #limits: LayerLimits;
-  readonly #times = new Map<string, { seconds: number; nanoseconds: number }>();
-  readonly #implied = new Set<string>(['']);
-  readonly #whiteouts = new Set<string>();
-  readonly #replacing = new Set<string>();
-  readonly #links: [string, string][] = [];
+  readonly #times = new PathMap<{ seconds: number; nanoseconds: number }>();
+  readonly #implied = new PathMap<true>();
+  readonly #whiteouts = new PathMap<true>();
+  readonly #replacing = new PathMap<true>();
+  /** By the new name; later ones may rely on earlier ones. */
+  readonly #links = new PathMap<{ existing: string; order: number }>();
+  #linked = 0;
   #hidesAll = false;
   #bytes = 0;
   #entries = 0;
@@ -60,6 +63,7 @@ export class LayerWriter implements TarSink, Disposable {
   constructor(root: string, limits: LayerLimits) {
     this.#tree = new Tree(root);
     this.#limits = limits;
+    this.#implied.set('', true);
   }
 
   [Symbol.dispose](): void {
@@ -108,16 +112,18 @@ export class LayerWriter implements TarSink, Disposable {
 
   /** Sets what later entries disturbed, and says what is left to settle. */
   finish(): LayerNotes {
-    for (const [path, { seconds, nanoseconds }] of this.#times) {
+    for (const [path, { seconds, nanoseconds }] of this.#times.entries()) {
       const result = this.#tree.setTimes(path, seconds, nanoseconds);
       // A later member may have put something else there.
       if (result !== refusal.missing && result !== refusal.notDirectory) check(result, 'set times', path);
     }
     return {
-      implied: [...this.#implied],
-      whiteouts: [...this.#whiteouts],
-      replacing: [...this.#replacing],
-      links: this.#links,
+      implied: [...this.#implied.keys()],
+      whiteouts: [...this.#whiteouts.keys()],
+      replacing: [...this.#replacing.keys()],
+      links: [...this.#links.entries()]
+        .sort(([, a], [, b]) => a.order - b.order)
+        .map(([path, { existing }]) => [path, existing]),
       hidesAll: this.#hidesAll,
       bytes: this.#bytes,
       entries: this.#entries,
@@ -177,7 +183,7 @@ export class LayerWriter implements TarSink, Disposable {
           tree.makeNode(path, nodeTypes[entry.type as 'fifo'], major, minor, attributesOf(entry)),
         );
         // To overlayfs a 0:0 character device is a whiteout, however it came there.
-        if (entry.type === 'char' && major === 0 && minor === 0) this.#whiteouts.add(path);
+        if (entry.type === 'char' && major === 0 && minor === 0) this.#whiteouts.set(path, true);
         return;
       }
       default:
@@ -226,7 +232,7 @@ export class LayerWriter implements TarSink, Disposable {
   /** What has the new name now gives way; what gets it after this keeps it. */
   #settleLater(path: string, existing: string): void {
     if (this.#tree.kind(path) !== 'none') this.#replace(path);
-    this.#links.push([path, existing]);
+    this.#links.set(path, { existing, order: this.#linked++ });
   }
 
   /** `.wh.name` removes a name of the layers below, `.wh..wh..opq` all names of its directory. */
@@ -239,22 +245,20 @@ export class LayerWriter implements TarSink, Disposable {
     if (base.startsWith('.wh..wh.')) return; // aufs' own notes
     const name = base.slice(4);
     if (name === '' || name === '.' || name === '..') throw badArchive(`${JSON.stringify(path)} removes nothing`);
-    const target = folder === '' ? name : `${folder}/${name}`;
-    const make = () => this.#tree.whiteout(target);
-    let result = make();
-    if (result === refusal.missing || result === refusal.notDirectory) {
-      this.#implyDirectory(folder);
-      result = make();
-    }
+    // By the name under which it is there, not by the one that leads there through links of the layer.
+    const place = this.#implyDirectory(folder);
+    const target = place === '' ? name : `${place}/${name}`;
+    if (this.#links.has(target)) return; // the layer has this name
+    const result = this.#tree.whiteout(target);
     if (result === refusal.exists) {
       // The layer has this name itself: a file hides the lower one anyway, a directory must hide what it holds.
       const kind = this.#tree.kind(target);
       if (isDirectory(kind)) this.#hideBelow(target);
-      if (isDirectory(kind) && this.#implied.delete(target)) this.#replacing.add(target);
+      if (isDirectory(kind) && this.#implied.delete(target)) this.#replacing.set(target, true);
       return;
     }
     check(result, 'whiteout', target);
-    this.#whiteouts.add(target);
+    this.#whiteouts.set(target, true);
   }
 
   #hideBelow(path: string): void {
@@ -265,7 +269,8 @@ export class LayerWriter implements TarSink, Disposable {
   #replace(path: string): void {
     if (path === '') throw badArchive('its root is replaced');
     this.#tree.remove(path);
-    this.#whiteouts.delete(path);
+    for (const known of [this.#times, this.#implied, this.#whiteouts, this.#replacing, this.#links])
+      known.deleteTree(path);
   }
 
   /** Runs a creation until what stands in its way is settled; `missing` may settle an absent other end itself. */
@@ -295,7 +300,7 @@ export class LayerWriter implements TarSink, Disposable {
     const result = this.#tree.mkdir(path);
     if (result === 0) {
       this.#countEntry();
-      this.#implied.add(path);
+      this.#implied.set(path, true);
       return path;
     }
     if (result !== refusal.exists) check(result, 'make directory', path);
@@ -310,7 +315,7 @@ export class LayerWriter implements TarSink, Disposable {
       this.#replace(path);
       check(this.#tree.mkdir(path), 'make directory', path);
       this.#hideBelow(path);
-      this.#replacing.add(path);
+      this.#replacing.set(path, true);
     } else if (kind === 'file' || kind === 'other') {
       throw badArchive(`${JSON.stringify(path)} is used as a directory, but it is a file`);
     }

@@ -168,6 +168,51 @@ const known: Readonly<Record<string, Member[][]>> = {
     [file('one', '1'), hardlink('two', 'one')],
     [hardlink('three', 'one'), hardlink('four', 'two')],
   ],
+  'a name that is removed behind a link of the layer itself': [
+    [dir('b'), file('b/x', 'x')],
+    [symlink('l', 'b'), whiteout('l/', 'x')],
+  ],
+  'a removal in a directory that the layer then replaces by a link': [
+    [file('c', 'c')],
+    [dir('d'), whiteout('d/', 'c'), whiteout('', 'c'), symlink('d', '..')],
+  ],
+  'what is behind a link into a directory that the layer removes': [
+    [dir('a'), file('a/x', 'x'), symlink('l', 'a/b')],
+    [whiteout('', 'a'), file('l/y', 'y')],
+  ],
+  'what is behind a link that leads through a link of the layer to nothing': [
+    [symlink('l', 'c/d')],
+    [symlink('c', 'real'), file('l/x', 'x')],
+  ],
+  'a directory that is not described, in one that is emptied': [
+    [dir('a'), dir('a/b', { mode: 0o700 })],
+    [opaque('a/'), file('a/b/x', 'x')],
+  ],
+  'a directory that is described by another name': [
+    [dir('a'), symlink('l', 'a')],
+    [file('a/b/x', 'x'), dir('l/b', { mode: 0o700 })],
+  ],
+  'a hard link to a file behind a link': [
+    [dir('real'), file('real/f', 'f'), symlink('l', 'real')],
+    [hardlink('h', 'l/f')],
+  ],
+  'a link that the layer replaces by a directory, and fills by another name': [
+    [symlink('a', 'c'), dir('c'), symlink('c/c', 'c/x')],
+    [dir('c/c'), file('a/c/f', 'f')],
+  ],
+  'a name that is removed behind a link, in a directory that is removed': [
+    [dir('a'), file('a/x', 'x'), symlink('l', 'a')],
+    [whiteout('l/', 'x'), whiteout('', 'a')],
+  ],
+  'a name that is removed behind a link, in a directory that becomes a file': [
+    [dir('a'), file('a/x', 'x'), symlink('l', 'a')],
+    [whiteout('l/', 'x'), file('a', 'file')],
+  ],
+  'a hard link to itself, by another name': [[symlink('b/b', '/b')], [symlink('a', 'b'), hardlink('b/b', 'a/b/b')]],
+  'a hard link to a lower file under a name that is removed': [
+    [file('b', 'b')],
+    [hardlink('c', 'b'), whiteout('', 'c')],
+  ],
   'a symbolic link of 4095 bytes': [[symlink('l', `${'a/'.repeat(2047)}b`)]],
 };
 for (const [name, layers] of Object.entries(known)) {
