@@ -69,7 +69,11 @@ const handler = (program: string) => ({
 const imageLimits = {
   maxBytes: setting(bytes, 256 * 2 ** 30, 'Bytes, unpacked.'),
   maxEntries: setting(whole(1, Number.MAX_SAFE_INTEGER), 4_000_000, 'Files, directories and links.'),
-  maxRatio: setting(whole(1, Number.MAX_SAFE_INTEGER), 200, 'Unpacked bytes for each compressed one.'),
+  maxRatio: setting(
+    whole(1, Number.MAX_SAFE_INTEGER),
+    200,
+    'Unpacked bytes for each compressed one, of a layer that unpacks to more than a gigabyte. Long runs of zeros in files do not count: they become holes, which take no disk, and max_bytes bounds the time that they take.',
+  ),
   maxLayers: setting(whole(1, maxLayers), maxLayers, 'Layers.'),
   maxManifestBytes: setting(bytesInMemory, 4 * 2 ** 20, 'Bytes of a manifest or an index.'),
   maxConfigBytes: setting(bytesInMemory, 8 * 2 ** 20, "Bytes of the image's config."),

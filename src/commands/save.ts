@@ -10,4 +10,5 @@ export async function saveImageTo(socket: string, image: string, file: string): 
   const options = { deadline: Date.now() + deadlineMs };
   const saved = await askDaemon(socket, (daemon) => daemon.saveImage({ image, path: resolve(file) }, options));
   process.stdout.write(`${file}: ${amount(Number(saved.bytes))}; loaded again, its id is ${saved.id}\n`);
+  if (saved.note !== '') process.stderr.write(`berth: ${saved.note}\n`);
 }

@@ -19,8 +19,8 @@ export function adminHandlers(deps: Deps) {
     saveImage: async (request: admin.SaveImageRequest, { signal }: Call): Promise<admin.SaveImageResponse> => {
       const path = optionalPath('path', request.path);
       if (path === '') throw invalidArgument('path is empty');
-      const { id, bytes } = await deps.images.save(line('image', request.image), path, signal);
-      return { id, bytes: int64(bytes) };
+      const { id, bytes, note } = await deps.images.save(line('image', request.image), path, signal);
+      return { id, bytes: int64(bytes), note };
     },
     listPulls: (): admin.ListPullsResponse => ({
       pulls: deps.images.pulls().map((pull) => ({

@@ -2,7 +2,7 @@ import type * as cri from '../api/runtime/v1/cri.ts';
 import { Image as CriImage } from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
 import { eachSound, itself } from '../base/sound.ts';
-import type { RegistryAuth } from '../image/index.ts';
+import { configDocument, type RegistryAuth } from '../image/index.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { ImageId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
@@ -16,10 +16,10 @@ import { nanoseconds, uint64 } from './numbers.ts';
 export function imageHandlers(deps: Deps) {
   return {
     listImages: (request: cri.ListImagesRequest) => listBytes(imageItems(deps, request.filter)),
-    imageStatus: (request: cri.ImageStatusRequest): cri.ImageStatusResponse => {
+    imageStatus: async (request: cri.ImageStatusRequest): Promise<cri.ImageStatusResponse> => {
       const found = deps.images.find(imageName(request.image));
       if (!found) return { image: undefined, info: {} };
-      return { image: encode(deps, found), info: request.verbose ? { info: JSON.stringify(imageInfo(found)) } : {} };
+      return { image: encode(deps, found), info: request.verbose ? { info: await imageInfo(deps, found) } : {} };
     },
     pullImage: async (request: cri.PullImageRequest, { signal }: Call): Promise<cri.PullImageResponse> => {
       deps.ociRuntimes.get(line('image.runtime_handler', request.image?.runtimeHandler ?? '')); // throws for an unknown one
@@ -64,10 +64,27 @@ const isPinned = (deps: Deps, image: Image): boolean =>
 const isVolume = (deps: Deps, id: ImageId): boolean =>
   [...deps.containers.all()].some(({ volumeImages }) => volumeImages?.includes(id));
 
-const imageInfo = (image: Image) => ({
-  chainID: image.layers.at(-1) ?? '',
-  imageSpec: { ...image.config, rootfs: { type: 'layers', chainIds: image.layers } },
-});
+/** Beyond, the answer might not pass through gRPC: then, as without a document, what Berth itself goes by is shown. */
+const longestSpec = 8 * 2 ** 20;
+
+/**
+ * As containerd and CRI-O have it: the image's config under imageSpec, here word for word as it came. An artifact has its
+ * manifest.
+ */
+async function imageInfo(deps: Deps, image: Image): Promise<string> {
+  const document = await deps.images.document(image);
+  const text = document === null ? '' : new TextDecoder().decode(document);
+  const isShown = text !== '' && Buffer.byteLength(text) <= longestSpec;
+  const isArtifact = image.artifactType !== '';
+  const known = isArtifact ? {} : configDocument(image.config, []);
+  const facts = {
+    chainID: image.layers.at(-1) ?? '',
+    ...(isArtifact ? { artifactType: image.artifactType } : {}),
+    ...(image.passedOver.length > 0 ? { passedOver: image.passedOver } : {}),
+  };
+  const name = isArtifact ? 'artifactManifest' : 'imageSpec';
+  return `${JSON.stringify(facts).slice(0, -1)},"${name}":${isShown ? text : JSON.stringify(known)}}`;
+}
 
 async function fsInfo(deps: Deps): Promise<cri.ImageFsInfoResponse> {
   const { mountpoint, bytes, inodes } = await deps.images.fsInfo();

@@ -1,7 +1,7 @@
 import { Fault } from '../base/fault.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { parseJson } from './documents.ts';
-import type { Endpoint } from './hosts.ts';
+import { type Endpoint, isLoopback } from './hosts.ts';
 import type { Hop, HttpClient, Response } from './http.ts';
 
 /** Credentials as CRI carries them; empty strings mean "not given". */
@@ -50,6 +50,10 @@ export function credentialsFor(domain: string, auth: RegistryAuth | null): Crede
   if (colon < 0) throw new Fault('InvalidArgument', 'The "auth" credential is not base64 of username:password');
   return { kind: 'basic', username: text.slice(0, colon), password: text.slice(colon + 1).replace(/\0+$/, '') };
 }
+
+/** A registry on this host of which nothing is said, and a token service there too: met like the registry, by any certificate. */
+const isBeside = (endpoint: Endpoint | null, realm: URL): boolean =>
+  endpoint?.isEitherScheme === true && isLoopback(realm.hostname);
 
 const basic = (username: string, password: string): string =>
   `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
@@ -139,7 +143,7 @@ export class Authorizer {
 
   #askToken(realm: URL, fields: URLSearchParams, signal: AbortSignal): Promise<Response> {
     const { at, endpoint, credentials } = this.#guarded;
-    const via = realm.origin === at.origin ? endpoint : null;
+    const via = realm.origin === at.origin || isBeside(endpoint, realm) ? endpoint : null;
     if (credentials.kind === 'identity') {
       fields.set('grant_type', 'refresh_token');
       fields.set('client_id', 'berth');

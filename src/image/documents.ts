@@ -19,7 +19,7 @@ export function parseJson(data: Buffer, what: string): Json {
 }
 
 /** As encoding/json of Go folds names: without case, with the two letters outside ASCII that are one of its own in another. */
-const folded = (name: string): string => name.toLowerCase().replaceAll('ſ', 's');
+export const folded = (name: string): string => name.toLowerCase().replaceAll('ſ', 's');
 
 /**
  * What a document has under a name, as Go's programs read it: whatever the case of its letters, and of several such keys the

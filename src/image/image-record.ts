@@ -22,6 +22,8 @@ export function parseImageRecord(json: unknown): Image {
     tags: strings(record.tags, 'tags'),
     digests: strings(record.digests, 'digests'),
     config: config as ImageConfig,
+    artifactType: record.artifactType === undefined ? '' : string(record.artifactType, 'artifactType'),
+    passedOver: record.passedOver === undefined ? [] : strings(record.passedOver, 'passedOver'),
     layers: strings(record.layers, 'layers').map(parseDigest),
     size: number(record.size, 'size'),
     pulledAt: number(record.pulledAt, 'pulledAt'),

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { failedPrecondition, isFault, messageOf, notFound } from '../base/fault.ts';
+import { Fault, failedPrecondition, isFault, messageOf, notFound } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import { digestAlgorithms, type ImageId, isDigest } from '../model/ids.ts';
@@ -11,10 +11,13 @@ import { Records } from '../state/records.ts';
 import { removeTree, type Usage } from '../sys/files.ts';
 import type { RegistryAuth } from './auth.ts';
 import { chainIds } from './chain.ts';
+import { unneeded } from './garbage.ts';
 import { parseImageRecord } from './image-record.ts';
+import { KeptDocuments } from './kept-documents.ts';
 import { translateDiskError } from './layer-errors.ts';
 import { LayerPool } from './layer-pool.ts';
 import { Layers } from './layers.ts';
+import { Leases } from './leases.ts';
 import { isLoadLeftover, openSaved, type SavedImage } from './load.ts';
 import { union } from './names.ts';
 import { PlaceMemories } from './place-memory.ts';
@@ -44,21 +47,26 @@ export async function openImages(settings: ImageSettings, snapshots: Snapshots):
   for (const name of await readdir(settings.dataDir)) {
     if (isLoadLeftover(name)) await removeTree(join(settings.dataDir, name));
   }
-  return new Images(withDefaults(settings), snapshots, records);
+  const documents = await KeptDocuments.open(settings.dataDir);
+  await documents.keepOnly((id) => records.get(id) !== undefined);
+  return new Images(withDefaults(settings), snapshots, { records, documents });
 }
 
-/** The images of this host: records, and the committed snapshots that their layers are. */
+type Kept = { readonly records: Records<ImageId, Image>; readonly documents: KeptDocuments };
+
+/** The images of this host: records with the documents that came with them, and the committed snapshots that their layers are. */
 export class Images {
   readonly #settings: FullSettings;
   readonly #snapshots: Snapshots;
   readonly #records: Records<ImageId, Image>;
+  readonly #documents: KeptDocuments;
   readonly #pool: LayerPool;
   readonly #layers: Layers;
   readonly #pulls = new SharedPulls<Image>();
   /** Records are changed by one at a time: a tag belongs to one image. */
   readonly #locks = new Locks();
-  /** Layers that a pull under way counts on, with the number of such pulls. */
-  readonly #leases = new Map<string, number>();
+  /** Layers that a pull or a save under way counts on. */
+  readonly #leases = new Leases();
   readonly #memories = new PlaceMemories();
   readonly #running = new Set<Progress>();
   readonly #usage = new Map<string, Usage>();
@@ -66,10 +74,11 @@ export class Images {
   #syncAgain = false;
 
   /** Use openImages. */
-  constructor(settings: FullSettings, snapshots: Snapshots, records: Records<ImageId, Image>) {
+  constructor(settings: FullSettings, snapshots: Snapshots, { records, documents }: Kept) {
     this.#settings = settings;
     this.#snapshots = snapshots;
     this.#records = records;
+    this.#documents = documents;
     this.#pool = new LayerPool(settings.maxParallelLayers, settings.progressTimeoutMs);
     this.#layers = new Layers(snapshots, this.#pool, settings.limits);
   }
@@ -110,6 +119,9 @@ export class Images {
     const found = await describe(repository, targetOf(reference), this.#settings);
     const tag = reference.digest ? null : tagOf(reference);
     const names = { tags: tag ? [tag] : [], digests: [byDigest(reference, found.target)] };
+    if (found.passedOver.length > 0) {
+      log.info({ image: canonical(reference), passedOver: found.passedOver }, 'Not all that an image lists are layers');
+    }
     // Awaited here: the repository's connections are needed until the last layer is there.
     return await this.#keep({ found, sources: layersFrom(repository, found), names }, progress, signal);
   }
@@ -125,7 +137,7 @@ export class Images {
     if (digest === null || (reference.digest && digest !== reference.digest)) return null;
     using _ = await this.#locks.hold('records');
     const image = this.list().find(({ digests }) => digests.includes(byDigest(reference, digest)));
-    if (!image?.layers.every((key) => this.#snapshots.get(key)?.kind === 'committed')) return null;
+    if (!image || !this.#isWhole(image)) return null;
     const tag = reference.digest ? null : tagOf(reference);
     if (tag === null || image.tags.includes(tag)) return image;
     const tagged = { ...image, tags: union(image.tags, [tag]) };
@@ -134,10 +146,14 @@ export class Images {
     return tagged;
   }
 
+  #isWhole({ id, layers }: Image): boolean {
+    return this.#documents.has(id) && layers.every((key) => this.#snapshots.get(key)?.kind === 'committed');
+  }
+
   /** Makes the layers exist and records the image; the names are taken from whichever image had them. */
   async #keep({ found, sources, names }: SavedImage, progress: Progress, signal: AbortSignal): Promise<Image> {
     const layers = chainIds(found.diffIds);
-    const lease = this.#lease(layers);
+    const lease = this.#leases.take(layers);
     try {
       await this.#layers.realize(sources, progress, signal);
       progress.phase = 'recording';
@@ -148,11 +164,13 @@ export class Images {
         tags: union(before?.tags, names.tags),
         digests: union(before?.digests, names.digests),
         config: found.config,
+        artifactType: found.artifactType,
+        passedOver: found.passedOver,
         layers,
         size: layers.reduce((sum, key) => sum + this.#snapshots.size(key), found.configSize),
         pulledAt: Date.now(),
       };
-      await this.#records.put(image);
+      await this.#record(image, found.document);
       await this.#takeTags(image, names.tags);
       this.#syncSoon();
       return image;
@@ -163,6 +181,25 @@ export class Images {
     } finally {
       lease[Symbol.dispose]();
     }
+  }
+
+  async #record(image: Image, document: Buffer): Promise<void> {
+    try {
+      await this.#documents.keep(image.id, document);
+      await this.#records.put(image);
+    } catch (error) {
+      await this.#sweepDocuments();
+      throw error;
+    }
+  }
+
+  async #sweepDocuments(): Promise<void> {
+    await this.#documents.keepOnly((id) => this.#records.get(id) !== undefined);
+  }
+
+  /** The document that an image is named by, as it came; null if an earlier version pulled it. */
+  async document({ id }: Image): Promise<Buffer | null> {
+    return await this.#documents.read(id);
   }
 
   async #takeTags(owner: Image, tags: readonly string[]): Promise<void> {
@@ -238,26 +275,12 @@ export class Images {
   }
 
   async #sweep(usedParents: Iterable<string>): Promise<void> {
+    await this.#sweepDocuments();
     await this.#remove(this.#unneeded(usedParents));
   }
 
-  /** Committed snapshots that nothing needs; what stands on others comes first. */
   #unneeded(usedParents: Iterable<string>): string[] {
-    const all = this.#snapshots.list();
-    const committed = all.filter(({ kind }) => kind === 'committed');
-    const parents = new Map(committed.map(({ key, parent }) => [key, parent]));
-    const used = new Set<string>();
-    const active = all.filter(({ kind }) => kind === 'active').map(({ parent }) => parent ?? '');
-    for (let key of [...usedParents, ...active]) {
-      for (; parents.has(key) && !used.has(key); key = parents.get(key) ?? '') used.add(key);
-    }
-    const depth = (key: string): number => {
-      let steps = 0;
-      for (let at: string | null = key; at !== null && steps < 1000; at = parents.get(at) ?? null) steps++;
-      return steps;
-    };
-    const needed = this.#neededByImages();
-    return [...parents.keys()].filter((key) => !used.has(key) && !needed(key)).sort((a, b) => depth(b) - depth(a));
+    return unneeded(this.#snapshots.list(), usedParents, this.#neededByImages());
   }
 
   /** Whether an image or a pull under way needs a layer. */
@@ -293,7 +316,10 @@ export class Images {
     saved.passedOver.forEach(tell);
     const images: Image[] = [];
     using progress = this.#progress(file);
-    for (const image of saved.images) images.push(await this.#keep(image, progress, signal));
+    for (const image of saved.images) {
+      images.push(await this.#keep(image, progress, signal));
+      for (const what of image.found.passedOver) tell(`${image.names.tags[0] ?? image.found.id}: ${what} is no layer`);
+    }
     return images;
   }
 
@@ -304,8 +330,15 @@ export class Images {
   async save(nameOrId: string, path: string, signal: AbortSignal): Promise<SavedFile> {
     const image = this.find(nameOrId);
     if (!image) throw notFound('image', nameOrId);
-    using _ = this.#lease(image.layers);
-    return await saveImage(image, this.#snapshots, path, signal);
+    if (image.artifactType !== '') {
+      throw new Fault(
+        'Unimplemented',
+        `Cannot save ${nameOrId}: it is an artifact (${image.artifactType}); its registry has it`,
+      );
+    }
+    using _ = this.#leases.take(image.layers);
+    const document = await this.#documents.read(image.id);
+    return await saveImage({ image, document }, this.#snapshots, path, signal);
   }
 
   /** Where images are, and what they take there: every layer once, as `du` counts. */
@@ -338,21 +371,6 @@ export class Images {
     this.#pulls.stop();
     await this.idle();
     await this.#pool[Symbol.asyncDispose]();
-  }
-
-  #lease(keys: readonly string[]): Disposable {
-    for (const key of keys) this.#leases.set(key, (this.#leases.get(key) ?? 0) + 1);
-    let held = true;
-    return {
-      [Symbol.dispose]: () => {
-        for (const key of held ? keys : []) {
-          const left = this.#leases.get(key)! - 1;
-          if (left > 0) this.#leases.set(key, left);
-          else this.#leases.delete(key);
-        }
-        held = false;
-      },
-    };
   }
 
   /** Brings layers and records to the disk, after the pull has answered. Until then a power failure undoes the pull. */

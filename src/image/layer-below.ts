@@ -1,17 +1,7 @@
-import { check, type Kind, type Tree } from '../sys/tree.ts';
+import type { Kind, Tree } from '../sys/tree.ts';
 
 export const isDirectory = (kind: Kind): boolean => kind === 'directory' || kind === 'opaque';
 export const parentOf = (name: string): string => name.slice(0, Math.max(name.lastIndexOf('/'), 0));
-
-/** Makes the directories on the way to `name` where the layer has none, and notes them in `implied`. */
-export function implyParents(own: Tree, name: string, implied: string[]): void {
-  for (let slash = name.indexOf('/'); slash >= 0; slash = name.indexOf('/', slash + 1)) {
-    const folder = name.slice(0, slash);
-    if (own.kind(folder) !== 'none') continue;
-    check(own.mkdir(folder), 'make directory', folder);
-    implied.push(folder);
-  }
-}
 
 /** Whether a directory of the layer above `name` hides what layers below have there. */
 export function hasOpaqueParent(own: Tree, name: string): boolean {

@@ -1,9 +1,10 @@
 import { Fault } from '../base/fault.ts';
 import { check, refusal, Tree } from '../sys/tree.ts';
-import { Below, hasOpaqueParent, implyParents, isDirectory, parentOf } from './layer-below.ts';
+import { Below, hasOpaqueParent, isDirectory, parentOf } from './layer-below.ts';
 import { translateLayerError } from './layer-errors.ts';
+import { implyParents } from './layer-parents.ts';
 import { followLowerLinks } from './layer-relocate.ts';
-import type { LayerLimits, LayerNotes } from './layer-writer.ts';
+import { type LayerLimits, type LayerNotes, maxLinks, resolveLink } from './layer-writer.ts';
 import { badLink } from './tar-header.ts';
 
 export type JoinJob = {
@@ -53,6 +54,7 @@ function settle({ path, lowers, notes, limits }: JoinJob): Joined {
   times.restore();
   for (const name of implied) {
     if (name !== '' && !isDirectory(own.kind(name))) continue; // a later member replaced it
+    if (hasOpaqueParent(own, name)) continue; // what is below is another
     const found = below.find(name);
     if (isDirectory(found.kind) && found.tree) own.copyAttributes(found.tree, name);
   }
@@ -110,12 +112,14 @@ class LowerFiles {
   link(name: string, existing: string): void {
     const own = this.#own;
     if (own.kind(name) !== 'none') return; // a later member has this name
+    const place = own.kind(existing) === 'none' ? placeOf(existing, own, this.#below) : existing;
+    if (place === name) return; // a link to itself changes nothing
     this.#times.keep(name);
-    const kind = own.kind(existing);
+    const kind = own.kind(place);
     if (isDirectory(kind)) throw badLink(name, existing, 'a directory');
     if (kind === 'whiteout') throw badLink(name, existing, 'which the layer removes');
-    if (kind === 'none') this.#copyUp(name, existing);
-    check(own.link(existing, name), 'link', name);
+    if (kind === 'none') this.#copyUp(name, place);
+    check(own.link(place, name), 'link', name);
   }
 
   #copyUp(name: string, existing: string): void {
@@ -123,7 +127,7 @@ class LowerFiles {
     if (!tree || isDirectory(kind)) {
       throw badLink(name, existing, isDirectory(kind) ? 'a directory' : 'which no layer has');
     }
-    implyParents(this.#own, existing, this.#implied);
+    implyParents(this.#own, existing, { implied: this.#implied, replacing: [] });
     if (this.#implied.length - this.#before > this.#limits.maxEntries) throw tooMuch(name, existing);
     this.#times.keep(existing);
     const file = `${tree.inode(existing)} of ${tree.root}`;
@@ -140,6 +144,25 @@ class LowerFiles {
     if (bytes === refusal.tooLarge) throw tooMuch(name, existing);
     return check(bytes, 'copy file', existing);
   }
+}
+
+/** Where a name is once the links on the way to it are followed, those of the layer and of the ones below. */
+function placeOf(path: string, own: Tree, below: Below): string {
+  const todo = path.split('/');
+  let at = '';
+  for (let links = 0; todo.length > 1; ) {
+    const next = at === '' ? todo.shift()! : `${at}/${todo.shift()}`;
+    const kind = own.kind(next);
+    const found = kind === 'none' && !hasOpaqueParent(own, next) ? below.find(next) : { kind, tree: own };
+    if (found.kind !== 'symlink' || !found.tree) {
+      at = next;
+      continue;
+    }
+    if (++links > maxLinks) return path;
+    todo.unshift(...resolveLink(next, found.tree.readlink(next)).split('/').filter(Boolean));
+    at = '';
+  }
+  return at === '' ? todo[0]! : `${at}/${todo[0]}`;
 }
 
 const tooMuch = (name: string, existing: string): Fault =>

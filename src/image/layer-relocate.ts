@@ -1,5 +1,6 @@
 import { check, type Tree } from '../sys/tree.ts';
-import { type Below, hasOpaqueParent, implyParents, isDirectory } from './layer-below.ts';
+import { type Below, hasOpaqueParent, isDirectory } from './layer-below.ts';
+import { implyParents, type MadeFolders } from './layer-parents.ts';
 import { type LayerNotes, maxLinks, resolveLink } from './layer-writer.ts';
 import { badArchive } from './tar-header.ts';
 
@@ -23,23 +24,20 @@ export function followLowerLinks(own: Tree, below: Below, notes: LayerNotes): Na
     const name = waiting[next++]!;
     const found = below.find(name);
     if (found.kind !== 'symlink' || !found.tree || !isDirectory(own.kind(name)) || hasOpaqueParent(own, name)) continue;
-    const target = resolveLink(name, found.tree.readlink(name));
+    const made: Made = { implied: [], replacing: [], described: new Set() };
+    const target = implyParents(own, resolveLink(name, found.tree.readlink(name)), made);
     if (++moves > maxMoves || target === name || target.startsWith(`${name}/`)) {
       throw badArchive(`${JSON.stringify(name)} goes through links that lead nowhere`);
     }
-    const made: Made = { implied: [], merged: new Set() };
-    if (target !== '') implyParents(own, target, made.implied);
     check(own.rename(name, onItsWay), 'rename', name);
-    moveInto(own, onItsWay, target, made);
+    new Move(own, name, names, made).into(onItsWay, target);
     const moved = mover(name, target);
-    const before = new Set(names.implied);
-    names = renamed(names, name, moved);
-    // What was moved into a directory that the layer describes is described.
-    const implied = names.implied.filter((path) => before.has(path) || !made.merged.has(path));
-    names = { ...names, implied: [...implied, ...made.implied] };
+    names = renamed(names, name, moved, made);
     // Another link may be in the way where it is now; what was looked at before has moved along.
     const again = names.implied.filter((path) => path === target || isBelow(target, path));
-    waiting = [...new Set([...waiting.slice(next).map(moved), ...made.implied, ...again])];
+    const left = new Set(names.implied);
+    const all = new Set([...waiting.slice(next).map(moved), ...made.implied, ...again]);
+    waiting = [...all].filter((path) => left.has(path));
     next = 0;
   }
   return names;
@@ -48,39 +46,83 @@ export function followLowerLinks(own: Tree, below: Below, notes: LayerNotes): Na
 const isBelow = (folder: string, name: string): boolean => folder === '' || name.startsWith(`${folder}/`);
 const under = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`);
 
-/** What a move did: directories that it made on its way, and those that were there already. */
-type Made = { readonly implied: string[]; readonly merged: Set<string> };
+/** What a move did: directories that it made on its way, and those that were there and are described now, or have been. */
+type Made = MadeFolders & { readonly described: Set<string> };
 
-/**
- * Moves a directory, or what is in it if there is a directory already: both mean the same one. Links of the layer itself are
- * followed, as they would have been when it was written.
- */
-function moveInto(own: Tree, from: string, to: string, made: Made, links = 0): void {
-  const kind = own.kind(from);
-  const there = to === '' ? 'directory' : own.kind(to);
-  if (there === 'none') return void check(own.rename(from, to), 'rename', from);
-  if (isDirectory(kind) && isDirectory(there)) {
-    made.merged.add(to);
-    if (kind === 'opaque' && to !== '') own.hide(to);
-    for (const child of own.list(from)) moveInto(own, `${from}/${child}`, under(to, child), made, links);
+/** One directory on its way to where a lower link leads. */
+class Move {
+  readonly #own: Tree;
+  readonly #from: string;
+  readonly #undescribed: ReadonlySet<string>;
+  readonly #made: Made;
+
+  /** `from`: where it was, by which `names` know it. */
+  constructor(own: Tree, from: string, { implied, replacing }: Names, made: Made) {
+    this.#own = own;
+    this.#from = from;
+    this.#undescribed = new Set([...implied, ...replacing]);
+    this.#made = made;
+  }
+
+  /**
+   * Moves a directory, or what is in it if there is a directory already: both mean the same one. Links of the layer itself are
+   * followed, as they would have been when it was written.
+   */
+  into(from: string, to: string, links = 0): void {
+    const own = this.#own;
+    const kind = own.kind(from);
+    const there = to === '' ? 'directory' : own.kind(to);
+    if (there === 'none') return void check(own.rename(from, to), 'rename', from);
+    if (isDirectory(kind) && isDirectory(there)) this.#merge(from, to, links);
+    else if (isDirectory(kind) && there === 'symlink') {
+      if (links >= maxLinks) throw badArchive(`${JSON.stringify(to)} goes through links that lead nowhere`);
+      this.into(from, implyParents(own, resolveLink(to, own.readlink(to)), this.#made), links + 1);
+    } else this.#instead(from, to);
+  }
+
+  /** One of the two, which are not both directories. */
+  #instead(from: string, to: string): void {
+    const own = this.#own;
+    const [kind, there] = [own.kind(from), own.kind(to)];
+    if (kind === 'whiteout') {
+      if (isDirectory(there)) own.hide(to); // the name is removed below, and the layer has it itself
+      own.remove(from);
+      return;
+    }
+    if (this.#makesNothing(from)) {
+      own.remove(from);
+      return;
+    }
+    own.remove(to);
+    check(own.rename(from, to), 'rename', from);
+    if (there === 'whiteout' && isDirectory(kind)) own.hide(to);
+  }
+
+  #merge(from: string, to: string, links: number): void {
+    const own = this.#own;
+    const [seconds, nanoseconds] = own.times(from);
+    if (own.kind(from) === 'opaque' && to !== '') own.hide(to);
+    for (const child of own.list(from)) this.into(`${from}/${child}`, under(to, child), links);
+    const isUndescribed = to === '' || this.#undescribed.has(to) || this.#made.implied.includes(to);
+    if (isUndescribed && this.#isDescribed(from)) {
+      own.copyAttributes(own, from, to);
+      check(own.setTimes(to, seconds, nanoseconds), 'set times', to);
+      this.#made.described.add(to);
+    } else if (!isUndescribed) this.#made.described.add(to);
     own.remove(from);
-    return;
   }
-  if (there === 'symlink' && isDirectory(kind)) {
-    if (links >= maxLinks) throw badArchive(`${JSON.stringify(to)} goes through links that lead nowhere`);
-    const target = resolveLink(to, own.readlink(to));
-    if (target !== '') implyParents(own, target, made.implied);
-    moveInto(own, from, target, made, links + 1);
-    return;
+
+  #isDescribed(at: string): boolean {
+    return !this.#undescribed.has(`${this.#from}${at.slice(onItsWay.length)}`);
   }
-  if (kind === 'whiteout') {
-    if (isDirectory(there)) own.hide(to); // the name is removed below, and the layer has it itself
-    own.remove(from);
-    return;
+
+  /** A directory that is there only for whiteouts: those make nothing. */
+  #makesNothing(at: string): boolean {
+    const kind = this.#own.kind(at);
+    if (kind === 'whiteout') return true;
+    if (!isDirectory(kind) || this.#isDescribed(at)) return false;
+    return this.#own.list(at).every((child) => this.#makesNothing(`${at}/${child}`));
   }
-  own.remove(to);
-  check(own.rename(from, to), 'rename', from);
-  if (there === 'whiteout' && isDirectory(kind)) own.hide(to);
 }
 
 type Mover = (name: string) => string;
@@ -92,10 +134,16 @@ const mover =
     return name.startsWith(`${from}/`) ? under(to, name.slice(from.length + 1)) : name;
   };
 
-/** A hard link to `from` itself is one to the lower link, which stays. */
-const renamed = ({ implied, whiteouts, links, replacing }: Names, from: string, moved: Mover): Names => ({
-  implied: [...new Set(implied.map(moved))],
-  whiteouts: whiteouts.map(moved),
-  links: links.map(([name, existing]) => [moved(name), existing === from ? existing : moved(existing)]),
-  replacing: replacing.map(moved),
-});
+/** A hard link to `from` itself is one to the lower link, which stays. What was moved into a described directory is described. */
+function renamed({ implied, whiteouts, links, replacing }: Names, from: string, moved: Mover, made: Made): Names {
+  const instead = new Set([...replacing.map(moved), ...made.replacing].filter((path) => !made.described.has(path)));
+  const left = [...implied.map(moved), ...made.implied].filter(
+    (path) => !made.described.has(path) && !instead.has(path),
+  );
+  return {
+    implied: [...new Set(left)],
+    whiteouts: whiteouts.map(moved),
+    links: links.map(([name, existing]) => [moved(name), existing === from ? existing : moved(existing)]),
+    replacing: [...instead],
+  };
+}

@@ -15,6 +15,8 @@ export type UnpackJob = {
   readonly digest: Digest | null;
   /** Digest of the blob once decompressed, from the image's config. */
   readonly diffId: Digest;
+  /** Absent: a layer. Else the blob is a file, to be there as it is; only `digest` is of it. */
+  readonly file?: string;
   readonly limits: LayerLimits;
 };
 
@@ -112,10 +114,11 @@ export async function unpackLayer(
   const ratio = new RatioGuard(job.limits.maxRatio);
   const consume = async (chunks: AsyncIterable<Buffer>) => {
     for await (const chunk of chunks) {
-      if (stream) ratio.unpacked(chunk.length);
       inner.update(chunk);
       if (!stream) outer?.update(chunk);
+      const before = writer.holes;
       reader.push(chunk);
+      if (stream) ratio.unpacked(chunk.length - (writer.holes - before));
       onBytes(chunk.length);
       if (stream) letGo(chunk);
     }
@@ -151,10 +154,10 @@ function outerDigester({ digest, diffId }: UnpackJob, isCompressed: boolean): Di
   return new Digester(algorithmOf(digest));
 }
 
-/** Below this a bomb does no harm, and a layer of zeros is no bomb. */
+/** Below this a bomb does no harm. */
 const ratioFrom = 2 ** 30;
 
-/** Stops a blob that unpacks to far more than real layers do. */
+/** Stops a blob that unpacks to far more than real layers do, but for zeros in files: those take no disk, and `maxBytes` bounds their time. */
 class RatioGuard {
   readonly #most: number;
   #in = 0;

@@ -2,6 +2,7 @@
 // thread is for. It ends when its parent terminates it.
 import '../base/no-code-from-text.ts';
 import { parentPort } from 'node:worker_threads';
+import { unpackFile } from './layer-file.ts';
 import { joinLayer } from './layer-join.ts';
 import { type FromWorker, type ToWorker, toPlainError } from './layer-protocol.ts';
 import { messageBytes, type UnpackJob, unpackLayer } from './layer-stream.ts';
@@ -58,13 +59,15 @@ let inbox = new Inbox();
 async function unpack(job: UnpackJob): Promise<void> {
   let sinceAlive = 0;
   const source = inbox;
-  const notes = await unpackLayer(source, job, (bytes) => {
+  const onBytes = (bytes: number) => {
     source.throwIfAborted();
     sinceAlive += bytes;
     if (sinceAlive < aliveEvery) return;
     sinceAlive = 0;
     tell({ kind: 'alive' });
-  });
+  };
+  const { file } = job;
+  const notes = await (file === undefined ? unpackLayer(source, job, onBytes) : unpackFile(source, job, file, onBytes));
   tell({ kind: 'done', notes });
 }
 

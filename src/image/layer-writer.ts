@@ -2,6 +2,7 @@ import { ftruncateSync, writeSync } from 'node:fs';
 import { Fault } from '../base/fault.ts';
 import { type Attributes, check, nodeTypes, packXattrs, refusal, Tree } from '../sys/tree.ts';
 import { isDirectory, parentOf } from './layer-below.ts';
+import { PathMap } from './path-map.ts';
 import type { Entry, TarSink } from './tar.ts';
 import { badArchive, badLink } from './tar-header.ts';
 
@@ -10,7 +11,7 @@ export type LayerLimits = {
   readonly maxBytes: number;
   /** Members, and directories that they imply. */
   readonly maxEntries: number;
-  /** Unpacked bytes for each compressed one, once there are enough of them to tell (layer-stream). */
+  /** Unpacked bytes that are more than holes for each compressed one, once there are enough of them to tell (layer-stream). */
   readonly maxRatio: number;
 };
 
@@ -36,6 +37,8 @@ const maxId = 2 ** 32 - 2; // 2^32-1 means "leave as it is" to chown
 export const maxLinks = 40;
 /** Of the file systems that layers lie on. */
 const blockBytes = 4096;
+/** Zeros that become a hole: shorter runs would only break a file into pieces. */
+const zeros = Buffer.alloc(32 * 1024);
 
 /**
  * Turns archive members into a tree in overlay form. A layer is unpacked by itself: what it says about lower layers
@@ -44,19 +47,23 @@ const blockBytes = 4096;
 export class LayerWriter implements TarSink, Disposable {
   readonly #tree: Tree;
   readonly #limits: LayerLimits;
-  readonly #times = new Map<string, { seconds: number; nanoseconds: number }>();
-  readonly #implied = new Set<string>(['']);
-  readonly #whiteouts = new Set<string>();
-  readonly #replacing = new Set<string>();
-  readonly #links: [string, string][] = [];
+  readonly #times = new PathMap<{ seconds: number; nanoseconds: number }>();
+  readonly #implied = new PathMap<true>();
+  readonly #whiteouts = new PathMap<true>();
+  readonly #replacing = new PathMap<true>();
+  /** By the new name; later ones may rely on earlier ones. */
+  readonly #links = new PathMap<{ existing: string; order: number }>();
+  #linked = 0;
   #hidesAll = false;
   #bytes = 0;
   #entries = 0;
-  #open: { fd: number; path: string; entry: Entry; blocksTo: number } | null = null;
+  #holes = 0;
+  #open: { fd: number; path: string; entry: Entry; blocksTo: number; end: number } | null = null;
 
   constructor(root: string, limits: LayerLimits) {
     this.#tree = new Tree(root);
     this.#limits = limits;
+    this.#implied.set('', true);
   }
 
   [Symbol.dispose](): void {
@@ -71,37 +78,52 @@ export class LayerWriter implements TarSink, Disposable {
     else if (path === '' && entry.type !== 'directory')
       throw badArchive(`its root is not a directory but a ${entry.type}`);
     else this.#create(path, entry, content);
-    if (content === null && entry.type === 'file' && !this.#open) this.#open = { fd: -1, path, entry, blocksTo: 0 };
+    if (content === null && entry.type === 'file' && !this.#open)
+      this.#open = { fd: -1, path, entry, blocksTo: 0, end: 0 };
   }
 
   write(data: Buffer, position: number): void {
     this.#count(this.#open!.entry.sparse ? this.#newBlocks(data.length, position) : data.length);
-    const fd = this.#open!.fd;
-    for (let done = 0; done < data.length && fd >= 0; ) {
-      done += writeSync(fd, data, done, data.length - done, position + done);
+    const open = this.#open!;
+    if (open.fd < 0) return;
+    open.end = position + data.length;
+    let from = 0;
+    for (let at = 0; at + zeros.length <= data.length; at += zeros.length) {
+      if (!zeros.equals(data.subarray(at, at + zeros.length))) continue;
+      writeAll(open.fd, data.subarray(from, at), position + from);
+      from = at + zeros.length;
+      this.#holes += zeros.length;
     }
+    writeAll(open.fd, data.subarray(from), position + from);
+  }
+
+  /** Bytes of zeros that were left out of files: they take no disk. */
+  get holes(): number {
+    return this.#holes;
   }
 
   end(): void {
-    const { fd, path, entry } = this.#open!;
+    const { fd, path, entry, end } = this.#open!;
     this.#open = null;
     if (fd < 0) return; // the content of a whiteout, which nobody wants
-    if (entry.sparse) ftruncateSync(fd, entry.size);
+    ftruncateSync(fd, entry.sparse ? entry.size : end); // it may end in a hole
     this.#tree.finishFile(path, attributesOf(entry));
   }
 
   /** Sets what later entries disturbed, and says what is left to settle. */
   finish(): LayerNotes {
-    for (const [path, { seconds, nanoseconds }] of this.#times) {
+    for (const [path, { seconds, nanoseconds }] of this.#times.entries()) {
       const result = this.#tree.setTimes(path, seconds, nanoseconds);
       // A later member may have put something else there.
       if (result !== refusal.missing && result !== refusal.notDirectory) check(result, 'set times', path);
     }
     return {
-      implied: [...this.#implied],
-      whiteouts: [...this.#whiteouts],
-      replacing: [...this.#replacing],
-      links: this.#links,
+      implied: [...this.#implied.keys()],
+      whiteouts: [...this.#whiteouts.keys()],
+      replacing: [...this.#replacing.keys()],
+      links: [...this.#links.entries()]
+        .sort(([, a], [, b]) => a.order - b.order)
+        .map(([path, { existing }]) => [path, existing]),
       hidesAll: this.#hidesAll,
       bytes: this.#bytes,
       entries: this.#entries,
@@ -134,7 +156,7 @@ export class LayerWriter implements TarSink, Disposable {
       case 'file':
         if (content === null) {
           const fd = this.#attempt(path, () => tree.createFile(path));
-          this.#open = { fd, path, entry, blocksTo: 0 };
+          this.#open = { fd, path, entry, blocksTo: 0, end: 0 };
         } else {
           this.#count(content.length);
           const attributes = attributesOf(entry);
@@ -161,7 +183,7 @@ export class LayerWriter implements TarSink, Disposable {
           tree.makeNode(path, nodeTypes[entry.type as 'fifo'], major, minor, attributesOf(entry)),
         );
         // To overlayfs a 0:0 character device is a whiteout, however it came there.
-        if (entry.type === 'char' && major === 0 && minor === 0) this.#whiteouts.add(path);
+        if (entry.type === 'char' && major === 0 && minor === 0) this.#whiteouts.set(path, true);
         return;
       }
       default:
@@ -210,7 +232,7 @@ export class LayerWriter implements TarSink, Disposable {
   /** What has the new name now gives way; what gets it after this keeps it. */
   #settleLater(path: string, existing: string): void {
     if (this.#tree.kind(path) !== 'none') this.#replace(path);
-    this.#links.push([path, existing]);
+    this.#links.set(path, { existing, order: this.#linked++ });
   }
 
   /** `.wh.name` removes a name of the layers below, `.wh..wh..opq` all names of its directory. */
@@ -223,22 +245,20 @@ export class LayerWriter implements TarSink, Disposable {
     if (base.startsWith('.wh..wh.')) return; // aufs' own notes
     const name = base.slice(4);
     if (name === '' || name === '.' || name === '..') throw badArchive(`${JSON.stringify(path)} removes nothing`);
-    const target = folder === '' ? name : `${folder}/${name}`;
-    const make = () => this.#tree.whiteout(target);
-    let result = make();
-    if (result === refusal.missing || result === refusal.notDirectory) {
-      this.#implyDirectory(folder);
-      result = make();
-    }
+    // By the name under which it is there, not by the one that leads there through links of the layer.
+    const place = this.#implyDirectory(folder);
+    const target = place === '' ? name : `${place}/${name}`;
+    if (this.#links.has(target)) return; // the layer has this name
+    const result = this.#tree.whiteout(target);
     if (result === refusal.exists) {
       // The layer has this name itself: a file hides the lower one anyway, a directory must hide what it holds.
       const kind = this.#tree.kind(target);
       if (isDirectory(kind)) this.#hideBelow(target);
-      if (isDirectory(kind) && this.#implied.delete(target)) this.#replacing.add(target);
+      if (isDirectory(kind) && this.#implied.delete(target)) this.#replacing.set(target, true);
       return;
     }
     check(result, 'whiteout', target);
-    this.#whiteouts.add(target);
+    this.#whiteouts.set(target, true);
   }
 
   #hideBelow(path: string): void {
@@ -249,7 +269,8 @@ export class LayerWriter implements TarSink, Disposable {
   #replace(path: string): void {
     if (path === '') throw badArchive('its root is replaced');
     this.#tree.remove(path);
-    this.#whiteouts.delete(path);
+    for (const known of [this.#times, this.#implied, this.#whiteouts, this.#replacing, this.#links])
+      known.deleteTree(path);
   }
 
   /** Runs a creation until what stands in its way is settled; `missing` may settle an absent other end itself. */
@@ -279,7 +300,7 @@ export class LayerWriter implements TarSink, Disposable {
     const result = this.#tree.mkdir(path);
     if (result === 0) {
       this.#countEntry();
-      this.#implied.add(path);
+      this.#implied.set(path, true);
       return path;
     }
     if (result !== refusal.exists) check(result, 'make directory', path);
@@ -294,11 +315,17 @@ export class LayerWriter implements TarSink, Disposable {
       this.#replace(path);
       check(this.#tree.mkdir(path), 'make directory', path);
       this.#hideBelow(path);
-      this.#replacing.add(path);
+      this.#replacing.set(path, true);
     } else if (kind === 'file' || kind === 'other') {
       throw badArchive(`${JSON.stringify(path)} is used as a directory, but it is a file`);
     }
     return path;
+  }
+}
+
+function writeAll(fd: number, data: Buffer, position: number): void {
+  for (let done = 0; done < data.length; ) {
+    done += writeSync(fd, data, done, data.length - done, position + done);
   }
 }
 

@@ -16,6 +16,8 @@ export type LayerSource = {
   /** Of the blob as it comes, or null if nobody stated it. */
   readonly digest: Digest | null;
   readonly diffId: Digest;
+  /** Where the blob is to be, as it is; absent: it is a layer's tar. */
+  readonly file?: string;
   /** Bytes of the blob, as its manifest says; 0 if nobody did. */
   readonly size: number;
   readonly open: ChunkSource;
@@ -95,13 +97,19 @@ export class Layers {
 
   /** Into a stage of its own; again where it came from a place that gave another layer, and another place may know better. */
   async #unpack(
-    { digest, diffId, open, origin, blame }: LayerSource,
+    { digest, diffId, file, open, origin, blame }: LayerSource,
     { budget, progress, signal }: { budget: Budget; progress: Progress; signal: AbortSignal },
   ): Promise<{ stage: Stage; notes: LayerNotes }> {
     for (;;) {
       const stage = await this.#snapshots.stage();
       try {
-        const job = { path: stage.path, digest, diffId, limits: budget.left() };
+        const job = {
+          path: stage.path,
+          digest,
+          diffId,
+          limits: budget.left(),
+          ...(file === undefined ? {} : { file }),
+        };
         const notes = await this.#pool.unpack(job, progress.counted(open), origin, signal);
         budget.spend(notes);
         return { stage, notes };

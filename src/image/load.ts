@@ -14,7 +14,7 @@ import { cleanPath } from './layer-writer.ts';
 import type { LayerSource } from './layers.ts';
 import { type IndexEntry, indexEntry, NoPlatform, parseConfig, platformChoices } from './manifest.ts';
 import { mostNames } from './names.ts';
-import { type Documents, describe, type Found } from './pull.ts';
+import { type Documents, describe, type Found, fileOf } from './pull.ts';
 import { byDigest, parseReference, tagOf } from './reference.ts';
 import type { FullSettings } from './settings.ts';
 
@@ -162,9 +162,12 @@ async function dockerImage(
     id: id as string as ImageId,
     target: id,
     config,
+    document: data,
     configSize: data.length,
     diffIds,
     layers: [],
+    artifactType: '',
+    passedOver: [],
   };
   const sources = item.layers.map((name, i) => ({
     digest: null,
@@ -222,6 +225,7 @@ async function ociImages(
     const sources = found.layers.map((layer, i) => ({
       digest: layer.digest,
       diffId: found.diffIds[i]!,
+      ...fileOf(layer),
       size: layer.size,
       open: (signal: AbortSignal) => archive.stream(blobName(layer.digest), signal),
       origin: '',
@@ -234,7 +238,7 @@ async function ociImages(
   return images;
 }
 
-/** A signature, a chart, an image for other machines: no reason not to load the others. */
+/** A layer that cannot be read, an image for other machines: no reason not to load the others. */
 const isNoImage = (error: unknown): error is Fault =>
   error instanceof NoPlatform || isFault(error, 'Unimplemented') || isFault(error, 'FailedPrecondition');
 
@@ -245,14 +249,18 @@ async function imageOf(
   settings: FullSettings,
 ): Promise<Found> {
   let failure: unknown;
+  let beside: Found | undefined;
   for (const { digest } of platformChoices({ kind: 'index', manifests: entries }, settings.platform)) {
     try {
-      return await describe(documents, digest, settings);
+      const found = await describe(documents, digest, settings);
+      if (found.artifactType === '') return found;
+      beside ??= found;
     } catch (error) {
       if (!isNoImage(error)) throw error;
       failure ??= error;
     }
   }
+  if (beside) return beside;
   throw failure;
 }
 

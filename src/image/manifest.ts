@@ -10,10 +10,15 @@ import { distance, foreign, type Platform, parsePlatform, platformName } from '.
 /** Content by digest (OCI image-spec, descriptor.md). */
 export type Descriptor = { readonly mediaType: string; readonly digest: Digest; readonly size: number };
 
+/** A blob that a manifest lists, with the file name that its annotations give it, or none. */
+export type ListedLayer = Descriptor & { readonly title: string };
+
 export type Manifest = {
   readonly kind: 'manifest';
   readonly config: Descriptor;
-  readonly layers: readonly Descriptor[];
+  readonly layers: readonly ListedLayer[];
+  /** Empty: it does not say. */
+  readonly artifactType: string;
 };
 export type IndexEntry = Descriptor & {
   /** Null: it does not say. */
@@ -33,10 +38,6 @@ const indexTypes = [
 ];
 /** What a client asks for; `*` lets a registry answer with what it has, to be refused by name. */
 export const acceptManifest = [...manifestTypes, ...indexTypes, '*/*'].join(', ');
-
-/** Layers that hold a tar: OCI's and Docker's names, the non-distributable ones too. */
-const layerType =
-  /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:[.+](?:gzip|zstd))?$/;
 
 const maxManifests = 10_000;
 
@@ -74,16 +75,16 @@ function parseImage(json: Json): Manifest {
   if (listed.length > maxLayers) {
     throw invalidArgument(`The manifest has ${listed.length} layers; overlayfs takes ${maxLayers}`);
   }
-  const layers = listed.map((layer) => descriptor(layer, 'layer'));
-  for (const { mediaType } of layers) {
-    if (!layerType.test(mediaType)) {
-      throw new Fault(
-        'Unimplemented',
-        `A layer has the media type ${JSON.stringify(mediaType.slice(0, 200))}, not a tar`,
-      );
-    }
-  }
-  return { kind: 'manifest', config: descriptor(field(json, 'config'), 'config'), layers };
+  const layers = listed.map((layer) => ({ ...descriptor(layer, 'layer'), title: titleOf(layer) }));
+  const artifactType = text(field(json, 'artifactType'));
+  return { kind: 'manifest', config: descriptor(field(json, 'config'), 'config'), layers, artifactType };
+}
+
+/** OCI's name for it comes before that of the model-spec, as with CRI-O. */
+function titleOf(layer: unknown): string {
+  const annotations = isObject(layer) ? field(layer, 'annotations') : null;
+  if (!isObject(annotations)) return '';
+  return text(annotations['org.opencontainers.image.title']) || text(annotations['org.cncf.model.filepath']);
 }
 
 function parseIndex(json: Json): Index {

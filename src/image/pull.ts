@@ -1,9 +1,18 @@
 import { Fault, invalidArgument, isFault } from '../base/fault.ts';
 import type { Digest, ImageId } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
+import { artifactTypeOf, filesOf, isLayer, isUnknownLayer, noConfig } from './artifact.ts';
 import type { RegistryAuth } from './auth.ts';
 import type { LayerSource } from './layers.ts';
-import { type Descriptor, type Index, type Manifest, parseConfig, parseManifest, platformChoices } from './manifest.ts';
+import {
+  type Descriptor,
+  type Index,
+  type ListedLayer,
+  type Manifest,
+  parseConfig,
+  parseManifest,
+  platformChoices,
+} from './manifest.ts';
 import type { PlaceMemories } from './place-memory.ts';
 import { distance, platformName } from './platform.ts';
 import type { Reference } from './reference.ts';
@@ -16,10 +25,20 @@ export type Found = {
   /** Digest of what the reference names: an index, or the manifest itself. */
   readonly target: Digest;
   readonly config: ImageConfig;
+  /** What `id` is the digest of, as it came. */
+  readonly document: Buffer;
+  /** Bytes of the documents that describe it. */
   readonly configSize: number;
   readonly diffIds: readonly Digest[];
-  readonly layers: readonly Descriptor[];
+  readonly layers: readonly FoundLayer[];
+  /** Empty for an image. */
+  readonly artifactType: string;
+  /** What the manifest lists beside layers. */
+  readonly passedOver: readonly string[];
 };
+
+/** `file`: where in the tree the blob is to be, as it is; absent for a layer, which holds a tree. */
+export type FoundLayer = Descriptor & { readonly file?: string };
 
 /** Anything that answers for documents by digest: a repository, or a saved archive. */
 export type Documents = {
@@ -57,25 +76,35 @@ class Search {
 
   async image(fetched: Fetched, where: Where): Promise<Omit<Found, 'target'>> {
     const parsed = parseManifest(fetched.data, fetched.contentType);
-    return parsed.kind === 'manifest' ? this.#described(parsed, fetched, where) : this.#best(parsed, where);
+    if (parsed.kind === 'index') return this.#best(parsed, where);
+    this.#checkCount(parsed, where);
+    const type = artifactTypeOf(parsed);
+    return type === null ? this.#described(parsed, fetched, where) : artifact(parsed, fetched, type);
   }
 
-  /** The first choice that is an image for this host. What says that it is one, and is not, is the image's fault. */
+  /**
+   * The first choice that is an image for this host; an artifact that does not say so if none is. What says that it is one,
+   * and is not, is the image's fault.
+   */
   async #best(index: Index, { name, depth }: Where): Promise<Omit<Found, 'target'>> {
     if (depth >= deepest) throw invalidArgument(`The index ${name} has indexes inside it more than ${deepest} deep`);
     const { platform, limits } = this.#settings;
     let failure: unknown;
+    let beside: Omit<Found, 'target'> | undefined;
     for (const { digest, isNamed } of platformChoices(index, platform)) {
       if (this.#left-- <= 0) break;
       try {
         const fetched = await this.#documents.manifest(digest, limits.maxManifestBytes);
-        return await this.image(fetched, { name: digest, depth: depth + 1, isNamed });
+        const found = await this.image(fetched, { name: digest, depth: depth + 1, isNamed });
+        if (isNamed || found.artifactType === '') return found;
+        beside ??= found;
       } catch (error) {
         failure ??= error;
         const isElsewhere = isFault(error, 'NotFound') && depth + 1 < deepest;
         if (isNamed ? !isElsewhere : !(error instanceof Fault) || error.kind === 'Cancelled') throw error;
       }
     }
+    if (beside) return beside;
     throw (
       failure ?? invalidArgument(`The index ${name} leads to more than ${mostManifests} manifests that may be meant`)
     );
@@ -83,14 +112,12 @@ class Search {
 
   async #described(manifest: Manifest, { data }: Fetched, { name, isNamed }: Where): Promise<Omit<Found, 'target'>> {
     const { platform, limits } = this.#settings;
-    if (manifest.layers.length > limits.maxLayers) {
-      const count = manifest.layers.length;
-      throw new Fault('ResourceExhausted', `The image ${name} has ${count} layers, the limit is ${limits.maxLayers}`);
-    }
+    const { layers, others } = partsOf(manifest);
     const document = await this.#documents.smallBlob(manifest.config, limits.maxConfigBytes);
     const { config, diffIds } = parseConfig(document);
-    if (diffIds.length !== manifest.layers.length) {
-      const counts = `${manifest.layers.length} layers, its config ${diffIds.length}`;
+    const ofLayers = diffIdsOf(manifest, diffIds);
+    if (ofLayers.length !== layers.length) {
+      const counts = `${layers.length} layers, its config ${diffIds.length}`;
       throw new Fault('InvalidArgument', `The manifest of ${name} has ${counts}; the image is damaged`);
     }
     const runs = isNamed ? config.os === '' || config.os === platform.os : distance(config, platform) >= 0;
@@ -101,12 +128,56 @@ class Search {
     return {
       id: manifest.config.digest as string as ImageId,
       config,
+      document,
       configSize: document.length + data.length,
-      diffIds,
-      layers: manifest.layers,
+      diffIds: ofLayers,
+      layers,
+      artifactType: '',
+      passedOver: others,
     };
   }
+
+  #checkCount({ layers: { length } }: Manifest, { name }: Where): void {
+    const { maxLayers } = this.#settings.limits;
+    if (length <= maxLayers) return;
+    throw new Fault('ResourceExhausted', `The image ${name} has ${length} layers, the limit is ${maxLayers}`);
+  }
 }
+
+/** Named by its manifest: of the same empty config there are many. */
+function artifact({ layers }: Manifest, { data, digest }: Fetched, artifactType: string): Omit<Found, 'target'> {
+  const files = filesOf(layers);
+  return {
+    id: digest as string as ImageId,
+    config: noConfig,
+    document: data,
+    configSize: data.length,
+    diffIds: files.map(({ diffId }) => diffId),
+    layers: files,
+    artifactType,
+    passedOver: [],
+  };
+}
+
+/** The layers of an image, and what else its manifest lists (a module, an SBOM): nothing of that is in its tree, as with containerd. */
+function partsOf({ layers }: Manifest): { layers: ListedLayer[]; others: string[] } {
+  const unknown = layers.find(isUnknownLayer);
+  if (unknown) {
+    const type = JSON.stringify(unknown.mediaType.slice(0, 200));
+    throw new Fault('Unimplemented', `A layer has the media type ${type}, not a tar`);
+  }
+  const others = layers.filter((layer) => !isLayer(layer));
+  return {
+    layers: layers.filter(isLayer),
+    others: others.map(({ mediaType, digest }) => `${mediaType.slice(0, 200).replace(/[^\x21-\x7e]/g, '?')} ${digest}`),
+  };
+}
+
+/** Some builders count in their configs what is no layer, others do not. */
+const diffIdsOf = ({ layers }: Manifest, diffIds: readonly Digest[]): readonly Digest[] =>
+  diffIds.length === layers.length ? diffIds.filter((_, index) => isLayer(layers[index]!)) : diffIds;
+
+export const fileOf = ({ file }: FoundLayer): { file?: string } => (file === undefined ? {} : { file });
 
 /** The layers of a described image as its repository provides them. */
 export const layersFrom = (repository: Repository, found: Found): LayerSource[] =>
@@ -115,6 +186,7 @@ export const layersFrom = (repository: Repository, found: Found): LayerSource[] 
     return {
       digest: descriptor.digest,
       diffId: found.diffIds[i]!,
+      ...fileOf(descriptor),
       size: descriptor.size,
       open: (signal) => blob.bytes(signal),
       blame: () => blob.blame(),

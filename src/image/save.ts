@@ -1,30 +1,40 @@
 import { type FileHandle, open, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Fault, isErrno } from '../base/fault.ts';
+import { algorithmOf, type Digest, type DigestAlgorithm } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
+import { configDocument, withLayers } from './config-document.ts';
 import { Digester, digestOf } from './digest.ts';
 import { translateDiskError } from './layer-errors.ts';
 import { packLayer } from './layer-pack.ts';
+import { parseConfig } from './manifest.ts';
 import { endOfArchive, memberHeader, paddingAfter } from './tar-write.ts';
 
-export type SavedFile = { readonly id: string; readonly bytes: number };
-type Blob = { readonly digest: string; readonly size: number; readonly open: () => AsyncIterable<Buffer> };
+export type SavedFile = {
+  readonly id: string;
+  readonly bytes: number;
+  /** Why loading the file gives another id than the image's; empty if it does not. */
+  readonly note: string;
+};
+/** `document`: the config as it came, or null if it was not kept. */
+export type ToSave = { readonly image: Image; readonly document: Buffer | null };
+type Blob = { readonly digest: Digest; readonly size: number; readonly open: () => AsyncIterable<Buffer> };
 
 /**
  * Writes an image to the new file `path`: an OCI layout in a tar, with a manifest.json for readers of docker archives.
- * Layers are packed anew from their trees: the content is the pulled image's, its digests and its id are not.
+ * Layers are packed anew from their trees. Where that gives the bytes that they came in, the config is the one that came,
+ * and with it the id; else it says the same of other layers.
  * @throws Fault AlreadyExists, NotFound (the directory), ResourceExhausted.
  */
 export async function saveImage(
-  image: Image,
+  what: ToSave,
   snapshots: Snapshots,
   path: string,
   signal: AbortSignal,
 ): Promise<SavedFile> {
   const file = await create(path);
   try {
-    const saved = await write(image, snapshots, file, signal);
+    const saved = await write(what, snapshots, file, signal);
     await file.close();
     return saved;
   } catch (error) {
@@ -44,21 +54,26 @@ async function create(path: string): Promise<FileHandle> {
   }
 }
 
-async function write(image: Image, snapshots: Snapshots, file: FileHandle, signal: AbortSignal): Promise<SavedFile> {
+async function write(what: ToSave, snapshots: Snapshots, file: FileHandle, signal: AbortSignal): Promise<SavedFile> {
+  const { image, document } = what;
+  const expected = document === null ? [] : parseConfig(document).diffIds;
   const layers: Blob[] = [];
   for (const [index, key] of image.layers.entries()) {
     const hidesAll = index > 0 && snapshots.get(key)?.parent === null;
-    layers.push(await measured(() => packLayer(snapshots.treePath(key), hidesAll, signal)));
+    const pack = () => packLayer(snapshots.treePath(key), hidesAll, signal);
+    layers.push(await measured(pack, algorithmOf(expected[index] ?? key)));
   }
-  const config = inMemory(configOf(image, layers));
+  const { config, note } = configOf(what, expected, layers);
   const describe = ({ digest, size }: Blob, mediaType: string) => ({ mediaType, digest, size });
   const manifestType = 'application/vnd.oci.image.manifest.v1+json';
-  const manifest = inMemory({
-    schemaVersion: 2,
-    mediaType: manifestType,
-    config: describe(config, 'application/vnd.oci.image.config.v1+json'),
-    layers: layers.map((layer) => describe(layer, 'application/vnd.oci.image.layer.v1.tar')),
-  });
+  const manifest = inMemory(
+    jsonOf({
+      schemaVersion: 2,
+      mediaType: manifestType,
+      config: describe(config, 'application/vnd.oci.image.config.v1+json'),
+      layers: layers.map((layer) => describe(layer, 'application/vnd.oci.image.layer.v1.tar')),
+    }),
+  );
   const named = image.tags.length > 0 ? image.tags : [''];
   const manifests = named.map((tag) => ({
     ...describe(manifest, manifestType),
@@ -66,21 +81,22 @@ async function write(image: Image, snapshots: Snapshots, file: FileHandle, signa
   }));
   const docker = [{ Config: nameOf(config), RepoTags: image.tags, Layers: layers.map(nameOf) }];
   const out = new ArchiveFile(file);
-  await out.add('oci-layout', inMemory({ imageLayoutVersion: '1.0.0' }));
-  await out.add('index.json', inMemory({ schemaVersion: 2, manifests }));
-  await out.add('manifest.json', inMemory(docker));
+  await out.add('oci-layout', inMemory(jsonOf({ imageLayoutVersion: '1.0.0' })));
+  await out.add('index.json', inMemory(jsonOf({ schemaVersion: 2, manifests })));
+  await out.add('manifest.json', inMemory(jsonOf(docker)));
   for (const blob of new Map([config, manifest, ...layers].map((item) => [item.digest, item])).values()) {
     await out.add(nameOf(blob), blob);
   }
-  return { id: config.digest, bytes: await out.end() };
+  return { id: config.digest, bytes: await out.end(), note };
 }
 
-const nameOf = ({ digest }: Blob): string => join('blobs/sha256', digest.slice('sha256:'.length));
+const nameOf = ({ digest }: Blob): string => `blobs/${digest.replace(':', '/')}`;
 
-function inMemory(value: unknown): Blob {
-  const data = Buffer.from(JSON.stringify(value));
+const jsonOf = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+
+function inMemory(data: Buffer, digest = digestOf(data)): Blob {
   return {
-    digest: digestOf(data),
+    digest,
     size: data.length,
     open: async function* () {
       yield data;
@@ -89,8 +105,8 @@ function inMemory(value: unknown): Blob {
 }
 
 /** A name stands before the content in a tar, and a blob's name is its digest: layers are packed twice instead of kept. */
-async function measured(openIt: () => AsyncIterable<Buffer>): Promise<Blob> {
-  const digester = new Digester('sha256');
+async function measured(openIt: () => AsyncIterable<Buffer>, algorithm: DigestAlgorithm): Promise<Blob> {
+  const digester = new Digester(algorithm);
   let size = 0;
   for await (const chunk of openIt()) {
     digester.update(chunk);
@@ -99,25 +115,24 @@ async function measured(openIt: () => AsyncIterable<Buffer>): Promise<Blob> {
   return { digest: digester.digest(), size, open: openIt };
 }
 
-function configOf({ config }: Image, layers: readonly Blob[]): object {
-  const { os, architecture, variant, env, entrypoint, cmd, user, workingDir, labels, volumes, stopSignal } = config;
-  const set = <T extends { length: number }>(key: string, value: T) => (value.length > 0 ? { [key]: value } : {});
-  return {
-    architecture,
-    os,
-    ...set('variant', variant),
-    config: {
-      ...set('Env', env),
-      ...set('Entrypoint', entrypoint),
-      ...set('Cmd', cmd),
-      ...set('User', user),
-      ...set('WorkingDir', workingDir),
-      ...set('StopSignal', stopSignal),
-      ...(Object.keys(labels).length > 0 ? { Labels: labels } : {}),
-      ...(volumes.length > 0 ? { Volumes: Object.fromEntries(volumes.map((volume) => [volume, {}])) } : {}),
-    },
-    rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },
-  };
+/** The config that came, if it says of the layers what they are now; else the same over these layers, and why. */
+function configOf(
+  { image, document }: ToSave,
+  expected: readonly Digest[],
+  layers: readonly Blob[],
+): { config: Blob; note: string } {
+  const digests = layers.map(({ digest }) => digest);
+  const name = image.tags[0] ?? image.id;
+  if (document === null) {
+    const note = `${name} gets another id: its config was not kept, an earlier version pulled it`;
+    return { config: inMemory(jsonOf(configDocument(image.config, digests))), note };
+  }
+  const others = expected.filter((diffId, index) => diffId !== digests[index]);
+  if (others.length === 0 && expected.length === digests.length)
+    return { config: inMemory(document, image.id as string as Digest), note: '' };
+  const which = `${others.slice(0, 3).join(', ')}${others.length > 3 ? ', ...' : ''}`;
+  const note = `${name} gets another id: ${others.length} of its ${expected.length} layers are packed in another form than they came in (${which})`;
+  return { config: inMemory(jsonOf(withLayers(document, digests))), note };
 }
 
 class ArchiveFile {
@@ -130,7 +145,7 @@ class ArchiveFile {
 
   async add(path: string, { digest, size, open: openIt }: Blob): Promise<void> {
     await this.#write(memberHeader({ type: '0', path, mode: 0o644, uid: 0, gid: 0, size, mtimeNs: 0n }));
-    const digester = new Digester('sha256');
+    const digester = new Digester(algorithmOf(digest));
     for await (const chunk of openIt()) {
       digester.update(chunk);
       await this.#write(chunk);

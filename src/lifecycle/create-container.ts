@@ -64,6 +64,11 @@ async function make(deps: Deps, podId: PodId, config: ContainerConfig): Promise<
   }
   const image = deps.images.find(config.image.image);
   if (!image) throw notFound('image', config.image.image);
+  if (image.artifactType !== '') {
+    throw failedPrecondition(
+      `Image ${config.image.image} is an artifact (${image.artifactType}), nothing to run: mount it as an image volume`,
+    );
+  }
   void readyToMove(); // its process will be moved by the time it starts
   const id = newContainerId();
   using _container = await deps.locks.hold(id);

@@ -27,6 +27,10 @@ export type Image = {
   /** Full references by manifest or index digest, such as `docker.io/library/busybox@sha256:...`. */
   readonly digests: readonly string[];
   readonly config: ImageConfig;
+  /** What an artifact (files without an image's config) says it is; empty for an image. No container has it as its root. */
+  readonly artifactType: string;
+  /** What its manifest lists beside layers, by media type and digest: not in its tree. */
+  readonly passedOver: readonly string[];
   /** Chain ids from the bottom layer to the top one: the keys of its committed snapshots. May be empty. */
   readonly layers: readonly Digest[];
   /** Bytes of the unpacked layers and the config. */

@@ -170,9 +170,9 @@ export class Tree implements Disposable {
     return unpackXattrs(value(addon.treeXattrs(this.#handle, path), 'getxattr', path));
   }
 
-  /** Gives the directory `path` what the same path has in `from`. */
-  copyAttributes(from: Tree, path: string): void {
-    check(addon.treeCopyAttributes(from.#handle, path, this.#handle, path), 'copy attributes', path);
+  /** Gives the directory `to` what `path` has in `from`. */
+  copyAttributes(from: Tree, path: string, to = path): void {
+    check(addon.treeCopyAttributes(from.#handle, path, this.#handle, to), 'copy attributes', path);
   }
 
   /** A symbolic link, FIFO or device of another tree, under the same name; 0 or a negative errno. */

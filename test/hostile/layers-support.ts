@@ -42,15 +42,35 @@ export class LayerBench implements AsyncDisposable {
   async unpack(layers: readonly Buffer[]): Promise<Outcome> {
     const layout = this.#write(layers);
     const tripwire = this.#setTripwire();
-    const ours = await this.#ours(layout);
+    const ours = await this.#ours(layout, describeTree);
     const escaped = JSON.stringify(describeTree(this.outside)) !== tripwire;
     return { ours, escaped, leftovers: this.#store.leftovers() };
   }
 
   /** The same layers, by both; umoci works meanwhile. @throws what is neither a tree nor a Fault. */
   async compare(layers: readonly Buffer[]): Promise<Outcome & { readonly theirs: Facts | string }> {
-    const theirs = umoci(this.#write(layers), join(this.#work, `bundle-${this.#serial}`));
+    const theirs = umoci(this.#write(layers), join(this.#work, `bundle-${this.#serial}`), describeTree);
     return { ...(await this.unpack(layers)), theirs: await theirs };
+  }
+
+  /**
+   * The same layers as `read` sees their trees, or the messages of whoever refuses them. Cheap: for many of them.
+   * @throws what is neither a tree nor a Fault.
+   */
+  async glance<T>(
+    layers: readonly Buffer[],
+    read: (root: string) => T,
+    { withUmoci }: { readonly withUmoci: boolean },
+  ): Promise<{ readonly ours: T | string; readonly theirs: T | string | null }> {
+    const layout = this.#write(layers);
+    const bundle = join(this.#work, `bundle-${this.#serial}`);
+    try {
+      const theirs = withUmoci ? umoci(layout, bundle, read) : null;
+      return { ours: await this.#ours(layout, read), theirs: await theirs };
+    } finally {
+      await removeTree(layout);
+      await removeTree(bundle);
+    }
   }
 
   /** Returns the folder with the image's layout. */
@@ -60,10 +80,10 @@ export class LayerBench implements AsyncDisposable {
     return layout;
   }
 
-  async #ours(layout: string): Promise<Facts | string> {
+  async #ours<T>(layout: string, read: (root: string) => T): Promise<T | string> {
     try {
       const [loaded] = await this.#store.images.load(layout);
-      const tree = describeTree(await this.#store.mount(loaded!.id));
+      const tree = read(await this.#store.mount(loaded!.id));
       this.#store.unmount();
       await this.#store.images.remove(loaded!.id, () => false);
       return tree;
@@ -82,10 +102,10 @@ export class LayerBench implements AsyncDisposable {
   }
 }
 
-async function umoci(layout: string, bundle: string): Promise<Facts | string> {
+async function umoci<T>(layout: string, bundle: string, read: (root: string) => T): Promise<T | string> {
   try {
     await run(program('umoci', 'umoci'), ['unpack', '--image', `${layout}:app`, bundle]);
-    return describeTree(join(bundle, 'rootfs'));
+    return read(join(bundle, 'rootfs'));
   } catch (error) {
     return `umoci: ${messageOf(error).trim().split('\n').at(-1)}`;
   }

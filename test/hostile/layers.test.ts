@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { ownHost } from '../harness/own-host.ts';
 import { dir, file, hardlink, type Member, symlink, tar } from '../registry/tar.ts';
+import type { Facts } from '../registry/tree.ts';
 import { differences, LayerBench } from './layers-support.ts';
 
 await ownHost();
@@ -113,3 +114,19 @@ for (const [below, lower] of Object.entries(lowers)) {
     });
   }
 }
+
+test('a directory that no layer describes is as old as its unpacking; one that a lower layer describes stays as old', async () => {
+  const lower = [dir('known', { mtime: 5 }), file('known/a', 'a')];
+  const { ours, theirs } = await bench.compare([
+    tar(...lower),
+    tar(file('known/new/file', 'x'), file('other/file', 'x')),
+  ]);
+  if (typeof ours === 'string' || typeof theirs === 'string') assert.fail(`${ours} ${theirs}`);
+  const age = (facts: Facts, name: string) => Math.abs(Number(facts[name]!.mtime) / 1e6 - Date.now());
+  const both: readonly Facts[] = [ours, theirs];
+  for (const name of ['known/new', 'other']) {
+    for (const facts of both) assert.ok(age(facts, name) < 3_600_000, `${name} ${facts[name]!.mtime}`);
+  }
+  assert.equal(ours.known!.mtime, 5_000_000_000);
+  assert.ok(age(theirs, 'known') < 3_600_000, 'umoci has it as changed');
+});

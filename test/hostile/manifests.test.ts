@@ -171,8 +171,9 @@ const cases: Readonly<Record<string, Case>> = {
     'Unimplemented',
     'application/vnd.example.thing',
   ),
-  'an artifact type with layers that are no tar': bad(
-    () => withLayer({ mediaType: 'application/vnd.example.chart' }),
+  'a layer that is none': fine(() => withLayer({ mediaType: 'application/vnd.example.chart' })),
+  'an encrypted layer': bad(
+    () => withLayer({ mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip+encrypted' }),
     'Unimplemented',
   ),
   'no config': bad(() => edited({ config: undefined })),

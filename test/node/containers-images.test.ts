@@ -11,7 +11,7 @@ import { ownHost } from '../harness/own-host.ts';
 import { inUserNamespace, refused, TestPod } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { busyboxLayer } from '../images/roots.ts';
-import { type BuiltImage, image, layer, writeLayout } from '../registry/images.ts';
+import { artifact, type BuiltImage, image, layer, namedText, sha256, writeLayout } from '../registry/images.ts';
 import { file, tar } from '../registry/tar.ts';
 import { loadImage, outputIn } from './containers-support.ts';
 
@@ -60,6 +60,45 @@ for (const handler of ociRuntimes) {
       }
       for (const reference of [root, small]) await bench.daemon.images.removeImage({ image: { image: reference } });
       assert.ok(!layersOf(bench.daemon).some((name) => name.startsWith('sha512-')));
+    });
+
+    test('an artifact: its files as a volume, whole or in part, with a user namespace too; never a root', async () => {
+      const { images, runtime } = bench.daemon;
+      const built = artifact([
+        namedText('weights\n', 'model/w.bin'),
+        namedText('read\n', 'README'),
+        namedText('plain\n'),
+      ]);
+      const reference = await load(bench.daemon, 'model', built);
+      const spec = { image: { image: reference } };
+      const { image: shown, info } = await images.imageStatus({ ...spec, verbose: true });
+      assert.deepEqual([shown?.id, shown?.repoTags], [built.manifest.digest, [reference]]);
+      const { artifactType, artifactManifest } = JSON.parse(info.info!);
+      assert.deepEqual([artifactType, artifactManifest.layers.length], ['application/vnd.example.thing', 3]);
+      const { images: listed } = await images.listImages({});
+      assert.ok(listed.some(({ id, size }) => id === built.manifest.digest && size === shown?.size));
+      const byDigest = sha256('plain\n').replace(':', '-');
+      const at = (containerPath: string, imageSubPath = '') => ({ containerPath, ...spec, imageSubPath });
+      const mounts = [at('/all'), at('/folder', 'model'), at('/one', 'README')];
+      for (const [name, options] of Object.entries({ plain: {}, mapped: inNamespace })) {
+        const pod = await TestPod.run(bench.daemon, name, options);
+        const script = `cat /all/model/w.bin /all/${byDigest} /folder/w.bin /one; find /all | wc -l
+          stat -c '%a %u:%g' /all/README; touch /all/x 2>&1 | grep -c 'Read-only'; exit 0`;
+        const lines = await outputIn(pod, bench.image.busybox, script, { ...options, mounts });
+        assert.deepEqual(lines, ['weights', 'plain', 'weights', 'read', '5', '644 0:0', '1']);
+        await refused(images.removeImage(spec), grpc.FAILED_PRECONDITION, /mounts it/);
+        await refused(
+          pod.create('root', reference, options),
+          grpc.FAILED_PRECONDITION,
+          /is an artifact .*image volume/,
+        );
+        const { containers } = await runtime.listContainers({ filter: { podSandboxId: pod.id } });
+        assert.equal(containers.length, 1);
+        await pod.remove();
+      }
+      const before = layersOf(bench.daemon).length;
+      await images.removeImage(spec);
+      assert.equal(layersOf(bench.daemon).length, before - 3);
     });
 
     test('an image without layers: an empty volume, and a root whose program is missing', async () => {

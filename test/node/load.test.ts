@@ -47,7 +47,7 @@ test('an OCI layout: a directory, a tar, a compressed tar', async () => {
   for (const path of [layout, plain, `${plain}.gz`, `${plain}.zst`]) {
     await using store = await Store.open();
     await expectLoaded(store, path);
-    assert.deepEqual(readdirSync(join(store.root, 'v1')).sort(), ['images', 'snapshots']);
+    assert.deepEqual(readdirSync(join(store.root, 'v1')).sort(), ['documents', 'images', 'snapshots']);
   }
 });
 
@@ -176,28 +176,29 @@ const artifact = (layerType: string) => {
 };
 const manifestOf = ({ manifest }: typeof built) => JSON.parse(manifest.data.toString()) as object;
 
-test('signatures, charts and what is not for this host are passed over by name, and cost no image', async () => {
+test('signatures and charts are artifacts; what is not for this host or cannot be read is passed over by name', async () => {
   const signature = artifact('application/vnd.dev.cosign.simplesigning.v1+json');
   const chart = artifact('application/vnd.cncf.helm.chart.content.v1.tar+gzip');
+  const secret = artifact('application/vnd.oci.image.layer.v1.tar+gzip+encrypted');
   const arm = entry(built.manifest, 'docker.io/team/arm:v1', { platform: { os: 'linux', architecture: 's390x' } });
-  const path = layoutOf(
-    'mixed',
-    [entry(signature, 'docker.io/team/app:sha256-x.sig'), entry(built.manifest, name), entry(chart), arm],
-    [signature, chart],
-  );
+  const listed = [entry(signature, 'docker.io/team/app:sha256-x.sig'), entry(built.manifest, name), entry(chart), arm];
+  const path = layoutOf('mixed', [...listed, entry(secret)], [signature, chart, secret]);
   await using store = await Store.open();
   const notes: string[] = [];
   const loaded = await store.images.load(path, undefined, (note) => notes.push(note));
   assert.deepEqual(
-    loaded.map(({ tags }) => tags),
-    [[name]],
+    loaded.map(({ tags, artifactType }) => [...tags, artifactType]),
+    [
+      ['docker.io/team/app:sha256-x.sig', 'application/vnd.dev.cosign.simplesigning.v1+json'],
+      [name, ''],
+      ['application/vnd.cncf.helm.chart.content.v1.tar+gzip'],
+    ],
   );
-  assert.equal(notes.length, 3);
-  assert.match(notes[0]!, /^docker\.io\/team\/app:sha256-x\.sig: .*cosign/);
-  assert.match(notes[1]!, /helm/);
-  assert.match(notes[2]!, /team\/arm:v1: .*s390x/);
-  const nothing = layoutOf('nothing', [entry(signature)], [signature]);
-  await assert.rejects(store.images.load(nothing), { kind: 'InvalidArgument', message: /lists no image.*cosign/ });
+  assert.equal(notes.length, 2);
+  assert.match(notes[0]!, /team\/arm:v1: .*s390x/);
+  assert.match(notes[1]!, /encrypted/);
+  const nothing = layoutOf('nothing', [entry(secret)], [secret]);
+  await assert.rejects(store.images.load(nothing), { kind: 'InvalidArgument', message: /lists no image.*encrypted/ });
 });
 
 test('several platforms under one name mean the one of this host', async () => {

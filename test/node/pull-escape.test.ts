@@ -239,7 +239,7 @@ for (const { name, members, message } of [
   {
     name: 'links to a lower file and replaces its directory',
     members: [hardlink('a', 'd/x'), file('d', 'y')],
-    message: /entries that contradict each other: ENOTDIR.*"d\/x"/,
+    message: /"d" is used as a directory, but it is a file/,
   },
   {
     name: 'links to a lower file from a name that is a directory',
@@ -248,8 +248,8 @@ for (const { name, members, message } of [
   },
   {
     name: 'links to a lower file from behind links that loop',
-    members: [hardlink('n/a', 'd/x'), symlink('n', 'n')],
-    message: /has a name this host cannot hold: ELOOP/,
+    members: [symlink('n', 'n'), hardlink('n/a', 'd/x')],
+    message: /"n" goes through too many symbolic links/,
   },
 ]) {
   test(`a layer that ${name} is refused`, async () => {

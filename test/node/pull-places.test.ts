@@ -1,7 +1,7 @@
 // Mirrors and registries on their bad days: what one of them costs a pull, in requests, and whom it delays.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -212,6 +212,22 @@ describe('an image that is here', () => {
     assert.deepEqual(second, first);
   });
 
+  test('is described anew if an earlier version has not kept its document; its layers stay', async () => {
+    await using proxy = await startProxy(registry.host, () => false);
+    await using store = await Store.open();
+    const { id, layers } = await store.pull(`${proxy.host}/small:v1`);
+    rmSync(join(store.root, 'v1/documents', id.replace(':', '-')));
+    await store.reopen();
+    const before = proxy.asked.length;
+    const again = await store.pull(`${proxy.host}/small:v1`);
+    assert.deepEqual(again.layers, layers);
+    assert.deepEqual(await store.images.document(again), small.config.data);
+    assert.deepEqual(
+      proxy.asked.slice(before).map(({ method }) => method),
+      ['HEAD', 'GET', 'GET'],
+    );
+  });
+
   test('is asked for as ever where a HEAD is refused', async () => {
     const { first, second, asked } = await pulledTwice(
       (incoming, outgoing, self) => incoming.method === 'HEAD' && refuse(405)(incoming, outgoing, self),
@@ -265,6 +281,31 @@ describe('a registry on this host of which nothing is said', () => {
       host = proxy.host;
       await store.pull(`${host}/small:v1`);
       assert.ok(proxy.asked.length > 0);
+    }
+  });
+
+  test('may have its token service by https on this host, whoever vouches for that', async () => {
+    for (const where of ['beside it', 'at a port of its own', 'elsewhere']) {
+      const token: Misbehave = ({ url }, outgoing) => {
+        if (!url?.startsWith('/token')) return false;
+        outgoing.end('{"token":"good"}');
+        return true;
+      };
+      await using service = await startProxy(registry.host, token, makeCertificate());
+      const realm = (self: string) =>
+        ({ 'beside it': `https://${self}`, 'at a port of its own': `https://${service.host}` })[where] ??
+        'https://token.invalid';
+      const guard: Misbehave = (incoming, outgoing, self) => {
+        if (incoming.headers.authorization === 'Bearer good') return false;
+        if (incoming.url?.startsWith('/token')) return token(incoming, outgoing, self);
+        outgoing.writeHead(401, { 'www-authenticate': `Bearer realm="${realm(self.host)}/token"` }).end();
+        return true;
+      };
+      await using proxy = await startProxy(registry.host, guard, makeCertificate());
+      await using store = await Store.open();
+      const pulled = store.pull(`${proxy.host}/small:v1`);
+      if (where === 'elsewhere') await assert.rejects(pulled, /token\.invalid/);
+      else assert.equal((await pulled).id, small.config.digest);
     }
   });
 

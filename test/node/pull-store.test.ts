@@ -4,7 +4,17 @@ import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ownHost } from '../harness/own-host.ts';
-import { type BuiltImage, image, layer, pushImage } from '../registry/images.ts';
+import {
+  artifact,
+  type BuiltImage,
+  image,
+  index,
+  layer,
+  namedText,
+  ociIndex,
+  pushImage,
+  pushManifest,
+} from '../registry/images.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, tar } from '../registry/tar.ts';
@@ -30,6 +40,31 @@ async function pushed(images: Record<string, BuiltImage>): Promise<string> {
   return `${registry.host}/${repository}`;
 }
 const keys = (store: Store) => readdirSync(join(store.root, 'v1/snapshots')).length;
+
+test('an artifact is pulled with its files; in an index an image comes before it', async () => {
+  await using store = await Store.open();
+  const built = artifact([namedText('weights', 'w.bin'), namedText('read', 'README')]);
+  const name = await pushed({ v1: built, image: first });
+  const pulled = await store.pull(`${name}:v1`);
+  assert.deepEqual([pulled.id, pulled.artifactType], [built.manifest.digest, 'application/vnd.example.thing']);
+  const root = await store.mount(pulled.id);
+  assert.deepEqual(readdirSync(root).sort(), ['README', 'w.bin']);
+  assert.equal(readFileSync(join(root, 'w.bin'), 'utf8'), 'weights');
+  assert.deepEqual(await store.pull(`${name}:v1`), pulled, 'by a HEAD alone');
+  const to = { host: registry.host, repository: name.slice(name.indexOf('/') + 1) };
+  const unsaid = ({ manifest, mediaType }: BuiltImage) => ({
+    mediaType,
+    digest: manifest.digest,
+    size: manifest.data.length,
+  });
+  await pushManifest(to, 'both', index([], ociIndex, [unsaid(built), unsaid(first)]), ociIndex);
+  await pushManifest(to, 'only', index([], ociIndex, [unsaid(built)]), ociIndex);
+  assert.equal((await store.pull(`${name}:both`)).id, first.config.digest);
+  assert.equal((await store.pull(`${name}:only`)).id, pulled.id);
+  store.unmount();
+  for (const { id } of store.images.list()) await store.images.remove(id, notUsed);
+  assert.deepEqual(store.leftovers(), []);
+});
 
 test('images survive a restart', async () => {
   await using store = await Store.open();

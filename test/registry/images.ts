@@ -88,6 +88,42 @@ export function image(layers: readonly BuiltLayer[], options: ImageOptions = {})
   return { layers, config, manifest: blob(JSON.stringify(manifestJson), options.algorithm), mediaType, platform };
 }
 
+export const emptyType = 'application/vnd.oci.empty.v1+json';
+type Part = { mediaType: string; data: Buffer; annotations?: Record<string, string> };
+
+/** A text as a part of an artifact, with a title if it has one. */
+export const namedText = (data: string, title?: string): Part => ({
+  mediaType: 'text/plain',
+  data: Buffer.from(data),
+  ...(title === undefined ? {} : { annotations: { 'org.opencontainers.image.title': title } }),
+});
+
+/** An artifact as ORAS makes them. */
+export function artifact(parts: readonly Part[]): BuiltImage {
+  const config = blob('{}');
+  const blobs = parts.map(({ data }) => blob(data));
+  const layers = parts.map(({ mediaType, annotations }, index) => ({
+    mediaType,
+    digest: blobs[index]!.digest,
+    size: blobs[index]!.data.length,
+    annotations,
+  }));
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: ociManifest,
+    artifactType: 'application/vnd.example.thing',
+    config: { mediaType: emptyType, digest: config.digest, size: config.data.length },
+    layers,
+  };
+  return {
+    layers: blobs.map((each) => ({ blob: each, diffId: '', mediaType: '' })),
+    config,
+    manifest: blob(JSON.stringify(manifest)),
+    mediaType: ociManifest,
+    platform: { os: 'linux', architecture: 'amd64' },
+  };
+}
+
 export function index(images: readonly BuiltImage[], mediaType = ociIndex, extra: readonly object[] = []): Blob {
   const manifests = images.map(({ manifest, mediaType: type, platform }) => ({
     mediaType: type,

@@ -63,10 +63,9 @@ export class Store implements AsyncDisposable {
 
   /** Everything the store holds: snapshots, stages, records, temporary files. */
   leftovers(): string[] {
+    const folders = ['v1/snapshots', 'v1/images', 'v1/documents'];
     const list = (path: string) => readdirSync(join(this.root, path)).map((name) => `${path}/${name}`);
-    return [...list('v1'), ...list('v1/snapshots'), ...list('v1/images')].filter(
-      (path) => path !== 'v1/snapshots' && path !== 'v1/images',
-    );
+    return [...list('v1'), ...folders.flatMap(list)].filter((path) => !folders.includes(path));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

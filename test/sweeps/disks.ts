@@ -106,6 +106,12 @@ export class SickDisks implements AsyncDisposable {
       after: () => assert.deepEqual(readdirSync(snapshots).sort(), before, 'layers of a pull that failed'),
     };
     return {
+      'document of an image': {
+        below: () => [join(daemon.dataDir, 'v1/documents')],
+        disk: 'data',
+        pages: 20,
+        ...pull,
+      },
       'record of an image': { below: () => [join(daemon.dataDir, 'v1/images')], disk: 'data', pages: 20, ...pull },
       unpack: { below: () => [snapshots], disk: 'data', pages: 1500, ...pull },
       record: {

@@ -208,6 +208,8 @@ const image = (own: string, user: string, size = 1): Image => ({
   tags: [`r/${own}:1`],
   digests: [],
   config: { user } as Image['config'],
+  artifactType: '',
+  passedOver: [],
   layers: [],
   size,
   pulledAt: 0,

@@ -68,7 +68,7 @@ for (const [name, config] of Object.entries(taken)) {
   });
 }
 
-test('a record from before the limits is not taken up', () => {
+test('a record from before has the defaults of younger fields; one from before the limits is not taken up', () => {
   const record = (user: string) => ({
     id: `sha256:${'0'.repeat(64)}`,
     tags: [],
@@ -78,7 +78,8 @@ test('a record from before the limits is not taken up', () => {
     pulledAt: 1,
     config: { ...parse({}), user },
   });
-  assert.equal(parseImageRecord(record('app')).config.user, 'app');
+  const read = parseImageRecord(record('app'));
+  assert.deepEqual([read.config.user, read.artifactType, read.passedOver], ['app', '', []]);
   assert.throws(() => parseImageRecord(record('9223372036854775808')), /User "9223372036854775808"/);
 });
 

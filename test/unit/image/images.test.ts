@@ -1,7 +1,8 @@
 // What images there are, and which layers are whose. Files belong to whoever runs the tests.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +10,7 @@ import { after, describe, test } from 'node:test';
 import type { RegistryAuth } from '../../../src/image/auth.ts';
 import { openImages } from '../../../src/image/index.ts';
 import { openSnapshots } from '../../../src/snapshot/index.ts';
-import { type BuiltImage, image, layer, writeLayout } from '../../registry/images.ts';
+import { type BuiltImage, type BuiltLayer, blob, image, layer, writeLayout } from '../../registry/images.ts';
 import { Store } from '../../registry/store.ts';
 import { file, tar } from '../../registry/tar.ts';
 
@@ -175,7 +176,7 @@ test('a start forgets images of which a layer is gone, and removes what interrup
     images.list().map(({ id }) => id),
     [digest('1')],
   );
-  assert.deepEqual(readdirSync(root).sort(), ['images', 'snapshots']);
+  assert.deepEqual(readdirSync(root).sort(), ['documents', 'images', 'snapshots']);
   assert.equal(readdirSync(join(root, 'images')).length, 1);
 });
 
@@ -300,6 +301,120 @@ describe('images that are loaded', () => {
     gates[1]!();
     await store.images.idle();
     assert.equal(gates.length, 2);
+  });
+});
+
+describe('the document that an image is named by', () => {
+  const words = {
+    created: '2020-02-02T02:02:02Z',
+    author: 'a\u00fc',
+    history: [{ created_by: 'ADD x' }],
+    'x-other': { a: [1] },
+  };
+  const content = layer(tar(file('x', 'x', own)));
+  const described = image([content], { editConfig: (config) => Object.assign(config, words) });
+  const layout = (built: BuiltImage): string => {
+    const path = join(folder, `layout-${serial++}`);
+    writeLayout(path, { 'r/kept:1': built });
+    return path;
+  };
+  const kept = (store: Store) => readdirSync(join(store.root, 'v1/documents'));
+  const place = (store: Store, id: string) => join(store.root, 'v1/documents', id.replace(':', '-'));
+
+  /** The one layer of a saved image, in the form in which Berth packs it. */
+  function savedLayer(path: string): BuiltLayer {
+    const out = join(folder, `unpacked-${serial++}`);
+    mkdirSync(out);
+    execFileSync('/bin/tar', ['-xf', path, '-C', out]);
+    const [{ Layers }] = JSON.parse(readFileSync(join(out, 'manifest.json'), 'utf8'));
+    return layer(readFileSync(join(out, Layers[0])), 'none');
+  }
+
+  test('is kept as it came, over a restart, and goes with the image', async () => {
+    await using store = await Store.open({ maxParallelLayers: 1 });
+    const [loaded] = await store.images.load(layout(described));
+    assert.deepEqual(await store.images.document(loaded!), described.config.data);
+    await store.reopen();
+    assert.deepEqual(await store.images.document(loaded!), described.config.data);
+    await store.images.remove('r/kept:1', never);
+    assert.deepEqual(kept(store), []);
+    await store.reopen();
+    assert.equal(await store.images.document(loaded!), null);
+  });
+
+  test('is gone after a start if it has no image, or is by half; an image of before has none', async () => {
+    await using store = await Store.open({ maxParallelLayers: 1 });
+    const [loaded] = await store.images.load(layout(described));
+    await store.images.close();
+    writeFileSync(place(store, digest('7')), 'killed before the record was written');
+    writeFileSync(`${place(store, '.sha256:8')}.1.1.tmp`, 'killed while it was written');
+    await store.reopen();
+    assert.deepEqual(kept(store), [loaded!.id.replace(':', '-')]);
+    rmSync(place(store, loaded!.id));
+    await store.reopen();
+    assert.equal(await store.images.document(store.images.find('r/kept:1')!), null);
+  });
+
+  test('that is damaged is none; it comes again with the image', async () => {
+    await using store = await Store.open({ maxParallelLayers: 1 });
+    const [loaded] = await store.images.load(layout(described));
+    writeFileSync(place(store, loaded!.id), '{"torn":');
+    assert.equal(await store.images.document(loaded!), null);
+    await store.images.load(layout(described));
+    assert.deepEqual(await store.images.document(loaded!), described.config.data);
+  });
+
+  test('is not left where the record is refused', async () => {
+    await using store = await Store.open({ maxParallelLayers: 1 });
+    const images = join(store.root, 'v1/images');
+    rmSync(images, { recursive: true });
+    await assert.rejects(store.images.load(layout(described)), { code: 'ENOENT' });
+    assert.deepEqual(kept(store), []);
+    mkdirSync(images);
+  });
+
+  test('is given back by a save: with the id if the layers are what they were, else with another, and it says so', async () => {
+    await using store = await Store.open({ maxParallelLayers: 1 });
+    const [loaded] = await store.images.load(layout(described));
+    const first = join(folder, `saved-${serial++}`);
+    const { id, note } = await store.images.save('r/kept:1', first, forever);
+    assert.notEqual(id, loaded!.id);
+    assert.match(note, new RegExp(`^docker.io/r/kept:1 gets another id: 1 of its 1 layers .*\\(${content.diffId}\\)$`));
+    await using other = await Store.open({ maxParallelLayers: 1 });
+    const [again] = await other.images.load(first);
+    assert.equal(again!.id, id);
+    const document = JSON.parse(String(await other.images.document(again!)));
+    const { rootfs: _, ...before } = JSON.parse(described.config.data.toString());
+    const { rootfs, ...rest } = document;
+    assert.deepEqual(rest, before);
+  });
+
+  test('is the very bytes that came where the layers are, under an id of any algorithm', async () => {
+    await using store = await Store.open({ maxParallelLayers: 1 });
+    await store.images.load(layout(described));
+    const first = join(folder, `saved-${serial++}`);
+    await store.images.save('r/kept:1', first, forever);
+    const packed = savedLayer(first);
+    const spaced = { os: 'linux', architecture: 'amd64', ...words, rootfs: { diff_ids: [packed.diffId] } };
+    const config = blob(JSON.stringify(spaced, null, 3), 'sha512');
+    const editManifest = (manifest: Record<string, unknown>) =>
+      Object.assign(manifest.config as object, { digest: config.digest, size: config.data.length });
+    const [made] = await store.images.load(layout({ ...image([packed], { editManifest }), config }));
+    const second = join(folder, `saved-${serial++}`);
+    const { id, note } = await store.images.save(made!.id, second, forever);
+    assert.deepEqual([id, note], [config.digest, '']);
+    await using other = await Store.open({ maxParallelLayers: 1 });
+    const [back] = await other.images.load(second);
+    assert.deepEqual([back!.id, await other.images.document(back!)], [config.digest, config.data]);
+  });
+
+  test('of an image of before is made of its record', async () => {
+    await using store = await Store.open({ maxParallelLayers: 1 });
+    const [loaded] = await store.images.load(layout(described));
+    rmSync(place(store, loaded!.id));
+    const { id, note } = await store.images.save('r/kept:1', join(folder, `saved-${serial++}`), forever);
+    assert.notEqual(id, loaded!.id);
+    assert.match(note, /its config was not kept/);
   });
 });
 

@@ -171,7 +171,17 @@ export async function daemonWith({ pods = [podIn(ready)], containers = [] }: Hel
   };
   const image = { ...specInput().image };
   const images = {
-    find: () => ({ id: 'sha256:1', tags: [], digests: [], config: image, layers: [], size: 0, pulledAt: 0 }),
+    find: () => ({
+      id: 'sha256:1',
+      tags: [],
+      digests: [],
+      config: image,
+      artifactType: '',
+      passedOver: [],
+      layers: [],
+      size: 0,
+      pulledAt: 0,
+    }),
     collect: async () => say('collect'),
     gc: async () => say('gc'),
   };

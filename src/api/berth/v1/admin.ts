@@ -52,6 +52,8 @@ export interface SaveImageResponse {
   /** What loading the file gives. */
   id: string;
   bytes: bigint;
+  /** Why that is not the image's own id; empty if it is. */
+  note: string;
 }
 
 export interface ListPullsRequest {
@@ -383,7 +385,7 @@ export const SaveImageRequest: MessageFns<SaveImageRequest> = {
 };
 
 function createBaseSaveImageResponse(): SaveImageResponse {
-  return { id: "", bytes: 0n };
+  return { id: "", bytes: 0n, note: "" };
 }
 
 export const SaveImageResponse: MessageFns<SaveImageResponse> = {
@@ -396,6 +398,9 @@ export const SaveImageResponse: MessageFns<SaveImageResponse> = {
         throw new globalThis.Error("value provided for field message.bytes of type int64 too large");
       }
       writer.uint32(16).int64(message.bytes);
+    }
+    if (message.note !== "") {
+      writer.uint32(26).string(message.note);
     }
     return writer;
   },
@@ -429,6 +434,14 @@ export const SaveImageResponse: MessageFns<SaveImageResponse> = {
             message.bytes = reader.int64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -448,6 +461,7 @@ export const SaveImageResponse: MessageFns<SaveImageResponse> = {
     const message = createBaseSaveImageResponse();
     message.id = object.id ?? "";
     message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    message.note = object.note ?? "";
     return message;
   },
 };
