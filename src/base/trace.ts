@@ -3,10 +3,10 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 /** One piece of a call's work; times in milliseconds of `performance.now()`. */
 export type Span = { readonly name: string; readonly begin: number; readonly end: number };
 
-/** One call for a pod or for what is in it, from its request to its answer. */
+/** One call for a pod, for what is in it, or for an image, from its request to its answer. */
 export type TracedCall = {
   readonly call: string;
-  /** The pod or the container. */
+  /** The pod, the container or the image. */
   readonly object: string;
   /** Milliseconds since the epoch. */
   readonly at: number;
@@ -19,18 +19,20 @@ export type TracedCall = {
 /** `ended`: what was begun meanwhile, as a connection's listeners, goes on in its context and is not its work. */
 type Current = { pod: string; object: string; ended: boolean; readonly spans: Span[] };
 
-/** Bounds of what is kept: about 5 kB a pod. */
-const maxSpans = 100;
+/** Bounds of what is kept: about 5 kB a pod, and some 8 MB of all. A pull has six steps a layer. */
+const maxSpans = 400;
 const maxCalls = 40;
 const maxPods = 512;
+const maxSpansOfAll = 40_000;
 
 const current = new AsyncLocalStorage<Current>();
 /** What performance.now() lags behind CLOCK_MONOTONIC, which other processes read too, ms. */
 const origin = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 
-/** Where the time of the latest calls went, by pod: of the pods that were last touched, removed ones too. */
+/** Where the time of the latest calls went, by pod or image: of those that were last touched, removed ones too. */
 export class Traces {
   readonly #pods = new Map<string, TracedCall[]>();
+  #spans = 0;
 
   /** Runs a call; what `traced` and `step` say meanwhile is kept with it, unless it turns out to be for no pod. */
   async call<T>(call: string, work: () => T | Promise<T>): Promise<T> {
@@ -50,8 +52,10 @@ export class Traces {
     }
   }
 
-  /** The calls of the pods whose id starts so, in order. */
+  /** The calls of the one that is named so, or of those whose names start so, in order. */
   of(prefix: string): { readonly pod: string; readonly calls: readonly TracedCall[] }[] {
+    const exact = this.#pods.get(prefix);
+    if (exact) return [{ pod: prefix, calls: exact }];
     return [...this.#pods].filter(([pod]) => pod.startsWith(prefix)).map(([pod, calls]) => ({ pod, calls }));
   }
 
@@ -60,9 +64,13 @@ export class Traces {
     this.#pods.delete(pod); // so that it comes last
     this.#pods.set(pod, calls);
     calls.push(call);
-    if (calls.length > maxCalls) calls.splice(leastTelling(calls), 1);
-    const [first] = this.#pods.keys();
-    if (this.#pods.size > maxPods && first !== undefined) this.#pods.delete(first);
+    this.#spans += call.spans.length;
+    if (calls.length > maxCalls) this.#spans -= calls.splice(leastTelling(calls), 1)[0]!.spans.length;
+    for (const [first, all] of this.#pods) {
+      if (this.#pods.size <= maxPods && this.#spans <= maxSpansOfAll) return;
+      for (const { spans } of all) this.#spans -= spans.length;
+      this.#pods.delete(first);
+    }
   }
 }
 
@@ -72,7 +80,7 @@ function leastTelling(calls: readonly TracedCall[]): number {
   return exec >= 0 ? exec : 1;
 }
 
-/** Says which pod, and which object of it, the call under way is for; who says it first is right. */
+/** Says which pod or image, and which object of it, the call under way is for; who says it first is right. */
 export function traced(pod: string, object: string): void {
   const call = current.getStore();
   if (call?.pod === '') Object.assign(call, { pod, object });

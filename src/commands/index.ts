@@ -52,10 +52,10 @@ export const commands: Commands = {
     run: (given) => explainReference(settingsOf(given).images.certsDir, word(given, 0)),
   },
   trace: {
-    does: "where the time of the pod's latest calls went, step by step",
-    takes: ['POD'],
+    does: "where a pod's calls or an image's pulls spent their time",
+    takes: ['WHAT'],
     flags: ['config', 'svg'],
-    more: 'POD is an id or the beginning of one. Calls are kept from the start of the daemon on.',
+    more: 'WHAT: the id of a pod or the beginning of one, or the name of an image as it is pulled. Calls are kept from the start of the daemon on.',
     run: (given) => tracePod(socketOf(given), word(given, 0), text(given.flags.svg)),
   },
   gc: {

@@ -5,7 +5,10 @@ export const shortName = ({ name }: admin.TracedStep): string =>
   name.replace(/[0-9a-f]{64}/g, (id) => id.slice(0, 12)).slice(0, 60);
 
 /** Kinds from the innermost: a process that the shim runs tells more than the waiting for its answer. */
-const innermost = ['process', 'record', 'file', 'mount', 'snapshot', 'cgroup', 'spec', 'shim', 'wait', 'undo'];
+const ofPods = ['process', 'record', 'file', 'mount', 'snapshot', 'cgroup', 'spec', 'shim'];
+/** In a pull many layers are under way: while one is unpacked, another one's waiting takes no time of its own. */
+const ofPulls = ['join', 'unpack', 'registry'];
+const innermost = [...ofPods, ...ofPulls, 'wait', 'undo'];
 
 /**
  * Milliseconds of each kind of step; time under several counts for the innermost, and what no step covers is `between`:

@@ -4,7 +4,7 @@ import { askDaemon } from './ask.ts';
 import { shortName, timeByKind } from './trace-kinds.ts';
 import { timelinePicture } from './trace-picture.ts';
 
-/** `berth trace POD [--svg FILE]`: where the time of the pod's latest calls went. */
+/** `berth trace WHAT [--svg FILE]`: where the time of the pod's latest calls, or of the image's pulls, went. */
 export async function tracePod(socket: string, podId: string, svg: string | undefined): Promise<void> {
   const trace = await askDaemon(socket, (daemon) => daemon.tracePod({ podId }));
   if (svg !== undefined) writeFileSync(svg, timelinePicture(trace));
@@ -16,12 +16,12 @@ const eighths = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /** For a terminal: each call with its steps as bars under each other, and the time per kind of step. */
 export function timeline({ podId, calls }: admin.TracePodResponse): string {
-  return `pod ${podId}\n${calls.map(callLines).join('')}`;
+  return `${/^[0-9a-f]{64}$/.test(podId) ? 'pod' : 'image'} ${podId}\n${calls.map(callLines).join('')}`;
 }
 
 function callLines(call: admin.TracedCall): string {
   const when = new Date(Number(call.startedAt / 1_000_000n)).toISOString();
-  const head = `\n${call.call} ${call.object.slice(0, 12)}  ${ms(call.durationMs)} ms${call.failed ? ', failed' : ''}  ${when}\n`;
+  const head = `\n${call.call} ${/^[0-9a-f]{64}$/.test(call.object) ? call.object.slice(0, 12) : ''}  ${ms(call.durationMs)} ms${call.failed ? ', failed' : ''}  ${when}\n`;
   const names = call.steps.map(shortName);
   const width = Math.max(...names.map((name) => name.length), 0);
   const lines = call.steps.map((step, index) => {

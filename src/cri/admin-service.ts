@@ -1,6 +1,7 @@
 import type * as admin from '../api/berth/v1/admin.ts';
 import { Fault, invalidArgument } from '../base/fault.ts';
 import type { TracedCall } from '../base/trace.ts';
+import { canonical, parseReference } from '../image/index.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { Call, Handlers } from './calls.ts';
 import { line, optionalPath } from './check.ts';
@@ -37,12 +38,26 @@ export function adminHandlers(deps: Deps) {
       return { layers: layers.map(({ key, bytes }) => ({ key, bytes: int64(bytes) })) };
     },
     tracePod: ({ podId }: admin.TracePodRequest): admin.TracePodResponse => {
-      const [found, ...more] = deps.traces.of(line('pod_id', podId));
-      if (!found) throw new Fault('NotFound', `No trace of a pod ${podId}: they are kept since the daemon started`);
+      const given = line('pod_id', podId);
+      const asGiven = deps.traces.of(given);
+      const [found, ...more] = asGiven.length > 0 ? asGiven : deps.traces.of(imageName(given));
+      if (!found) {
+        const message = `No trace of a pod or an image ${podId}: they are kept since the daemon started`;
+        throw new Fault('NotFound', message);
+      }
       if (more.length > 0) throw invalidArgument(`pod_id ${podId} is the begin of several: give more of it`);
       return { podId: found.pod, calls: found.calls.map(encodeTrace) };
     },
   } satisfies Handlers;
+}
+
+/** The full name of what may be an image's; else nothing that has a trace. */
+function imageName(given: string): string {
+  try {
+    return canonical(parseReference(given));
+  } catch {
+    return '-';
+  }
 }
 
 const encodeTrace = ({ call, object, at, begin, end, failed, spans }: TracedCall): admin.TracedCall => ({

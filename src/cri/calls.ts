@@ -33,7 +33,7 @@ type Service = Readonly<Record<string, { readonly path: string; readonly respons
 /** The calls whose time is looked at step by step. */
 const tracedCalls = new Set([
   ...['RunPodSandbox', 'StopPodSandbox', 'RemovePodSandbox', 'CreateContainer', 'StartContainer', 'StopContainer'],
-  ...['RemoveContainer', 'ExecSync'],
+  ...['RemoveContainer', 'ExecSync', 'PullImage'],
 ]);
 
 /** Who sees calls pass: absent, nobody. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Fault, failedPrecondition, isFault, messageOf, notFound } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
+import { step, traced } from '../base/trace.ts';
 import { digestAlgorithms, type ImageId, isDigest } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
@@ -21,7 +22,7 @@ import { Leases } from './leases.ts';
 import { isLoadLeftover, openSaved, type SavedImage } from './load.ts';
 import { union } from './names.ts';
 import { PlaceMemories } from './place-memory.ts';
-import { Progress, type PullStatus } from './progress.ts';
+import { logPull, Progress, type PullStatus } from './progress.ts';
 import { describe, layersFrom, repositoryFor } from './pull.ts';
 import { byDigest, canonical, parseReference, type Reference, tagOf, targetOf } from './reference.ts';
 import type { Repository } from './registry.ts';
@@ -111,19 +112,23 @@ export class Images {
   }
 
   async #pull(reference: Reference, auth: RegistryAuth | null, signal: AbortSignal): Promise<Image> {
-    using progress = this.#progress(canonical(reference));
+    const name = canonical(reference);
+    traced(name, name);
+    using progress = this.#progress(name);
     const shared = { memories: this.#memories, signal };
-    using repository = await repositoryFor(reference, auth, this.#settings, shared);
-    const here = await this.#alreadyHere(reference, repository);
+    using repository = await step('registry: open', () => repositoryFor(reference, auth, this.#settings, shared));
+    const here = await step('registry: is it here', () => this.#alreadyHere(reference, repository));
     if (here) return here;
-    const found = await describe(repository, targetOf(reference), this.#settings);
+    const found = await step('registry: documents', () => describe(repository, targetOf(reference), this.#settings));
     const tag = reference.digest ? null : tagOf(reference);
     const names = { tags: tag ? [tag] : [], digests: [byDigest(reference, found.target)] };
     if (found.passedOver.length > 0) {
-      log.info({ image: canonical(reference), passedOver: found.passedOver }, 'Not all that an image lists are layers');
+      log.info({ image: name, passedOver: found.passedOver }, 'Not all that an image lists are layers');
     }
     // Awaited here: the repository's connections are needed until the last layer is there.
-    return await this.#keep({ found, sources: layersFrom(repository, found), names }, progress, signal);
+    const image = await this.#keep({ found, sources: layersFrom(repository, found), names }, progress, signal);
+    logPull(progress.status(), repository.hosts());
+    return image;
   }
 
   /**
@@ -170,7 +175,7 @@ export class Images {
         size: layers.reduce((sum, key) => sum + this.#snapshots.size(key), found.configSize),
         pulledAt: Date.now(),
       };
-      await this.#record(image, found.document);
+      await step('record: image', () => this.#record(image, found.document));
       await this.#takeTags(image, names.tags);
       this.#syncSoon();
       return image;

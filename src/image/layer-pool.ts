@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { Fault, messageOf } from '../base/fault.ts';
+import { step } from '../base/trace.ts';
 import { Turns } from '../base/turns.ts';
 import { type ChunkSource, type Opened, opened } from './first-bytes.ts';
 import type { Joined, JoinJob } from './layer-join.ts';
@@ -48,11 +49,13 @@ export class LayerPool implements AsyncDisposable {
 
   /** Unpacks a blob of an origin into `job.path`; see unpackLayer for what it throws. */
   async unpack(job: UnpackJob, open: ChunkSource, origin: string, signal: AbortSignal): Promise<LayerNotes> {
-    using _ = await this.#turns.take(origin, signal);
-    await using source = await this.#opened(open, signal);
-    const slot = await this.#acquire(origin, signal);
+    const name = job.digest ?? job.diffId;
+    using _ = await step(`wait: ${name}, its turn`, () => this.#turns.take(origin, signal));
+    await using source = await step(`registry: first bytes of ${name}`, () => this.#opened(open, signal));
+    const slot = await step(`wait: ${name}, a thread`, () => this.#acquire(origin, signal));
     try {
-      const notes = await new WorkerRun(slot.worker, this.#progressMs, this.#spare).unpack(job, source.rest, signal);
+      const run = new WorkerRun(slot.worker, this.#progressMs, this.#spare);
+      const notes = await step(`unpack: ${name}`, () => run.unpack(job, source.rest, signal));
       this.#release(slot);
       return notes;
     } catch (error) {

@@ -2,6 +2,7 @@ import { Fault, isFault } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import { unlessAborted } from '../base/shared-runs.ts';
+import { step } from '../base/trace.ts';
 import type { Digest } from '../model/ids.ts';
 import type { Snapshots, Stage } from '../snapshot/index.ts';
 
@@ -74,24 +75,24 @@ export class Layers {
   ): Promise<void> {
     const { digest, diffId, origin } = source;
     if (this.#snapshots.get(key)) return;
-    using _ = await this.#hold(`${origin} ${key}`, signal);
+    const name = digest ?? diffId;
+    using _ = await step(`wait: ${name}, another pull's`, () => this.#hold(`${origin} ${key}`, signal));
     if (this.#snapshots.get(key)) return progress.done(0); // another pull was faster
     const unpacked = await this.#unpack(source, { budget, progress, signal });
     await using stage = unpacked.stage;
     const { notes } = unpacked;
-    await below;
+    await step(`wait: ${name}, those below`, async () => below);
     signal.throwIfAborted();
     const visible = notes.hidesAll ? null : parent;
     const lowers = visible === null ? [] : this.#snapshots.lowerPaths(visible);
-    const name = digest ?? diffId;
     let bytes = notes.bytes;
     if (needsJoin(notes, lowers)) {
       const job = { path: stage.path, name, lowers, notes, limits: budget.left() };
-      const added = await this.#pool.join(job, origin, signal);
+      const added = await step(`join: ${name}`, () => this.#pool.join(job, origin, signal));
       budget.spend(added);
       bytes += added.bytes;
     }
-    await stage.commit(key, visible, bytes);
+    await step(`snapshot: commit ${name}`, () => stage.commit(key, visible, bytes));
     progress.done(notes.bytes);
   }
 

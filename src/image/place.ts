@@ -38,6 +38,8 @@ export const isDown = (error: unknown): error is Fault =>
 /** A mirror or a registry, as one pull of one repository asks it. */
 export class Place {
   readonly endpoint: Endpoint;
+  /** It answered a request with what was asked for. */
+  gave = false;
   readonly memory: PlaceMemory;
   readonly #http: HttpClient;
   readonly #logins: Logins;
@@ -64,6 +66,7 @@ export class Place {
     try {
       const response = await this.#get(path, asking);
       this.memory.answered();
+      this.gave = true;
       return response;
     } catch (error) {
       if (!asking.signal.aborted && isDown(error)) this.memory.failed(error.message);

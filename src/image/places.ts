@@ -21,6 +21,11 @@ export class Places {
     return order.length > 0 ? order : able;
   }
 
+  /** Those that gave something, for the log. */
+  gave(): string[] {
+    return this.#all.filter(({ gave }) => gave).map(({ host }) => host);
+  }
+
   /** What in the operator's file means nothing: it may be why nobody could be asked. */
   remarks(): string[] {
     return this.#all.flatMap(({ endpoint }) => endpoint.remarks);

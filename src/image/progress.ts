@@ -1,3 +1,4 @@
+import { log } from '../base/log.ts';
 import type { ChunkSource } from './first-bytes.ts';
 
 export type PullPhase = 'resolving' | 'fetching' | 'recording';
@@ -83,4 +84,10 @@ export class Progress {
       rate: seconds > 0 ? Math.round((this.#fetched - bytes) / seconds) : 0,
     };
   }
+}
+
+/** The line of the log for a pull that has ended well; `hosts` gave something of it. */
+export function logPull({ reference, startedAt, layers, bytesFetched }: PullStatus, hosts: readonly string[]): void {
+  const took = { bytes: bytesFetched, ms: Date.now() - startedAt };
+  log.info({ image: reference, layersFetched: layers, ...took, hosts }, 'An image was pulled');
 }

@@ -72,6 +72,11 @@ export class Repository implements Disposable {
     return this.#reference.domain;
   }
 
+  /** The hosts that gave something of it. */
+  hosts(): string[] {
+    return this.#places.gave();
+  }
+
   [Symbol.dispose](): void {
     this.#http[Symbol.dispose]();
   }

@@ -56,8 +56,25 @@ suite('berth trace', {}, (bench) => {
     }
   });
 
+  test('shows what a pull spent its time on, by any name of the image', async (t) => {
+    await bench.daemon.images.removeImage({ image: { image: bench.image.busybox } });
+    await bench.daemon.images.pullImage({ image: { image: bench.image.busybox } });
+    const text = trace(bench.image.busybox);
+    t.diagnostic(text);
+    assert.match(text, new RegExp(`^image ${bench.image.busybox}\n`));
+    for (const name of ['registry: open', 'registry: documents', 'registry: first bytes of sha256:', 'unpack: sha256:'])
+      assert.match(text, new RegExp(`^ +${name}.* \\d+(?:\\.\\d\\d)? +\\|.*[█▏▎▍▌▋▊▉]`, 'm'), name);
+    assert.match(text, /ms by kind: .*unpack/);
+    const pulled = bench.daemon.logged.find(({ msg }) => msg === 'An image was pulled')!;
+    assert.deepEqual([pulled.image, pulled.hosts], [bench.image.busybox, [bench.image.busybox.split('/')[0]]]);
+    assert.ok(Number(pulled.bytes) > 100_000 && Number(pulled.ms) > 0);
+  });
+
   test('a pod without a trace is an error that says so', () => {
-    assert.throws(() => trace('0123456789ab'), /No trace of a pod 0123456789ab: .* since the daemon started/);
-    assert.throws(() => trace(), /berth trace takes POD too: see berth trace --help/);
+    assert.throws(
+      () => trace('0123456789ab'),
+      /No trace of a pod or an image 0123456789ab: .* since the daemon started/,
+    );
+    assert.throws(() => trace(), /berth trace takes WHAT too: see berth trace --help/);
   });
 });
