@@ -77,10 +77,15 @@ test('a directory, sorted, within its bound', async () => {
 });
 
 test('what is in a folder of a process that has ended is nothing', async () => {
-  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 1000'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const script = 'sleep 1000 & echo $!; exec sleep 1000';
+  const parent = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
   try {
     const [line] = await once(parent.stdout, 'data');
     const ended = Number(line);
+    // A shell would reap it; sleep never does.
+    const program = () => readFileSync(`/proc/${parent.pid}/comm`, 'utf8');
+    await until('its parent is no shell', async () => program() === 'sleep\n');
+    process.kill(ended, 'SIGKILL');
     await until('the process has ended', async () => stateOf(ended) === 'Z');
     assert.equal(await looker.list(`/proc/${ended}/net`, 100), null);
   } finally {
