@@ -457,7 +457,7 @@ suite('handlers', {
     const able = { recursiveReadOnlyMounts: true, userNamespaces: true };
     const unable = { recursiveReadOnlyMounts: false, userNamespaces: false };
     assert.deepEqual(by, { '': able, crun: able, runc: able, none: unable, bare: able, elsewhere: able });
-    assert.deepEqual(features, { supplementalGroupsPolicy: true, userNamespacesHostNetwork: true });
+    assert.deepEqual(features, { mountOptions: true, supplementalGroupsPolicy: true, userNamespacesHostNetwork: true });
   });
 
   test('what a handler cannot do is refused by name', async () => {

@@ -50,10 +50,10 @@ const below = ({ cgroup, scopePrefix = firstPrefix, resolvedHandler }: Placed, i
 export async function removeLostCgroups(owner: Owner, id: PodId, containers: readonly string[]): Promise<void> {
   const config = { cgroupParent: '' } as Pod['config'];
   const resolvedHandler = { systemdCgroup: bySystemd(owner) };
-  const { systemdScopePrefix: scopePrefix } = owner.settings;
-  const own = { id, config, resolvedHandler, scopePrefix, cgroup: newPodCgroup(owner, id, config) };
+  const own = { id, config, resolvedHandler, cgroup: newPodCgroup(owner, id, config) };
+  const prefixes = [owner.settings.systemdScopePrefix, firstPrefix];
   const pauses = containers.map((path) => (path.includes(':') ? path.replace(/[^:]*$/, id) : join(dirname(path), id)));
-  for (const path of new Set([...pauses, pauseCgroup(own)])) {
+  for (const path of new Set([...pauses, ...prefixes.map((scopePrefix) => pauseCgroup({ ...own, scopePrefix }))])) {
     await killCgroup(path);
     await removeCgroup(path);
   }
