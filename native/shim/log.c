@@ -85,9 +85,6 @@ void log_go_on(struct log_file *log, int fd) {
 
 void log_take_back(struct log_file *log) {
   if (ftruncate(log->fd, log->began) < 0) complain("cannot take back what is in", log->path, errno);
-  log->whole = -1;
-  log->lost_bytes = log->lost_lines = 0;
-  log->lost_error = 0;
 }
 
 static char *put_number(char *at, unsigned value, unsigned width, char after) {

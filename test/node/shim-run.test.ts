@@ -141,6 +141,17 @@ test('an abort kills the command and rejects with its reason', async (t) => {
   await assert.rejects(shim.run(script('true'), AbortSignal.abort(reason)), reason);
 });
 
+test('each of two commands has its own deadline, whichever began first', async (t) => {
+  const { shim } = await startPod(t);
+  const abort = new AbortController();
+  const timed = (deadlineMs: number, name: string) =>
+    shim.run(script('sleep 1006', { deadlineMs }), abort.signal).then(({ timedOut }) => [name, timedOut]);
+  const [before, short, after] = [timed(20_000, 'before'), timed(200, 'short'), timed(20_000, 'after')];
+  assert.deepEqual(await Promise.race([before, short, after]), ['short', true]);
+  abort.abort();
+  for (const long of [before, after]) await assert.rejects(long);
+});
+
 test('a command is cancelled by who asked for it, and by nobody else', async (t) => {
   const { shim, dir } = await startPod(t);
   const go = join(dir, 'go');
