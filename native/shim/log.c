@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "date.h"
 #include "descriptor.h"
 #include "text.h"
 
@@ -84,21 +85,6 @@ void log_go_on(struct log_file *log, int fd) {
 
 void log_take_back(struct log_file *log) {
   if (ftruncate(log->fd, log->began) < 0) complain("cannot take back what is in", log->path, errno);
-  log->whole = -1;
-  log->lost_bytes = log->lost_lines = 0;
-  log->lost_error = 0;
-}
-
-/* Proleptic Gregorian date of a day since 1970-01-01: the year is taken to begin in March, after the leap day. */
-static void date_of(int64_t days, unsigned *year, unsigned *month, unsigned *day) {
-  days += 719468;
-  unsigned era_day = (unsigned)(days % 146097);
-  unsigned era_year = (era_day - era_day / 1460 + era_day / 36524 - era_day / 146096) / 365;
-  unsigned year_day = era_day - (365 * era_year + era_year / 4 - era_year / 100);
-  unsigned shifted = (5 * year_day + 2) / 153;
-  *day = year_day - (153 * shifted + 2) / 5 + 1;
-  *month = shifted < 10 ? shifted + 3 : shifted - 9;
-  *year = (unsigned)(days / 146097 * 400) + era_year + (*month <= 2);
 }
 
 static char *put_number(char *at, unsigned value, unsigned width, char after) {

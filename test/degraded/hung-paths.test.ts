@@ -142,9 +142,9 @@ async function eachHangsAlone(
   await others();
   assert.equal(ended, 0, 'the others had their answers while all hung');
   await all;
+  await until('none is left', async () => processesNamed(name, pid).length === 0); // while their shims live, whose children they may be
   for (const pod of pods) await bench.daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
   for (const pod of pods) await pod.remove();
-  await until('none is left', async () => processesNamed(name, pid).length === 0);
 }
 
 suite('paths that hang', { network: false, settings }, (bench) => {

@@ -171,6 +171,16 @@ test('what is lost is told while the container runs, also to who comes later', a
   assert.equal(pod.losses.length, 1, 'nothing new is told again');
 });
 
+test('a line that nothing ended and that is lost is one line', async (t) => {
+  const pod = await startPod(t);
+  const disk = await smallDisk(t, '64K');
+  const writer = await Writer.start(pod, join(disk.folder, 'log'));
+  disk.fill();
+  writer.write('no end');
+  await writer.end();
+  assert.deepEqual(pod.losses.at(-1)?.loss, { bytes: headBytes + 'no end\n'.length, lines: 1, error: 'ENOSPC' });
+});
+
 /** The soft limit of the size of the shim's files: a write goes in up to that byte, and the next one fails with EFBIG. */
 const limitFiles = (pod: TestPod, bytes: number | 'unlimited') =>
   execFileSync('/usr/bin/prlimit', ['--pid', `${pod.shim.pid}`, `--fsize=${bytes}:unlimited`]);

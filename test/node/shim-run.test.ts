@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -138,6 +139,31 @@ test('an abort kills the command and rejects with its reason', async (t) => {
   await rejected;
   assert.equal(alive(Number(readFileSync(file, 'utf8'))), false);
   await assert.rejects(shim.run(script('true'), AbortSignal.abort(reason)), reason);
+});
+
+test('each of two commands has its own deadline, whichever began first', async (t) => {
+  const { shim } = await startPod(t);
+  const abort = new AbortController();
+  const timed = (deadlineMs: number, name: string) =>
+    shim.run(script('sleep 1006', { deadlineMs }), abort.signal).then(({ timedOut }) => [name, timedOut]);
+  const [before, short, after] = [timed(20_000, 'before'), timed(200, 'short'), timed(20_000, 'after')];
+  assert.deepEqual(await Promise.race([before, short, after]), ['short', true]);
+  abort.abort();
+  for (const long of [before, after]) await assert.rejects(long);
+});
+
+test('a command is cancelled by who asked for it, and by nobody else', async (t) => {
+  const { shim, dir } = await startPod(t);
+  const go = join(dir, 'go');
+  const running = shim.run(script(`until [ -e ${go} ]; do sleep 0.01; done; echo done`));
+  const socket = connect(join(dir, 'shim.sock'));
+  const cancels = Array.from({ length: 50 }, (_, request) => encode('cancel', 1000 + request, { request }));
+  socket.write(Buffer.concat(cancels));
+  const answers = cancels.length * encode('done', 1, {}).length;
+  for (let got = 0; got < answers; got += ((await once(socket, 'data')) as [Buffer])[0].length);
+  socket.destroy();
+  writeFileSync(go, '');
+  assert.deepEqual(textOf(await running), { code: 0, stdout: 'done\n', stderr: '' });
 });
 
 test('many commands at once each get their own output', async (t) => {

@@ -326,6 +326,9 @@ test('an OCI runtime that misbehaves is a failure that says how', async (t) => {
   const result = await pod.shim.start(hung);
   assert.deepEqual([result.pid, result.timedOut, result.signal], [0, true, 9]);
   await until(() => !alive(Number(readFileSync(join(pod.dir, 'c1.pid.kept'), 'utf8'))));
+  const dumb = startScript(pod, 'c2', 'sleep 1204 & echo $! > $1; echo $! > $1.kept', { tty: true });
+  await assert.rejects(pod.shim.start(dumb), /take a terminal from .*EPIPE/);
+  await until(() => !alive(Number(readFileSync(join(pod.dir, 'c2.pid.kept'), 'utf8'))));
   const loud = await pod.shim.start(startScript(pod, 'c1', 'head -c 100M /dev/zero; exit 1'));
   assert.deepEqual([loud.pid, loud.code, loud.truncated, loud.stdout.length], [0, 1, true, 65536]);
 });
