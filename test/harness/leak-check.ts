@@ -80,12 +80,15 @@ function cgroups(daemon: TestDaemon): string[] {
   return below(root, 6).filter((folder) => folder.includes(daemon.name) && !beside.includes(folder));
 }
 
-/** All but what the test itself started; in the machine of test/vm, those whose command line or cgroup names the daemon. */
+/** What a daemon asks each OCI runtime once it serves: such a process ends by itself, and knows of no container. */
+const question = /^\S*(run|crun|runsc)[^/ ]*( --root \S+)? (--version|features)$/;
+
+/** All but what the test itself started, and questions to OCI runtimes; in the machine of test/vm, those whose command line or cgroup names the daemon. */
 const processes = (daemon: TestDaemon): string[] =>
   eachProcess(daemon, (pid) => {
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
     // Without a command line it gave its memory back: it ends, and after a shim's death init is to reap it.
-    if (command === '' || statOf(pid).parent === process.pid) return [];
+    if (command === '' || question.test(command) || statOf(pid).parent === process.pid) return [];
     const cgroup = () => readFileSync(`/proc/${pid}/cgroup`, 'utf8');
     const ours = !inMachine || command.includes(daemon.runDir) || cgroup().includes(`/${daemon.name}/`);
     return ours ? [`${pid} ${command}`] : [];
