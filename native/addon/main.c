@@ -5,6 +5,7 @@
 #include "join.h"
 #include "lookup.h"
 #include "mounts.h"
+#include "notify.h"
 #include "spawn.h"
 #include "streams.h"
 #include "tree.h"
@@ -68,6 +69,8 @@ static const struct {
     {"endProcess", end_process_call},
     /* lookup.c */
     {"lookup", lookup_call},
+    /* notify.c */
+    {"notify", notify_call},
     /* streams.c */
     {"connectUnix", connect_unix},
     {"connectLoopback", connect_in_namespace},

@@ -33,6 +33,7 @@ import { Stats } from '../stats/index.ts';
 import { lockDirectories } from '../sys/directory-lock.ts';
 import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
+import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
 import { keepSmall } from './node-flags.ts';
 import { surviveSignals, toldToEnd } from './signals.ts';
 
@@ -56,6 +57,7 @@ export async function serveForEver(settings: Settings): Promise<void> {
   const end = toldToEnd();
   const serving = await Promise.race([start(settings), end]);
   await end;
+  tellSupervisor('STOPPING=1');
   log.info('Berth ends; containers go on');
   await serving?.server.close(graceMs); // told before it served: as a crash there, the next start goes on
   await serving?.deps.images.close();
@@ -84,6 +86,7 @@ async function start(settings: Settings): Promise<Serving> {
     { socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },
     'Berth is serving',
   );
+  superviseUs(`${deps.pods.size} pods at the start`);
   void recovered.then(() => log.info({ tookMs: Math.round(performance.now() - begin) }, 'All is mended'));
   for (const runtime of deps.ociRuntimes.all()) void runtime.features(); // it warns of what is known of its version
   return { server, deps };
