@@ -551,16 +551,18 @@ test('the standard input stays open when it was asked for, and is empty when not
 
 test('a signal to all reaches the descendants', async (t) => {
   const pod = await startPod(t);
-  const file = join(pod.dir, 'pids');
-  const text = `sh -c "sleep 1204 & echo \\$! >> ${file}; setsid sleep 1205 & echo \\$! >> ${file}; wait" & echo $! > $1`;
-  await pod.shim.start(startScript(pod, 'c1', text));
-  const pids = () => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').map(Number) : []);
-  await until(() => pids().length === 2);
-  await pod.shim.signal('c1', 9, { all: true });
-  await pod.exited('c1');
-  await until(() => !pids().some(alive));
+  for (const signo of [15, 9]) {
+    const [key, file] = [`c${signo}`, join(pod.dir, `pids-${signo}`)];
+    const text = `sh -c "sleep 1204 & echo \\$! >> ${file}; setsid sleep 1205 & echo \\$! >> ${file}; wait" & echo $! > $1`;
+    await pod.shim.start(startScript(pod, key, text));
+    const pids = () => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').map(Number) : []);
+    await until(() => pids().length === 2);
+    await pod.shim.signal(key, signo, { all: true });
+    await pod.exited(key);
+    await until(() => !pids().some(alive));
+  }
   await assert.rejects(pod.shim.signal('none', 9), (error) => isFault(error, 'NotFound'));
-  await assert.rejects(pod.shim.signal('c1', 65), (error) => isFault(error, 'InvalidArgument'));
+  await assert.rejects(pod.shim.signal('c9', 65), (error) => isFault(error, 'InvalidArgument'));
 });
 
 function linkOf(path: string): string {

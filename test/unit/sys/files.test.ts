@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { linkSync, mkdirSync, mkdtempDisposableSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempDisposableSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -98,4 +107,15 @@ test('diskUsage counts as du does', async () => {
   assert.deepEqual(await diskUsage(root.path), { bytes: du('-s', '-B1'), inodes: du('-s', '--inodes') });
   rmSync(join(root.path, 'a/file'));
   await assert.rejects(diskUsage(join(root.path, 'none')), { code: 'ENOENT' });
+});
+
+test('removeTree needs few descriptors, however deep a tree is', () => {
+  using root = scratch();
+  const deep = join(root.path, 'deep');
+  mkdirSync(join(deep, 'd/'.repeat(300)), { recursive: true });
+  const files = JSON.stringify(join(import.meta.dirname, '../../../src/sys/files.ts'));
+  const remove = `import { removeTree } from ${files}; await removeTree(${JSON.stringify(deep)});`;
+  const argv = ['--nofile=150', process.execPath, '--input-type=module-typescript', '--eval', remove];
+  execFileSync('/usr/bin/prlimit', argv, { stdio: 'inherit' });
+  assert.equal(existsSync(deep), false);
 });
