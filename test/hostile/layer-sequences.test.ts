@@ -88,8 +88,7 @@ const umociDiffers: readonly { readonly why: string; where: (line: string, membe
     {
       why: 'It removes what has the new name of a hard link before it makes the link, also if that is the very file',
       where: (line, members) =>
-        line.endsWith(': link: no such file or directory') &&
-        members.some(({ type, name, link }) => type === '1' && name === link),
+        line.endsWith(': link: no such file or directory') && members.some(({ type }) => type === '1'),
     },
     {
       why: 'A directory that is removed, but for what the layer has put into it, keeps its mode: the layer has not described it',
