@@ -207,6 +207,18 @@ const known: Readonly<Record<string, Member[][]>> = {
     [dir('a'), file('a/x', 'x'), symlink('l', 'a')],
     [whiteout('l/', 'x'), file('a', 'file')],
   ],
+  'a directory that is removed behind a link, and holds removals alone': [
+    [file('b/b/a', 'a'), symlink('c', 'b')],
+    [whiteout('b/b/', 'c'), whiteout('c/', 'b')],
+  ],
+  'a directory that is removed behind a link, and holds something new': [
+    [dir('a', { mode: 0o700 }), symlink('l', '.')],
+    [file('a/new', 'n'), whiteout('l/', 'a')],
+  ],
+  'a removal behind a link, in what becomes a file': [
+    [dir('a/c'), file('a/c/x', 'x'), symlink('l', 'a/c')],
+    [whiteout('l/', 'x'), file('a', 'file')],
+  ],
   'a hard link to itself, by another name': [[symlink('b/b', '/b')], [symlink('a', 'b'), hardlink('b/b', 'a/b/b')]],
   'a hard link to a lower file under a name that is removed': [
     [file('b', 'b')],
