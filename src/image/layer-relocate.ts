@@ -1,5 +1,5 @@
 import { check, type Tree } from '../sys/tree.ts';
-import { type Below, hasOpaqueParent, isDirectory } from './layer-below.ts';
+import { type Below, hasOpaqueParent, isDirectory, parentOf } from './layer-below.ts';
 import { implyParents, type MadeFolders } from './layer-parents.ts';
 import { type LayerNotes, maxLinks, resolveLink } from './layer-writer.ts';
 import { badArchive } from './tar-header.ts';
@@ -25,12 +25,18 @@ export function followLowerLinks(own: Tree, below: Below, notes: LayerNotes): Na
     const found = below.find(name);
     if (found.kind !== 'symlink' || !found.tree || !isDirectory(own.kind(name)) || hasOpaqueParent(own, name)) continue;
     const made: Made = { implied: [], replacing: [], described: new Set() };
-    const target = implyParents(own, resolveLink(name, found.tree.readlink(name)), made);
+    const move = new Move(own, name, names, made);
+    const leadsTo = resolveLink(name, found.tree.readlink(name));
+    if (isInTheWay(own, leadsTo) && move.makesNothing(name, name)) {
+      own.remove(name);
+      continue;
+    }
+    const target = implyParents(own, leadsTo, made);
     if (++moves > maxMoves || target === name || target.startsWith(`${name}/`)) {
       throw badArchive(`${JSON.stringify(name)} goes through links that lead nowhere`);
     }
     check(own.rename(name, onItsWay), 'rename', name);
-    new Move(own, name, names, made).into(onItsWay, target);
+    move.into(onItsWay, target);
     const moved = mover(name, target);
     names = renamed(names, name, moved, made);
     // Another link may be in the way where it is now; what was looked at before has moved along.
@@ -41,6 +47,14 @@ export function followLowerLinks(own: Tree, below: Below, notes: LayerNotes): Na
     next = 0;
   }
   return names;
+}
+
+/** Whether the layer has a file where there would be a directory. */
+function isInTheWay(own: Tree, path: string): boolean {
+  for (let folder = parentOf(path); folder !== ''; folder = parentOf(folder)) {
+    if (['file', 'other'].includes(own.kind(folder))) return true;
+  }
+  return false;
 }
 
 const isBelow = (folder: string, name: string): boolean => folder === '' || name.startsWith(`${folder}/`);
@@ -85,11 +99,13 @@ class Move {
     const own = this.#own;
     const [kind, there] = [own.kind(from), own.kind(to)];
     if (kind === 'whiteout') {
-      if (isDirectory(there)) own.hide(to); // the name is removed below, and the layer has it itself
+      // The name is removed below, and the layer has it itself.
+      if (isDirectory(there)) own.hide(to);
+      if (isDirectory(there) && this.#undescribed.has(to)) this.#made.replacing.push(to);
       own.remove(from);
       return;
     }
-    if (this.#makesNothing(from)) {
+    if (this.makesNothing(from, this.#original(from))) {
       own.remove(from);
       return;
     }
@@ -104,7 +120,7 @@ class Move {
     if (own.kind(from) === 'opaque' && to !== '') own.hide(to);
     for (const child of own.list(from)) this.into(`${from}/${child}`, under(to, child), links);
     const isUndescribed = to === '' || this.#undescribed.has(to) || this.#made.implied.includes(to);
-    if (isUndescribed && this.#isDescribed(from)) {
+    if (isUndescribed && !this.#undescribed.has(this.#original(from))) {
       own.copyAttributes(own, from, to);
       check(own.setTimes(to, seconds, nanoseconds), 'set times', to);
       this.#made.described.add(to);
@@ -112,16 +128,16 @@ class Move {
     own.remove(from);
   }
 
-  #isDescribed(at: string): boolean {
-    return !this.#undescribed.has(`${this.#from}${at.slice(onItsWay.length)}`);
+  #original(at: string): string {
+    return `${this.#from}${at.slice(onItsWay.length)}`;
   }
 
-  /** A directory that is there only for whiteouts: those make nothing. */
-  #makesNothing(at: string): boolean {
+  /** A directory that is there only for whiteouts: those make nothing. `original`: where it was before the move. */
+  makesNothing(at: string, original: string): boolean {
     const kind = this.#own.kind(at);
     if (kind === 'whiteout') return true;
-    if (!isDirectory(kind) || this.#isDescribed(at)) return false;
-    return this.#own.list(at).every((child) => this.#makesNothing(`${at}/${child}`));
+    if (!isDirectory(kind) || !this.#undescribed.has(original)) return false;
+    return this.#own.list(at).every((child) => this.makesNothing(`${at}/${child}`, `${original}/${child}`));
   }
 }
 

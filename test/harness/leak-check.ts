@@ -143,12 +143,17 @@ function openFiles(daemon: TestDaemon): string[] {
   });
 }
 
-/** Committed layers and images are meant to stay; so do logs, which are kubelet's. */
+/** Committed layers and images are meant to stay, and documents that are an image's; so do logs, which are kubelet's. */
 function files(daemon: TestDaemon): string[] {
   const run = inMachine ? daemon.runDir : '/run';
   const roots = [run, daemon.dataDir, join(daemon.dir, 'cni'), daemon.ipamDir, '/var/lib/cni', '/var/log/pods'];
   const kept = /^\/run\/mount\b|\/(snapshots\/sha256|images\/|last_reserved_ip|\S*lock$)/;
-  return roots.filter((root) => existsSync(root)).flatMap((root) => below(root, kept));
+  const isAnImages = (path: string) =>
+    /\/documents\/sha/.test(path) && existsSync(`${path.replace('/documents/', '/images/')}.json`);
+  return roots
+    .filter((root) => existsSync(root))
+    .flatMap((root) => below(root, kept))
+    .filter((path) => !isAnImages(path));
 }
 
 /** No link is followed: Node's recursive readdir does, and layers are full of links to anywhere. */
