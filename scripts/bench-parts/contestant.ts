@@ -6,6 +6,7 @@ import { writeMirrors } from '../../test/conformance/mirrors.ts';
 import { startContainerd } from '../../test/conformance/peer.ts';
 import { TestDaemon } from '../../test/harness/daemon.ts';
 import { hostName } from '../../test/harness/own-host.ts';
+import { until } from '../../test/harness/pods.ts';
 import type { Registry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
 import { makeBundle } from '../bundle.ts';
@@ -18,8 +19,8 @@ export type Contestant = AsyncDisposable & {
   /** The daemon, and everything it keeps for pods but the workload. */
   readonly daemon: () => number;
   readonly keepers: () => number[];
-  /** Restarts it after SIGKILL; milliseconds until it answers. Null where that is not ours to do. */
-  readonly restart: (() => Promise<number>) | null;
+  /** Restarts it after SIGKILL; milliseconds until it answers, and until all pods are mended. Null where that is not ours to do. */
+  readonly restart: (() => Promise<{ serving: number; mended: number }>) | null;
 };
 
 type Process = { readonly pid: number; readonly parent: number; readonly command: string };
@@ -67,9 +68,13 @@ export async function startBerth(): Promise<Contestant> {
     restart: async () => {
       await daemon.kill();
       const begin = performance.now();
-      await daemon.start();
+      const since = daemon.logged.length;
+      await daemon.start({}, { mended: false });
       await daemon.runtime.version({});
-      return performance.now() - begin;
+      const serving = performance.now() - begin;
+      const isMended = async () => daemon.logged.slice(since).some(({ msg }) => msg === 'All is mended');
+      await until('all is mended', isMended);
+      return { serving, mended: performance.now() - begin };
     },
     [Symbol.asyncDispose]: () => daemon.dispose(),
   };

@@ -136,15 +136,19 @@ async function figuresOf(node: Node, { times, figure }: Measure): Promise<number
   return times === 0 ? all : all.slice(1);
 }
 
-async function restartsOf({ who: { restart } }: Node): Promise<number[]> {
-  return restart ? [await restart(), await restart(), await restart()] : [];
+type Restart = { readonly serving: number; readonly mended: number };
+
+async function restartsOf({ who: { restart } }: Node): Promise<Restart[]> {
+  const all: Restart[] = [];
+  while (restart && all.length < 7) all.push(await restart());
+  return all;
 }
 
 /** The first size is measured again at the end: what the machine or the daemon's age changed is in its spread. */
 async function grow(who: Contestant): Promise<Row[]> {
   const node: Node = { who, pods: [] };
   const figures = measures.map(() => sizes.map((): number[] => []));
-  const restarts: number[][] = [];
+  const restarts: Restart[][] = [];
   const measure = async (at: number) => {
     for (const [row, one] of measures.entries()) figures[row]![at]!.push(...(await figuresOf(node, one)));
   };
@@ -161,10 +165,16 @@ async function grow(who: Contestant): Promise<Row[]> {
     ...measures.map((one, row) => ({ ...one, figures: figures[row]! })),
     {
       what: 'SIGKILL to serving again',
-      unit: 'ms',
-      figures: restarts,
+      unit: 'ms' as const,
+      figures: restarts.map((some) => some.map(({ serving }) => serving)),
+      target: '<= 240 ms at 100',
+    },
+    {
+      what: 'SIGKILL until all is mended',
+      unit: 'ms' as const,
+      figures: restarts.map((some) => some.map(({ mended }) => mended)),
       target: '<= 500 ms at 100',
-    } satisfies Row,
+    },
   ].filter((row) => row.figures.some((one) => one.length > 0));
 }
 

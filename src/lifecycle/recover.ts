@@ -1,4 +1,5 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
@@ -87,7 +88,7 @@ async function recoverPod(deps: Deps, pod: Pod): Promise<void> {
     const process = shim && listed ? await settledProcess(deps, shim, listed, container.id) : undefined;
     await attempt(`container ${container.id}`, () => recoverContainer(deps, container, process));
   }
-  for (const id of await lostContainers(deps, pod.id)) {
+  for (const id of lostContainers(deps, pod.id)) {
     await attempt(`container ${id}, which has no record`, () => removeLostContainer(deps, pod, id));
   }
 }
@@ -100,8 +101,8 @@ async function shimOf(deps: Deps, pod: Pod): Promise<Shim | null> {
 }
 
 /** Those that have a bundle and no record. */
-async function lostContainers(deps: Pick<Deps, 'containers' | 'layout'>, podId: PodId): Promise<ContainerId[]> {
-  const names = await namesIn(deps.layout.bundles(podId));
+function lostContainers(deps: Pick<Deps, 'containers' | 'layout'>, podId: PodId): ContainerId[] {
+  const names = namesIn(deps.layout.bundles(podId));
   return names.filter((name) => !deps.containers.get(name as ContainerId)) as ContainerId[];
 }
 
@@ -175,7 +176,7 @@ async function removeOrphans(deps: Deps): Promise<void> {
 
 /** Pod directories that no record names: end their shims and mounts, then remove them. */
 async function sweepRunDirectory(deps: Deps): Promise<void> {
-  for (const name of await namesIn(deps.layout.pods)) {
+  for (const name of namesIn(deps.layout.pods)) {
     const id = name as PodId;
     if (deps.pods.get(id)) continue;
     await attempt(`left-over directory of pod ${id}`, () => removeLostPod(deps, id, []));
@@ -184,18 +185,19 @@ async function sweepRunDirectory(deps: Deps): Promise<void> {
 
 /** What OCI runtimes keep of containers that no record names: its processes ended with their pod. */
 async function sweepOciState(deps: Pick<Deps, 'containers' | 'layout'>): Promise<void> {
-  for (const handler of await namesIn(deps.layout.ociState)) {
+  for (const handler of namesIn(deps.layout.ociState)) {
     const folder = deps.layout.ociStateOf(handler);
-    for (const name of await namesIn(folder)) {
+    for (const name of namesIn(folder)) {
       if (isId(name) && !deps.containers.get(name as ContainerId))
         await rm(join(folder, name), { recursive: true, force: true });
     }
   }
 }
 
-async function namesIn(directory: string): Promise<string[]> {
+/** Of a directory of Berth's own, which no container reaches. */
+function namesIn(directory: string): string[] {
   try {
-    return await readdir(directory);
+    return readdirSync(directory);
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return [];
     throw error;
