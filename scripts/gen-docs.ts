@@ -19,7 +19,8 @@ const toml = (value: unknown): string => stringify({ key: value }).trim().slice(
 function settingsSection({ path, text, settings }: ShownTable): string {
   const head = path.length > 0 ? `### \`[${path.join('.')}]\`\n\n` : '';
   const rows = settings.map(
-    ({ key, value, mayBe, text }) => `| \`${key}\` | \`${toml(value)}\` | ${cell(mayBe)} | ${cell(text)} |\n`,
+    ({ key, value, mayBe, text, live }) =>
+      `| \`${key}\`${live ? ' *' : ''} | \`${toml(value)}\` | ${cell(mayBe)} | ${cell(text)} |\n`,
   );
   const table = rows.length > 0 ? `| setting | default | it may be | |\n|---|---|---|---|\n${rows.join('')}\n` : '';
   return `${head}${text && `${text}\n\n`}${table}`;

@@ -27,11 +27,14 @@ export class Setting<T> {
   readonly kind: Kind<T>;
   readonly value: T;
   readonly text: string;
+  /** A reload puts it in force; others are read at the start only. */
+  readonly live: boolean;
 
-  constructor(kind: Kind<T>, value: T, text: string) {
+  constructor(kind: Kind<T>, value: T, text: string, live = false) {
     this.kind = kind;
     this.value = value;
     this.text = text;
+    this.live = live;
   }
 }
 
@@ -54,6 +57,8 @@ type ValuesOf<M> = { [K in keyof M]: ValueOf<M[K]> };
 type ValueOf<D> = D extends Setting<infer T> ? T : D extends Table<infer M> ? ValuesOf<M> : never;
 
 const setting = <T>(kind: Kind<T>, value: T, text: string): Setting<T> => new Setting(kind, value, text);
+/** One that is looked up each time it is needed. */
+const live = <T>(kind: Kind<T>, value: T, text: string): Setting<T> => new Setting(kind, value, text, true);
 
 const bytes = whole(1, Number.MAX_SAFE_INTEGER);
 /** Read as a whole, by a daemon that is to stay small. */
@@ -91,7 +96,7 @@ const images = {
     4,
     'Parts of one large layer that are fetched at once; 1: every layer over one connection.',
   ),
-  pinned: setting(listOf(word), [], 'References that are never removed by garbage collection.'),
+  pinned: live(listOf(word), [], 'References that are never removed by garbage collection.'),
   limits: new Table('What one image may take; above it a pull ends with ResourceExhausted.', imageLimits),
 };
 
@@ -121,17 +126,17 @@ const cni = {
 };
 
 const pods = {
-  unprivilegedPorts: setting(
+  unprivilegedPorts: live(
     flag,
     true,
     'True: who is not root listens at ports below 1024 too, in pods with a network of their own.',
   ),
-  unprivilegedIcmp: setting(
+  unprivilegedIcmp: live(
     flag,
     true,
     'True: who is not root may ping, in pods with a network of their own and without a user namespace.',
   ),
-  sysctls: setting(
+  sysctls: live(
     listOf(sysctl),
     [],
     'What pods have that say nothing else, where they have the namespace for themselves: NAME=value.',
@@ -139,18 +144,18 @@ const pods = {
 };
 
 const containers = {
-  capabilities: setting(listOf(capability), [...usualCapabilities], 'What a container has that asks for none.'),
-  env: setting(
+  capabilities: live(listOf(capability), [...usualCapabilities], 'What a container has that asks for none.'),
+  env: live(
     listOf(assignment),
     [],
     "Variables of every container, NAME=value; the image's and the request's go before.",
   ),
-  ulimits: setting(
+  ulimits: live(
     listOf(ulimit),
     [],
     'Limits of every container: nproc=1024:4096. What is not named here is the limit of the daemon, but for nofile: see soft_open_files.',
   ),
-  deviceOwnershipFromSecurityContext: setting(
+  deviceOwnershipFromSecurityContext: live(
     flag,
     false,
     'True: devices that a container asks for belong to its run_as_user and run_as_group; false: to whom they do on the host.',
@@ -158,12 +163,12 @@ const containers = {
 };
 
 const timeouts = {
-  ociRuntime: setting(seconds, 60, 'A command of the OCI runtime.'),
+  ociRuntime: live(seconds, 60, 'A command of the OCI runtime.'),
   cniPlugin: setting(seconds, 90, 'A CNI plugin.'),
   pullFirstByte: setting(seconds, 300, 'The answer of a registry: a pull-through cache fetches the image meanwhile.'),
   pullProgress: setting(seconds, 60, 'A pull that neither receives nor writes a byte.'),
-  execDrain: setting(seconds, 2, 'Output of a command after its end, while what it started holds it open.'),
-  hostPath: setting(seconds, 10, 'Each look at a path of the host that a request names, and the opening of a log.'),
+  execDrain: live(seconds, 2, 'Output of a command after its end, while what it started holds it open.'),
+  hostPath: live(seconds, 10, 'Each look at a path of the host that a request names, and the opening of a log.'),
 };
 
 /** Everything an operator can set, what it is by default, and what it means. The TOML keys are these names in snake_case. */
@@ -187,15 +192,20 @@ export const settingsTable = new Table('', {
   ),
   cgroupParent: setting(path, '/berth', 'Where pods without a cgroup parent go.'),
   defaultHandler: setting(name, 'crun', 'The handler, of [handlers], for pods that name none.'),
-  refuseMissingHostPaths: setting(
+  refuseMissingHostPaths: live(
     flag,
     false,
     'True: a host path that does not exist makes CreateContainer fail; false: it is made as a directory.',
   ),
-  softOpenFiles: setting(
+  softOpenFiles: live(
     whole(0, 2 ** 30),
     1024,
     "How many files a process of a container may have open before it raises its own limit; the most that it may raise it to is the daemon's. 0: that at once.",
+  ),
+  logLevel: live(
+    oneOf('debug', 'info', 'warn', 'error'),
+    'info',
+    'What is logged: this and what is worse. BERTH_LOG in the environment goes before.',
   ),
   handlers: new Table(
     'OCI runtimes under the names of RuntimeClass handlers. Others are added as [handlers.NAME].',
@@ -234,7 +244,13 @@ export const valuesOf = <M extends Members>(members: M): ValuesOf<M> =>
 export const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** One line of a table as it is to be printed. */
-export type Shown = { readonly key: string; readonly value: unknown; readonly mayBe: string; readonly text: string };
+export type Shown = {
+  readonly key: string;
+  readonly value: unknown;
+  readonly mayBe: string;
+  readonly text: string;
+  readonly live: boolean;
+};
 /** A table as it is to be printed: its path, what it is for, and its settings. */
 export type ShownTable = {
   readonly path: readonly string[];
@@ -251,7 +267,9 @@ export function* shownTables(
   const names = new Set([...Object.keys(table.members), ...Object.keys(given)]);
   const all = [...names].map((name) => [name, table.members[name] ?? new Table('', table.open ?? {})] as const);
   const settings = all.flatMap(([name, each]) =>
-    each instanceof Setting ? [{ key: snake(name), value: given[name], mayBe: each.kind.what, text: each.text }] : [],
+    each instanceof Setting
+      ? [{ key: snake(name), value: given[name], mayBe: each.kind.what, text: each.text, live: each.live }]
+      : [],
   );
   yield { path, text: table.text, settings };
   for (const [name, each] of all) {

@@ -6,6 +6,7 @@ import { explainReference } from './explain.ts';
 import { collectGarbage } from './gc.ts';
 import { loadImages } from './load.ts';
 import { showPulls } from './pulls.ts';
+import { reloadDaemon } from './reload.ts';
 import { saveImageTo } from './save.ts';
 import { serveForEver } from './serve.ts';
 import { tracePod } from './trace.ts';
@@ -23,7 +24,7 @@ export const commands: Commands = {
     takes: [],
     flags: ['config'],
     more: 'It logs to standard error, a JSON document a line; BERTH_LOG=debug in the environment: more of it. SIGTERM ends it,\ncontainers go on.',
-    run: (given) => serveForEver(settingsOf(given)),
+    run: (given) => serveForEver(() => settingsOf(given)),
   },
   load: {
     does: 'make the images of an OCI layout or docker-archive file available',
@@ -57,6 +58,13 @@ export const commands: Commands = {
     flags: ['config', 'svg'],
     more: 'WHAT: the id of a pod or the beginning of one, or the name of an image as it is pulled. Calls are kept from the start of the daemon on.',
     run: (given) => tracePod(socketOf(given), word(given, 0), text(given.flags.svg)),
+  },
+  reload: {
+    does: 'have the daemon read its configuration anew',
+    takes: [],
+    flags: ['config'],
+    more: 'So does SIGHUP. Which settings that puts in force is in docs/operating.md. A wrong file changes nothing.',
+    run: (given) => reloadDaemon(socketOf(given)),
   },
   gc: {
     does: 'remove layers that nothing needs',

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
-import { log } from '../base/log.ts';
+import { log, setLogLevel } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
 import { Traces } from '../base/trace.ts';
 import { type CriServer, listen } from '../cri/server.ts';
@@ -35,6 +35,7 @@ import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
 import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
 import { keepSmall } from './node-flags.ts';
+import { type Reload, reloading, reloadOnSignal } from './reload.ts';
 import { surviveSignals, toldToEnd } from './signals.ts';
 
 /**
@@ -51,11 +52,15 @@ export const strayRejection = 'A rejection that nobody handled';
 type Serving = { readonly server: CriServer; readonly deps: Deps };
 
 /** `berth serve`: lock -> state -> recover -> listen; ends the process after SIGTERM or SIGINT. Containers go on. */
-export async function serveForEver(settings: Settings): Promise<void> {
+export async function serveForEver(load: () => Settings): Promise<void> {
+  const settings = load();
+  setLogLevel(settings.logLevel);
+  const reload = reloading(settings, load);
   keepSmall();
   surviveSignals();
+  reloadOnSignal(reload);
   const end = toldToEnd();
-  const serving = await Promise.race([start(settings), end]);
+  const serving = await Promise.race([start(settings, reload), end]);
   await end;
   tellSupervisor('STOPPING=1');
   log.info('Berth ends; containers go on');
@@ -64,7 +69,7 @@ export async function serveForEver(settings: Settings): Promise<void> {
   endProcess(0); // connections to shims and timers of calls cut off must not hold it up
 }
 
-async function start(settings: Settings): Promise<Serving> {
+async function start(settings: Settings, reload: Reload): Promise<Serving> {
   const begin = performance.now();
   process.umask(0o077);
   // A mistake of ours, yet of one call: it must not end the daemon for all the others.
@@ -78,7 +83,7 @@ async function start(settings: Settings): Promise<Serving> {
   watchUnseenEnds(deps);
   const stats = new Stats({ ...deps, logLoss: (id) => deps.logLosses.of(id) });
   const server = await listen(
-    { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint },
+    { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint, reload },
     settings.socket,
   );
   const tookMs = Math.round(performance.now() - begin);

@@ -6,7 +6,6 @@ import { log } from '../base/log.ts';
  * ignores SIGPIPE and SIGXFSZ. Left as they are: SIGQUIT, a wish for a core, and SIGTSTP, a wish of who sits before it.
  */
 const harmless: Partial<Record<NodeJS.Signals, string>> = {
-  SIGHUP: 'the configuration is read at the start only: restart Berth, containers go on',
   SIGUSR1: 'there is no debugger',
   SIGUSR2: 'it means nothing here',
   SIGALRM: 'it means nothing here',

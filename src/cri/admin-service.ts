@@ -1,5 +1,6 @@
 import type * as admin from '../api/berth/v1/admin.ts';
 import { Fault, invalidArgument } from '../base/fault.ts';
+import type { Adopted } from '../base/settings-reload.ts';
 import type { TracedCall } from '../base/trace.ts';
 import { canonical, parseReference } from '../image/index.ts';
 import type { Deps } from '../lifecycle/deps.ts';
@@ -7,9 +8,18 @@ import type { Call, Handlers } from './calls.ts';
 import { line, optionalPath } from './check.ts';
 import { int64, nanoseconds } from './numbers.ts';
 
+export type AdminDeps = Deps & {
+  /** Reads the configuration anew. @throws Fault InvalidArgument for a wrong one, which changes nothing. */
+  readonly reload: () => Adopted;
+};
+
 /** What the berth command asks beyond CRI. */
-export function adminHandlers(deps: Deps) {
+export function adminHandlers(deps: AdminDeps) {
   return {
+    reload: (): admin.ReloadResponse => {
+      const { inForce, atNextStart } = deps.reload();
+      return { inForce: [...inForce], atNextStart: [...atNextStart] };
+    },
     loadImages: async (request: admin.LoadImagesRequest, { signal }: Call): Promise<admin.LoadImagesResponse> => {
       const path = optionalPath('path', request.path);
       if (path === '') throw invalidArgument('path is empty');

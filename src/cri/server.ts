@@ -6,7 +6,7 @@ import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cr
 import { Fault, invalidArgument, isErrno } from '../base/fault.ts';
 import type { PodId } from '../model/ids.ts';
 import { StreamingServer } from '../streaming/index.ts';
-import { adminHandlers } from './admin-service.ts';
+import { type AdminDeps, adminHandlers } from './admin-service.ts';
 import { logged } from './call-log.ts';
 import { type Call, type Handlers, serve } from './calls.ts';
 import { ContainerEvents, sinceHeader } from './events.ts';
@@ -28,7 +28,7 @@ export type CriServer = {
 };
 
 /** Serves CRI on a unix socket, mode 0660. @throws Fault FailedPrecondition if another daemon answers there. */
-export async function listen(deps: StatsDeps, socket: string): Promise<CriServer> {
+export async function listen(deps: StatsDeps & AdminDeps, socket: string): Promise<CriServer> {
   const server = new Server({
     'grpc.max_receive_message_length': maxMessage,
     'grpc.max_send_message_length': maxAnswer,

@@ -57,11 +57,14 @@ for (const socket of [join(folder, 'notify'), '@berth-test-notify']) {
       await supervisor.hears('READY=1\nSTATUS=Serving; 0 pods');
       await supervisor.hears('WATCHDOG=1', 3);
       assert.ok(!supervisor.heard.includes('STOPPING=1'));
+      await daemon.admin.reload({});
+      await supervisor.hears('RELOADING=1\nMONOTONIC_USEC=');
+      await supervisor.hears('READY=1', 2);
     } finally {
       await daemon.dispose();
     }
     await supervisor.hears('STOPPING=1');
-    assert.equal(supervisor.heard.filter((line) => line.startsWith('READY=1')).length, 1);
+    assert.equal(supervisor.heard.filter((line) => line.startsWith('READY=1')).length, 2);
   });
 }
 

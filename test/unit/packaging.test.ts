@@ -19,6 +19,7 @@ test('the unit starts the daemon as the code says it is to be started', () => {
       .map((pair) => pair.join('='))
       .join(' '),
   );
+  assert.equal(setting('ExecReload'), `${folder}/node ${folder}/main.cjs reload`);
   assert.equal(setting('KillMode'), 'process', 'or systemd ends the pods with the daemon');
   assert.equal(setting('Delegate'), 'yes');
 });

@@ -128,6 +128,16 @@ export interface TracedStep {
   endMs: number;
 }
 
+export interface ReloadRequest {
+}
+
+export interface ReloadResponse {
+  /** Keys of settings that are other ones now. */
+  inForce: string[];
+  /** Keys of settings that will be from the next start on. */
+  atNextStart: string[];
+}
+
 function createBaseLoadImagesRequest(): LoadImagesRequest {
   return { path: "" };
 }
@@ -1245,6 +1255,116 @@ export const TracedStep: MessageFns<TracedStep> = {
   },
 };
 
+function createBaseReloadRequest(): ReloadRequest {
+  return {};
+}
+
+export const ReloadRequest: MessageFns<ReloadRequest> = {
+  encode(_: ReloadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReloadRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReloadRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReloadRequest>): ReloadRequest {
+    return ReloadRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ReloadRequest>): ReloadRequest {
+    const message = createBaseReloadRequest();
+    return message;
+  },
+};
+
+function createBaseReloadResponse(): ReloadResponse {
+  return { inForce: [], atNextStart: [] };
+}
+
+export const ReloadResponse: MessageFns<ReloadResponse> = {
+  encode(message: ReloadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.inForce) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.atNextStart) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReloadResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReloadResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.inForce.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.atNextStart.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReloadResponse>): ReloadResponse {
+    return ReloadResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReloadResponse>): ReloadResponse {
+    const message = createBaseReloadResponse();
+    message.inForce = object.inForce?.map((e) => e) || [];
+    message.atNextStart = object.atNextStart?.map((e) => e) || [];
+    return message;
+  },
+};
+
 export type AdminService = typeof AdminService;
 export const AdminService = {
   /** Makes the images of an OCI layout or docker-archive file available, as a pull would. */
@@ -1299,6 +1419,16 @@ export const AdminService = {
     responseSerialize: (value: TracePodResponse): Buffer => Buffer.from(TracePodResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TracePodResponse => TracePodResponse.decode(value),
   },
+  /** Reads the configuration anew. */
+  reload: {
+    path: "/berth.v1.Admin/Reload" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReloadRequest): Buffer => Buffer.from(ReloadRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReloadRequest => ReloadRequest.decode(value),
+    responseSerialize: (value: ReloadResponse): Buffer => Buffer.from(ReloadResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReloadResponse => ReloadResponse.decode(value),
+  },
 } as const;
 
 export interface AdminServer extends UntypedServiceImplementation {
@@ -1312,6 +1442,8 @@ export interface AdminServer extends UntypedServiceImplementation {
   collectGarbage: handleUnaryCall<CollectGarbageRequest, CollectGarbageResponse>;
   /** Where the time of the latest calls for a pod went, since the daemon started. */
   tracePod: handleUnaryCall<TracePodRequest, TracePodResponse>;
+  /** Reads the configuration anew. */
+  reload: handleUnaryCall<ReloadRequest, ReloadResponse>;
 }
 
 export interface AdminClient extends Client {
@@ -1394,6 +1526,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TracePodResponse) => void,
+  ): ClientUnaryCall;
+  /** Reads the configuration anew. */
+  reload(
+    request: ReloadRequest,
+    callback: (error: ServiceError | null, response: ReloadResponse) => void,
+  ): ClientUnaryCall;
+  reload(
+    request: ReloadRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReloadResponse) => void,
+  ): ClientUnaryCall;
+  reload(
+    request: ReloadRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReloadResponse) => void,
   ): ClientUnaryCall;
 }
 

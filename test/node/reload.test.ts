@@ -1,0 +1,77 @@
+// The configuration is read anew while pods run: what that changes, what it says of the rest, and what a wrong file does.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { after, before, test } from 'node:test';
+import { TestDaemon } from '../harness/daemon.ts';
+import { ownHost } from '../harness/own-host.ts';
+import { TestPod, until } from '../harness/pods.ts';
+import { endTestRegistry, pullTestImages } from '../harness/suite.ts';
+
+await ownHost();
+
+const main = resolve(import.meta.dirname, '../../src/main.ts');
+let daemon: TestDaemon;
+let busybox: string;
+let usual: string;
+before(async () => {
+  daemon = new TestDaemon({});
+  await daemon.start();
+  ({ busybox } = await pullTestImages(daemon));
+  usual = readFileSync(daemon.configFile, 'utf8');
+});
+after(async () => {
+  await daemon.dispose();
+  await endTestRegistry();
+});
+
+const berth = (...args: string[]): string =>
+  execFileSync(process.execPath, [main, '--config', daemon.configFile, ...args], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+/** Top-level keys come before the first table. */
+const configure = (lines: string) => writeFileSync(daemon.configFile, `${lines}\n${usual}`);
+const softLimit = async (pod: TestPod, name: string) => {
+  const id = await pod.sh(name, busybox, 'exec sleep 1000');
+  const { stdout } = await daemon.runtime.execSync({
+    containerId: id,
+    cmd: ['/bin/sh', '-c', 'ulimit -Sn'],
+    timeout: 10n,
+  });
+  return stdout.toString().trim();
+};
+
+test('new containers have what the new file says, and what waits for a start is named', async () => {
+  const pod = await TestPod.run(daemon, 'reloaded');
+  assert.equal(await softLimit(pod, 'before'), '1024');
+  configure('soft_open_files = 512\nsystemd_scope_prefix = "berth"\nlog_level = "debug"');
+  assert.equal(berth('reload'), 'In force: soft_open_files, log_level\nFrom the next start on: systemd_scope_prefix\n');
+  assert.equal(await softLimit(pod, 'after'), '512');
+  await until('debug is logged', async () =>
+    daemon.logged.some(({ msg, level }) => msg === 'ExecSync' && level === 20),
+  );
+  configure('');
+  assert.match(berth('reload'), /^In force: soft_open_files, log_level\n$/);
+  assert.equal(berth('reload'), 'Nothing is different\n');
+  await pod.remove();
+});
+
+test('a wrong file changes nothing, and the one who asked hears why', async () => {
+  configure('soft_open_files = 100\nlog_levle = "debug"');
+  assert.throws(() => berth('reload'), /log_levle is unknown.*did you mean log_level/i);
+  process.kill(daemon.pid, 'SIGHUP');
+  await until('it is told', async () =>
+    daemon.logged.some(({ reason }) => /log_levle is unknown/.test(String(reason))),
+  );
+  const pod = await TestPod.run(daemon, 'unchanged');
+  assert.equal(await softLimit(pod, 'c'), '1024');
+  configure('soft_open_files = 256');
+  process.kill(daemon.pid, 'SIGHUP');
+  await until('it was read', async () =>
+    daemon.logged.some(({ inForce }) => JSON.stringify(inForce) === '["soft_open_files"]'),
+  );
+  assert.equal(await softLimit(pod, 'd'), '256');
+  await pod.remove();
+});
