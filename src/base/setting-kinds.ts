@@ -49,6 +49,11 @@ export const address: Kind<string> = text(
   (value) => parseAddress(value) !== null,
 );
 
+export const addressOrNone: Kind<string> = text(
+  'an IP address and a port, or empty: 127.0.0.1:9102',
+  (value) => value === '' || parseAddress(value) !== null,
+);
+
 /** A name that stands in a path, a URL or a message: of a RuntimeClass handler, say. */
 export const name: Kind<string> = text('a name of letters, digits and ._-', (value) =>
   /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value),

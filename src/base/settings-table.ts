@@ -2,6 +2,7 @@ import { usualCapabilities } from './capability-names.ts';
 import { maxLayers } from './limits.ts';
 import {
   address,
+  addressOrNone,
   assignment,
   capability,
   flag,
@@ -222,6 +223,13 @@ export const settingsTable = new Table('', {
   }),
   streaming: new Table('Where exec, attach and port-forward are served.', {
     address: setting(address, '127.0.0.1:0', 'An IP address and a port, 0 for any. kubelet is the way to it.'),
+  }),
+  metrics: new Table('Figures of Berth for Prometheus.', {
+    address: setting(
+      addressOrNone,
+      '',
+      'Where /metrics is served, to whoever reaches it; empty: nowhere. 127.0.0.1:9102, say.',
+    ),
   }),
   pods: new Table('What pods have without asking.', pods),
   containers: new Table('What containers have without asking.', containers),

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { Counter, type Sample } from './metrics.ts';
 
 /** One piece of a call's work; times in milliseconds of `performance.now()`. */
 export type Span = { readonly name: string; readonly begin: number; readonly end: number };
@@ -33,6 +34,7 @@ const origin = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 export class Traces {
   readonly #pods = new Map<string, TracedCall[]>();
   #spans = 0;
+  readonly #byKind = new Counter();
 
   /** Runs a call; what `traced` and `step` say meanwhile is kept with it, unless it turns out to be for no pod. */
   async call<T>(call: string, work: () => T | Promise<T>): Promise<T> {
@@ -47,6 +49,8 @@ export class Traces {
       const end = performance.now();
       const { object, spans } = own;
       own.ended = true;
+      for (const { name, begin, end } of spans)
+        this.#byKind.add({ kind: name.split(':', 1)[0]! }, (end - begin) / 1000);
       if (own.pod !== '')
         this.#keep(own.pod, { call, object, at: Date.now() - (end - begin), begin, end, failed, spans });
     }
@@ -57,6 +61,11 @@ export class Traces {
     const exact = this.#pods.get(prefix);
     if (exact) return [{ pod: prefix, calls: exact }];
     return [...this.#pods].filter(([pod]) => pod.startsWith(prefix)).map(([pod, calls]) => ({ pod, calls }));
+  }
+
+  /** Seconds of the steps of all calls, by kind: what lies within another step counts for both. */
+  secondsByKind(): Sample[] {
+    return this.#byKind.samples();
   }
 
   #keep(pod: string, call: TracedCall): void {

@@ -6,6 +6,7 @@ import { Locks } from '../base/locks.ts';
 import { log, setLogLevel } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
 import { Traces } from '../base/trace.ts';
+import { CallStats } from '../cri/call-stats.ts';
 import { type CriServer, listen } from '../cri/server.ts';
 import { openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
@@ -35,6 +36,7 @@ import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
 import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
 import { keepSmall } from './node-flags.ts';
+import { ownMetrics, type StartTimes, serveMetrics } from './own-metrics.ts';
 import { type Reload, reloading, reloadOnSignal } from './reload.ts';
 import { surviveSignals, toldToEnd } from './signals.ts';
 
@@ -82,17 +84,26 @@ async function start(settings: Settings, reload: Reload): Promise<Serving> {
   await Promise.race([recovered, delay(untilServingMs)]);
   watchUnseenEnds(deps);
   const stats = new Stats({ ...deps, logLoss: (id) => deps.logLosses.of(id) });
+  const callStats = new CallStats();
+  const startTimes: StartTimes = {};
   const server = await listen(
-    { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint, reload },
+    { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint, reload, callStats },
     settings.socket,
   );
   const tookMs = Math.round(performance.now() - begin);
+  startTimes.serving = tookMs / 1000;
   log.info(
     { socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },
     'Berth is serving',
   );
   superviseUs(`${deps.pods.size} pods at the start`);
-  void recovered.then(() => log.info({ tookMs: Math.round(performance.now() - begin) }, 'All is mended'));
+  void recovered.then(() => {
+    const tookMs = Math.round(performance.now() - begin);
+    startTimes.mended = tookMs / 1000;
+    log.info({ tookMs }, 'All is mended');
+  });
+  if (settings.metrics.address !== '')
+    await serveMetrics(settings.metrics.address, ownMetrics(deps, callStats, startTimes));
   for (const runtime of deps.ociRuntimes.all()) void runtime.features(); // it warns of what is known of its version
   return { server, deps };
 }

@@ -34,7 +34,7 @@ export function adminHandlers(deps: AdminDeps) {
       return { id, bytes: int64(bytes), note };
     },
     listPulls: (): admin.ListPullsResponse => ({
-      pulls: deps.images.pulls().map((pull) => ({
+      pulls: deps.images.pulls.statuses().map((pull) => ({
         ...pull,
         startedAt: nanoseconds(pull.startedAt),
         bytesTotal: int64(pull.bytesTotal),

@@ -1,7 +1,7 @@
-import { status } from '@grpc/grpc-js';
 import { log } from '../base/log.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
+import { outcomeOf } from './call-stats.ts';
 import type { StatusError } from './status.ts';
 
 type Found<T> = { find(id: string): T | undefined };
@@ -62,8 +62,6 @@ const changing: Readonly<Record<string, Naming>> = {
 /** A probe comes every few seconds, for ever: with BERTH_LOG=debug only, unless it fails for a reason of Berth's. */
 const often = new Set(['ExecSync']);
 
-const outcomes = new Map(Object.entries(status).map(([name, code]) => [code, name]));
-
 /** What the answer adds: the id of what was made. */
 function madeBy({ podSandboxId, containerId, imageRef }: Message): Names {
   const ids = { pod: text(podSandboxId), container: text(containerId), imageId: text(imageRef) };
@@ -91,6 +89,6 @@ export function logged(method: string, request: unknown, objects: Objects): Logg
     answered: (answer) =>
       log[level]({ call: method, ...names, ...madeBy(part(answer)), ms: ms(), outcome: 'OK' }, method),
     failed: ({ code, details }) =>
-      log.warn({ call: method, ...names, ms: ms(), outcome: outcomes.get(code), reason: details }, `${method} failed`),
+      log.warn({ call: method, ...names, ms: ms(), outcome: outcomeOf(code), reason: details }, `${method} failed`),
   };
 }

@@ -11,6 +11,7 @@ import type { Caller } from '../base/caller.ts';
 import { Fault } from '../base/fault.ts';
 import type { Traces } from '../base/trace.ts';
 import type { LoggedCall } from './call-log.ts';
+import type { CallStats } from './call-stats.ts';
 import { statusOf } from './status.ts';
 
 /** What a handler knows of its call. `signal` aborts with Cancelled when the client goes or its deadline passes. */
@@ -39,6 +40,7 @@ const tracedCalls = new Set([
 /** Who sees calls pass: absent, nobody. */
 export type Watched = {
   readonly traces?: Traces;
+  readonly stats?: CallStats;
   readonly log?: (method: string, request: unknown) => LoggedCall | null;
 };
 
@@ -82,21 +84,29 @@ function callerOf(call: AnyCall, method: string): Call {
 
 function unary(
   method: string,
-  { traces, log }: Watched,
+  { traces, log, stats }: Watched,
   handler: Handler<unknown, unknown> = () => unimplemented(method),
 ) {
   const tracing = tracedCalls.has(method) ? traces : undefined;
   return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
     const caller = callerOf(call, method);
     const line = log?.(method, call.request);
+    const begin = performance.now();
+    if (stats) stats.underWay++;
+    const ended = (code: number) => {
+      if (stats) stats.underWay--;
+      stats?.end(method, code, performance.now() - begin);
+    };
     try {
       const work = () => handler(call.request, caller);
       const answer = await (tracing ? tracing.call(method, work) : work());
       callback(null, answer);
+      ended(0);
       line?.answered(answer);
     } catch (error) {
       const failure = statusOf(error, method);
       callback(failure);
+      ended(failure.code);
       line?.failed(failure);
     }
   };

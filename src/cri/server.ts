@@ -8,6 +8,7 @@ import type { PodId } from '../model/ids.ts';
 import { StreamingServer } from '../streaming/index.ts';
 import { type AdminDeps, adminHandlers } from './admin-service.ts';
 import { logged } from './call-log.ts';
+import type { CallStats } from './call-stats.ts';
 import { type Call, type Handlers, serve } from './calls.ts';
 import { ContainerEvents, sinceHeader } from './events.ts';
 import { imageHandlers } from './image-service.ts';
@@ -28,7 +29,10 @@ export type CriServer = {
 };
 
 /** Serves CRI on a unix socket, mode 0660. @throws Fault FailedPrecondition if another daemon answers there. */
-export async function listen(deps: StatsDeps & AdminDeps, socket: string): Promise<CriServer> {
+export async function listen(
+  deps: StatsDeps & AdminDeps & { readonly callStats: CallStats },
+  socket: string,
+): Promise<CriServer> {
   const server = new Server({
     'grpc.max_receive_message_length': maxMessage,
     'grpc.max_send_message_length': maxAnswer,
@@ -36,7 +40,11 @@ export async function listen(deps: StatsDeps & AdminDeps, socket: string): Promi
   const streaming = await StreamingServer.open(deps.settings.streaming.address);
   const calls = waitingForPods(deps, runtimeCalls(deps, streaming));
   const streams = runtimeStreams(deps, new ContainerEvents(deps));
-  const watched = { traces: deps.traces, log: (method: string, request: unknown) => logged(method, request, deps) };
+  const watched = {
+    traces: deps.traces,
+    stats: deps.callStats,
+    log: (method: string, request: unknown) => logged(method, request, deps),
+  };
   server.addService(takingBytes(RuntimeServiceService), serve(RuntimeServiceService, calls, streams, watched));
   server.addService(
     takingBytes(ImageServiceService),

@@ -22,7 +22,7 @@ import { Leases } from './leases.ts';
 import { isLoadLeftover, openSaved, type SavedImage } from './load.ts';
 import { union } from './names.ts';
 import { PlaceMemories } from './place-memory.ts';
-import { logPull, Progress, type PullStatus } from './progress.ts';
+import { logPull, type Progress, RunningPulls } from './progress.ts';
 import { describe, layersFrom, repositoryFor } from './pull.ts';
 import { byDigest, canonical, parseReference, type Reference, tagOf, targetOf } from './reference.ts';
 import type { Repository } from './registry.ts';
@@ -69,7 +69,8 @@ export class Images {
   /** Layers that a pull or a save under way counts on. */
   readonly #leases = new Leases();
   readonly #memories = new PlaceMemories();
-  readonly #running = new Set<Progress>();
+  /** The pulls and loads under way. */
+  readonly pulls = new RunningPulls();
   readonly #usage = new Map<string, Usage>();
   #syncing: Promise<void> | null = null;
   #syncAgain = false;
@@ -100,21 +101,10 @@ export class Images {
     );
   }
 
-  /** The pulls and loads under way. */
-  pulls(): PullStatus[] {
-    return [...this.#running].map((progress) => progress.status());
-  }
-
-  #progress(name: string): Progress & Disposable {
-    const progress = new Progress(name);
-    this.#running.add(progress);
-    return Object.assign(progress, { [Symbol.dispose]: () => void this.#running.delete(progress) });
-  }
-
   async #pull(reference: Reference, auth: RegistryAuth | null, signal: AbortSignal): Promise<Image> {
     const name = canonical(reference);
     traced(name, name);
-    using progress = this.#progress(name);
+    using progress = this.pulls.begin(name);
     const shared = { memories: this.#memories, signal };
     using repository = await step('registry: open', () => repositoryFor(reference, auth, this.#settings, shared));
     const here = await step('registry: is it here', () => this.#alreadyHere(reference, repository));
@@ -320,7 +310,7 @@ export class Images {
     await using saved = await openSaved(file, this.#settings, signal);
     saved.passedOver.forEach(tell);
     const images: Image[] = [];
-    using progress = this.#progress(file);
+    using progress = this.pulls.begin(file);
     for (const image of saved.images) {
       images.push(await this.#keep(image, progress, signal));
       for (const what of image.found.passedOver) tell(`${image.names.tags[0] ?? image.found.id}: ${what} is no layer`);

@@ -34,8 +34,12 @@ export class Progress {
   /** Bytes fetched by a time, one sample a second. */
   readonly #samples: { at: number; bytes: number }[] = [{ at: performance.now(), bytes: 0 }];
 
-  constructor(reference: string) {
+  readonly #onBytes: (bytes: number) => void;
+
+  /** `onBytes` hears of each piece as it comes. */
+  constructor(reference: string, onBytes: (bytes: number) => void = () => {}) {
     this.#reference = reference;
+    this.#onBytes = onBytes;
   }
 
   /** A layer of so many bytes is to be fetched. */
@@ -63,6 +67,7 @@ export class Progress {
 
   #count(bytes: number): void {
     this.#fetched += bytes;
+    this.#onBytes(bytes);
     const now = performance.now();
     if (now - this.#samples.at(-1)!.at < sampleMs) return;
     this.#samples.push({ at: now, bytes: this.#fetched });
@@ -83,6 +88,30 @@ export class Progress {
       bytesUnpacked: this.#unpacked,
       rate: seconds > 0 ? Math.round((this.#fetched - bytes) / seconds) : 0,
     };
+  }
+}
+
+/** The pulls and loads under way, and what they and those before have read. */
+export class RunningPulls {
+  readonly #running = new Set<Progress>();
+  #bytes = 0;
+
+  /** One more, until it is disposed of. */
+  begin(name: string): Progress & Disposable {
+    const progress = new Progress(name, (bytes) => {
+      this.#bytes += bytes;
+    });
+    this.#running.add(progress);
+    return Object.assign(progress, { [Symbol.dispose]: () => void this.#running.delete(progress) });
+  }
+
+  statuses(): PullStatus[] {
+    return [...this.#running].map((progress) => progress.status());
+  }
+
+  /** Of layers, as they come. */
+  get bytes(): number {
+    return this.#bytes;
   }
 }
 

@@ -297,7 +297,7 @@ for (const [name, [fault, kind]] of Object.entries(faults)) {
       });
     }
     assert.deepEqual(store.leftovers(), []);
-    assert.deepEqual(store.images.pulls(), []);
+    assert.deepEqual(store.images.pulls.statuses(), []);
     assert.ok(registry.requests.length < 60, `${registry.requests.length} requests`);
     const shown = JSON.stringify(stranger.requests);
     for (const word of [password, basic, 'Bearer']) assert.ok(!shown.includes(word), `a stranger saw ${word}`);
@@ -432,7 +432,7 @@ test('a registry that claims a layer of another, and never comes to its end, hol
   await begun.promise;
   const whole = store.images.pull({ reference: `${registry.host}/app:v1`, auth: secret });
   const { id } = await within(30_000, 'The pull beside it', whole);
-  assert.equal(store.images.pulls().length, 1, 'the other still goes on');
+  assert.equal(store.images.pulls.statuses().length, 1, 'the other still goes on');
   stop.abort(new Error('enough'));
   await left;
   await store.images.idle();

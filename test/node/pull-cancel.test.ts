@@ -173,7 +173,7 @@ for (const [name, case_] of Object.entries(cases)) {
     await store.images.idle(); // stages are gone by then, and threads have said that they are done
     const idle = performance.now();
     assert.deepEqual(store.leftovers(), []);
-    assert.deepEqual(store.images.pulls(), []);
+    assert.deepEqual(store.images.pulls.statuses(), []);
     const closed = await registry_.closed();
     report(t, since, { 'the caller knows': rejected, 'all is idle': idle, 'connections end': closed });
     const { id } = await store.pull(`${registry.host}/app:wide`);

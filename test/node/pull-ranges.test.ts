@@ -31,7 +31,7 @@ async function pulled(misbehave: Misbehave, connectionsPerLayer?: number): Promi
   await using store = await Store.open(connectionsPerLayer ? { connectionsPerLayer } : {});
   const { id } = await store.pull(`${proxy.host}/app:v1`);
   assert.ok(readFileSync(join(await store.mount(id), 'noise')).equals(content));
-  assert.deepEqual(store.images.pulls(), []);
+  assert.deepEqual(store.images.pulls.statuses(), []);
   return proxy
     .blobs()
     .filter(({ url }) => url.includes(digest))

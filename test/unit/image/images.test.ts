@@ -250,7 +250,7 @@ describe('images that are loaded', () => {
     await store.images.load(layout({ 'r/other:1': other }));
     const letGo = hold(store);
     const loaded = store.images.load(layout({ 'r/good:1': good }));
-    await until(() => store.images.pulls().some(({ phase }) => phase === 'fetching'));
+    await until(() => store.images.pulls.statuses().some(({ phase }) => phase === 'fetching'));
     await assert.rejects(store.images.load(layout({ 'r/bad:1': bad })), { kind: 'DataLoss' });
     await store.images.remove('r/other:1', never);
     await store.images.gc();
@@ -420,9 +420,9 @@ describe('the document that an image is named by', () => {
 
 test('an image that is being loaded is told of while it is', async () => {
   await using store = await Store.open({ maxParallelLayers: 1 });
-  assert.deepEqual(store.images.pulls(), []);
+  assert.deepEqual(store.images.pulls.statuses(), []);
   await assert.rejects(store.images.load(join(folder, 'none')), { code: 'ENOENT' });
-  assert.deepEqual(store.images.pulls(), []);
+  assert.deepEqual(store.images.pulls.statuses(), []);
 });
 
 test('equal pulls are one, by the reference and by who asks: another may see what this one may not', async () => {
@@ -435,8 +435,8 @@ test('equal pulls are one, by the reference and by who asks: another may see wha
   const pull = (credentials: RegistryAuth | null) =>
     store.images.pull({ reference: `127.0.0.1:${port}/app:1`, auth: credentials }, caller.signal);
   const all = [null, auth('one'), auth('two'), auth('two')].map(pull);
-  await until(() => store.images.pulls().length >= 3);
-  assert.equal(store.images.pulls().length, 3);
+  await until(() => store.images.pulls.statuses().length >= 3);
+  assert.equal(store.images.pulls.statuses().length, 3);
   caller.abort(new Error('client left'));
   for (const each of all) await assert.rejects(each, /client left/);
   silent.close();

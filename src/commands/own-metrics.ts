@@ -1,0 +1,141 @@
+import { createServer, type Server } from 'node:http';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { parseAddress } from '../base/address.ts';
+import { messageOf } from '../base/fault.ts';
+import { log } from '../base/log.ts';
+import { Counter, exposition, type Metric, type Sample } from '../base/metrics.ts';
+import type { CallStats } from '../cri/call-stats.ts';
+import { berthVersion } from '../cri/runtime-service.ts';
+import type { Deps } from '../lifecycle/deps.ts';
+import type { Container } from '../model/container.ts';
+import type { Pod } from '../model/pod.ts';
+
+/** What only the start knows: seconds until it served, and until all was mended. */
+export type StartTimes = { serving?: number; mended?: number };
+
+const one =
+  (value: number): (() => Sample[]) =>
+  () => [{ value }];
+/** How many are in each phase, also in those in which none is: a series that comes and goes breaks rules for alerts. */
+const byState = (
+  phases: readonly string[],
+  all: Iterable<{ readonly state: { readonly phase: string } }>,
+): Sample[] => {
+  const counts = new Map(phases.map((phase) => [phase, 0]));
+  for (const { state } of all) counts.set(state.phase, (counts.get(state.phase) ?? 0) + 1);
+  return [...counts].map(([state, value]) => ({ labels: { state }, value }));
+};
+const podPhases = ['creating', 'ready', 'notReady'] satisfies Pod['state']['phase'][];
+const containerPhases = [
+  'creating',
+  'created',
+  'running',
+  'exited',
+  'removing',
+] satisfies Container['state']['phase'][];
+
+/** Everything that Berth tells of itself. Names by the conventions of Prometheus: base units, `_total` for what only grows. */
+export function ownMetrics(deps: Deps, calls: CallStats, startTimes: StartTimes): Metric[] {
+  const exits = new Counter();
+  deps.containers.listen((after, before) => {
+    if (after?.state.phase === 'exited' && before?.state.phase !== 'exited')
+      exits.add({ reason: after.state.exit.reason });
+  });
+  const loop = monitorEventLoopDelay({ resolution: 10 });
+  loop.enable();
+  const memory = () => process.memoryUsage();
+  return [
+    gauge('berth_build_info', 'The version of Berth that runs.', () => [
+      { labels: { version: berthVersion }, value: 1 },
+    ]),
+    counter('berth_calls_total', 'Calls that have ended, by method and gRPC code.', () => calls.ended.samples()),
+    {
+      name: 'berth_call_duration_seconds',
+      help: 'How long calls took that have ended.',
+      type: 'histogram',
+      samples: () => calls.took.samples(),
+    },
+    gauge('berth_calls_under_way', 'Calls that are not answered yet.', () => one(calls.underWay)()),
+    gauge('berth_pods', 'Pods by state.', () => byState(podPhases, deps.pods.all())),
+    gauge('berth_containers', 'Containers by state.', () => byState(containerPhases, deps.containers.all())),
+    gauge('berth_pods_being_mended', 'Pods of which the truth is not known yet after a start.', () =>
+      one(deps.mending.size)(),
+    ),
+    counter('berth_container_exits_total', 'Ends of containers that this daemon saw, by reason.', () =>
+      exits.samples(),
+    ),
+    gauge('berth_images', 'Images that are here.', () => one(deps.images.list().length)()),
+    gauge('berth_pulls_under_way', 'Pulls and loads under way.', () => one(deps.images.pulls.statuses().length)()),
+    counter('berth_pulled_bytes_total', 'Bytes of layers that pulls and loads have read, as they come.', () =>
+      one(deps.images.pulls.bytes)(),
+    ),
+    counter('berth_step_seconds_total', 'What the steps of calls took, by kind: process, shim, wait, record, ...', () =>
+      deps.traces.secondsByKind(),
+    ),
+    gauge('berth_start_seconds', 'What the last start took until it served, and until all was mended.', () =>
+      Object.entries(startTimes).map(([until, value]) => ({ labels: { until }, value })),
+    ),
+    gauge('berth_event_loop_delay_seconds', 'How late the event loop was since the last scrape, at most.', () => {
+      const most = loop.max / 1e9;
+      loop.reset();
+      return one(most)();
+    }),
+    gauge('process_resident_memory_bytes', 'Memory of the daemon.', () => one(memory().rss)()),
+    gauge('nodejs_heap_used_bytes', 'Memory that its objects take.', () => one(memory().heapUsed)()),
+    counter('process_cpu_seconds_total', 'Processor time of the daemon, user and system.', () => {
+      const { user, system } = process.cpuUsage();
+      return one((user + system) / 1e6)();
+    }),
+    gauge(
+      'process_start_time_seconds',
+      'When it was started, in seconds since the epoch.',
+      one(performance.timeOrigin / 1000),
+    ),
+  ];
+}
+
+const gauge = (name: string, help: string, samples: () => readonly Sample[]): Metric => ({
+  name,
+  help,
+  type: 'gauge',
+  samples,
+});
+const counter = (name: string, help: string, samples: () => readonly Sample[]): Metric => ({
+  name,
+  help,
+  type: 'counter',
+  samples,
+});
+
+/**
+ * Serves them at /metrics. Whoever reaches the address reads them: there is nothing of a container's content in them. One that
+ * cannot be listened at is told and left out: it is no reason to serve no pod.
+ */
+export async function serveMetrics(address: string, metrics: readonly Metric[]): Promise<Server | null> {
+  const parsed = parseAddress(address);
+  if (!parsed) return null;
+  const server = createServer(
+    { maxHeaderSize: 16 * 1024, headersTimeout: 5000, requestTimeout: 5000 },
+    (request, response) => {
+      request.resume();
+      if (request.method !== 'GET' || request.url?.split('?')[0] !== '/metrics') {
+        response.writeHead(404).end('Berth has /metrics here\n');
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(exposition(metrics));
+    },
+  );
+  server.maxConnections = 32;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen({ host: parsed.host, port: parsed.port }, resolve);
+  try {
+    await promise;
+  } catch (error) {
+    log.error({ address, reason: messageOf(error) }, 'The address for metrics cannot be listened at: metrics.address');
+    return null;
+  }
+  server.on('error', (error) => log.warn({ reason: messageOf(error) }, 'Metrics'));
+  log.info({ address: server.address() }, 'Metrics are served');
+  return server;
+}
