@@ -91,6 +91,11 @@ const images = {
     '/etc/berth/certs.d',
     'Registries: <host>/hosts.toml below it, in the format that containerd reads.',
   ),
+  authFile: setting(
+    pathOrNone,
+    '',
+    'Credentials for pulls that bring none, as docker login writes them (config.json); read at each pull. Every pod of the node can then have what they open.',
+  ),
   maxParallelLayers: setting(whole(1, 64), 3, 'Layers that are fetched and unpacked at once, over all pulls.'),
   connectionsPerLayer: setting(
     whole(1, 64),

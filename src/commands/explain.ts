@@ -48,7 +48,7 @@ function askedFor(capabilities: Endpoint['capabilities']): string {
 function credentials({ isOwner, base }: Endpoint, domain: string): string {
   if (!isOwner) return `none: a pull's credentials are for ${domain} alone, and this is a mirror`;
   const where = base.protocol === 'https:' ? 'its token service, if that is https' : 'its token service';
-  return `those of the pull request, if it has any for ${domain}; also shown to ${where}; else anonymous`;
+  return `those of the pull request, if it has any for ${domain}, else the node's (images.auth_file); also shown to ${where}; else anonymous`;
 }
 
 function connection(endpoint: Endpoint): string {

@@ -22,11 +22,15 @@ export type Credentials =
   | { readonly kind: 'identity'; readonly token: string }
   | { readonly kind: 'registry'; readonly token: string };
 
+/** Credentials that say nothing, as kubelet sends them where it has none. */
+export const isEmpty = (auth: RegistryAuth | null): boolean =>
+  auth === null || Object.entries(auth).every(([name, value]) => value === '' || name === 'serverAddress');
+
 export const none: Credentials = { kind: 'none' };
 const maxTokenBytes = 1024 * 1024;
 
-/** `https://index.docker.io/v1/` and `docker.io` are one registry. */
-function hostOf(address: string): string {
+/** The name of a registry: `https://index.docker.io/v1/` and `docker.io` are one. */
+export function hostOf(address: string): string {
   const host = address
     .replace(/^[a-z]+:\/\//i, '')
     .replace(/\/.*$/, '')

@@ -10,7 +10,8 @@ import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
 import { removeTree, type Usage } from '../sys/files.ts';
-import type { RegistryAuth } from './auth.ts';
+import { isEmpty, type RegistryAuth } from './auth.ts';
+import { nodeAuth } from './auth-file.ts';
 import { chainIds } from './chain.ts';
 import { unneeded } from './garbage.ts';
 import { parseImageRecord } from './image-record.ts';
@@ -86,17 +87,18 @@ export class Images {
   }
 
   /**
-   * Fetches, verifies and unpacks an image. Equal requests (reference and credentials) share one download, which is called
+   * Fetches, verifies and unpacks an image; with the node's own credentials where the request has none. Equal requests (reference and credentials) share one download, which is called
    * off when the last of them is aborted. A failed pull leaves nothing behind.
    */
   async pull(request: PullRequest, signal?: AbortSignal): Promise<Image> {
     const reference = parseReference(request.reference);
-    const secret = createHash('sha256').update(JSON.stringify(request.auth)).digest('hex');
+    const auth = isEmpty(request.auth) ? await nodeAuth(this.#settings.authFile, reference) : request.auth;
+    const secret = createHash('sha256').update(JSON.stringify(auth)).digest('hex');
     const { pullTimeoutMs } = this.#settings;
     const name = canonical(reference);
     return this.#pulls.join(
       { key: `${name} ${secret}`, name, timeoutMs: pullTimeoutMs },
-      (run) => this.#pull(reference, request.auth, run),
+      (run) => this.#pull(reference, auth, run),
       signal,
     );
   }

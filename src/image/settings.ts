@@ -7,6 +7,8 @@ export type ImageSettings = {
   readonly dataDir: string;
   /** The `certs.d` directory: `<host>/hosts.toml`. */
   readonly certsDir: string;
+  /** Credentials of the node, as `docker login` writes them; empty: none. */
+  readonly authFile?: string;
   readonly platform?: Platform;
   /** Layers that are fetched and unpacked at once, over all pulls: as many worker threads. */
   readonly maxParallelLayers?: number;
@@ -30,6 +32,7 @@ export type Limits = LayerLimits & {
 
 /** The settings with every default filled in. */
 export const withDefaults = (settings: ImageSettings) => ({
+  authFile: defaults.images.authFile,
   maxParallelLayers: defaults.images.maxParallelLayers,
   connectionsPerLayer: defaults.images.connectionsPerLayer,
   pullTimeoutMs: 0,

@@ -1,6 +1,7 @@
 // Kinds of images, credentials and mirrors, against a real registry.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -132,6 +133,29 @@ test('Basic credentials: right ones, wrong ones, none', async () => {
   assert.deepEqual(store.leftovers(), []);
   assert.equal((await pull({ username: 'test', password: 'secret' })).id, one.config.digest);
   assert.equal((await pull({ auth: Buffer.from('test:secret').toString('base64') })).id, one.config.digest);
+});
+
+test("the node's credentials open what a request without any asks for, and are shown to no other registry", async () => {
+  await using locked = await startRegistry({ htpasswd });
+  await using other = await startProxy(registry.host);
+  const basic = `Basic ${Buffer.from('test:secret').toString('base64')}`;
+  await pushImage({ host: locked.host, repository: 'app', headers: { authorization: basic } }, 'v1', one);
+  await pushImage({ host: registry.host, repository: 'open' }, 'v1', one);
+  const folder = mkdtempSync(join(tmpdir(), 'berth-auth-'));
+  try {
+    const authFile = join(folder, 'config.json');
+    writeFileSync(authFile, JSON.stringify({ auths: { [locked.host]: { auth: basic.slice('Basic '.length) } } }));
+    await using store = await Store.open({ authFile });
+    const reference = `${locked.host}/app:v1`;
+    for (const auth of [null, empty])
+      assert.equal((await store.images.pull({ reference, auth })).id, one.config.digest);
+    const wrong = authOf({ username: 'test', password: 'wrong' });
+    await assert.rejects(store.images.pull({ reference, auth: wrong }), { kind: 'Unauthenticated' });
+    assert.equal((await store.pull(`${other.host}/open:v1`)).id, one.config.digest);
+    for (const { headers } of other.asked) assert.equal(headers.authorization, undefined);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('Bearer tokens: by name and password, by identity token, by registry token, and refused', async () => {
