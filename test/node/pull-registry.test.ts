@@ -147,7 +147,7 @@ test("the node's credentials open what a request without any asks for, and are s
     writeFileSync(authFile, JSON.stringify({ auths: { [locked.host]: { auth: basic.slice('Basic '.length) } } }));
     await using store = await Store.open({ authFile });
     const reference = `${locked.host}/app:v1`;
-    for (const auth of [null, empty])
+    for (const auth of [null, authOf({})])
       assert.equal((await store.images.pull({ reference, auth })).id, one.config.digest);
     const wrong = authOf({ username: 'test', password: 'wrong' });
     await assert.rejects(store.images.pull({ reference, auth: wrong }), { kind: 'Unauthenticated' });
