@@ -16,11 +16,13 @@ export async function upgrade(
   const { hostname, port, pathname } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: false });
   socket.on('error', () => {});
+  const closed = once(socket, 'close').then(() => Promise.reject(new Error('closed before an answer')));
+  closed.catch(() => {}); // it closes in the end
   const lines = [`${method} ${pathname} HTTP/1.1`, `Host: ${hostname}:${port}`, 'Connection: Upgrade'];
   socket.write([...lines, ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), '', ''].join('\r\n'));
   let head = '';
   while (!head.includes('\r\n\r\n')) {
-    const [chunk] = (await once(socket, 'data')) as [Buffer];
+    const [chunk] = (await Promise.race([once(socket, 'data'), closed])) as [Buffer];
     const end = (head + chunk.toString('latin1')).indexOf('\r\n\r\n') + 4;
     const rest = end < 4 ? 0 : chunk.length - (end - head.length);
     head += chunk.toString('latin1', 0, chunk.length - rest);
