@@ -36,7 +36,7 @@ export const commands: Commands = {
     does: 'write an image to a file: an OCI layout in a tar, which docker load reads too',
     takes: ['IMAGE', 'FILE'],
     flags: ['config'],
-    more: 'FILE must not exist yet. The id of an image that was pulled is another one after it is loaded again; it is printed.',
+    more: 'FILE must not exist yet. It prints the id that the image has when it is loaded again: its own, if its layers can be packed as they came.',
     run: (given) => saveImageTo(socketOf(given), word(given, 0), word(given, 1)),
   },
   pulls: {
@@ -73,10 +73,10 @@ export const commands: Commands = {
     run: (given) => collectGarbage(socketOf(given), given.flags['dry-run'] === true),
   },
   config: {
-    does: 'print the configuration in force, each setting with what it means',
+    does: 'print the configuration, each setting with what it means',
     takes: [],
     flags: ['config'],
-    more: 'What it prints is a configuration file: berth config > config.toml.',
+    more: 'What it prints is a configuration file: berth config > config.toml. It reads the files: a daemon that runs has them from its\nstart, or a reload, on.',
     run: (given) => process.stdout.write(toToml(settingsOf(given))),
   },
   version: {

@@ -3,7 +3,7 @@ import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { firstBytes } from '../base/text.ts';
 
-/** The only place that knows gRPC codes. */
+/** The only place where an error gets its gRPC code. */
 const codeOf = {
   InvalidArgument: status.INVALID_ARGUMENT,
   NotFound: status.NOT_FOUND,
