@@ -24,6 +24,9 @@ const common: BuildOptions = {
 };
 const ownUrl = "const berthUrl=require('node:url').pathToFileURL(__filename).href;";
 
+/** What Node is to run of a bundle. */
+export const mainProgram = (folder: string): string => join(folder, 'main.cjs');
+
 /**
  * Makes in `folder` what is shipped: the bundle with its loader and what V8 compiled of it, the layer worker and three native
  * files. Returns the main program. What was there is replaced by renaming: an earlier build may be running.
@@ -41,7 +44,7 @@ export function makeBundle(folder: string): string {
   } finally {
     rmSync(fresh, { recursive: true });
   }
-  return join(folder, 'main.cjs');
+  return mainProgram(folder);
 }
 
 function bundle(folder: string): void {
@@ -63,7 +66,7 @@ function bundle(folder: string): void {
 
 /** With the flags of the daemon: they decide whether V8 takes it. */
 function compile(folder: string): void {
-  execFileSync(process.execPath, [...nodeFlags, join(folder, 'main.cjs'), 'version'], {
+  execFileSync(process.execPath, [...nodeFlags, mainProgram(folder), 'version'], {
     env: { ...process.env, BERTH_WRITE_COMPILED: join(folder, 'berth.v8') },
     stdio: ['ignore', 'ignore', 'inherit'],
   });

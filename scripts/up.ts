@@ -7,7 +7,7 @@ import { cgroupFolders, removeCgroup } from '../src/sys/cgroups.ts';
 import { endProcess } from '../src/sys/end-process.ts';
 import { isMountPoint } from '../src/sys/mounts.ts';
 import { runHere } from '../src/sys/spawn.ts';
-import { makeBundle } from './bundle.ts';
+import { mainProgram, makeBundle } from './bundle.ts';
 import { optionsOf } from './options.ts';
 import { type Commands, missingCommands, putCommands } from './up-parts/commands.ts';
 import { Daemon } from './up-parts/daemon.ts';
@@ -27,7 +27,7 @@ import { step } from './up-parts/step.ts';
 import { type Before, logFile, lookAround, namesIn, removeTraces } from './up-parts/traces.ts';
 
 const folder = resolve(import.meta.dirname, '../dist');
-const main = join(folder, 'main.mjs');
+const main = mainProgram(folder);
 const { values } = optionsOf('scripts/up --help', {
   options: { config: { type: 'string' }, down: { type: 'boolean', default: false } },
 });

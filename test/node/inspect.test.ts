@@ -10,9 +10,10 @@ import { ownHost } from '../harness/own-host.ts';
 import { TestPod } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 
-await ownHost();
+const ensureOurCrictl = () => ensureCrictl('/var/cache/berth');
+await ownHost(ensureOurCrictl);
 
-const crictl = await ensureCrictl('/var/cache/berth');
+const crictl = await ensureOurCrictl();
 
 for (const handler of ociRuntimes) {
   suite(`crictl and jq with ${handler}`, { handler }, (bench) => {
