@@ -65,8 +65,10 @@ suite('a reboot', {}, (bench) => {
     'the host was rebooted': async () => {
       const { daemon } = bench;
       await endAll(daemon);
-      for (const target of mountsBelow(daemon.runDir)) unmount(target, { detach: true });
-      for (const name of readdirSync(daemon.runDir)) rmSync(join(daemon.runDir, name), { recursive: true });
+      for (const folder of [daemon.runDir, '/run/netns']) {
+        for (const target of mountsBelow(folder)) unmount(target, { detach: true });
+        for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
+      }
       await removeCgroup(`/${daemon.name}`);
       removeRules(daemon.name);
       edit(daemon, (record, state) => {

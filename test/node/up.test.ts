@@ -162,7 +162,7 @@ describe('scripts/up', { concurrency: false }, () => {
       own,
       /^RuntimeReady: true.*localhost\/berth-demo.*\sshell\s.*\smine\s.*^www$.*^hello from mine$.*Removed sandbox/ms,
     );
-    assert.match(errors, /did you mean trace\?.*No trace of a pod no-such-pod.*There is no configuration/s);
+    assert.match(errors, /did you mean trace\?.*No trace of a pod or an image no-such-pod.*There is no configuration/s);
     run(up, '--down');
     sh('rm -r /etc/berth');
     assertSame(then);
@@ -212,7 +212,7 @@ describe('scripts/up', { concurrency: false }, () => {
   /** Sends the signal to the script when it has printed `last`; answers what it said. */
   const killedAfter = (last: string, signal: string, words = ''): string =>
     sh(`cd ${folder}; ${up} --config config.toml ${words} >/run/out 2>&1 & pid=$!
-      until grep -q '${last}' /run/out; do sleep 0.01; done
+      until grep -q '${last}' /run/out || ! kill -0 $pid; do sleep 0.01; done
       kill -${signal} $pid; wait $pid || true; cat /run/out; rm /run/out`);
   const deaths: [last: string, signal: string][] = [
     ['bundled into dist', 'KILL'],
@@ -235,7 +235,7 @@ describe('scripts/up', { concurrency: false }, () => {
   test('the daemon was killed and every directory of others removed meanwhile', () => {
     const then = state();
     goUp();
-    sh(`kill -9 $(pgrep -f '[m]ain.mjs serve --config ${config}')
+    sh(`kill -9 $(pgrep -f '[m]ain.cjs serve --config ${config}')
       rm -r /etc/cni /var/lib/cni /var/log/pods /var/log/berth.log`);
     goDown();
     assertSame(then);
