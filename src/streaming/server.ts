@@ -24,6 +24,12 @@ const keepAliveMs = 30_000;
 /** SPDY's frames as the messages of a WebSocket. */
 const tunnels: readonly string[] = forwardProtocols.map((name) => `SPDY/3.1+${name}`);
 
+/**
+ * Connections that wait to be accepted. Who comes while there is no room asks again after 1, 3, 7, ... seconds, behind every stranger
+ * who came then; the kernel makes it somaxconn at most (listen(2)), Node's own choice is 511.
+ */
+const backlog = 65_535;
+
 /** Serves what one-shot URLs stand for, over SPDY/3.1 and WebSocket. It listens on loopback: kubelet is the way to it. */
 export class StreamingServer {
   readonly #tokens = new Tokens<StreamRequest>();
@@ -70,7 +76,7 @@ export class StreamingServer {
     const server = new StreamingServer(host);
     await new Promise<void>((resolve, reject) => {
       server.#http.once('error', (error) => reject(cannotListen(address, error)));
-      server.#http.listen(port, host, () => resolve());
+      server.#http.listen({ host, port, backlog }, () => resolve());
     });
     server.#http.removeAllListeners('error');
     server.#http.on('error', (error) => log.warn({ reason: error.message }, 'The streaming server has a problem'));

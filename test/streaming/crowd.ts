@@ -33,22 +33,26 @@ export type CrowdOptions = {
 /** So many strangers; disposed of, all are gone. */
 export class Crowd implements AsyncDisposable {
   readonly #child: ChildProcess;
+  /** It ends by itself when all were thrown out and none comes back. */
+  readonly #closed: Promise<unknown>;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    this.#closed = once(child, 'close');
   }
 
   /** Returns when as many have come in, or were thrown out at once. */
   static async gathered(options: CrowdOptions): Promise<Crowd> {
     const program = [import.meta.filename, JSON.stringify(options)];
     const child = spawn(process.execPath, program, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const crowd = new Crowd(child);
     await once(createInterface({ input: child.stdout! }), 'line');
-    return new Crowd(child);
+    return crowd;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill('SIGKILL');
-    await once(this.#child, 'close');
+    await this.#closed;
   }
 }
 
