@@ -46,17 +46,16 @@ export async function applyExit(deps: Needs, id: ContainerId, exit: Exit): Promi
   const container = held?.value;
   if (container?.state.phase !== 'running') return;
   await deps.containers.settle(containerAfter(container, { type: 'ended', exit }));
-  logEnd(container, container.state.startedAt, exit);
+  logEnd(deps, container, container.state.startedAt, exit);
   crashPoint('exit:recorded');
   await releaseContainer(deps, container);
 }
 
-function logEnd({ id, podId, config }: Container, startedAt: number, { code, reason, message, at }: Exit): void {
-  const ranMs = Math.max(0, Math.round(at - startedAt));
-  log.info(
-    { pod: podId, container: id, containerName: config.metadata.name, code, reason, message, ranMs },
-    'A container ended',
-  );
+function logEnd({ pods }: Pick<Deps, 'pods'>, { id, podId, config }: Container, startedAt: number, exit: Exit): void {
+  const { namespace, name, uid } = pods.get(podId)?.config.metadata ?? {}; // undefined is left out
+  const whose = { pod: podId, namespace, name, uid, container: id, containerName: config.metadata.name };
+  const { code, reason, message, at } = exit;
+  log.info({ ...whose, code, reason, message, ranMs: Math.max(0, Math.round(at - startedAt)) }, 'A container ended');
 }
 
 /** The pod lost its pause process or its shim: it is NotReady from now on, its resources wait for StopPodSandbox. */

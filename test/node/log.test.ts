@@ -45,7 +45,7 @@ test("a pod's whole life, a failed call and a failed pull are told, a line each"
       'RunPodSandbox told OK',
       'CreateContainer told main OK',
       'StartContainer told main OK',
-      'A container ended main 3',
+      'A container ended told main 3',
       'WARN ExecSync failed told main FAILED_PRECONDITION',
       'WARN StartContainer failed INVALID_ARGUMENT',
       'WARN PullImage failed UNAVAILABLE',
