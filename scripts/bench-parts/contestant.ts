@@ -11,6 +11,9 @@ import type { Registry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
 import { makeBundle } from '../bundle.ts';
 
+/** Milliseconds. */
+export type Restart = { readonly serving: number; readonly mended: number };
+
 /** A CRI runtime under the clock. */
 export type Contestant = AsyncDisposable & {
   readonly name: string;
@@ -20,7 +23,7 @@ export type Contestant = AsyncDisposable & {
   readonly daemon: () => number;
   readonly keepers: () => number[];
   /** Restarts it after SIGKILL; milliseconds until it answers, and until all pods are mended. Null where that is not ours to do. */
-  readonly restart: (() => Promise<{ serving: number; mended: number }>) | null;
+  readonly restart: (() => Promise<Restart>) | null;
 };
 
 type Process = { readonly pid: number; readonly parent: number; readonly command: string };
@@ -121,3 +124,10 @@ export const pss = (pids: readonly number[]): number =>
       return sum; // it ended while we looked
     }
   }, 0);
+
+/** So many restarts, one after the other; none of a peer. */
+export async function restartsOf({ restart }: Contestant, times: number): Promise<Restart[]> {
+  const all: Restart[] = [];
+  while (restart && all.length < times) all.push(await restart());
+  return all;
+}

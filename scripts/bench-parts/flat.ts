@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { endProcess } from '../../src/sys/end-process.ts';
 import { startTestRegistry } from '../../test/images/index.ts';
 import { countOf, optionsOf } from '../options.ts';
-import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
+import { type Contestant, pss, type Restart, restartsOf, startBerth, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
 import { heading, printGrowth, type Row } from './table.ts';
 import { busybox, clock, eightAtOnce, type PodUp, podDown, podUp, removeLogs } from './workload.ts';
@@ -136,14 +136,6 @@ async function figuresOf(node: Node, { times, figure }: Measure): Promise<number
   return times === 0 ? all : all.slice(1);
 }
 
-type Restart = { readonly serving: number; readonly mended: number };
-
-async function restartsOf({ who: { restart } }: Node): Promise<Restart[]> {
-  const all: Restart[] = [];
-  while (restart && all.length < 7) all.push(await restart());
-  return all;
-}
-
 /** The first size is measured again at the end: what the machine or the daemon's age changed is in its spread. */
 async function grow(who: Contestant): Promise<Row[]> {
   const node: Node = { who, pods: [] };
@@ -155,7 +147,7 @@ async function grow(who: Contestant): Promise<Row[]> {
   for (const [at, size] of sizes.entries()) {
     await fill(node, size);
     await measure(at);
-    restarts.push(await restartsOf(node));
+    restarts.push(await restartsOf(who, 7));
   }
   await drain(node, sizes[0]!);
   await measure(0);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { endProcess } from '../../src/sys/end-process.ts';
 import { startTestRegistry } from '../../test/images/index.ts';
 import { countOf, oneOf, optionsOf } from '../options.ts';
-import { type Contestant, pss, startBerth, startPeer } from './contestant.ts';
+import { type Contestant, pss, restartsOf, startBerth, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
 import { heading, printTable, type Row } from './table.ts';
 import {
@@ -149,12 +149,6 @@ async function throughputRow(contestants: readonly Contestant[]): Promise<Row> {
   return { what: 'pods per second, 8 at once, CNI', unit: '/s', figures, target: '>= 1.7 x peer' };
 }
 
-async function restartsOf({ restart }: Contestant): Promise<number[]> {
-  const all: number[] = [];
-  while (restart && all.length < 3) all.push((await restart()).serving);
-  return all;
-}
-
 /** With many pods there: lists, stats, memory, and a restart. */
 async function crowdRows(contestants: readonly Contestant[]): Promise<Row[]> {
   const pods = new Map<Contestant, PodUp[]>();
@@ -181,7 +175,7 @@ async function crowdRows(contestants: readonly Contestant[]): Promise<Row[]> {
   const perPod = contestants.map((who) => [pss(who.keepers()) / crowd / 1e6]);
   const daemons = contestants.map((who) => [pss([who.daemon()]) / 1e6]);
   const restarts: number[][] = [];
-  for (const who of contestants) restarts.push(await restartsOf(who));
+  for (const who of contestants) restarts.push((await restartsOf(who, 3)).map(({ serving }) => serving));
   for (const who of contestants) await eightAtOnce(crowd, (index) => podDown(who, pods.get(who)![index]!));
   return [
     { what: `ListPodSandbox, ${crowd} pods`, unit: 'ms', figures: list, target: '<= 1.0 ms' },

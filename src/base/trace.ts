@@ -49,8 +49,7 @@ export class Traces {
       const end = performance.now();
       const { object, spans } = own;
       own.ended = true;
-      for (const { name, begin, end } of spans)
-        this.#byKind.add({ kind: name.split(':', 1)[0]! }, (end - begin) / 1000);
+      for (const { name, begin, end } of spans) this.#byKind.add({ kind: kindOf(name) }, (end - begin) / 1000);
       if (own.pod !== '')
         this.#keep(own.pod, { call, object, at: Date.now() - (end - begin), begin, end, failed, spans });
     }
@@ -100,6 +99,9 @@ function openSpans(): Span[] | undefined {
   const call = current.getStore();
   return call && !call.ended && call.spans.length < maxSpans ? call.spans : undefined;
 }
+
+/** The kind of a step: what its name has before the colon. */
+export const kindOf = (name: string): string => name.slice(0, name.indexOf(':'));
 
 /** Runs a piece of a call's work and keeps when. Names begin with its kind: `record: ...`, `mount: ...`. */
 export function step<T>(name: string, work: () => T): T {

@@ -13,9 +13,7 @@ import type { Pod } from '../model/pod.ts';
 /** What only the start knows: seconds until it served, and until all was mended. */
 export type StartTimes = { serving?: number; mended?: number };
 
-const one =
-  (value: number): (() => Sample[]) =>
-  () => [{ value }];
+const one = (value: number): Sample[] => [{ value }];
 /** How many are in each phase, also in those in which none is: a series that comes and goes breaks rules for alerts. */
 const byState = (
   phases: readonly string[],
@@ -55,19 +53,19 @@ export function ownMetrics(deps: Deps, calls: CallStats, startTimes: StartTimes)
       type: 'histogram',
       samples: () => calls.took.samples(),
     },
-    gauge('berth_calls_under_way', 'Calls that are not answered yet.', () => one(calls.underWay)()),
+    gauge('berth_calls_under_way', 'Calls that are not answered yet.', () => one(calls.underWay)),
     gauge('berth_pods', 'Pods by state.', () => byState(podPhases, deps.pods.all())),
     gauge('berth_containers', 'Containers by state.', () => byState(containerPhases, deps.containers.all())),
     gauge('berth_pods_being_mended', 'Pods of which the truth is not known yet after a start.', () =>
-      one(deps.mending.size)(),
+      one(deps.mending.size),
     ),
     counter('berth_container_exits_total', 'Ends of containers that this daemon saw, by reason.', () =>
       exits.samples(),
     ),
-    gauge('berth_images', 'Images that are here.', () => one(deps.images.list().length)()),
-    gauge('berth_pulls_under_way', 'Pulls and loads under way.', () => one(deps.images.pulls.statuses().length)()),
+    gauge('berth_images', 'Images that are here.', () => one(deps.images.list().length)),
+    gauge('berth_pulls_under_way', 'Pulls and loads under way.', () => one(deps.images.pulls.statuses().length)),
     counter('berth_pulled_bytes_total', 'Bytes of layers that pulls and loads have read, as they come.', () =>
-      one(deps.images.pulls.bytes)(),
+      one(deps.images.pulls.bytes),
     ),
     counter('berth_step_seconds_total', 'What the steps of calls took, by kind: process, shim, wait, record, ...', () =>
       deps.traces.secondsByKind(),
@@ -78,17 +76,15 @@ export function ownMetrics(deps: Deps, calls: CallStats, startTimes: StartTimes)
     gauge('berth_event_loop_delay_seconds', 'How late the event loop was since the last scrape, at most.', () => {
       const most = loop.max / 1e9;
       loop.reset();
-      return one(most)();
+      return one(most);
     }),
-    gauge('process_resident_memory_bytes', 'Memory of the daemon.', () => one(memory().rss)()),
-    gauge('nodejs_heap_used_bytes', 'Memory that its objects take.', () => one(memory().heapUsed)()),
+    gauge('process_resident_memory_bytes', 'Memory of the daemon.', () => one(memory().rss)),
+    gauge('nodejs_heap_used_bytes', 'Memory that its objects take.', () => one(memory().heapUsed)),
     counter('process_cpu_seconds_total', 'Processor time of the daemon, user and system.', () => {
       const { user, system } = process.cpuUsage();
-      return one((user + system) / 1e6)();
+      return one((user + system) / 1e6);
     }),
-    gauge(
-      'process_start_time_seconds',
-      'When it was started, in seconds since the epoch.',
+    gauge('process_start_time_seconds', 'When it was started, in seconds since the epoch.', () =>
       one(performance.timeOrigin / 1000),
     ),
   ];

@@ -1,4 +1,5 @@
 import type * as admin from '../api/berth/v1/admin.ts';
+import { kindOf } from '../base/trace.ts';
 
 /** Ids in names as people know them. */
 export const shortName = ({ name }: admin.TracedStep): string =>
@@ -22,12 +23,9 @@ export function timeByKind({ steps, durationMs }: admin.TracedCall): [kind: stri
   for (const [index, end] of edges.entries()) {
     const begin = edges[index - 1];
     if (begin === undefined) continue;
-    const kinds = steps.filter((step) => step.beginMs <= begin && step.endMs >= end).map(kindOf);
+    const kinds = steps.filter((step) => step.beginMs <= begin && step.endMs >= end).map(({ name }) => kindOf(name));
     const kind = innermost.find((one) => kinds.includes(one)) ?? kinds[0] ?? 'between';
     sums.set(kind, (sums.get(kind) ?? 0) + end - begin);
   }
   return [...sums].toSorted((a, b) => b[1] - a[1]);
 }
-
-/** The part of its name before the colon. */
-export const kindOf = ({ name }: admin.TracedStep): string => name.slice(0, name.indexOf(':'));

@@ -1,5 +1,6 @@
 import type * as admin from '../api/berth/v1/admin.ts';
-import { kindOf, shortName, timeByKind } from './trace-kinds.ts';
+import { kindOf } from '../base/trace.ts';
+import { shortName, timeByKind } from './trace-kinds.ts';
 
 const colors: Readonly<Record<string, string>> = {
   process: '#c2410c',
@@ -38,7 +39,7 @@ function drawCall(call: admin.TracedCall, top: number): string {
     const x = size.names + Math.max(step.beginMs, 0) * scale;
     const width = Math.max((step.endMs - Math.max(step.beginMs, 0)) * scale, 1);
     const took = `${(step.endMs - step.beginMs).toFixed(2)} ms`;
-    const color = colors[kindOf(step)] ?? '#737373';
+    const color = colors[kindOf(step.name)] ?? '#737373';
     return `<text x="${size.names - 8}" y="${y + 12}" text-anchor="end">${escaped(shortName(step))}</text>
 <rect x="${x.toFixed(1)}" y="${y + 2}" width="${width.toFixed(1)}" height="${size.row - 5}" fill="${color}"/>
 <text x="${(x + width + 4).toFixed(1)}" y="${y + 12}" fill="#525252" font-size="10">${took}</text>
