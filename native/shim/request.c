@@ -53,12 +53,12 @@ static void on_signal(uint64_t client, uint32_t request, const struct shim_signa
   bool delivered = false;
   /* It is our child: while it is not reaped its pid is nobody else's, and only reaping clears `running`. */
   if (process->running && signo == SIGKILL) oom_will_be_killed(&process->oom);
-  if (process->running && want->all && signo == SIGKILL) {
-    tree_kill(process->pid);
+  if (process->running && want->all) {
+    if (signo == SIGKILL) tree_kill(process->pid);
+    else tree_signal(process->pid, signo);
     delivered = true;
   } else if (process->running) {
     delivered = kill(process->pid, signo) == 0;
-    if (want->all) tree_signal(process->pid, signo, false);
   }
   SEND(client, signalled, SIGNALLED, request, .delivered = delivered);
 }

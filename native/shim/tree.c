@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -165,15 +166,16 @@ static bool known(const struct table *table, const struct member *member) {
   return false;
 }
 
-/* Signals everything below the root that is not in `done` yet, and notes it there. Returns how many those were. */
-static size_t signal_once(pid_t root, int signo, bool with_root, struct table *done) {
+/* Signals the root and everything below it that is not in `done` yet, and notes it there. Returns how many those were. All
+   are found before any is signalled: what the end of one abandons, in a session of its own, is nobody's any more. */
+static size_t signal_once(pid_t root, int signo, struct table *done) {
   struct table table = {0};
   size_t signalled = 0;
   if (!scan_below(&table)) scan_all(&table);
   close_over(&table, root);
   for (size_t i = 0; i < table.count; i++) {
     const struct member *member = &table.members[i];
-    if (!member->in || member->zombie || (member->pid == root && !with_root) || known(done, member)) continue;
+    if (!member->in || member->zombie || known(done, member)) continue;
     signal_member(member, signo);
     signalled++;
     if (!add(done, *member)) break;
@@ -182,22 +184,21 @@ static size_t signal_once(pid_t root, int signo, bool with_root, struct table *d
   return signalled;
 }
 
-size_t tree_signal(pid_t root, int signo, bool with_root) {
+/* Signals the root, which is a child of ours that is not reaped yet, and all that descends from it. */
+void tree_signal(pid_t root, int signo) {
   struct table done = {0};
-  size_t signalled = signal_once(root, signo, with_root, &done);
+  signal_once(root, signo, &done);
   free(done.members);
-  return signalled;
 }
 
 /* Kills the root, which is a child of ours that is not reaped yet, and all that descends from it. */
 void tree_kill(pid_t root) {
   struct table done = {0};
-  /* Stopped, it makes no more children and still adopts what its descendants abandon. What got SIGKILL forks no more,
-     so scans that find nothing new have found everything: two, as one may miss what has a dying sibling. The bound is for
-     something that forks faster than we scan. */
+  /* Stopped, none of them makes children or abandons those it has, so scans that find nothing new have found everything:
+     two, as one may miss what has a dying sibling. The bound is for something that forks faster than we scan. */
   kill(root, SIGSTOP);
-  for (int round = 0, idle = 0; round < 64 && idle < 2; round++)
-    idle = signal_once(root, SIGKILL, false, &done) ? 0 : idle + 1;
+  for (int round = 0, idle = 0; round < 64 && idle < 2; round++) idle = signal_once(root, SIGSTOP, &done) ? 0 : idle + 1;
+  for (size_t i = 0; i < done.count; i++) signal_member(&done.members[i], SIGKILL);
   kill(root, SIGKILL);
   free(done.members);
 }

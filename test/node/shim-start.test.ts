@@ -549,14 +549,16 @@ test('the standard input stays open when it was asked for, and is empty when not
   assert.deepEqual(await readLog(join(pod.dir, 'open.log')), []);
 });
 
-test('a signal to all reaches the descendants', async (t) => {
+test('a signal to all reaches the descendants, those with sessions of their own too', async (t) => {
   const pod = await startPod(t);
+  const many = 100; // so that the first is long dead when the last is looked at
   for (const signo of [15, 9]) {
     const [key, file] = [`c${signo}`, join(pod.dir, `pids-${signo}`)];
-    const text = `sh -c "sleep 1204 & echo \\$! >> ${file}; setsid sleep 1205 & echo \\$! >> ${file}; wait" & echo $! > $1`;
+    const sessions = `for i in \\$(seq ${many}); do setsid sleep 1205 & echo \\$! >> ${file}; done`;
+    const text = `sh -c "sleep 1204 & echo \\$! >> ${file}; ${sessions}; wait" & echo $! > $1`;
     await pod.shim.start(startScript(pod, key, text));
     const pids = () => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').map(Number) : []);
-    await until(() => pids().length === 2);
+    await until(() => pids().length === 1 + many);
     await pod.shim.signal(key, signo, { all: true });
     await pod.exited(key);
     await until(() => !pids().some(alive));
