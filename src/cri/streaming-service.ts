@@ -21,7 +21,7 @@ export function streamingHandlers(deps: Deps, server: StreamingServer) {
     exec: (request: cri.ExecRequest): cri.ExecResponse => {
       const { id: containerId } = runningContainer(deps, id('container_id', request.containerId));
       const args = texts('cmd', request.cmd);
-      if (args.length === 0) throw invalidArgument('cmd is empty');
+      if (!args[0]) throw invalidArgument('cmd is empty');
       const streams = wanted(request);
       const command = { args, tty: streams.tty };
       return { url: server.url({ kind: 'exec', ...streams, run: (io) => execStream(deps, containerId, command, io) }) };

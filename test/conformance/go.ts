@@ -7,7 +7,8 @@ import { cacheFolder } from '../images/paths.ts';
 import { program, run } from '../images/run.ts';
 
 const here = import.meta.dirname;
-const goEnv = { GOFLAGS: '-buildvcs=false', GOTOOLCHAIN: 'local', GOPATH: join(cacheFolder(), 'go') };
+// -trimpath: what was built does not depend on the folder, so that another checkout finds it in the cache of Go.
+const goEnv = { GOFLAGS: '-buildvcs=false -trimpath', GOTOOLCHAIN: 'local', GOPATH: join(cacheFolder(), 'go') };
 const platform = `linux-${({ x64: 'amd64', arm64: 'arm64' } as Record<string, string>)[process.arch] ?? process.arch}`;
 
 /** The compiled suites, built again only when the sources here change. The first build takes one to two minutes. */
@@ -33,6 +34,7 @@ export async function buildGo(
   what: string,
   source: string,
   into = cacheFolder('conformance'),
+  env: Record<string, string> = {},
 ): Promise<string> {
   const hash = createHash('sha256').update(what);
   for (const name of ['go.mod', 'go.sum', source]) hash.update(readFileSync(join(module, name)));
@@ -41,7 +43,7 @@ export async function buildGo(
   if (existsSync(target)) return target;
   const go = await ensureGo(wantedVersion(module));
   const temporary = `${target}.${process.pid}.tmp`;
-  await runGo(go, [...command, '-mod=readonly', '-o', temporary, what], module);
+  await runGo(go, [...command, '-mod=readonly', '-o', temporary, what], module, env);
   renameSync(temporary, target);
   return target;
 }
@@ -78,12 +80,12 @@ async function downloadToolchain(go: string, wanted: string): Promise<string> {
   return join(Dir, 'bin/go');
 }
 
-function runGo(go: string, args: readonly string[], cwd: string): Promise<string> {
+function runGo(go: string, args: readonly string[], cwd: string, env: Record<string, string> = {}): Promise<string> {
   mkdirSync(goEnv.GOPATH, { recursive: true });
   const proxy = Object.fromEntries(
     ['GOPROXY', 'GOSUMDB', 'HTTPS_PROXY', 'https_proxy', 'NO_PROXY', 'no_proxy', 'SSL_CERT_FILE'].flatMap((name) =>
       process.env[name] ? [[name, process.env[name]]] : [],
     ),
   );
-  return run(go, args, { cwd, timeoutMs: 900_000, env: { ...goEnv, ...proxy } });
+  return run(go, args, { cwd, timeoutMs: 900_000, env: { ...goEnv, ...proxy, ...env } });
 }

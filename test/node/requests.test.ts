@@ -137,6 +137,7 @@ suite('requests', {}, (bench) => {
       /timeout = -1/,
     );
     await refused(runtime.execSync({ containerId: 'a', cmd: [] }), grpc.INVALID_ARGUMENT, /cmd is empty/);
+    await refused(runtime.execSync({ containerId: 'a', cmd: [''] }), grpc.INVALID_ARGUMENT, /cmd is empty/);
     await refused(
       runtime.listPodSandbox({ filter: { state: { state: 7 as cri.PodSandboxState } } }),
       grpc.INVALID_ARGUMENT,

@@ -193,6 +193,7 @@ suite('the streaming server', {}, (bench) => {
     await refused(runtime.exec({ containerId, cmd, stdout: true, stderr: true, tty: true }), invalid, /tty and stderr/);
     await refused(runtime.exec({ containerId, cmd }), invalid, /None of/);
     await refused(runtime.exec({ containerId, cmd: [], stdout: true }), invalid, /cmd is empty/);
+    await refused(runtime.exec({ containerId, cmd: [''], stdout: true }), invalid, /cmd is empty/);
     await refused(runtime.attach({ containerId: unknown, stdout: true }), grpc.NOT_FOUND);
     await refused(runtime.attach({ containerId, stdout: true, stderr: true, tty: true }), invalid);
     await refused(runtime.attach({ containerId }), invalid, /None of/);

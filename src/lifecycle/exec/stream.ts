@@ -22,7 +22,7 @@ export type ExecCommand = { readonly args: readonly string[]; readonly tty: bool
  * its own affair. @throws Fault
  */
 export async function execStream(deps: Needs, id: string, command: ExecCommand, io: ProcessIo): Promise<number> {
-  if (command.args.length === 0) throw invalidArgument('cmd is empty');
+  if (!command.args[0]) throw invalidArgument('cmd is empty');
   const container = runningContainer(deps, id);
   const { stdio, ended, abandon } = await open(deps, container, command, io);
   ended.catch(() => {}); // it is awaited below, after the streams are joined

@@ -32,7 +32,7 @@ export async function execSync(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<ExecOutput> {
-  if (command.length === 0) throw invalidArgument('cmd is empty');
+  if (!command[0]) throw invalidArgument('cmd is empty');
   const container = runningContainer(deps, id);
   traced(container.podId, container.id);
   const begin = performance.now();

@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package kubernetes pins the programs of Kubernetes that tests run: go.mod and go.sum hold what they are built from.
+package kubernetes
+
+import (
+	_ "k8s.io/kubernetes/cmd/kubelet"
+)
