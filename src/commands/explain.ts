@@ -45,8 +45,11 @@ function askedFor(capabilities: Endpoint['capabilities']): string {
   return resolve ? 'what a tag means; not layers (no "pull" capability)' : 'nothing: it has neither capability';
 }
 
-function credentials({ isOwner, base }: Endpoint, domain: string): string {
-  if (!isOwner) return `none: a pull's credentials are for ${domain} alone, and this is a mirror`;
+function credentials({ isOwner, takesCredentials, base }: Endpoint, domain: string): string {
+  if (!isOwner && takesCredentials)
+    return `those of the pull request if it asks for some and they name no other registry, not the node's; also shown to its token service at ${base.origin}, to no other; else anonymous`;
+  if (!isOwner)
+    return `none: a pull's credentials are for ${domain} alone, and this is a mirror (plain http, skip_verify or credentials = false in hosts.toml)`;
   const where = base.protocol === 'https:' ? 'its token service, if that is https' : 'its token service';
   return `those of the pull request, if it has any for ${domain}, else the node's (images.auth_file); also shown to ${where}; else anonymous`;
 }

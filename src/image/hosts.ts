@@ -12,8 +12,10 @@ export type Capability = 'pull' | 'resolve' | 'push';
 export type Endpoint = {
   /** Ends without a slash; `/v2` included unless the path is overridden. */
   readonly base: URL;
-  /** True for the registry that the reference names: credentials are for it, and for it alone. */
+  /** True for the registry that the reference names. */
   readonly isOwner: boolean;
+  /** False for a mirror that a pull's credentials are not shown to. */
+  readonly takesCredentials: boolean;
   /** The file that says so, or null: by the registry's name alone. */
   readonly source: string | null;
   /** True on this host where nobody said which: plain http, or https with any certificate. */
@@ -77,6 +79,7 @@ type Table = Record<string, unknown>;
 
 /** What an endpoint is described by, at the top of the file for the server and in a table of [host] for each mirror. */
 const endpointKeys = ['capabilities', 'ca', 'client', 'skip_verify', 'header', 'override_path', 'dial_timeout'];
+const mirrorKeys = [...endpointKeys, 'credentials'];
 const serverKeys = ['server', 'host', ...endpointKeys];
 
 const remarksOn = (table: Table, known: readonly string[], file: string): string[] =>
@@ -117,11 +120,12 @@ async function endpoint(address: string, options: Table, { folder, source, isOwn
   return {
     base,
     isOwner,
+    takesCredentials: isOwner || mirrorTakesCredentials(base, options),
     source,
     isEitherScheme: false,
     capabilities: new Set(capabilitiesOf(options.capabilities)),
     headers: headersOf(options.header),
-    remarks: source === null ? [] : remarksOn(options, isOwner ? serverKeys : endpointKeys, source),
+    remarks: source === null ? [] : remarksOn(options, isOwner ? serverKeys : mirrorKeys, source),
     dialTimeoutMs: options.dial_timeout === undefined ? defaultDialMs : duration(options.dial_timeout),
     tls: {
       ca: await Promise.all(paths(options.ca, 'ca').map((path) => readPem(folder, path))),
@@ -129,6 +133,16 @@ async function endpoint(address: string, options: Table, { folder, source, isOwn
       skipVerify: options.skip_verify === true,
     },
   };
+}
+
+/**
+ * A mirror that the operator names gets what a pull brings, as with containerd; but unless he says so, not where anybody on the
+ * way could read it.
+ */
+function mirrorTakesCredentials({ protocol, hostname }: URL, { credentials, skip_verify }: Table): boolean {
+  if (credentials === undefined) return isLoopback(hostname) || (protocol === 'https:' && skip_verify !== true);
+  if (typeof credentials !== 'boolean') throw new Error('credentials is neither true nor false');
+  return credentials;
 }
 
 const withScheme = (address: string): string => ownAddress(address);

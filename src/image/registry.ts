@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { type Digest, isDigest, parseDigest } from '../model/ids.ts';
-import { credentialsFor, type RegistryAuth } from './auth.ts';
+import { credentialsAt, type RegistryAuth } from './auth.ts';
 import { Blob } from './blob.ts';
 import { digestOf } from './digest.ts';
 import { parseJson } from './documents.ts';
@@ -57,10 +57,10 @@ export class Repository implements Disposable {
 
   static async open(reference: Reference, auth: RegistryAuth | null, options: RepositoryOptions): Promise<Repository> {
     const http = new HttpClient(options.patience);
-    const credentials = credentialsFor(reference.domain, auth);
     const endpoints = await endpointsFor(reference.domain, options.certsDir);
     for (const remark of endpoints.flatMap(({ remarks }) => remarks)) log.warn({ registry: reference.domain }, remark);
     const places = endpoints.map((endpoint) => {
+      const credentials = credentialsAt(endpoint, reference.domain, auth);
       const logins = new Logins(http, endpoint, credentials, reference.path);
       return new Place({ http, logins, memory: options.memories.of(endpoint) }, endpoint, reference);
     });
