@@ -92,6 +92,11 @@ const images = {
     '/etc/berth/certs.d',
     'Registries: <host>/hosts.toml below it, in the format that containerd reads.',
   ),
+  registriesConf: setting(
+    pathOrNone,
+    '',
+    'The [[registry]] tables of a registries.conf, as CRI-O reads it (version 2), with *.conf of its .d folder, for registries of which certs_dir says nothing; empty: none. /etc/containers/registries.conf, say; read at each pull.',
+  ),
   authFile: setting(
     pathOrNone,
     '',

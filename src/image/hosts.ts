@@ -12,6 +12,8 @@ export type Capability = 'pull' | 'resolve' | 'push';
 export type Endpoint = {
   /** Ends without a slash; `/v2` included unless the path is overridden. */
   readonly base: URL;
+  /** What the repository is called there. Absent: as the reference names it. */
+  readonly repository?: string;
   /** True for the registry that the reference names. */
   readonly isOwner: boolean;
   /** False for a mirror that a pull's credentials are not shown to. */
@@ -61,6 +63,11 @@ function ownAddress(domain: string): string {
  * @throws Fault InvalidArgument that names the file.
  */
 export async function endpointsFor(domain: string, certsDir: string): Promise<Endpoint[]> {
+  return (await endpointsByHosts(domain, certsDir)) ?? (await ownEndpoint(domain));
+}
+
+/** Null if nothing is said of the registry. @throws as endpointsFor does. */
+export async function endpointsByHosts(domain: string, certsDir: string): Promise<Endpoint[] | null> {
   const names = [...new Set([domain.replace(/:([0-9]+)$/, '_$1_'), domain, '_default'])];
   for (const name of names) {
     const folder = join(certsDir, name);
@@ -70,7 +77,12 @@ export async function endpointsFor(domain: string, certsDir: string): Promise<En
     if (certificates)
       return [await endpoint(ownAddress(domain), certificates, { folder, source: folder, isOwner: true })];
   }
-  const own = await endpoint(ownAddress(domain), {}, { folder: certsDir, source: null, isOwner: true });
+  return null;
+}
+
+/** The registry itself, of which nothing is said. */
+export async function ownEndpoint(domain: string): Promise<Endpoint[]> {
+  const own = await endpoint(ownAddress(domain), {}, { folder: '/', source: null, isOwner: true });
   const isEitherScheme = own.base.protocol === 'http:';
   return [{ ...own, isEitherScheme, tls: { ...own.tls, skipVerify: isEitherScheme } }];
 }
@@ -108,9 +120,14 @@ async function parseHosts(text: string, folder: string, domain: string): Promise
   }
 }
 
-type Origin = { readonly folder: string; readonly source: string | null; readonly isOwner: boolean };
+export type EndpointOrigin = { readonly folder: string; readonly source: string | null; readonly isOwner: boolean };
 
-async function endpoint(address: string, options: Table, { folder, source, isOwner }: Origin): Promise<Endpoint> {
+/** A place by its address and what a file says of it. @throws Error */
+export async function endpoint(
+  address: string,
+  options: Table,
+  { folder, source, isOwner }: EndpointOrigin,
+): Promise<Endpoint> {
   const base = new URL(/^[a-z]+:\/\//.test(address) ? address : withScheme(address));
   if (base.protocol !== 'http:' && base.protocol !== 'https:') throw new Error(`${address} is neither http nor https`);
   if (base.username || base.password) throw new Error(`credentials do not belong in ${base.host}'s address`);

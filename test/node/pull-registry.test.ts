@@ -319,6 +319,19 @@ test("a mirror's own token service is shown the password; one that knows nobody 
   }
 });
 
+test("registries.conf: a pull asks a mirror by the mirror's own name for the image, and keeps the user's", async () => {
+  await using cache = await startProxy(registry.host);
+  await pushImage({ host: registry.host, repository: 'cache/team/app' }, 'v1', one);
+  await using scratch = await Store.open();
+  const registriesConf = join(scratch.root, 'registries.conf');
+  const mirror = `[[registry.mirror]]\nlocation = "${cache.host}/cache"\ninsecure = true\n`;
+  writeFileSync(registriesConf, `[[registry]]\nprefix = "r.example"\nlocation = "127.0.0.1:1"\n${mirror}`);
+  await using store = await Store.open({ registriesConf });
+  const pulled = await store.images.pull({ reference, auth: null });
+  assert.deepEqual([pulled.id, pulled.tags], [one.config.digest, [reference]]);
+  for (const { url } of cache.asked) assert.match(url, /^\/v2\/cache\/team\/app\/[^?]*$/);
+});
+
 test('a mirror that is down, or lacks the image, is passed over; one without the capability is not asked', async () => {
   await using bare = await startRegistry();
   await using store = await Store.open();
