@@ -44,6 +44,11 @@ export const socketPath: Kind<string> = text(
   (value) => isPath(value, longestSocket),
 );
 
+export const socketPathOrNone: Kind<string> = text(
+  `${socketPath.what}, or empty`,
+  (value) => value === '' || isPath(value, longestSocket),
+);
+
 export const address: Kind<string> = text(
   'an IP address and a port: 127.0.0.1:0',
   (value) => parseAddress(value) !== null,

@@ -16,6 +16,7 @@ import {
   seconds,
   shortPath,
   socketPath,
+  socketPathOrNone,
   sysctl,
   ulimit,
   unitPart,
@@ -90,6 +91,11 @@ const images = {
     path,
     '/etc/berth/certs.d',
     'Registries: <host>/hosts.toml below it, in the format that containerd reads.',
+  ),
+  registriesConf: setting(
+    pathOrNone,
+    '',
+    'The [[registry]] tables of a registries.conf, as CRI-O reads it (version 2), with *.conf of its .d folder, for registries of which certs_dir says nothing; empty: none. /etc/containers/registries.conf, say; read at each pull.',
   ),
   authFile: setting(
     pathOrNone,
@@ -168,6 +174,19 @@ const containers = {
   ),
 };
 
+const compat = {
+  containerdSocket: setting(
+    socketPathOrNone,
+    '',
+    'Where Berth listens too, with all of CRI and the calls of containerd that kubelet needs for the labels of /metrics/cadvisor: /run/containerd/containerd.sock, as that address is fixed in kubelet. Empty: nowhere.',
+  ),
+  runtimeName: live(
+    name,
+    'berth',
+    "What Version calls the runtime, and with it the node's containerRuntimeVersion: containerd, for agents that refuse a name that they do not know.",
+  ),
+};
+
 const timeouts = {
   ociRuntime: live(seconds, 60, 'A command of the OCI runtime.'),
   cniPlugin: setting(seconds, 90, 'A CNI plugin.'),
@@ -239,6 +258,7 @@ export const settingsTable = new Table('', {
   pods: new Table('What pods have without asking.', pods),
   containers: new Table('What containers have without asking.', containers),
   images: new Table('Images and registries.', images),
+  compat: new Table('What of other runtimes is imitated, for agents that know only those.', compat),
   timeouts: new Table('Seconds that something else is waited for.', timeouts),
 });
 

@@ -95,7 +95,7 @@ function inWords(value: unknown): string {
 }
 
 /** What no single value shows. */
-function check({ handlers, defaultHandler }: Settings): void {
+function check({ handlers, defaultHandler, socket, compat }: Settings): void {
   const wrong = (why: string) => new Fault('InvalidArgument', `Configuration: ${why}`);
   for (const [name, { path }] of Object.entries(handlers)) {
     if (path === '') throw wrong(`handlers.${name} has no path: the absolute path of its program`);
@@ -103,4 +103,6 @@ function check({ handlers, defaultHandler }: Settings): void {
   if (!Object.hasOwn(handlers, defaultHandler)) {
     throw wrong(`default_handler = "${defaultHandler}" is not in [handlers] (${Object.keys(handlers).join(', ')})`);
   }
+  if (compat.containerdSocket === socket)
+    throw wrong(`compat.containerd_socket = "${socket}" is the socket already: leave it out, or set another socket`);
 }

@@ -2,18 +2,19 @@ import {
   canonical,
   type Endpoint,
   type Environment,
-  endpointsFor,
   isLoopback,
   parseReference,
+  placesFor,
   proxyFor,
   proxySettings,
+  type WhereSettings,
   withoutPassword,
 } from '../image/index.ts';
 
 /** `berth explain REF`: the hosts that a pull would ask, in order, and what each would be shown. Asks none of them. */
-export async function explainReference(certsDir: string, text: string): Promise<void> {
+export async function explainReference(where: WhereSettings, text: string): Promise<void> {
   const reference = parseReference(text);
-  const endpoints = await endpointsFor(reference.domain, certsDir);
+  const endpoints = await placesFor(reference, where);
   const name = canonical(reference);
   const parts = endpoints.map((endpoint, index) => explainEndpoint(endpoint, index, reference.domain, process.env));
   process.stdout.write(`${name}\n${parts.join('')}`);
@@ -24,6 +25,7 @@ export function explainEndpoint(endpoint: Endpoint, index: number, domain: strin
   const { base, capabilities, source } = endpoint;
   const facts = {
     'named by': source ?? `the registry's name: there is no hosts.toml for ${domain}`,
+    ...(endpoint.repository === undefined ? {} : { 'name there': endpoint.repository }),
     'asked for': askedFor(capabilities),
     credentials: credentials(endpoint, domain),
     connection: connection(endpoint),
@@ -45,8 +47,11 @@ function askedFor(capabilities: Endpoint['capabilities']): string {
   return resolve ? 'what a tag means; not layers (no "pull" capability)' : 'nothing: it has neither capability';
 }
 
-function credentials({ isOwner, base }: Endpoint, domain: string): string {
-  if (!isOwner) return `none: a pull's credentials are for ${domain} alone, and this is a mirror`;
+function credentials({ isOwner, takesCredentials, base }: Endpoint, domain: string): string {
+  if (!isOwner && takesCredentials)
+    return `those of the pull request if it asks for some and they name no other registry, not the node's; also shown to its token service at ${base.origin}, to no other; else anonymous`;
+  if (!isOwner)
+    return `none: a pull's credentials are for ${domain} alone, and this is a mirror (plain http, skip_verify or credentials = false in hosts.toml)`;
   const where = base.protocol === 'https:' ? 'its token service, if that is https' : 'its token service';
   return `those of the pull request, if it has any for ${domain}, else the node's (images.auth_file); also shown to ${where}; else anonymous`;
 }
@@ -54,7 +59,8 @@ function credentials({ isOwner, base }: Endpoint, domain: string): string {
 function connection(endpoint: Endpoint): string {
   const { base, tls, dialTimeoutMs } = endpoint;
   const dial = `${dialTimeoutMs / 1000} s to connect`;
-  if (endpoint.isEitherScheme) return `plain http, or https with any certificate: it is on this host; ${dial}`;
+  if (endpoint.isEitherScheme)
+    return `plain http, or https with any certificate: ${endpoint.source === null ? 'it is on this host' : 'insecure = true'}; ${dial}`;
   if (base.protocol === 'http:') {
     return `plain http, ${isLoopback(base.hostname) ? 'on this host' : 'because hosts.toml says so'}; ${dial}`;
   }

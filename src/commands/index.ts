@@ -50,7 +50,7 @@ export const commands: Commands = {
     takes: ['REF'],
     flags: ['config'],
     more: 'None of them is asked.',
-    run: (given) => explainReference(settingsOf(given).images.certsDir, word(given, 0)),
+    run: (given) => explainReference(settingsOf(given).images, word(given, 0)),
   },
   trace: {
     does: "where a pod's calls or an image's pulls spent their time",

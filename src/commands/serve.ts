@@ -86,10 +86,8 @@ async function start(settings: Settings, reload: Reload): Promise<Serving> {
   const stats = new Stats({ ...deps, logLoss: (id) => deps.logLosses.of(id) });
   const callStats = new CallStats();
   const startTimes: StartTimes = {};
-  const server = await listen(
-    { ...deps, stats, imageMountpoint: (await deps.images.fsInfo()).mountpoint, reload, callStats },
-    settings.socket,
-  );
+  const { mountpoint: imageMountpoint } = await deps.images.fsInfo();
+  const server = await listen({ ...deps, stats, imageMountpoint, reload, callStats });
   const tookMs = Math.round(performance.now() - begin);
   startTimes.serving = tookMs / 1000;
   log.info(
@@ -121,15 +119,17 @@ async function takeDirectories({ dataDir, runDir }: Settings): Promise<void> {
  * Nobody but root finds anything in them: a user of the host would run the set-user-id programs of containers. Another mode
  * is mended at every start, a backup or an operator may have changed it; that of the way to the pods is openWay's.
  */
-function makeDirectories(layout: Layout, socket: string): void {
+function makeDirectories(layout: Layout, { socket, compat }: Settings): void {
   const closed = [layout.dataDir, layout.state, layout.anonymousVolumes, layout.ociState, layout.keptNetns];
-  for (const path of [dirname(socket), layout.pods, ...closed]) mkdirSync(path, { recursive: true, mode: 0o700 });
+  const sockets = [socket, compat.containerdSocket].filter((path) => path !== '');
+  for (const path of [...sockets.map(dirname), layout.pods, ...closed])
+    mkdirSync(path, { recursive: true, mode: 0o700 });
   for (const path of closed) chmodSync(path, 0o700);
 }
 
 async function openDeps(settings: Settings): Promise<Deps> {
   const layout = new Layout(settings);
-  makeDirectories(layout, settings.socket);
+  makeDirectories(layout, settings);
   await prepareCgroups({ settings });
   prepareNetnsFolder({ settings });
   probeOverlay(layout.overlayProbe); // rather than at the first container

@@ -31,7 +31,7 @@ function nodeHandlers(deps: Deps) {
   return {
     version: (): cri.VersionResponse => ({
       version: '0.1.0', // of the kubelet runtime API, as every runtime answers
-      runtimeName: 'berth',
+      runtimeName: deps.settings.compat.runtimeName,
       runtimeVersion: berthVersion,
       runtimeApiVersion: 'v1',
     }),

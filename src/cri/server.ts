@@ -10,6 +10,7 @@ import { type AdminDeps, adminHandlers } from './admin-service.ts';
 import { logged } from './call-log.ts';
 import type { CallStats } from './call-stats.ts';
 import { type Call, type Handlers, serve } from './calls.ts';
+import { addContainerdServices } from './containerd-service.ts';
 import { ContainerEvents, sinceHeader } from './events.ts';
 import { imageHandlers } from './image-service.ts';
 import { takingBytes } from './list-bytes.ts';
@@ -28,11 +29,12 @@ export type CriServer = {
   close(ms: number): Promise<void>;
 };
 
-/** Serves CRI on a unix socket, mode 0660. @throws Fault FailedPrecondition if another daemon answers there. */
-export async function listen(
-  deps: StatsDeps & AdminDeps & { readonly callStats: CallStats },
-  socket: string,
-): Promise<CriServer> {
+/**
+ * Serves CRI on a unix socket, mode 0660, and on that of `compat` as well.
+ * @throws Fault FailedPrecondition if another daemon answers at one of them.
+ */
+export async function listen(deps: StatsDeps & AdminDeps & { readonly callStats: CallStats }): Promise<CriServer> {
+  const { socket, compat } = deps.settings;
   const server = new Server({
     'grpc.max_receive_message_length': maxMessage,
     'grpc.max_send_message_length': maxAnswer,
@@ -51,12 +53,13 @@ export async function listen(
     serve(ImageServiceService, imageHandlers(deps), imageStreams(deps), watched),
   );
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
-  await removeStaleSocket(socket);
-  await new Promise<void>((resolve, reject) => {
-    const bound = (error: Error | null) => (error ? reject(error) : resolve());
-    server.bindAsync(`unix://${socket}`, ServerCredentials.createInsecure(), bound);
-  });
-  chmodSync(socket, 0o660);
+  if (compat.containerdSocket !== '') addContainerdServices(server, deps);
+  const sockets = [
+    { path: socket, setting: 'socket' },
+    { path: compat.containerdSocket, setting: 'compat.containerd_socket' },
+  ].filter(({ path }) => path !== '');
+  for (const each of sockets) await removeStaleSocket(each); // before one is bound: a start that fails served nobody
+  for (const { path } of sockets) await bind(server, path);
   return {
     close: async (ms) => {
       await close(server, ms);
@@ -118,15 +121,25 @@ function since({ metadata }: Call): bigint | undefined {
   return BigInt(String(text));
 }
 
+async function bind(server: Server, socket: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const bound = (error: Error | null) => (error ? reject(error) : resolve());
+    server.bindAsync(`unix://${socket}`, ServerCredentials.createInsecure(), bound);
+  });
+  chmodSync(socket, 0o660);
+}
+
+type SocketSetting = { readonly path: string; readonly setting: string };
+
 /** A socket that nobody listens on is what a crash left. Whatever else is there is not ours to remove. */
-async function removeStaleSocket(socket: string): Promise<void> {
+async function removeStaleSocket({ path: socket, setting }: SocketSetting): Promise<void> {
   const found = lstatSync(socket, { throwIfNoEntry: false });
   if (!found) return;
   if (!found.isSocket()) {
-    throw new Fault('FailedPrecondition', `${socket} exists and is no socket: remove it or set another socket`);
+    throw new Fault('FailedPrecondition', `${socket} exists and is no socket: remove it or set another ${setting}`);
   }
   if (await answers(socket)) {
-    throw new Fault('FailedPrecondition', `Another daemon serves ${socket}: stop it or set another socket`);
+    throw new Fault('FailedPrecondition', `Another daemon serves ${socket}: stop it or set another ${setting}`);
   }
   rmSync(socket, { force: true });
 }

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { isObject } from '../base/json.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { pauseCgroup } from '../lifecycle/pod/cgroups.ts';
 import { podHostname, usesHostIpc, usesHostNetwork } from '../lifecycle/pod/files.ts';
@@ -28,7 +29,7 @@ export function podInfo(deps: Pick<Deps, 'layout' | 'settings'>, pod: Pod) {
 }
 
 /** No OCI runtime makes a pod: this is what a specification of it would say. */
-function podSpec(deps: Pick<Deps, 'layout' | 'settings'>, pod: Pod) {
+export function podSpec(deps: Pick<Deps, 'layout' | 'settings'>, pod: Pod) {
   const { config } = pod;
   const { namespace, name, uid } = config.metadata;
   return {
@@ -85,9 +86,10 @@ export async function containerInfo(deps: Pick<Deps, 'layout' | 'logLosses'>, co
 }
 
 /** Null once the pod is stopped, as the bundle is gone, and where others spoiled it: the rest is true all the same. */
-async function readSpec(path: string): Promise<unknown> {
+export async function readSpec(path: string): Promise<object | null> {
   try {
-    return JSON.parse(await readFile(path, 'utf8'));
+    const spec: unknown = JSON.parse(await readFile(path, 'utf8'));
+    return isObject(spec) ? spec : null;
   } catch {
     return null;
   }

@@ -21,7 +21,7 @@ export async function nodeAuth(path: string, { domain, path: repository }: Refer
     .filter((key) => wanted.startsWith(`${place(key)}/`))
     .sort((a, b) => place(b).length - place(a).length);
   const entry = best === undefined ? undefined : auths[best];
-  return isObject(entry) ? authOf(entry) : null;
+  return isObject(entry) ? authOf(entry, domain) : null;
 }
 
 async function readAuths(path: string): Promise<Record<string, unknown>> {
@@ -51,13 +51,14 @@ function place(key: string): string {
   return (slash < 0 ? host : host + bare.slice(slash)).replace(/\/+$/, '');
 }
 
-function authOf(entry: Record<string, unknown>): RegistryAuth {
+/** For the registry that the key names, and for no mirror of it. */
+function authOf(entry: Record<string, unknown>, serverAddress: string): RegistryAuth {
   const text = (name: string) => (typeof entry[name] === 'string' ? entry[name] : '');
   return {
     username: text('username'),
     password: text('password'),
     auth: text('auth'),
-    serverAddress: '',
+    serverAddress,
     identityToken: text('identitytoken'),
     registryToken: text('registrytoken'),
   };

@@ -55,12 +55,30 @@ export function credentialsFor(domain: string, auth: RegistryAuth | null): Crede
   return { kind: 'basic', username: text.slice(0, colon), password: text.slice(colon + 1).replace(/\0+$/, '') };
 }
 
+/**
+ * What may be shown to a place that serves images of the registry `domain`: to a mirror what names no other place, and no
+ * registry's own token, which is shown unasked.
+ * @throws as credentialsFor does.
+ */
+export function credentialsAt(endpoint: Endpoint, domain: string, auth: RegistryAuth | null): Credentials {
+  if (endpoint.isOwner) return credentialsFor(domain, auth);
+  if (!endpoint.takesCredentials) return none;
+  const credentials = credentialsFor(endpoint.base.host, auth);
+  return credentials.kind === 'registry' ? none : credentials;
+}
+
 /** A registry on this host of which nothing is said, and a token service there too: met like the registry, by any certificate. */
 const isBeside = (endpoint: Endpoint | null, realm: URL): boolean =>
   endpoint?.isEitherScheme === true && isLoopback(realm.hostname);
 
 const basic = (username: string, password: string): string =>
   `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+
+type TokenRequest = {
+  readonly fields: URLSearchParams;
+  readonly credentials: Credentials;
+  readonly signal: AbortSignal;
+};
 
 /** What asks for authorization: the origin of an endpoint, or one that its redirects lead to. */
 export type Guarded = {
@@ -74,7 +92,7 @@ export type Guarded = {
 
 /**
  * The Authorization header for one origin, learnt from what it asks for. Its credentials go to itself and to the token
- * service that it names, over https (or to one that is itself spoken to in plain http).
+ * service that it names, over https (or to one that is itself spoken to in plain http); a mirror's, to itself alone.
  */
 export class Authorizer {
   readonly #http: HttpClient;
@@ -131,7 +149,15 @@ export class Authorizer {
     const fields = new URLSearchParams({ scope: parameters.get('scope') || this.#guarded.scope });
     const service = parameters.get('service');
     if (service) fields.set('service', service);
-    const response = await this.#askToken(realm, fields, signal);
+    const { credentials, endpoint, at } = this.#guarded;
+    const isMirror = endpoint?.isOwner === false;
+    // What a mirror names elsewhere is no service of the registry's: it is asked as by anybody.
+    const shown = isMirror && realm.origin !== at.origin ? none : credentials;
+    let response = await this.#askToken(new URL(realm), { fields, credentials: shown, signal });
+    if (isMirror && shown.kind !== 'none' && [400, 401, 403].includes(response.status)) {
+      response.body.destroy(); // many mirrors know nobody of the registry's, and give to anybody
+      response = await this.#askToken(new URL(realm), { fields, credentials: none, signal });
+    }
     if (response.status !== 200) {
       response.body.destroy();
       const kind = response.status === 401 || response.status === 403 ? 'Unauthenticated' : 'Unavailable';
@@ -145,8 +171,9 @@ export class Authorizer {
     return `Bearer ${token}`;
   }
 
-  #askToken(realm: URL, fields: URLSearchParams, signal: AbortSignal): Promise<Response> {
-    const { at, endpoint, credentials } = this.#guarded;
+  #askToken(realm: URL, { fields: wanted, credentials, signal }: TokenRequest): Promise<Response> {
+    const { at, endpoint } = this.#guarded;
+    const fields = new URLSearchParams(wanted);
     const via = realm.origin === at.origin || isBeside(endpoint, realm) ? endpoint : null;
     if (credentials.kind === 'identity') {
       fields.set('grant_type', 'refresh_token');

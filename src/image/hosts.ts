@@ -12,8 +12,12 @@ export type Capability = 'pull' | 'resolve' | 'push';
 export type Endpoint = {
   /** Ends without a slash; `/v2` included unless the path is overridden. */
   readonly base: URL;
-  /** True for the registry that the reference names: credentials are for it, and for it alone. */
+  /** What the repository is called there. Absent: as the reference names it. */
+  readonly repository?: string;
+  /** True for the registry that the reference names. */
   readonly isOwner: boolean;
+  /** False for a mirror that a pull's credentials are not shown to. */
+  readonly takesCredentials: boolean;
   /** The file that says so, or null: by the registry's name alone. */
   readonly source: string | null;
   /** True on this host where nobody said which: plain http, or https with any certificate. */
@@ -59,6 +63,11 @@ function ownAddress(domain: string): string {
  * @throws Fault InvalidArgument that names the file.
  */
 export async function endpointsFor(domain: string, certsDir: string): Promise<Endpoint[]> {
+  return (await endpointsByHosts(domain, certsDir)) ?? (await ownEndpoint(domain));
+}
+
+/** Null if nothing is said of the registry. @throws as endpointsFor does. */
+export async function endpointsByHosts(domain: string, certsDir: string): Promise<Endpoint[] | null> {
   const names = [...new Set([domain.replace(/:([0-9]+)$/, '_$1_'), domain, '_default'])];
   for (const name of names) {
     const folder = join(certsDir, name);
@@ -68,7 +77,12 @@ export async function endpointsFor(domain: string, certsDir: string): Promise<En
     if (certificates)
       return [await endpoint(ownAddress(domain), certificates, { folder, source: folder, isOwner: true })];
   }
-  const own = await endpoint(ownAddress(domain), {}, { folder: certsDir, source: null, isOwner: true });
+  return null;
+}
+
+/** The registry itself, of which nothing is said. */
+export async function ownEndpoint(domain: string): Promise<Endpoint[]> {
+  const own = await endpoint(ownAddress(domain), {}, { folder: '/', source: null, isOwner: true });
   const isEitherScheme = own.base.protocol === 'http:';
   return [{ ...own, isEitherScheme, tls: { ...own.tls, skipVerify: isEitherScheme } }];
 }
@@ -77,6 +91,7 @@ type Table = Record<string, unknown>;
 
 /** What an endpoint is described by, at the top of the file for the server and in a table of [host] for each mirror. */
 const endpointKeys = ['capabilities', 'ca', 'client', 'skip_verify', 'header', 'override_path', 'dial_timeout'];
+const mirrorKeys = [...endpointKeys, 'credentials'];
 const serverKeys = ['server', 'host', ...endpointKeys];
 
 const remarksOn = (table: Table, known: readonly string[], file: string): string[] =>
@@ -105,9 +120,14 @@ async function parseHosts(text: string, folder: string, domain: string): Promise
   }
 }
 
-type Origin = { readonly folder: string; readonly source: string | null; readonly isOwner: boolean };
+export type EndpointOrigin = { readonly folder: string; readonly source: string | null; readonly isOwner: boolean };
 
-async function endpoint(address: string, options: Table, { folder, source, isOwner }: Origin): Promise<Endpoint> {
+/** A place by its address and what a file says of it. @throws Error */
+export async function endpoint(
+  address: string,
+  options: Table,
+  { folder, source, isOwner }: EndpointOrigin,
+): Promise<Endpoint> {
   const base = new URL(/^[a-z]+:\/\//.test(address) ? address : withScheme(address));
   if (base.protocol !== 'http:' && base.protocol !== 'https:') throw new Error(`${address} is neither http nor https`);
   if (base.username || base.password) throw new Error(`credentials do not belong in ${base.host}'s address`);
@@ -117,11 +137,12 @@ async function endpoint(address: string, options: Table, { folder, source, isOwn
   return {
     base,
     isOwner,
+    takesCredentials: isOwner || mirrorTakesCredentials(base, options),
     source,
     isEitherScheme: false,
     capabilities: new Set(capabilitiesOf(options.capabilities)),
     headers: headersOf(options.header),
-    remarks: source === null ? [] : remarksOn(options, isOwner ? serverKeys : endpointKeys, source),
+    remarks: source === null ? [] : remarksOn(options, isOwner ? serverKeys : mirrorKeys, source),
     dialTimeoutMs: options.dial_timeout === undefined ? defaultDialMs : duration(options.dial_timeout),
     tls: {
       ca: await Promise.all(paths(options.ca, 'ca').map((path) => readPem(folder, path))),
@@ -129,6 +150,16 @@ async function endpoint(address: string, options: Table, { folder, source, isOwn
       skipVerify: options.skip_verify === true,
     },
   };
+}
+
+/**
+ * A mirror that the operator names gets what a pull brings, as with containerd; but unless he says so, not where anybody on the
+ * way could read it.
+ */
+function mirrorTakesCredentials({ protocol, hostname }: URL, { credentials, skip_verify }: Table): boolean {
+  if (credentials === undefined) return isLoopback(hostname) || (protocol === 'https:' && skip_verify !== true);
+  if (typeof credentials !== 'boolean') throw new Error('credentials is neither true nor false');
+  return credentials;
 }
 
 const withScheme = (address: string): string => ownAddress(address);

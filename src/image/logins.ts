@@ -23,9 +23,8 @@ export class Logins {
     this.#http = http;
     this.#endpoint = endpoint;
     this.#scope = `repository:${repository}:pull`;
-    const own = endpoint.isOwner ? credentials : none;
-    this.#credentials = own;
-    this.#home = new Authorizer(http, { at: endpoint.base, endpoint, credentials: own, scope: this.#scope });
+    this.#credentials = credentials;
+    this.#home = new Authorizer(http, { at: endpoint.base, endpoint, credentials, scope: this.#scope });
   }
 
   /** The Authorization header for a hop, or null. */

@@ -141,12 +141,14 @@ export class Place {
     }
   }
 
-  #url(path: string, isTls: boolean): URL {
-    const { base, isOwner } = this.endpoint;
-    const { domain, path: repository } = this.#repository;
-    const url = new URL(`${base.href}/${repository}/${path}`);
+  #url(what: string, isTls: boolean): URL {
+    const { base, isOwner, repository } = this.endpoint;
+    const { domain, path } = this.#repository;
+    const url = new URL(`${base.href}/${repository ?? path}/${what}`);
     if (isTls) url.protocol = 'https:';
-    // A server that is not the registry itself serves several, and has to be told which (containerd's `ns`).
+    // A server that is not the registry itself serves several, and has to be told which (containerd's `ns`); not where the name
+    // says it already.
+    if (repository !== undefined) return url;
     if (!isOwner || base.host !== registryHost(domain)) url.searchParams.set('ns', domain);
     return url;
   }

@@ -198,9 +198,15 @@ export const layersFrom = (repository: Repository, found: Found): LayerSource[] 
 export function repositoryFor(
   reference: Reference,
   auth: RegistryAuth | null,
-  { certsDir, firstByteTimeoutMs, progressTimeoutMs, connectionsPerLayer }: FullSettings,
+  { certsDir, registriesConf, firstByteTimeoutMs, progressTimeoutMs, connectionsPerLayer }: FullSettings,
   { memories, signal }: { memories: PlaceMemories; signal: AbortSignal },
 ): Promise<Repository> {
   const patience = { answerMs: firstByteTimeoutMs, progressMs: progressTimeoutMs };
-  return Repository.open(reference, auth, { certsDir, patience, memories, connectionsPerLayer, signal });
+  return Repository.open(reference, auth, {
+    where: { certsDir, registriesConf },
+    patience,
+    memories,
+    connectionsPerLayer,
+    signal,
+  });
 }

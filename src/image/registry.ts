@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { type Digest, isDigest, parseDigest } from '../model/ids.ts';
-import { credentialsFor, type RegistryAuth } from './auth.ts';
+import { credentialsAt, type RegistryAuth } from './auth.ts';
 import { Blob } from './blob.ts';
 import { digestOf } from './digest.ts';
 import { parseJson } from './documents.ts';
-import { type Capability, endpointsFor } from './hosts.ts';
+import type { Capability } from './hosts.ts';
 import { HttpClient, type Patience } from './http.ts';
 import { expectDigest } from './layer-stream.ts';
 import { Logins } from './logins.ts';
@@ -15,6 +15,7 @@ import { isDown, Place } from './place.ts';
 import type { PlaceMemories } from './place-memory.ts';
 import { Places } from './places.ts';
 import type { Reference } from './reference.ts';
+import { placesFor, type WhereSettings } from './where.ts';
 
 /** Between two requests for a document that was interrupted. */
 const againMs = 200;
@@ -22,7 +23,7 @@ const againMs = 200;
 export type Fetched = { readonly data: Buffer; readonly digest: Digest; readonly contentType: string };
 
 export type RepositoryOptions = {
-  readonly certsDir: string;
+  readonly where: WhereSettings;
   readonly patience: Patience;
   readonly memories: PlaceMemories;
   readonly connectionsPerLayer: number;
@@ -57,11 +58,11 @@ export class Repository implements Disposable {
 
   static async open(reference: Reference, auth: RegistryAuth | null, options: RepositoryOptions): Promise<Repository> {
     const http = new HttpClient(options.patience);
-    const credentials = credentialsFor(reference.domain, auth);
-    const endpoints = await endpointsFor(reference.domain, options.certsDir);
+    const endpoints = await placesFor(reference, options.where);
     for (const remark of endpoints.flatMap(({ remarks }) => remarks)) log.warn({ registry: reference.domain }, remark);
     const places = endpoints.map((endpoint) => {
-      const logins = new Logins(http, endpoint, credentials, reference.path);
+      const credentials = credentialsAt(endpoint, reference.domain, auth);
+      const logins = new Logins(http, endpoint, credentials, endpoint.repository ?? reference.path);
       return new Place({ http, logins, memory: options.memories.of(endpoint) }, endpoint, reference);
     });
     return new Repository(http, reference, new Places(places), options);

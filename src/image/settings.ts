@@ -7,6 +7,8 @@ export type ImageSettings = {
   readonly dataDir: string;
   /** The `certs.d` directory: `<host>/hosts.toml`. */
   readonly certsDir: string;
+  /** CRI-O's registries.conf; empty: none. */
+  readonly registriesConf?: string;
   /** Credentials of the node, as `docker login` writes them; empty: none. */
   readonly authFile?: string;
   readonly platform?: Platform;
@@ -32,6 +34,7 @@ export type Limits = LayerLimits & {
 
 /** The settings with every default filled in. */
 export const withDefaults = (settings: ImageSettings) => ({
+  registriesConf: defaults.images.registriesConf,
   authFile: defaults.images.authFile,
   maxParallelLayers: defaults.images.maxParallelLayers,
   connectionsPerLayer: defaults.images.connectionsPerLayer,

@@ -19,7 +19,7 @@ import {
   pushManifest,
   sha256,
 } from '../registry/images.ts';
-import { startProxy } from '../registry/proxy.ts';
+import { type Proxy as Mirror, type Misbehave, startProxy } from '../registry/proxy.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { Store } from '../registry/store.ts';
 import { dir, file, tar } from '../registry/tar.ts';
@@ -209,17 +209,127 @@ test('docker.io by a mirror; its credentials are not shown to the mirror', async
   }
 });
 
-test('a mirror that asks for credentials gets none; the registry behind it does', async () => {
-  await using locked = await startRegistry({ htpasswd });
-  const basic = { authorization: `Basic ${Buffer.from('test:secret').toString('base64')}` };
-  await pushImage({ host: locked.host, repository: 'team/app', headers: basic }, 'v1', one);
-  await using mirror = await startProxy(locked.host);
-  await using store = await Store.open();
-  store.hosts('r.example', `server = "http://${locked.host}"\n[host."http://${mirror.host}"]\n`);
-  const auth = authOf({ username: 'test', password: 'secret' });
-  assert.equal((await store.images.pull({ reference: 'r.example/team/app:v1', auth })).id, one.config.digest);
-  assert.ok(mirror.asked.length > 0);
-  for (const { headers } of mirror.asked) assert.equal(headers.authorization, undefined);
+/** A registry that wants test:secret, as what `hosts` makes of a mirror in front of it and of the registry itself. */
+async function lockedBehind(
+  hosts: (mirror: string, registry: string) => string,
+  misbehave?: Misbehave,
+): Promise<{ mirror: Mirror; store: Store } & AsyncDisposable> {
+  const locked = await startRegistry({ htpasswd });
+  const headers = { authorization: basicOf('test', 'secret') };
+  await pushImage({ host: locked.host, repository: 'team/app', headers }, 'v1', one);
+  const mirror = await startProxy(locked.host, misbehave);
+  const store = await Store.open();
+  store.hosts('r.example', hosts(mirror.host, locked.host));
+  const dispose = async () => {
+    for (const each of [store, mirror, locked]) await each[Symbol.asyncDispose]();
+  };
+  return { mirror, store, [Symbol.asyncDispose]: dispose };
+}
+
+const basicOf = (name: string, password: string) => `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`;
+const secret = authOf({ username: 'test', password: 'secret' });
+const shownTo = ({ asked }: Mirror) => [...new Set(asked.map(({ headers }) => headers.authorization))];
+const reference = 'r.example/team/app:v1';
+/** Nobody but the mirror has it. */
+const onlyMirror = (mirror: string) => `server = "http://127.0.0.1:1"\n[host."http://${mirror}"]\n`;
+
+test('a mirror that asks for credentials gets those of the pull, and only once it asks', async () => {
+  await using scene = await lockedBehind(onlyMirror);
+  assert.equal((await scene.store.images.pull({ reference, auth: secret })).id, one.config.digest);
+  assert.equal(scene.mirror.asked[0]!.headers.authorization, undefined);
+  assert.deepEqual(shownTo(scene.mirror), [undefined, basicOf('test', 'secret')]);
+});
+
+test('a mirror with credentials = false gets none; the registry behind it does', async () => {
+  await using scene = await lockedBehind(
+    (mirror, registry) => `server = "http://${registry}"\n[host."http://${mirror}"]\ncredentials = false\n`,
+  );
+  assert.equal((await scene.store.images.pull({ reference, auth: secret })).id, one.config.digest);
+  assert.deepEqual(shownTo(scene.mirror), [undefined]);
+});
+
+test('a mirror gets no credentials that name another registry, no token of the registry, and none of the node', async () => {
+  await using scene = await lockedBehind(onlyMirror);
+  const refusedWith = async (auth: RegistryAuth | null, store = scene.store) => {
+    await assert.rejects(store.images.pull({ reference, auth }));
+    assert.deepEqual(shownTo(scene.mirror), [undefined]);
+  };
+  await refusedWith({ ...secret, serverAddress: 'r.example' });
+  await refusedWith(authOf({ registryToken: 'token' }));
+  const authFile = join(scene.store.certsDir, 'auth.json');
+  writeFileSync(authFile, JSON.stringify({ auths: { 'r.example': { username: 'test', password: 'secret' } } }));
+  await using withFile = await Store.open({ authFile });
+  withFile.hosts('r.example', onlyMirror(scene.mirror.host));
+  await refusedWith(null, withFile);
+  const pulled = await scene.store.images.pull({ reference, auth: { ...secret, serverAddress: scene.mirror.host } });
+  assert.equal(pulled.id, one.config.digest, 'those that name the mirror are for it');
+});
+
+test('where a mirror redirects, and a token service that it names elsewhere, no password of the pull is shown', async () => {
+  const greedy: Misbehave = (incoming, outgoing) => {
+    if (incoming.url?.startsWith('/token')) outgoing.end('{"token":"of-anybody"}');
+    else outgoing.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+    return true;
+  };
+  await using stranger = await startProxy(registry.host, greedy);
+  const challenge = () => `Bearer realm="http://${stranger.host}/token",service="x"`;
+  const misbehaviours: Misbehave[] = [
+    (incoming, outgoing) => {
+      if (incoming.headers.authorization !== basicOf('test', 'secret'))
+        outgoing.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+      else outgoing.writeHead(307, { location: `http://${stranger.host}${incoming.url}` }).end();
+      return true;
+    },
+    (_, outgoing) => {
+      outgoing.writeHead(401, { 'www-authenticate': challenge() }).end();
+      return true;
+    },
+  ];
+  for (const misbehave of misbehaviours) {
+    stranger.asked.length = 0;
+    await using scene = await lockedBehind(onlyMirror, misbehave);
+    await assert.rejects(scene.store.images.pull({ reference, auth: secret }));
+    await assert.rejects(scene.store.images.pull({ reference, auth: authOf({ identityToken: 'secret' }) }));
+    assert.ok(stranger.asked.length > 0);
+    assert.deepEqual(shownTo(stranger), [undefined]);
+    for (const { url, method } of stranger.asked) assert.doesNotMatch(`${method} ${url}`, /account|secret|POST/);
+  }
+});
+
+test("a mirror's own token service is shown the password; one that knows nobody of the registry's is asked as by anybody", async () => {
+  await pushImage({ host: registry.host, repository: 'team/app' }, 'v1', one);
+  for (const known of [true, false]) {
+    const tokens: (string | undefined)[] = [];
+    const misbehave: Misbehave = (incoming, outgoing, self) => {
+      const { authorization } = incoming.headers;
+      if (incoming.url?.startsWith('/token')) {
+        tokens.push(authorization);
+        if (authorization && !known) outgoing.writeHead(401).end();
+        else outgoing.end(`{"token":"abc"}`);
+      } else if (authorization === 'Bearer abc') return false;
+      else
+        outgoing.writeHead(401, { 'www-authenticate': `Bearer realm="http://${self.host}/token",service="x"` }).end();
+      return true;
+    };
+    await using mirror = await startProxy(registry.host, misbehave);
+    await using store = await Store.open();
+    store.hosts('r.example', onlyMirror(mirror.host));
+    assert.equal((await store.images.pull({ reference, auth: secret })).id, one.config.digest);
+    assert.deepEqual(tokens, known ? [basicOf('test', 'secret')] : [basicOf('test', 'secret'), undefined]);
+  }
+});
+
+test("registries.conf: a pull asks a mirror by the mirror's own name for the image, and keeps the user's", async () => {
+  await using cache = await startProxy(registry.host);
+  await pushImage({ host: registry.host, repository: 'cache/team/app' }, 'v1', one);
+  await using scratch = await Store.open();
+  const registriesConf = join(scratch.root, 'registries.conf');
+  const mirror = `[[registry.mirror]]\nlocation = "${cache.host}/cache"\ninsecure = true\n`;
+  writeFileSync(registriesConf, `[[registry]]\nprefix = "r.example"\nlocation = "127.0.0.1:1"\n${mirror}`);
+  await using store = await Store.open({ registriesConf });
+  const pulled = await store.images.pull({ reference, auth: null });
+  assert.deepEqual([pulled.id, pulled.tags], [one.config.digest, [reference]]);
+  for (const { url } of cache.asked) assert.match(url, /^\/v2\/cache\/team\/app\/[^?]*$/);
 });
 
 test('a mirror that is down, or lacks the image, is passed over; one without the capability is not asked', async () => {

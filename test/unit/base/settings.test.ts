@@ -60,6 +60,11 @@ describe('settings', () => {
     ['a relative OCI runtime', '[handlers.x]\npath = "runc"', /handlers\.x\.path = "runc" must be an absolute path/],
     ['a handler that is a path', '[handlers."../x"]\npath = "/x"', /handlers\."\.\.\/x" is not a name: letters/],
     ['a handler without a program', '[handlers.kata]\nargs = []', /handlers\.kata has no path/],
+    [
+      'one socket twice',
+      'compat.containerd_socket = "/run/berth/berth.sock"',
+      /compat\.containerd_socket = "\/run\/berth\/berth\.sock" is the socket already/,
+    ],
     ["a socket longer than a socket's name", `socket = "/${'x'.repeat(107)}"`, /not longer than the 107 bytes/],
     ['a host for an address', 'streaming.address = "localhost:1"', /must be an IP address and a port: 127\.0\.0\.1:0/],
     ['a port that is none', 'streaming.address = "127.0.0.1:65536"', /must be an IP address and a port/],

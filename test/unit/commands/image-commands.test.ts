@@ -49,6 +49,11 @@ test('explained: a mirror is shown no credentials, the registry its own, and how
     const toml = 'server = "https://registry.example"\n[host."http://mirror.example"]\ncapabilities = ["pull"]\n';
     writeFileSync(join(dir, 'registry.example/hosts.toml'), toml);
     const [mirror, owner] = await endpointsFor('registry.example', dir);
+    const safe = explainEndpoint({ ...mirror!, takesCredentials: true }, 0, 'registry.example', {});
+    assert.match(
+      safe,
+      /credentials: those of the pull request .* not the node's; .* http:\/\/mirror\.example, to no other/,
+    );
     const env = { HTTPS_PROXY: 'http://user:secret@proxy.example:3128' };
     const first = explainEndpoint(mirror!, 0, 'registry.example', env);
     assert.match(first, /1\. http:\/\/mirror\.example\/v2/);

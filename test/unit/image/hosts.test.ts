@@ -114,6 +114,7 @@ for (const [what, toml] of [
   ['has credentials in an address', '[host."https://u:p@a"]'],
   ['has a dial timeout that is none', '[host."https://a"]\ndial_timeout = "soon"'],
   ['names a certificate that is not there', '[host."https://a"]\nca = "none.pem"'],
+  ['has credentials that are no answer', '[host."https://a"]\ncredentials = "yes"'],
   ['has a host that is no table', 'host = { a = 1 }'],
 ] as const) {
   test(`a hosts.toml that ${what} is refused, and named`, async () => {
@@ -166,6 +167,22 @@ test('a key that means nothing is told, with the one that may be meant', async (
   assert.match(remarks[0]!, /capabilites.*did you mean capabilities\?/);
   assert.match(remarks[1]!, /sever.*did you mean server\?/);
 });
+
+for (const [address, options, takes] of [
+  ['https://mirror.example', '', true],
+  ['https://mirror.example', 'credentials = false', false],
+  ['https://mirror.example', 'skip_verify = true', false],
+  ['https://mirror.example', 'skip_verify = true\ncredentials = true', true],
+  ['http://mirror.example', '', false],
+  ['http://mirror.example', 'credentials = true', true],
+  ['http://127.0.0.1:5000', '', true],
+] as const) {
+  test(`a mirror ${address} ${options} is ${takes ? 'shown' : 'not shown'} a pull's credentials`, async () => {
+    using scratch = certs({ 'r.example/hosts.toml': `[host."${address}"]\n${options}\n` });
+    const [mirror, owner] = await endpointsFor('r.example', scratch.path);
+    assert.deepEqual([mirror?.takesCredentials, owner?.takesCredentials, mirror?.remarks], [takes, true, []]);
+  });
+}
 
 test('no capability at all means all of them, as containerd reads it', async () => {
   using scratch = certs({ 'r.example/hosts.toml': 'capabilities = []\n' });

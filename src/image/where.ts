@@ -1,0 +1,17 @@
+import { type Endpoint, endpointsByHosts, ownEndpoint } from './hosts.ts';
+import type { Reference } from './reference.ts';
+import { placesByConf } from './registries-conf.ts';
+
+/** Where an operator says which places serve a registry. */
+export type WhereSettings = { readonly certsDir: string; readonly registriesConf: string };
+
+/** The places for a reference, in order: as hosts.toml says, else registries.conf, else by the registry's name alone. */
+export async function placesFor(
+  reference: Reference,
+  { certsDir, registriesConf }: WhereSettings,
+): Promise<Endpoint[]> {
+  const byHosts = await endpointsByHosts(reference.domain, certsDir);
+  if (byHosts) return byHosts;
+  const byConf = registriesConf === '' ? null : await placesByConf(registriesConf, reference);
+  return byConf ?? (await ownEndpoint(reference.domain));
+}
