@@ -17,7 +17,8 @@ let daemon: TestDaemon;
 let kubelet: Kubelet;
 let image: Awaited<ReturnType<typeof pullTestImages>>;
 before(async () => {
-  daemon = new TestDaemon({});
+  // The address at which cAdvisor, in kubelet, looks for containerd; this host has a /run of its own.
+  daemon = new TestDaemon({ settings: { compat: { containerd_socket: '/run/containerd/containerd.sock' } } });
   await daemon.start();
   image = await pullTestImages(daemon);
   const featureGates = { PodAndContainerStatsFromCRI: true };
@@ -191,6 +192,26 @@ test('its figures of pods come from Berth', async () => {
   for (const { podRef, network, containers } of pods) {
     assert.equal(network !== undefined, podRef.name === 'measured-test-node', podRef.name);
     assert.ok(containers[0]!.memory.workingSetBytes > 0);
+  }
+});
+
+test('cAdvisor in kubelet knows whose the figures are', async () => {
+  kubelet.apply('labelled', { containers: [sh('main', forever)], terminationGracePeriodSeconds: 1 });
+  const pod = await kubelet.untilReady('labelled');
+  const id = containerOf(pod, 'main')!.containerID.replace('berth://', '');
+  const line = await until('its figures', async () =>
+    (await kubelet.get('/metrics/cadvisor'))
+      .split('\n')
+      .find((text) => text.startsWith('container_memory_working_set_bytes{') && text.includes(id)),
+  );
+  for (const label of [
+    'container="main"',
+    'namespace="test"',
+    'pod="labelled-test-node"',
+    `name="${id}"`,
+    `image="${image.busybox}"`,
+  ]) {
+    assert.ok(line.includes(label), `${label}: ${line}`);
   }
 });
 
