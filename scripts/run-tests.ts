@@ -29,7 +29,7 @@ type Program = {
 };
 /** Programs that run one after the other. What one prints comes as a whole when it has ended. */
 type Lane = Program[];
-/** Lanes that run at once. A program that two of them have is run by the first that comes to it. */
+/** Lanes that run at once, or as one if nothing is to. A program that two of them have is run by the first that comes to it. */
 type Part = { readonly name: string; readonly lanes: readonly Lane[] };
 
 const node = process.execPath;
@@ -60,11 +60,15 @@ const fuzzers = ['fuzz', 'moving-trees', 'shim-fuzz'].map((name) => `test/hostil
 const rooted = globSync('test/*/**/*.test.ts', { cwd: root }).filter(
   (file) => !file.startsWith('test/unit/') && !fuzzers.includes(file),
 );
-function fileTests(files: readonly string[]): Part {
+/** Files, and before them others; `first` keeps one lane busy from the beginning. Nobody is idle while there is work. */
+function fileTests(name: string, files: readonly string[], before: Lane = [], first: Lane = []): Part {
   const all = longestFirst(files).map((file) => nodeTest(file));
-  const beside = concurrency > 1 ? all.filter(({ name }) => waits(name)) : [];
-  const others = all.filter((program) => !beside.includes(program));
-  return { name: `${files.length} test files`, lanes: [...Array<Lane>(concurrency).fill(others), beside] };
+  const [waiting, working] = [all.filter(({ name }) => waits(name)), all.filter(({ name }) => !waits(name))];
+  const work = [...before, ...working];
+  return {
+    name,
+    lanes: [[...first, ...work, ...waiting], ...Array<Lane>(concurrency - 1).fill(work), [...waiting, ...work]],
+  };
 }
 
 const seed = 1 + (Date.now() % 1_000_000);
@@ -74,7 +78,27 @@ const critest = (runtime: string, options: readonly string[]): Program => ({
   counts: true,
 });
 /** Each of fuzz.test.ts's targets and of the two other files; hours of them are run by hand. */
-const fuzzing = { BERTH_FUZZ_SECONDS: '40' };
+const fuzzing = { BERTH_FUZZ_SECONDS: '15' };
+/** Programs that take long, or two processors at times: not at the end, where they would run alone. */
+const beforeFiles: Lane = [
+  {
+    name: 'fuzzers',
+    argv: [...[node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec'], ...fuzzers],
+    counts: true,
+    env: fuzzing,
+  },
+  // In random order and two at once; the driver prints the seed, which gives the same order again.
+  ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
+  critest('crun', ['--websocket', '--focus', 'Streaming']),
+  // They must run; no test is about a time.
+  ...['pods', 'pull', 'flat'].map((what) => ({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] })),
+];
+/** The longest of all, and one emulated processor: what else there is runs beside it. */
+const machine: Program = {
+  name: 'cgroup v2, systemd and AppArmor',
+  argv: ['scripts/vm-tests', ...(values.slow ? ['--all'] : [])],
+  counts: true,
+};
 const everything: Part[] = [
   {
     name: 'what needs no root, and what the others need',
@@ -86,36 +110,7 @@ const everything: Part[] = [
       ],
     ],
   },
-  fileTests(rooted),
-  {
-    name: 'the machine, and what is beside it',
-    lanes: [
-      // It is one emulated processor.
-      [
-        {
-          name: 'cgroup v2, systemd and AppArmor',
-          argv: ['scripts/vm-tests', ...(values.slow ? ['--all'] : [])],
-          counts: true,
-        },
-      ],
-      [
-        {
-          name: 'fuzzers',
-          argv: [...[node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec'], ...fuzzers],
-          counts: true,
-          env: fuzzing,
-        },
-        // In random order and two at once; the driver prints the seed, which gives the same order again.
-        ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
-        critest('crun', ['--websocket', '--focus', 'Streaming']),
-        // They must run; no test is about a time.
-        ...['pods', 'pull', 'flat'].map((what) => ({
-          name: `bench ${what}`,
-          argv: ['scripts/bench', what, '--short'],
-        })),
-      ],
-    ],
-  },
+  fileTests('what needs root, and the machine', rooted, beforeFiles, [machine]),
 ];
 
 /** What programs that failed said of it, once more at the end, where a reader of a long run looks first. */
@@ -144,7 +139,7 @@ async function runPart({ name, lanes }: Part, total: Count): Promise<void> {
       sum += seconds;
     }
   };
-  await Promise.all(lanes.map(run));
+  await Promise.all((concurrency > 1 ? lanes : [lanes.flat()]).map(run));
   if (all.size === 1) return;
   console.log(
     `\n== ${name}: ${secondsSince(begin).toFixed(0)} s, ${sum.toFixed(0)} s one by one\n` +
@@ -203,10 +198,11 @@ function tally(line: string, count: Count): void {
 
 /** The files that were named, or all of them. */
 const chosen = positionals.map((file) => relative(root, resolve(file)));
+const files = chosen.length > 0 ? chosen : rooted;
 const named = chosen.length > 0 || values.name !== '' || values.record;
 
 const total: Count = { passed: 0, failed: 0 };
-for (const part of named ? [fileTests(chosen.length > 0 ? chosen : rooted)] : everything) await runPart(part, total);
+for (const part of named ? [fileTests(`${files.length} test files`, files)] : everything) await runPart(part, total);
 if (values.record) writeFileSync(durationsFile, `${JSON.stringify(durations, Object.keys(durations).sort(), 2)}\n`);
 if (failures.length > 0 && !named) console.log(failures.join('\n'));
 console.log(`\n${total.passed} passed, ${total.failed} failed`);

@@ -285,6 +285,7 @@ open(pid_file, "w").write(str(child))
 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 `;
 
+import { Hung, processesNamed } from '../harness/hung.ts';
 import { hostName, ownHost } from '../harness/own-host.ts';
 
 await ownHost();
@@ -380,6 +381,25 @@ test('a log that cannot be opened stops the start, and one behind a link is not 
   }
   assert.equal(existsSync(join(pod.dir, 'ran')), false);
   assert.deepEqual((await pod.shim.list()).processes, []);
+});
+
+test('a log that hangs ends its start at its own deadline; who opens it holds nothing else of the shim', async (t) => {
+  const pod = await startPod(t, { complains: /takes too long/ });
+  await using hung = await Hung.at(join(pod.dir, 'hung'));
+  const start = (key: string, logDeadlineMs: number) =>
+    pod.shim.start(startScript(pod, key, 'exit 1', { logPath: join(hung.path, 'log'), logDeadlineMs }));
+  let over = false;
+  const patient = assert.rejects(start('patient', 30_000)).finally(() => {
+    over = true;
+  });
+  const openers = () => processesNamed('berth-log', pod.shim.pid);
+  await until(() => openers().length === 1);
+  const held = () => readdirSync(`/proc/${openers()[0]!.pid}/fd`);
+  await until(() => held().length === 5); // the usual three and two sockets
+  await assert.rejects(start('hasty', 500), /ETIMEDOUT/);
+  assert.equal(over, false);
+  await hung.answer();
+  await patient;
 });
 
 test('what is written before the OCI runtime was reaped is logged whole, however much it is', async (t) => {

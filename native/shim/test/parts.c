@@ -1,0 +1,256 @@
+/* Parts of the shim by themselves, with a clock that moves only while nothing else can: parts NAME says what is wrong. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../client.h"
+#include "../exit.h"
+#include "../losses.h"
+#include "../orphan.h"
+#include "../shutdown.h"
+#include "../stream.h"
+#include "../text.h"
+
+#define EXPECT(what) \
+  do { \
+    if (what) break; \
+    puts(#what); \
+    exit(1); \
+  } while (0)
+
+static uint64_t clock_ms = 100000, clock_stops = UINT64_MAX;
+static struct pollfd asked[16]; /* of the last poll */
+static nfds_t asked_count;
+static int drained = -1; /* read whenever the loop waits */
+static size_t drained_bytes;
+
+/* In the place of the C library's, as far as the shim is concerned. */
+int clock_gettime(clockid_t which, struct timespec *now) {
+  if (which != CLOCK_MONOTONIC) return (int)syscall(SYS_clock_gettime, which, now);
+  *now = (struct timespec){.tv_sec = (time_t)(clock_ms / 1000), .tv_nsec = (long)(clock_ms % 1000) * 1000000};
+  return 0;
+}
+
+static void drain(void) {
+  static char text[65536];
+  for (ssize_t got; drained >= 0 && (got = read(drained, text, sizeof text)) > 0;) drained_bytes += (size_t)got;
+}
+
+int poll(struct pollfd *fds, nfds_t count, int timeout) {
+  drain();
+  asked_count = count < 16 ? count : 16;
+  if (asked_count) memcpy(asked, fds, asked_count * sizeof *fds);
+  int ready = (int)syscall(SYS_poll, fds, count, 0);
+  uint64_t until = timeout < 0 ? clock_stops : clock_ms + (uint64_t)timeout;
+  if (ready == 0 && until != UINT64_MAX) clock_ms = until < clock_stops ? until : clock_stops;
+  return ready;
+}
+
+static int watched(int fd) {
+  for (nfds_t i = 0; i < asked_count; i++)
+    if (asked[i].fd == fd) return asked[i].events;
+  return 0;
+}
+
+static void turns(int count) {
+  while (count-- > 0) EXPECT(loop_turn() == 0);
+}
+
+static void wait_until(uint64_t ms) {
+  clock_stops = ms;
+  while (clock_ms < ms) turns(1);
+}
+
+enum { first_client = 1 };
+static size_t handled;
+static void handle(uint64_t client, uint16_t type, uint32_t request, struct wire_reader *from) {
+  (void)client, (void)type, (void)request, (void)from;
+  handled++;
+}
+
+/* A client's end of a connection, which does not wait. */
+static int connected(int *served) {
+  int ends[2];
+  EXPECT(clients_listen("parts.sock", handle) == 0);
+  EXPECT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
+  EXPECT(client_open(*served = ends[0]) == 0);
+  return ends[1];
+}
+
+static void send_bytes(size_t size) {
+  struct wire_writer frame = wire_begin(SHIM_DONE, 1);
+  EXPECT(wire_room(&frame, size)); /* nobody looks at it: it costs no memory */
+  send_frame(first_client, &frame);
+}
+
+static void an_unread_client(void) {
+  int served, own = connected(&served);
+  struct wire_writer question = wire_begin(SHIM_LIST, 1);
+  EXPECT(wire_end(&question));
+  send_bytes(1 << 20);
+  EXPECT(write(own, question.data, question.size) == (ssize_t)question.size);
+  turns(1);
+  EXPECT(watched(served) == POLLOUT); /* else the loop would turn and turn */
+  EXPECT(handled == 0);
+  drained = own;
+  turns(100);
+  EXPECT(handled == 1 && watched(served) == POLLIN);
+  free(question.data);
+}
+
+static void too_much_unread(void) {
+  int served, own = connected(&served);
+  const size_t bound = (size_t)4 * SHIM_MAX_TO_DAEMON, size = 16 << 20;
+  size_t frames = bound / size;
+  for (size_t i = 0; i < frames; i++) send_bytes(size);
+  EXPECT(send(own, "", 0, MSG_NOSIGNAL) == 0);
+  size_t before = clients_waiting();
+  EXPECT(before > bound - size);
+  send_bytes(size);
+  EXPECT(clients_waiting() == before);
+  EXPECT(send(own, "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE); /* it ends */
+  turns(2);
+  EXPECT(clients_waiting() == 0 && !watched(served));
+}
+
+static void the_last_answers(void) {
+  int served, own = connected(&served);
+  send_bytes(1 << 20);
+  EXPECT(clients_busy());
+  drained = own;
+  shutdown_finish();
+  drain();
+  EXPECT(drained_bytes == WIRE_HEADER + (1 << 20));
+}
+
+static void the_last_answers_unread(void) {
+  int served;
+  connected(&served);
+  send_bytes(1 << 20);
+  uint64_t begin = clock_ms;
+  shutdown_finish();
+  EXPECT(clock_ms - begin < 2000);
+}
+
+static void an_exit_in_the_first_nanoseconds(void) {
+  char file[] = "parts.exit", text[512];
+  struct ending ending = {.file = file, .key = "c1", .pid = 7, .at = {.tv_sec = 1, .tv_nsec = 5}};
+  exit_record(&ending);
+  EXPECT(read_file(file, text, sizeof text) > 0);
+  EXPECT(strstr(text, "\"at\":\"1.000000005\""));
+}
+
+static void a_link_in_the_place_of_a_file(void) {
+  char text[8] = "";
+  EXPECT(write_file("parts.file", O_CREAT | O_TRUNC, "old", 3) == 0);
+  EXPECT(symlink("parts.file", "parts.link") == 0);
+  EXPECT(write_file("parts.link", O_CREAT | O_TRUNC, "new", 3) == -ELOOP);
+  EXPECT(read_file("parts.file", text, sizeof text) == 3 && strcmp(text, "old") == 0);
+}
+
+static void an_orphan_is_claimed_once(void) {
+  int status = 0;
+  const pid_t pid = INT32_MAX; /* nobody's */
+  orphan_note(pid, 256);
+  EXPECT(orphan_claim(pid, &status) == 1 && status == 256);
+  EXPECT(orphan_claim(pid, &status) == -ECHILD);
+  orphan_note(pid, 1);
+  orphan_note(pid, 2);
+  EXPECT(orphan_claim(pid, &status) == 1 && status == 2); /* the latest of a pid */
+  orphans_forget();
+}
+
+static void losses_are_told_once_a_second(void) {
+  struct log_file log = {.lost_lines = 1};
+  struct losses losses = {.key = "c1", .log = &log, .known = true};
+  losses_grew(&losses);
+  wait_until(100010);
+  EXPECT(losses.told_lines == 1); /* after a silence: at once */
+  log.lost_lines = 2;
+  losses_grew(&losses);
+  wait_until(100900);
+  EXPECT(losses.told_lines == 1);
+  wait_until(101100);
+  EXPECT(losses.told_lines == 2);
+}
+
+static void a_capture_is_bounded(void) {
+  int ends[2];
+  EXPECT(pipe2(ends, O_CLOEXEC) == 0);
+  struct stream *stream = stream_open(ends[0], "stdout", SIZE_MAX);
+  EXPECT(stream && stream->limit == SHIM_MAX_CAPTURE);
+  stream_free(stream);
+  close(ends[1]);
+}
+
+static bool flows;
+static void flow(struct taps *taps, bool on) {
+  (void)taps;
+  flows = on;
+}
+
+/* Its reader's end; it is full, and more waits for it. */
+static int stalled_tap(struct taps *taps) {
+  static char text[1 << 20];
+  *taps = (struct taps){.flow = flow};
+  int reader = tap_open(taps);
+  EXPECT(reader >= 0);
+  taps_feed(taps, text, sizeof text);
+  EXPECT(taps->stalled == 1 && !flows);
+  return reader;
+}
+
+static void a_tap_that_is_not_read(void) {
+  struct taps taps;
+  stalled_tap(&taps);
+  wait_until(101900);
+  EXPECT(taps.first && !flows);
+  wait_until(102100);
+  EXPECT(!taps.first && flows);
+}
+
+static void a_tap_that_is_read_slowly(void) {
+  static char text[65536];
+  struct taps taps;
+  int reader = stalled_tap(&taps);
+  wait_until(101500);
+  EXPECT(read(reader, text, sizeof text) > 0);
+  wait_until(103000);
+  EXPECT(taps.first);
+  wait_until(103600);
+  EXPECT(!taps.first);
+}
+
+static const struct {
+  const char *name;
+  void (*run)(void);
+} parts[] = {
+    {"a client that does not read is not asked, and keeps nobody busy", an_unread_client},
+    {"a client that leaves too much unread is ended", too_much_unread},
+    {"the last answers are written before the end", the_last_answers},
+    {"the last answers, if nobody reads them, have an end", the_last_answers_unread},
+    {"an exit in the first nanoseconds of a second", an_exit_in_the_first_nanoseconds},
+    {"a link in the place of a file is not written through", a_link_in_the_place_of_a_file},
+    {"an orphan is claimed once", an_orphan_is_claimed_once},
+    {"losses are told once a second", losses_are_told_once_a_second},
+    {"a capture is bounded, whatever was asked for", a_capture_is_bounded},
+    {"who is attached and does not read is cut off in the end", a_tap_that_is_not_read},
+    {"who is attached and reads slowly is not", a_tap_that_is_read_slowly},
+};
+
+/* In an empty folder: the names, or one of them. */
+int main(int argc, char **argv) {
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    if (argc < 2) puts(parts[i].name);
+    else if (strcmp(argv[1], parts[i].name) == 0) parts[i].run();
+  }
+  return 0;
+}
