@@ -197,7 +197,8 @@ void tree_kill(pid_t root) {
   /* Stopped, none of them makes children or abandons those it has, so scans that find nothing new have found everything:
      two, as one may miss what has a dying sibling. The bound is for something that forks faster than we scan. */
   kill(root, SIGSTOP);
-  for (int round = 0, idle = 0; round < 64 && idle < 2; round++) idle = signal_once(root, SIGSTOP, &done) ? 0 : idle + 1;
+  for (int round = 0, idle = 0; round < 64 && idle < 2; round++)
+    idle = signal_once(root, SIGSTOP, &done) ? 0 : idle + 1;
   for (size_t i = 0; i < done.count; i++) signal_member(&done.members[i], SIGKILL);
   kill(root, SIGKILL);
   free(done.members);
