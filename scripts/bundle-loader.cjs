@@ -15,8 +15,10 @@ function compiledBefore() {
 }
 
 const filename = join(__dirname, 'berth.cjs');
-const script = new Script(readFileSync(filename, 'latin1'), { filename, cachedData: compiledBefore() });
+const target = process.env.BERTH_WRITE_COMPILED;
+// What is compiled beforehand has the name in it: one that is the same wherever that is done. A later start gives its own.
+const named = target ? 'berth.cjs' : filename;
+const script = new Script(readFileSync(filename, 'latin1'), { filename: named, cachedData: compiledBefore() });
 script.runInThisContext()(require, filename, __dirname);
 // Once all that every start runs was run, so that it is compiled, too.
-const target = process.env.BERTH_WRITE_COMPILED;
 if (target) writeFileSync(target, script.createCachedData());

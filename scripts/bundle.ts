@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type BuildOptions, buildSync } from 'esbuild';
 import { nodeFlags } from '../src/commands/node-flags.ts';
@@ -16,6 +16,7 @@ const common: BuildOptions = {
   platform: 'node',
   format: 'cjs',
   target: 'node26',
+  preserveSymlinks: true, // the names of modules are part of the text: no path of the machine is to be among them
   minifySyntax: true,
   minifyWhitespace: true,
   lineLimit: 120,
@@ -64,12 +65,29 @@ function bundle(folder: string): void {
   copyFileSync(join(root, 'scripts/bundle-loader.cjs'), join(folder, 'main.cjs'));
 }
 
-/** With the flags of the daemon: they decide whether V8 takes it. */
+/**
+ * What V8 compiles depends on the seed of its hashes, another one each time, unless it is given one. It then refuses what it
+ * made to a daemon without that flag, by a number that stands for the flags: of it the daemon's is put in.
+ */
 function compile(folder: string): void {
-  execFileSync(process.execPath, [...nodeFlags, mainProgram(folder), 'version'], {
-    env: { ...process.env, BERTH_WRITE_COMPILED: join(folder, 'berth.v8') },
+  const cache = join(folder, 'berth.v8');
+  const ownFlags = compileWith(nodeFlags, folder, cache).subarray(...flagsOfCache);
+  const same = compileWith([...nodeFlags, '--hash-seed=1'], folder, cache);
+  ownFlags.copy(same, flagsOfCache[0]);
+  writeFileSync(cache, same);
+}
+
+/** Where V8 has that number: SerializedCodeData in its code-serializer.h. A test asks V8 whether it takes the whole. */
+const flagsOfCache = [12, 16] as const;
+
+function compileWith(flags: readonly string[], folder: string, cache: string): Buffer {
+  execFileSync(process.execPath, [...flags, mainProgram(folder), 'version'], {
+    env: { ...process.env, BERTH_WRITE_COMPILED: cache },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
+  const made = readFileSync(cache);
+  rmSync(cache); // the next one is to compile anew
+  return made;
 }
 
 if (import.meta.main) makeBundle(join(root, 'dist'));

@@ -22,12 +22,13 @@ export type Command = {
 export type Commands = Readonly<Record<string, Command>>;
 
 /** Every option there is: its value's name, if it has one, and what it means. */
-const flags = {
+export const flags = {
   config: {
     value: 'FILE',
     text: 'TOML configuration (default /etc/berth/config.toml), with FILE.d/*.toml over it',
   },
   'dry-run': { value: '', text: 'say what would be done, and do nothing' },
+  json: { value: '', text: 'as a JSON document' },
   svg: { value: 'FILE', text: 'write it as a picture' },
 } as const;
 
@@ -77,10 +78,12 @@ function check(name: string, { takes, flags }: Command, words: readonly string[]
   if (extra.length > 0) throw invalidArgument(`berth ${name} does not take ${JSON.stringify(extra[0])}: ${see}`);
 }
 
-const flagText = (name: keyof typeof flags): string => `--${name}${flags[name].value && ` ${flags[name].value}`}`;
+/** An option as it is typed: `--svg FILE`. */
+export const flagText = (name: keyof typeof flags): string =>
+  `--${name}${flags[name].value && ` ${flags[name].value}`}`;
 
 /** `load FILE`, `trace POD [--svg FILE]`: as it is typed, but for what every command has. */
-const shapeOf = (name: string, { takes, flags }: Command): string =>
+export const shapeOf = (name: string, { takes, flags }: Command): string =>
   [name, ...takes, ...flags.filter((flag) => flag !== 'config').map((flag) => `[${flagText(flag)}]`)].join(' ');
 
 const aligned = (rows: readonly (readonly [string, string])[]): string =>

@@ -2,6 +2,7 @@ import { loadSettings } from '../base/settings.ts';
 import { toToml } from '../base/settings-toml.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
 import type { Commands, Given } from './command-line.ts';
+import { showHealth } from './doctor.ts';
 import { explainReference } from './explain.ts';
 import { collectGarbage } from './gc.ts';
 import { loadImages } from './load.ts';
@@ -51,6 +52,13 @@ export const commands: Commands = {
     flags: ['config'],
     more: 'None of them is asked.',
     run: (given) => explainReference(settingsOf(given).images, word(given, 0)),
+  },
+  doctor: {
+    does: 'whether this host is fit for Berth, and Berth on it is well',
+    takes: [],
+    flags: ['config', 'json'],
+    more: 'It changes nothing and asks nobody outside of this host. Exit code 0: all is well; 1: warnings; 2: pods cannot run.',
+    run: (given) => showHealth(settingsOf(given), given.flags.json === true),
   },
   trace: {
     does: "where a pod's calls or an image's pulls spent their time",

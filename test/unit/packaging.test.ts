@@ -4,6 +4,13 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { billOfMaterials } from '../../scripts/package-parts/bill.ts';
+import { bashCompletion } from '../../scripts/package-parts/completions.ts';
+import { commandsPage, settingsPage } from '../../scripts/package-parts/manual.ts';
+import { configText } from '../../scripts/package-parts/tree.ts';
+import { defaults, loadSettings } from '../../src/base/settings.ts';
+import { shownTables } from '../../src/base/settings-table.ts';
+import { commands } from '../../src/commands/index.ts';
 import { nodeEnvironment, nodeFlags } from '../../src/commands/node-flags.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -39,4 +46,69 @@ test('systemd takes the unit without a remark', { skip: !existsSync(analyze) && 
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('the packaged configuration says nothing, and all of it when its lines are put in force', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-config-'));
+  try {
+    const file = join(folder, 'config.toml');
+    writeFileSync(file, configText());
+    assert.deepEqual(loadSettings(file), defaults);
+    assert.match(configText(), /^#soft_open_files = 1024$/m);
+    writeFileSync(file, configText().replace('#soft_open_files = 1024', 'soft_open_files = 7'));
+    assert.equal(loadSettings(file).softOpenFiles, 7);
+    writeFileSync(file, configText().replaceAll(/^#(?=\w+ = )/gm, ''));
+    assert.deepEqual(loadSettings(file), defaults);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+/** As a terminal shows a page, and what the formatter finds wrong with it. */
+function rendered(page: string): { text: string; warnings: string } {
+  const { stdout, stderr } = spawnSync('/usr/bin/groff', ['-man', '-Tascii', '-ww', '-P-cbou'], {
+    input: page,
+    encoding: 'utf8',
+  });
+  return { text: stdout.replaceAll(/\s+/g, ' '), warnings: stderr };
+}
+
+test('the manual pages have every command and every setting', { skip: !existsSync('/usr/bin/groff') }, () => {
+  const [first, fifth] = [commandsPage(commands, '2026-01-01'), settingsPage('2026-01-01')].map(rendered);
+  assert.deepEqual([first!.warnings, fifth!.warnings], ['', '']);
+  for (const [name, { does }] of Object.entries(commands)) {
+    assert.ok(first!.text.includes(`berth ${name}`), name);
+    assert.ok(first!.text.includes(does), does);
+  }
+  for (const { settings } of shownTables(defaults)) {
+    for (const { key } of settings) assert.ok(fifth!.text.includes(`${key} =`), key);
+  }
+});
+
+test('bash completes commands, and the options of each', () => {
+  const complete = (...words: string[]): string[] => {
+    const script = `${bashCompletion(commands)}
+compopt() { :; }
+COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _berth; printf '%s\n' "\${COMPREPLY[@]}"`;
+    const { stdout, stderr } = spawnSync('/bin/bash', ['-c', script], { encoding: 'utf8' });
+    assert.equal(stderr, '');
+    return stdout.trim().split('\n');
+  };
+  assert.deepEqual(complete('berth', 'pu'), ['pulls']);
+  assert.deepEqual(complete('berth', 'gc', '--'), ['--config', '--dry-run', '--help']);
+  assert.deepEqual(complete('berth', ''), [...Object.keys(commands), '--help']);
+});
+
+test('the bill of materials has what runs on a node, with its hash, and no more', () => {
+  const { components } = JSON.parse(billOfMaterials(root, '1.2.3', 0)) as {
+    components: { name: string; purl: string; hashes: { content: string }[] }[];
+  };
+  const names = components.map(({ name }) => name);
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const name of [...Object.keys(dependencies), `node-linux-${process.arch}`])
+    assert.ok(names.includes(name), name);
+  for (const name of Object.keys(devDependencies))
+    assert.ok(name.startsWith('@types/') || !names.includes(name), `${name} is for makers alone`);
+  assert.match(components.find(({ name }) => name === '@grpc/grpc-js')!.purl, /^pkg:npm\/%40grpc\/grpc-js@\d/);
+  for (const { hashes } of components) assert.match(hashes[0]!.content, /^[0-9a-f]{128}$/);
 });
