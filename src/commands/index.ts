@@ -10,6 +10,7 @@ import { showPulls } from './pulls.ts';
 import { reloadDaemon } from './reload.ts';
 import { saveImageTo } from './save.ts';
 import { serveForEver } from './serve.ts';
+import { writeSupportArchive } from './support.ts';
 import { tracePod } from './trace.ts';
 
 const text = (value: string | boolean | undefined) => (typeof value === 'string' ? value : undefined);
@@ -59,6 +60,13 @@ export const commands: Commands = {
     flags: ['config', 'json'],
     more: 'It changes nothing and asks nobody outside of this host. Exit code 0: all is well; 1: warnings; 2: pods cannot run.',
     run: (given) => showHealth(settingsOf(given), given.flags.json === true),
+  },
+  bundle: {
+    does: 'write what a stranger needs to understand this node',
+    takes: ['FILE'],
+    flags: ['config'],
+    more: 'FILE is a tar, compressed by gzip, and must not exist yet. Of what users wrote (environments, arguments, annotations, values of labels) nothing is in it.',
+    run: (given) => writeSupportArchive(settingsOf(given), word(given, 0)),
   },
   trace: {
     does: "where a pod's calls or an image's pulls spent their time",

@@ -2,6 +2,7 @@ import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { AdminService } from '../api/berth/v1/admin.ts';
+import { HealthService } from '../api/grpc/health/v1/health.ts';
 import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cri.ts';
 import { Fault, invalidArgument, isErrno } from '../base/fault.ts';
 import type { PodId } from '../model/ids.ts';
@@ -12,6 +13,7 @@ import type { CallStats } from './call-stats.ts';
 import { type Call, type Handlers, serve } from './calls.ts';
 import { addContainerdServices } from './containerd-service.ts';
 import { ContainerEvents, sinceHeader } from './events.ts';
+import { healthCalls } from './health-service.ts';
 import { imageHandlers } from './image-service.ts';
 import { takingBytes } from './list-bytes.ts';
 import { metricsHandlers, metricsStreams } from './metrics-service.ts';
@@ -54,6 +56,9 @@ export async function listen(deps: StatsDeps & AdminDeps & { readonly callStats:
   );
   server.addService(AdminService, serve(AdminService, adminHandlers(deps)));
   if (compat.containerdSocket !== '') addContainerdServices(server, deps);
+  const ending = new AbortController();
+  const health = healthCalls(serviceNames, ending.signal);
+  server.addService(HealthService, serve(HealthService, health.calls, health.streams));
   const sockets = [
     { path: socket, setting: 'socket' },
     { path: compat.containerdSocket, setting: 'compat.containerd_socket' },
@@ -62,11 +67,15 @@ export async function listen(deps: StatsDeps & AdminDeps & { readonly callStats:
   for (const { path } of sockets) await bind(server, path);
   return {
     close: async (ms) => {
+      ending.abort();
       await close(server, ms);
       streaming.close();
     },
   };
 }
+
+/** As a client of their health spells them. */
+const serviceNames = ['runtime.v1.RuntimeService', 'runtime.v1.ImageService', 'berth.v1.Admin'];
 
 /** A call on a pod that is still being mended waits for it, and for nothing else. */
 function waitingForPods(deps: StatsDeps, handlers: Handlers): Handlers {

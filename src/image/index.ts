@@ -7,4 +7,5 @@ export type { PullStatus } from './progress.ts';
 export { type Environment, proxyFor, proxySettings, withoutPassword } from './proxy.ts';
 export { canonical, parseReference, type Reference } from './reference.ts';
 export type { ImageSettings } from './settings.ts';
+export { endOfArchive, memberHeader, paddingAfter } from './tar-write.ts';
 export { placesFor, type WhereSettings } from './where.ts';

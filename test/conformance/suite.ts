@@ -25,12 +25,19 @@ export type SuiteOptions = {
 const deadlineMs = 45 * 60_000;
 const literally = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
+const ofImages = (name: string): boolean => /image/i.test(name);
+
 /** Runs the specs in so many processes at once, each with its share of them. */
 export async function runShards(suite: string, options: SuiteOptions, shards: number): Promise<Spec[]> {
   if (shards === 1) return runSuite(suite, options);
   const planned = await runSuite(suite, options, ['--ginkgo.dry-run']);
   const names = planned.filter(({ state }) => state === 'passed').map(({ name }) => name);
-  const shares = Array.from({ length: shards }, (_, shard) => names.filter((_name, at) => at % shards === shard));
+  // Those about images remove what others of them mount, which is refused: they run one after the other.
+  const ordered = [...names.filter(ofImages), ...names.filter((name) => !ofImages(name))];
+  const shardOf = (name: string, at: number) => (ofImages(name) ? 0 : at % shards);
+  const shares = Array.from({ length: shards }, (_, shard) =>
+    ordered.filter((name, at) => shardOf(name, at) === shard),
+  );
   const runs = shares.map((share) =>
     runSuite(suite, { ...options, focus: share.map((name) => ` ${literally(name)}$`) }),
   );

@@ -1,0 +1,35 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { gzipSync } from 'node:zlib';
+import { invalidArgument, messageOf } from '../base/fault.ts';
+import type { Settings } from '../base/settings.ts';
+import { endOfArchive, memberHeader, paddingAfter } from '../image/index.ts';
+import { supportParts } from './support-parts.ts';
+
+/** `berth bundle FILE`: a support archive, root's alone. @throws Fault InvalidArgument if FILE exists. */
+export async function writeSupportArchive(settings: Settings, file: string): Promise<void> {
+  if (existsSync(file)) throw invalidArgument(`${file} exists: remove it or name another file`);
+  const folder = `berth-${hostname()}`;
+  const members: Buffer[] = [];
+  for (const [name, make] of Object.entries(supportParts)) {
+    members.push(...member(`${folder}/${name}`, await textOf(() => make(settings))));
+  }
+  writeFileSync(file, gzipSync(Buffer.concat([...members, endOfArchive])), { flag: 'wx', mode: 0o600 });
+  process.stdout.write(`${file}: look through it before you send it (tar -xzf ${file})\n`);
+}
+
+/** What is broken on a node is what the archive is asked for. */
+async function textOf(make: () => Promise<string> | string): Promise<string> {
+  try {
+    return await make();
+  } catch (error) {
+    return `It could not be found out: ${messageOf(error)}\n`;
+  }
+}
+
+function member(path: string, text: string): Buffer[] {
+  const data = Buffer.from(text);
+  const mtimeNs = BigInt(Date.now()) * 1_000_000n;
+  const header = memberHeader({ type: '0', path, mode: 0o600, uid: 0, gid: 0, size: data.length, mtimeNs });
+  return [header, data, paddingAfter(data.length)];
+}
