@@ -40,6 +40,7 @@ function node(args: readonly string[]) {
       BERTH_FUZZ_SECONDS: '10',
       ...env,
       BERTH_NATIVE: folder,
+      BERTH_SANITIZED: '1',
       LD_PRELOAD: `${library('libasan.so')} ${library('libubsan.so')}`,
       ASAN_OPTIONS: 'detect_leaks=0:detect_stack_use_after_return=1',
       UBSAN_OPTIONS: 'print_stacktrace=1',
