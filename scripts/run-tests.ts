@@ -106,6 +106,7 @@ const everything: Part[] = [
       [{ name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true }],
       [
         { name: 'the test images', argv: [node, 'scripts/test-images.ts'] }, // once, not by the first files at once
+        { name: 'kubelet', argv: [node, 'scripts/test-kubelet.ts'] },
         { name: 'the builds with sanitizers', argv: ['make', '-s', '-C', 'native', 'asan', 'addon-asan'] },
       ],
     ],

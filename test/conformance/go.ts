@@ -87,5 +87,5 @@ function runGo(go: string, args: readonly string[], cwd: string, env: Record<str
       process.env[name] ? [[name, process.env[name]]] : [],
     ),
   );
-  return run(go, args, { cwd, timeoutMs: 900_000, env: { ...goEnv, ...proxy, ...env } });
+  return run(go, args, { cwd, timeoutMs: 1_800_000, env: { ...goEnv, ...proxy, ...env } });
 }
