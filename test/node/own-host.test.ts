@@ -1,13 +1,15 @@
-// An interrupted test run costs the next one nothing: what it left frozen is ended by the host that is made next.
+// An interrupted test run costs the next one nothing: what it left frozen is ended by the host that is made next. And what
+// others mount and remove outside is no leak inside.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { cgroupV2 } from '../harness/cgroups.ts';
 import { hostName, ownHost } from '../harness/own-host.ts';
 import { until } from '../harness/pods.ts';
+import { cacheFolder } from '../images/paths.ts';
 
 await ownHost();
 
@@ -69,4 +71,39 @@ test('those of a host that lives are left alone, and what no test host is named 
     for (const { undo } of all) await undo();
     lives.kill('SIGKILL');
   }
+});
+
+/** Looks at its mounts, says so, waits for the end of its input, runs a command, and looks again. */
+const looksTwice = `
+  import { execFileSync } from 'node:child_process';
+  import { readFileSync, writeSync } from 'node:fs';
+  const { assertNoLeak, mountLines } = await import(process.argv[1]);
+  const before = { mounts: mountLines() };
+  writeSync(1, 'looked');
+  readFileSync(0);
+  execFileSync('/bin/sh', ['-c', process.argv[2]]);
+  assertNoLeak(before, { mounts: mountLines() });
+  process.exit(0);`;
+
+test('a mount of others that goes with its directory is not missed; one that goes alone is', async () => {
+  const point = mkdtempSync(join(cacheFolder('own-host'), 'disk-'));
+  const { BERTH_OWN_HOST: _, NODE_TEST_CONTEXT: __, ...env } = process.env;
+  const check = join(import.meta.dirname, '../harness/leak-check.ts');
+  execFileSync('/bin/mount', ['-t', 'tmpfs', 'disk', point]);
+  /** The exit code of a look on a new host. */
+  const looked = async (command: string, outside: () => void) => {
+    const program = [process.execPath, '--input-type=module', '-e', looksTwice, check, command];
+    const child = spawn('/bin/bash', [script, ...program], { env, stdio: ['pipe', 'pipe', 'ignore'] });
+    const exit = once(child, 'exit');
+    await once(child.stdout, 'data');
+    outside();
+    child.stdin.end();
+    return (await exit)[0];
+  };
+  assert.equal(await looked(`umount ${point}`, () => {}), 1);
+  const remove = () => {
+    execFileSync('/bin/umount', [point]);
+    rmdirSync(point);
+  };
+  assert.equal(await looked('true', remove), 0);
 });
