@@ -48,3 +48,9 @@ export class Below {
     return trees;
   }
 }
+
+/** What a name is once the layer stands on those below it. */
+export function findMerged(own: Tree, below: Below, name: string): Found {
+  const kind = own.kind(name);
+  return kind === 'none' && !hasOpaqueParent(own, name) ? below.find(name) : { kind, tree: own };
+}

@@ -1,6 +1,6 @@
 import { Fault } from '../base/fault.ts';
 import { check, refusal, Tree } from '../sys/tree.ts';
-import { Below, hasOpaqueParent, isDirectory, parentOf } from './layer-below.ts';
+import { Below, findMerged, hasOpaqueParent, isDirectory, parentOf } from './layer-below.ts';
 import { translateLayerError } from './layer-errors.ts';
 import { implyParents } from './layer-parents.ts';
 import { followLowerLinks } from './layer-relocate.ts';
@@ -152,8 +152,7 @@ function placeOf(path: string, own: Tree, below: Below): string {
   let at = '';
   for (let links = 0; todo.length > 1; ) {
     const next = at === '' ? todo.shift()! : `${at}/${todo.shift()}`;
-    const kind = own.kind(next);
-    const found = kind === 'none' && !hasOpaqueParent(own, next) ? below.find(next) : { kind, tree: own };
+    const found = findMerged(own, below, next);
     if (found.kind !== 'symlink' || !found.tree) {
       at = next;
       continue;

@@ -1,5 +1,5 @@
 import { check, type Tree } from '../sys/tree.ts';
-import { type Below, hasOpaqueParent, isDirectory, parentOf } from './layer-below.ts';
+import { type Below, findMerged, hasOpaqueParent, isDirectory, parentOf } from './layer-below.ts';
 import { implyParents, type MadeFolders } from './layer-parents.ts';
 import { type LayerNotes, maxLinks, resolveLink } from './layer-writer.ts';
 import { badArchive } from './tar-header.ts';
@@ -19,15 +19,23 @@ const onItsWay = '.wh..wh.berth-moving';
 export function followLowerLinks(own: Tree, below: Below, notes: LayerNotes): Names {
   let names: Names = { ...notes, implied: [...notes.implied] };
   let waiting: readonly string[] = names.implied;
+  let markers: readonly string[] | null = null;
   let moves = 0;
   for (let next = 0; next < waiting.length; ) {
     const name = waiting[next++]!;
     const found = below.find(name);
     if (found.kind !== 'symlink' || !found.tree || !isDirectory(own.kind(name)) || hasOpaqueParent(own, name)) continue;
+    if (!markers) {
+      // What they remove may be a link that others would follow.
+      markers = [...names.whiteouts, ...names.implied.filter((path) => own.kind(path) === 'opaque')];
+      waiting = markersFirst(waiting, markers);
+      next = 0;
+      continue;
+    }
     const made: Made = { implied: [], replacing: [], described: new Set() };
     const move = new Move(own, name, names, made);
     const leadsTo = resolveLink(name, found.tree.readlink(name));
-    if (isInTheWay(own, leadsTo) && move.makesNothing(name, name)) {
+    if ((isInTheWay(own, leadsTo) || leadsBack(own, below, leadsTo, name)) && move.makesNothing(name, name)) {
       own.remove(name);
       continue;
     }
@@ -39,14 +47,43 @@ export function followLowerLinks(own: Tree, below: Below, notes: LayerNotes): Na
     move.into(onItsWay, target);
     const moved = mover(name, target);
     names = renamed(names, name, moved, made);
+    markers = markers.map(moved);
     // Another link may be in the way where it is now; what was looked at before has moved along.
     const again = names.implied.filter((path) => path === target || isBelow(target, path));
     const left = new Set(names.implied);
     const all = new Set([...waiting.slice(next).map(moved), ...made.implied, ...again]);
-    waiting = [...all].filter((path) => left.has(path));
+    waiting = markersFirst(
+      [...all].filter((path) => left.has(path)),
+      markers,
+    );
     next = 0;
   }
   return names;
+}
+
+/** The names in which something is removed, before the others. */
+function markersFirst(names: readonly string[], markers: readonly string[]): readonly string[] {
+  const holding = new Set<string>();
+  for (const marker of markers) {
+    for (let at = marker; at !== '' && !holding.has(at); at = parentOf(at)) holding.add(at);
+  }
+  const [first, rest] = [names.filter((name) => holding.has(name)), names.filter((name) => !holding.has(name))];
+  return [...first, ...rest];
+}
+
+/** Whether the way to `path` goes through `name`, or for ever through links. */
+function leadsBack(own: Tree, below: Below, path: string, name: string): boolean {
+  const todo = path.split('/');
+  for (let at = '', links = 0; todo.length > 0; ) {
+    at = under(at, todo.shift()!);
+    if (at === name) return true;
+    const { kind, tree } = findMerged(own, below, at);
+    if (kind !== 'symlink' || !tree) continue;
+    if (++links > maxLinks) return true;
+    todo.unshift(...resolveLink(at, tree.readlink(at)).split('/').filter(Boolean));
+    at = '';
+  }
+  return false;
 }
 
 /** Whether the layer has a file where there would be a directory. */

@@ -194,6 +194,8 @@ export class LayerWriter implements TarSink, Disposable {
   #directory(path: string, entry: Entry): void {
     const attributes = attributesOf(entry);
     let result = this.#tree.makeDir(path, attributes);
+    // A hard link was here that is settled later: what it replaced below does not show through any more.
+    if (result === 0 && this.#linked > 0 && this.#links.delete(path)) this.#hideBelow(path);
     if (result === refusal.exists) {
       // Something else was there, so nothing of a lower directory shows through any more.
       this.#replace(path);

@@ -224,6 +224,30 @@ const known: Readonly<Record<string, Member[][]>> = {
     [file('b', 'b')],
     [hardlink('c', 'b'), whiteout('', 'c')],
   ],
+  'a lower directory that becomes a hard link to a lower file, and then a directory': [
+    [dir('c'), file('c/old', 'o'), file('f', 'f')],
+    [hardlink('c', 'f'), dir('c')],
+  ],
+  'a directory of the layer that becomes a hard link to a lower link, and then a directory': [
+    [dir('c'), file('c/old', 'o'), symlink('l', '..')],
+    [dir('c'), hardlink('c', 'l'), dir('c', { mode: 0o700 }), file('c/last', 'l')],
+  ],
+  'a removal behind a link, of a directory with a link that leads elsewhere': [
+    [dir('b'), symlink('b/l', '..'), dir('c'), symlink('c/a', 'real'), dir('c/real')],
+    [whiteout('b/l/', 'c'), file('c/a/x', 'x')],
+  ],
+  'a directory emptied behind a link, with a link in it that leads elsewhere': [
+    [dir('b'), symlink('b/l', '../c'), dir('c'), symlink('c/a', 'real'), dir('c/real')],
+    [opaque('b/l/'), file('c/a/x', 'x')],
+  ],
+  'a removal behind a link to a directory that becomes a link back': [
+    [symlink('b', 'a')],
+    [dir('a'), whiteout('b/', 'c'), symlink('a', 'b/b')],
+  ],
+  'a removal behind a link to a directory that becomes a link back, through one below': [
+    [symlink('b', 'a'), symlink('d', 'b')],
+    [dir('a'), whiteout('b/', 'c'), symlink('a', 'd/x')],
+  ],
   'a symbolic link of 4095 bytes': [[symlink('l', `${'a/'.repeat(2047)}b`)]],
 };
 for (const [name, layers] of Object.entries(known)) {
