@@ -6,6 +6,7 @@ import { within } from '../base/deadline.ts';
 import { Fault, messageOf } from '../base/fault.ts';
 import { dial } from './dial.ts';
 import { defaultDialMs, type Endpoint } from './hosts.ts';
+import { OneLength } from './one-length.ts';
 import { proxyFor } from './proxy.ts';
 import { hostAuthorities } from './trust.ts';
 
@@ -25,25 +26,36 @@ function handOver(work: Promise<Duplex>, done: Connected | undefined): void {
 
 const dialled = ({ host, port }: Target, ms: number) => dial(host ?? '', Number(port), ms);
 
+type Manner = {
+  readonly dialMs: number;
+  /** True: what comes may say its length twice; a connection then serves one request. */
+  readonly doubledLength: boolean;
+};
+
+const agentOptionsOf = ({ doubledLength }: Manner) => ({ ...agentOptions, keepAlive: !doubledLength });
+
+const heard = async (socket: Promise<Duplex>, { doubledLength }: Manner): Promise<Duplex> =>
+  doubledLength ? new OneLength(await socket) : await socket;
+
 class PlainAgent extends HttpAgent {
-  readonly #dialMs: number;
-  constructor(dialMs: number) {
-    super(agentOptions);
-    this.#dialMs = dialMs;
+  readonly #manner: Manner;
+  constructor(manner: Manner) {
+    super(agentOptionsOf(manner));
+    this.#manner = manner;
   }
   override createConnection(target: Target, done?: Connected): undefined {
-    handOver(dialled(target, this.#dialMs), done);
+    handOver(heard(dialled(target, this.#manner.dialMs), this.#manner), done);
   }
 }
 
 class SecureAgent extends HttpsAgent {
-  readonly #dialMs: number;
-  constructor(dialMs: number, options: ConnectionOptions) {
-    super({ ...agentOptions, ...options });
-    this.#dialMs = dialMs;
+  readonly #manner: Manner;
+  constructor(manner: Manner, options: ConnectionOptions) {
+    super({ ...agentOptionsOf(manner), ...options });
+    this.#manner = manner;
   }
   override createConnection(target: ConnectionOptions & Target, done?: Connected): undefined {
-    handOver(secured(target as ConnectionOptions & Target, this.#dialMs), done);
+    handOver(heard(secured(target as ConnectionOptions & Target, this.#manner.dialMs), this.#manner), done);
   }
 }
 
@@ -97,6 +109,8 @@ async function tlsOptions(endpoint: Endpoint | null): Promise<ConnectionOptions>
 export class Connections implements Disposable {
   /** By endpoint, not by address: two endpoints at one address may differ in whom they trust. */
   readonly #agents = new Map<Endpoint | null, Map<string, Promise<HttpAgent | HttpsAgent>>>();
+  /** Origins that say their answers' length twice. */
+  readonly #doubling = new Set<string>();
 
   [Symbol.dispose](): void {
     for (const agents of this.#agents.values())
@@ -107,13 +121,21 @@ export class Connections implements Disposable {
         );
   }
 
+  /** From now on the answers of this origin may say their length twice; false if they might already. */
+  allowDoubledLength({ origin }: URL): boolean {
+    if (this.#doubling.has(origin)) return false;
+    this.#doubling.add(origin);
+    return true;
+  }
+
   /** @throws Fault FailedPrecondition if the environment names a proxy that is none. */
   async agent(endpoint: Endpoint | null, url: URL): Promise<HttpAgent | HttpsAgent> {
     const proxy = proxyFor(url, process.env);
     const agents = this.#agents.get(endpoint) ?? new Map<string, Promise<HttpAgent | HttpsAgent>>();
     this.#agents.set(endpoint, agents);
-    const key = `${url.protocol} ${proxy?.href ?? ''}`;
-    const made = agents.get(key) ?? makeAgent(endpoint, url.protocol === 'https:', proxy);
+    const doubledLength = this.#doubling.has(url.origin);
+    const key = `${url.protocol} ${proxy?.href ?? ''} ${doubledLength}`;
+    const made = agents.get(key) ?? makeAgent(endpoint, url.protocol === 'https:', proxy, doubledLength);
     agents.set(key, made);
     return made;
   }
@@ -123,10 +145,11 @@ async function makeAgent(
   endpoint: Endpoint | null,
   isSecure: boolean,
   proxy: URL | null,
+  doubledLength: boolean,
 ): Promise<HttpAgent | HttpsAgent> {
-  const dialMs = endpoint?.dialTimeoutMs ?? defaultDialMs;
+  const manner = { dialMs: endpoint?.dialTimeoutMs ?? defaultDialMs, doubledLength };
   const tls = isSecure ? await tlsOptions(endpoint) : {};
-  if (!proxy) return isSecure ? new SecureAgent(dialMs, tls) : new PlainAgent(dialMs);
+  if (!proxy) return isSecure ? new SecureAgent(manner, tls) : new PlainAgent(manner);
   // Which proxy was decided above; how it is spoken to, Node knows.
   const proxyEnv = { [isSecure ? 'HTTPS_PROXY' : 'HTTP_PROXY']: proxy.href };
   return isSecure

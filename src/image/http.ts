@@ -77,12 +77,17 @@ export class HttpClient implements Disposable {
     throw new Fault('FailedPrecondition', `${url.host} redirects more than ${maxRedirects} times`);
   }
 
-  /** Again, once, if the connection ended before an answer: a kept-alive one may be closed at the moment it is used. */
+  /**
+   * Again, once, if the connection ended before an answer (a kept-alive one may be closed at the moment it is used), or if
+   * the answer said its length twice, which has to be known beforehand.
+   */
   async #once(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
     try {
       return await this.#ask(endpoint, hop, request);
     } catch (error) {
-      if (!(error instanceof Interrupted) || request.signal.aborted) throw error;
+      const isWorthIt =
+        error instanceof Interrupted || (saidLengthTwice(error) && this.#connections.allowDoubledLength(hop.url));
+      if (!isWorthIt || request.signal.aborted) throw error;
       return await this.#ask(endpoint, hop, request);
     }
   }
@@ -187,6 +192,9 @@ class Interrupted extends Fault {
     super('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
   }
 }
+
+const saidLengthTwice = (error: unknown): boolean =>
+  error instanceof Fault && isErrno(error.cause, 'HPE_UNEXPECTED_CONTENT_LENGTH');
 
 const isBroken = (error: unknown): boolean => !(error instanceof Fault) && isErrno(error, 'ECONNRESET', 'EPIPE');
 

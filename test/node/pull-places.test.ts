@@ -382,6 +382,8 @@ describe("answers that Go's clients take", () => {
     'a length beside chunks': `${type}\r\n${length}\r\nTransfer-Encoding: chunked\r\n\r\n${chunked}`,
     'a folded header': `${type}\r\nX-Policy: one\r\n two\r\n${length}\r\n\r\n${body}`,
     '40 KB of headers': `${type}\r\n${Array.from({ length: 40 }, (_, i) => `X-${i}: ${'y'.repeat(1000)}\r\n`).join('')}${length}\r\n\r\n${body}`,
+    'a length that is said twice': `${length}\r\n${type}\r\ncontent-length:${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    'a length that is said thrice, with line feeds alone': `${type}\n${`${length}\n`.repeat(3)}\n${body}`,
     'a header in Latin-1': `${type}\r\nX-Owner: Andr\xe9\r\n${length}\r\n\r\n${body}`,
   };
   for (const [name, answer] of Object.entries(answers)) {
