@@ -2,7 +2,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, isErrno } from '../base/fault.ts';
 import { readBytes } from '../sys/read-file.ts';
-import { cleanPath } from './layer-writer.ts';
+import { cleanPath } from './layer-place.ts';
 import { badArchive, blockSize, parseHeader } from './tar-header.ts';
 import { type Extended, parseExtended } from './tar-pax.ts';
 

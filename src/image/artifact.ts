@@ -1,7 +1,7 @@
 import type { Digest } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
 import { digestOf } from './digest.ts';
-import { cleanPath } from './layer-writer.ts';
+import { cleanPath } from './layer-place.ts';
 import type { ListedLayer, Manifest } from './manifest.ts';
 
 /** A blob of an artifact that becomes a file. */

@@ -3,8 +3,9 @@ import { check, refusal, Tree } from '../sys/tree.ts';
 import { Below, findMerged, hasOpaqueParent, isDirectory, parentOf } from './layer-below.ts';
 import { translateLayerError } from './layer-errors.ts';
 import { implyParents } from './layer-parents.ts';
+import { placeOf } from './layer-place.ts';
 import { followLowerLinks } from './layer-relocate.ts';
-import { type LayerLimits, type LayerNotes, maxLinks, resolveLink } from './layer-writer.ts';
+import type { LayerLimits, LayerNotes } from './layer-writer.ts';
 import { badLink } from './tar-header.ts';
 
 export type JoinJob = {
@@ -112,7 +113,8 @@ class LowerFiles {
   link(name: string, existing: string): void {
     const own = this.#own;
     if (own.kind(name) !== 'none') return; // a later member has this name
-    const place = own.kind(existing) === 'none' ? placeOf(existing, own, this.#below) : existing;
+    const place =
+      own.kind(existing) === 'none' ? placeOf(existing, (at) => findMerged(own, this.#below, at)) : existing;
     if (place === name) return; // a link to itself changes nothing
     this.#times.keep(name);
     const kind = own.kind(place);
@@ -144,24 +146,6 @@ class LowerFiles {
     if (bytes === refusal.tooLarge) throw tooMuch(name, existing);
     return check(bytes, 'copy file', existing);
   }
-}
-
-/** Where a name is once the links on the way to it are followed, those of the layer and of the ones below. */
-function placeOf(path: string, own: Tree, below: Below): string {
-  const todo = path.split('/');
-  let at = '';
-  for (let links = 0; todo.length > 1; ) {
-    const next = at === '' ? todo.shift()! : `${at}/${todo.shift()}`;
-    const found = findMerged(own, below, next);
-    if (found.kind !== 'symlink' || !found.tree) {
-      at = next;
-      continue;
-    }
-    if (++links > maxLinks) return path;
-    todo.unshift(...resolveLink(next, found.tree.readlink(next)).split('/').filter(Boolean));
-    at = '';
-  }
-  return at === '' ? todo[0]! : `${at}/${todo[0]}`;
 }
 
 const tooMuch = (name: string, existing: string): Fault =>

@@ -1,6 +1,6 @@
 import { check, type Tree } from '../sys/tree.ts';
 import { isDirectory, parentOf } from './layer-below.ts';
-import { maxLinks, resolveLink } from './layer-writer.ts';
+import { maxLinks, resolveLink } from './layer-place.ts';
 import { badArchive } from './tar-header.ts';
 
 /** Directories that were made because something had to be in them. */

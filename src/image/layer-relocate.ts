@@ -1,7 +1,8 @@
 import { check, type Tree } from '../sys/tree.ts';
 import { type Below, findMerged, hasOpaqueParent, isDirectory, parentOf } from './layer-below.ts';
 import { implyParents, type MadeFolders } from './layer-parents.ts';
-import { type LayerNotes, maxLinks, resolveLink } from './layer-writer.ts';
+import { maxLinks, resolveLink } from './layer-place.ts';
+import type { LayerNotes } from './layer-writer.ts';
 import { badArchive } from './tar-header.ts';
 
 type Names = Pick<LayerNotes, 'implied' | 'whiteouts' | 'links' | 'replacing'>;

@@ -2,6 +2,7 @@ import { ftruncateSync, writeSync } from 'node:fs';
 import { Fault } from '../base/fault.ts';
 import { type Attributes, check, nodeTypes, packXattrs, refusal, Tree } from '../sys/tree.ts';
 import { isDirectory, parentOf } from './layer-below.ts';
+import { cleanPath, maxLinks, placeOf, resolveLink } from './layer-place.ts';
 import { PathMap } from './path-map.ts';
 import type { Entry, TarSink } from './tar.ts';
 import { badArchive, badLink } from './tar-header.ts';
@@ -32,9 +33,6 @@ export type LayerNotes = {
 };
 
 const maxId = 2 ** 32 - 2; // 2^32-1 means "leave as it is" to chown
-/** Links in one path, as many as the kernel follows (path_resolution(7)). Counted together: by depth alone, links that name
- * others many times would be powers of that many. */
-export const maxLinks = 40;
 /** Of the file systems that layers lie on. */
 const blockBytes = 4096;
 /** Zeros that become a hole: shorter runs would only break a file into pieces. */
@@ -212,7 +210,9 @@ export class LayerWriter implements TarSink, Disposable {
   #link(path: string, existing: string): void {
     if (path === existing) return; // a link to itself changes nothing
     // Only on the way to something else, where a lower layer may have a link: settled when that is known.
-    const isOnTheWay = () => this.#implied.has(existing) && isDirectory(this.#tree.kind(existing));
+    const isOnTheWay = () =>
+      isDirectory(this.#tree.kind(existing)) &&
+      this.#implied.has(placeOf(existing, (name) => ({ kind: this.#tree.kind(name), tree: this.#tree })));
     if (isOnTheWay()) {
       this.#implyDirectory(parentOf(path));
       this.#settleLater(path, existing);
@@ -221,6 +221,7 @@ export class LayerWriter implements TarSink, Disposable {
     const link = () => {
       if (this.#whiteouts.has(existing)) throw badLink(path, existing, 'which the layer removes');
       const result = this.#tree.link(existing, path);
+      if (result === refusal.exists && this.#tree.inode(existing) === this.#tree.inode(path)) return 0; // it is that file
       if (result < 0 && isDirectory(this.#tree.kind(existing))) throw badLink(path, existing, 'a directory');
       return result;
     };
@@ -329,25 +330,6 @@ function writeAll(fd: number, data: Buffer, position: number): void {
   for (let done = 0; done < data.length; ) {
     done += writeSync(fd, data, done, data.length - done, position + done);
   }
-}
-
-/** Where a symbolic link at `path` leads inside the root, by its text. */
-export const resolveLink = (path: string, link: string): string =>
-  cleanPath(link.startsWith('/') ? link : `${path.slice(0, path.lastIndexOf('/') + 1)}${link}`);
-
-/** The path without leading slashes, `.`, `..` and doubled slashes, resolved by its text inside the root. */
-export function cleanPath(path: string): string {
-  let end = path.length;
-  while (end > 0 && path[end - 1] === '/') end--;
-  let clean = end === path.length ? path : path.slice(0, end);
-  if (clean.startsWith('./')) clean = clean.slice(2);
-  if (!/(?:^|\/)\.{0,2}(?:\/|$)/.test(clean)) return clean;
-  const parts: string[] = [];
-  for (const part of clean.split('/')) {
-    if (part === '..') parts.pop();
-    else if (part !== '' && part !== '.') parts.push(part);
-  }
-  return parts.join('/');
 }
 
 function attributesOf(entry: Entry): Attributes {

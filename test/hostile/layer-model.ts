@@ -18,7 +18,7 @@ type Node = Directory | Leaf;
 /**
  * A layer without a meaning that all readers share: a path through a file, a hard link to nothing; a whiteout where there is no
  * directory; a directory that goes with what the layer put into it, by another name above all; a name that is used in another spelling than it was made in; a hard link to a lower
- * file with further names, or to a lower link that is then followed; a lower link that is followed and then replaced, or a lower file that is linked and then removed, so that the
+ * file with further names, or to a lower link that is then followed; a lower link that is followed and then replaced, or one of the layer's own that a lower one led to, or a lower file that is linked and then removed, so that the
  * order of members decides.
  */
 export class Meaningless extends Error {}
@@ -221,6 +221,7 @@ export class LayerModel {
     let at: Directory[] = [this.#root];
     let names: string[] = [];
     const todo = [...path];
+    let isThroughLower = false;
     for (let links = 0; todo.length > 0; ) {
       const part = todo.shift()!;
       const here = at.at(-1)!;
@@ -240,8 +241,9 @@ export class LayerModel {
         const known = this.#spelled.get(next);
         if (this.#linkedLinks.has(next) || (known !== undefined && known !== [...names, part].join('/')))
           throw new Meaningless(`${part} is a link by another name`);
-        if (next.layer === this.#layer) this.#onTheWay.add(next);
-        else this.#used.add(next);
+        isThroughLower ||= next.layer !== this.#layer;
+        if (isThroughLower) this.#used.add(next);
+        else this.#onTheWay.add(next);
         if (++links > 40) throw new Meaningless('too many links');
         if (next.text.startsWith('/')) {
           at = [this.#root];

@@ -220,6 +220,11 @@ const known: Readonly<Record<string, Member[][]>> = {
     [whiteout('l/', 'x'), file('a', 'file')],
   ],
   'a hard link to itself, by another name': [[symlink('b/b', '/b')], [symlink('a', 'b'), hardlink('b/b', 'a/b/b')]],
+  'a hard link to itself, through itself': [[symlink('a', '..'), hardlink('a', 'a/a'), file('a/b', 'b')]],
+  'a hard link, through a link, to a lower link that leads to a directory': [
+    [symlink('c', 'd')],
+    [symlink('l', '/'), file('c/x', 'x'), hardlink('h', 'l/c')],
+  ],
   'a hard link to a lower file under a name that is removed': [
     [file('b', 'b')],
     [hardlink('c', 'b'), whiteout('', 'c')],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cleanPath } from '../../../src/image/layer-writer.ts';
+import { cleanPath } from '../../../src/image/layer-place.ts';
 import { type Entry, smallFile, TarReader } from '../../../src/image/tar.ts';
 import { dir, file, hardlink, header, type Member, symlink, tar } from '../../registry/tar.ts';
 
