@@ -66,13 +66,14 @@ function bundle(folder: string): void {
 }
 
 /**
- * What V8 compiles depends on the seed of its hashes, another one each time, unless it is given one. It then refuses what it
- * made to a daemon without that flag, by a number that stands for the flags: of it the daemon's is put in.
+ * What V8 compiles depends on the seed of its hashes, another one each time, unless it is given one, and on how far its other
+ * threads have come, unless it has none. It then refuses what it made to a daemon without such flags, by a number that
+ * stands for the flags: of it the daemon's is put in.
  */
 function compile(folder: string): void {
   const cache = join(folder, 'berth.v8');
   const ownFlags = compileWith(nodeFlags, folder, cache).subarray(...flagsOfCache);
-  const same = compileWith([...nodeFlags, '--hash-seed=1'], folder, cache);
+  const same = compileWith([...nodeFlags, '--hash-seed=1', '--predictable'], folder, cache);
   ownFlags.copy(same, flagsOfCache[0]);
   writeFileSync(cache, same);
 }
