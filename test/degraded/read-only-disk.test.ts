@@ -40,7 +40,7 @@ describe('a data_dir that is read-only', () => {
     const clean = footprint(daemon);
     const { runtime } = daemon;
     const pod = await TestPod.run(daemon, 'sick');
-    const running = await pod.sh('running', image, 'trap "exit 4" TERM; while :; do sleep 0.1; done');
+    const running = await pod.talking('running', image, 'trap "exit 4" TERM; echo ready; while :; do sleep 0.1; done');
     const created = await pod.create('created', image, { command: ['/bin/true'] });
     remount('ro');
     await bystander.watched('a read-only data_dir', async () => {

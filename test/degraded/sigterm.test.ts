@@ -32,7 +32,12 @@ suite('SIGTERM', { pluginDirs: [folder] }, (bench) => {
     const { daemon, image } = bench;
     daemon.writeConflist([{ type: 'waits' }]);
     const pod = await TestPod.run(daemon, 'bystander', hostNetwork);
-    const containerId = await pod.sh('c', image.busybox, 'trap "" TERM; while :; do sleep 1; done', hostNetwork);
+    const containerId = await pod.talking(
+      'c',
+      image.busybox,
+      'trap "" TERM; echo ready; while :; do sleep 1; done',
+      hostNetwork,
+    );
     const pidOf = async () => {
       const { info } = await daemon.runtime.containerStatus({ containerId, verbose: true });
       return JSON.parse(info.info!).pid;

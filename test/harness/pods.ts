@@ -94,6 +94,13 @@ export class TestPod {
     return this.start(name, image, { command: ['/bin/sh', '-c', script], ...more });
   }
 
+  /** As `sh`, and waits for the first line that the script says: its traps are set by then. */
+  async talking(name: string, image: string, script: string, more: ContainerConfig = {}): Promise<string> {
+    const containerId = await this.sh(name, image, script, more);
+    await until(`the first line of ${name}`, async () => this.log(name).length > 0);
+    return containerId;
+  }
+
   async status(): Promise<cri.PodSandboxStatus> {
     const { status } = await this.daemon.runtime.podSandboxStatus({ podSandboxId: this.id });
     return status!;

@@ -206,8 +206,9 @@ class Round {
         this.#killStrays();
         for (const { key, exit } of processes) if (exit) await control.forget(key);
         const children = pids().filter((pid) => statusOf(pid, 'PPid') === `${this.#pid}`);
-        const now = this.#descriptors().filter((line) => !/ (uts|ipc|pid|user):\[/.test(line));
-        assert.ok(this.#descriptors().length - now.length <= 4, 'it holds namespaces of more than one sandbox');
+        const all = this.#descriptors();
+        const now = all.filter((line) => !/ (uts|ipc|pid|user):\[/.test(line));
+        assert.ok(all.length - now.length <= 4, 'it holds namespaces of more than one sandbox');
         if (processes.length === 0 && !pausePid && children.length === 0 && now.length === descriptors) return;
         const what = children.map((pid) => `${statusOf(pid, 'Name')} ${statusOf(pid, 'State')}`);
         left = `${processes.map(({ key, pid }) => `${key}=${pid}`)}; pause ${pausePid}; ${what}; not ${descriptors} descriptors, but ${now}`;

@@ -39,10 +39,10 @@ for (const handler of ociRuntimes) {
     /** A pod with a container that runs and one that is only created. */
     const populated = async (name: string, config = hostNetwork) => {
       const pod = await TestPod.run(bench.daemon, name, config);
-      const running = await pod.sh(
+      const running = await pod.talking(
         'running',
         bench.image.busybox,
-        'trap "exit 3" TERM; while :; do sleep 0.1; done',
+        'trap "exit 3" TERM; echo ready; while :; do sleep 0.1; done',
         config,
       );
       const created = await pod.create('created', bench.image.busybox, { command: ['/bin/true'], ...config });

@@ -189,12 +189,11 @@ suite('requests', {}, (bench) => {
   test('a stop that waits is shortened by a later one, and survives its caller', async () => {
     const { runtime } = bench.daemon;
     const pod = await TestPod.run(bench.daemon, 'stops');
-    const containerId = await pod.sh(
+    const containerId = await pod.talking(
       'c',
       bench.image.busybox,
       'trap "" TERM; echo ready; while true; do sleep 0.1; done',
     );
-    await until('its trap', async () => pod.log('c').length > 0);
     const left = new AbortController();
     const abandoned = runtime.stopContainer({ containerId, timeout: 3000n }, { signal: left.signal });
     setTimeout(() => left.abort(), 100);

@@ -90,7 +90,7 @@ const onContainer =
   async (scene, name) => {
     const { daemon, image, folder } = scene;
     const pod = await TestPod.run(daemon, name, hostNetwork);
-    const script = `echo ran >>/gate/${name}; trap 'exit 3' TERM; sleep 1000 & wait`;
+    const script = `trap 'exit 3' TERM; echo ran >>/gate/${name}; sleep 1000 & wait`;
     const containerId = await pod.create('c', image.busybox, {
       command: ['/bin/sh', '-c', script],
       mounts: [{ containerPath: '/gate', hostPath: folder }],

@@ -97,7 +97,7 @@ async function strike(
   const { runtime } = daemon;
   const config = time % 2 === 0 ? {} : hostNetwork;
   const pod = await TestPod.run(daemon, `victim-${time}`, config);
-  const running = await pod.sh('running', image, 'trap "" TERM; while :; do echo line; sleep 0.1; done', config);
+  const running = await pod.talking('running', image, 'trap "" TERM; while :; do echo line; sleep 0.1; done', config);
   const created = await pod.create('created', image, { command: ['/bin/true'], ...config });
   const { info } = await runtime.containerStatus({ containerId: running, verbose: true });
   const pid: number = JSON.parse(info.info!).pid;

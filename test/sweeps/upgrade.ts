@@ -28,7 +28,7 @@ async function populate(daemon: TestDaemon, image: string, by: string): Promise<
   for (const [kind, config] of Object.entries(kinds)) {
     const pod = await TestPod.run(daemon, `${by}-${kind}`, config);
     const script = 'trap "exit 3" TERM; n=0; while :; do echo $n; n=$((n + 1)); sleep 0.1; done';
-    const running = await pod.sh('running', image, script, config);
+    const running = await pod.talking('running', image, script, config);
     const created = await pod.create('created', image, { command: ['/bin/true'], ...config });
     made.push({ by, pod, running, created, pid: await pidOf(daemon, running) });
   }
