@@ -44,8 +44,8 @@ const kernelTunables = {
   'kernel/keys/root_maxbytes': 25_000_000,
 };
 
-/** What a kubelet is of: a runtime at a socket, a folder of the test's, and a name that cgroups may carry. */
-export type KubeNode = { readonly dir: string; readonly name: string; readonly socket: string };
+/** What a kubelet is of: a runtime at a socket, a folder of the test's, a name that cgroups may carry, and where it serves. */
+export type KubeNode = { readonly dir: string; readonly name: string; readonly socket: string; readonly port?: number };
 
 export class Kubelet {
   readonly #node: KubeNode;
@@ -68,6 +68,10 @@ export class Kubelet {
     this.#showTunables();
   }
 
+  get port(): number {
+    return this.#node.port ?? 10_250;
+  }
+
   get podLogs(): string {
     return join(this.dir, 'pod-logs');
   }
@@ -81,6 +85,7 @@ export class Kubelet {
       apiVersion: 'kubelet.config.k8s.io/v1beta1',
       kind: 'KubeletConfiguration',
       address: '127.0.0.1',
+      port: this.port,
       authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
       authorization: { mode: 'AlwaysAllow' },
       containerRuntimeEndpoint: `unix://${this.#node.socket}`,
@@ -225,7 +230,7 @@ export class Kubelet {
   #ask(method: string, path: string): Promise<string> {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     const sent = request(
-      { host: '127.0.0.1', port: 10250, method, path, rejectUnauthorized: false, timeout: 30_000, agent: false },
+      { host: '127.0.0.1', port: this.port, method, path, rejectUnauthorized: false, timeout: 30_000, agent: false },
       (response) => {
         const parts: Buffer[] = [];
         response.on('data', (part) => parts.push(part));
