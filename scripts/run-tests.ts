@@ -52,7 +52,7 @@ const longestFirst = (files: readonly string[]): string[] =>
   files.toSorted((a, b) => (durations[b] ?? Infinity) - (durations[a] ?? Infinity));
 
 /** Most of their time nothing runs: they see deadlines through. One of them beside the others costs the others nothing. */
-const waiting = ['ends', 'hung-paths', 'kubelet', 'oci-runtime', 'stuck-processes'];
+const waiting = ['ends', 'hung-paths', 'kubelet', 'kubelet-agents', 'oci-runtime', 'stuck-processes', 'swap'];
 const waits = (file: string): boolean => waiting.includes(basename(file, '.test.ts'));
 
 /** All that `npm run ok` has not run; the fuzzers have their own part. */

@@ -10,18 +10,24 @@ import { program, run } from '../images/run.ts';
 
 export type Peer = AsyncDisposable & { readonly socket: string; readonly certsDir: string };
 
+/** Where a node has it: what is there stays when it ends, and it can be started there again. */
+export type PeerHome = {
+  readonly dir: string;
+  readonly socket: string;
+  readonly state: string;
+  readonly cniDir: string;
+};
+
 /**
- * Starts containerd over runc; disposing it ends it and removes its files. Its log is kept at `logFile`. `folder` has the
- * programs of another one than Debian's.
+ * Starts containerd over runc; disposing it ends it and removes its files, unless they are a `home`. Its log is kept at
+ * `logFile`. `folder` has the programs of another one than Debian's.
  */
-export async function startContainerd(logFile: string, folder = ''): Promise<Peer> {
-  const dir = mkdtempSync(join(tmpdir(), 'berth-peer-'));
-  const socket = join(dir, 'containerd.sock');
+export async function startContainerd(logFile: string, folder = '', home?: PeerHome): Promise<Peer> {
+  const place = home ?? homeOfItsOwn();
+  const { dir, socket } = place;
   const certsDir = join(dir, 'certs.d');
-  mkdirSync(join(dir, 'net.d'));
-  mkdirSync(certsDir);
-  writeFileSync(join(dir, 'net.d/10-peer.conflist'), JSON.stringify(conflist(dir)));
-  writeFileSync(join(dir, 'config.toml'), stringify(configuration(dir, socket, certsDir)));
+  mkdirSync(certsDir, { recursive: true });
+  writeFileSync(join(dir, 'config.toml'), stringify(configuration(place, certsDir)));
   const log = createWriteStream(logFile);
   await once(log, 'open');
   const path = folder === '' ? program('containerd', 'containerd') : join(folder, 'containerd');
@@ -38,10 +44,19 @@ export async function startContainerd(logFile: string, folder = ''): Promise<Pee
     async [Symbol.asyncDispose]() {
       child.kill('SIGTERM');
       await ended;
+      if (home) return;
       if (existsSync(`/sys/class/net/${bridge}`)) await run('/usr/sbin/ip', ['link', 'delete', bridge]);
       rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+function homeOfItsOwn(): PeerHome {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-peer-'));
+  const cniDir = join(dir, 'net.d');
+  mkdirSync(cniDir);
+  writeFileSync(join(cniDir, '10-peer.conflist'), JSON.stringify(conflist(dir)));
+  return { dir, socket: join(dir, 'containerd.sock'), state: join(dir, 'state'), cniDir };
 }
 
 /** Its plugin makes it for the first pod and leaves it. */
@@ -68,10 +83,10 @@ const conflist = (dir: string) => ({
   ],
 });
 
-const configuration = (dir: string, socket: string, certsDir: string) => ({
+const configuration = ({ dir, socket, state, cniDir }: PeerHome, certsDir: string) => ({
   version: 2,
   root: join(dir, 'root'),
-  state: join(dir, 'state'),
+  state,
   grpc: { address: socket },
   plugins: {
     'io.containerd.internal.v1.opt': { path: join(dir, 'opt') },
@@ -79,7 +94,7 @@ const configuration = (dir: string, socket: string, certsDir: string) => ({
       sandbox_image: 'registry.k8s.io/pause:3.9',
       restrict_oom_score_adj: true,
       stream_server_address: '127.0.0.1',
-      cni: { bin_dir: '/usr/lib/cni', conf_dir: join(dir, 'net.d') },
+      cni: { bin_dir: '/usr/lib/cni', conf_dir: cniDir },
       registry: { config_path: certsDir },
       containerd: {
         runtimes: {

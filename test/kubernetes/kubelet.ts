@@ -5,7 +5,6 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
-import type { TestDaemon } from '../harness/daemon.ts';
 import { until } from '../harness/pods.ts';
 import { ensureKubelet } from './index.ts';
 
@@ -45,25 +44,32 @@ const kernelTunables = {
   'kernel/keys/root_maxbytes': 25_000_000,
 };
 
+/** What a kubelet is of: a runtime at a socket, a folder of the test's, a name that cgroups may carry, and where it serves. */
+export type KubeNode = { readonly dir: string; readonly name: string; readonly socket: string; readonly port?: number };
+
 export class Kubelet {
-  readonly #daemon: TestDaemon;
+  readonly #node: KubeNode;
   readonly #settings: object;
   readonly dir: string;
   readonly cgroup: string;
   #child: ChildProcess | null = null;
 
-  /** A kubelet of this daemon's; `settings` lie over the fields of its KubeletConfiguration. */
-  constructor(daemon: TestDaemon, settings: object = {}) {
-    this.#daemon = daemon;
+  /** A kubelet of this node, such as a TestDaemon; `settings` lie over the fields of its KubeletConfiguration. */
+  constructor(node: KubeNode, settings: object = {}) {
+    this.#node = node;
     this.#settings = settings;
-    this.dir = join(daemon.dir, 'kubelet');
-    this.cgroup = `/${daemon.name}kube`;
+    this.dir = join(node.dir, 'kubelet');
+    this.cgroup = `/${node.name}kube`;
     for (const folder of ['manifests', 'pki', 'root', 'tunables'])
       mkdirSync(join(this.dir, folder), { recursive: true });
     mkdirSync(this.podLogs, { recursive: true });
     writeFileSync(join(this.dir, 'config.json'), JSON.stringify(this.#configuration()));
     this.#makeCgroups();
     this.#showTunables();
+  }
+
+  get port(): number {
+    return this.#node.port ?? 10_250;
   }
 
   get podLogs(): string {
@@ -79,9 +85,10 @@ export class Kubelet {
       apiVersion: 'kubelet.config.k8s.io/v1beta1',
       kind: 'KubeletConfiguration',
       address: '127.0.0.1',
+      port: this.port,
       authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
       authorization: { mode: 'AlwaysAllow' },
-      containerRuntimeEndpoint: `unix://${this.#daemon.socket}`,
+      containerRuntimeEndpoint: `unix://${this.#node.socket}`,
       staticPodPath: join(this.dir, 'manifests'),
       fileCheckFrequency: '1s',
       syncFrequency: '1s',
@@ -155,7 +162,7 @@ export class Kubelet {
     await once(child, 'exit');
   }
 
-  /** Ends it and takes back what it did to the host; its pods are the daemon's to remove. */
+  /** Ends it and takes back what it did to the host; its pods are the runtime's to remove. */
   async dispose(): Promise<void> {
     await this.kill();
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
@@ -223,7 +230,7 @@ export class Kubelet {
   #ask(method: string, path: string): Promise<string> {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     const sent = request(
-      { host: '127.0.0.1', port: 10250, method, path, rejectUnauthorized: false, timeout: 30_000, agent: false },
+      { host: '127.0.0.1', port: this.port, method, path, rejectUnauthorized: false, timeout: 30_000, agent: false },
       (response) => {
         const parts: Buffer[] = [];
         response.on('data', (part) => parts.push(part));
