@@ -91,7 +91,10 @@ const beforeFiles: Lane = [
   ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
   critest('crun', ['--websocket', '--focus', 'Streaming']),
   // They must run; no test is about a time.
-  ...['pods', 'pull', 'flat'].map((what) => ({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] })),
+  ...['pods', 'pull', 'flat', 'kubelet'].map((what) => ({
+    name: `bench ${what}`,
+    argv: ['scripts/bench', what, '--short'],
+  })),
 ];
 /** The longest of all, and one emulated processor: what else there is runs beside it. */
 const machine: Program = {

@@ -17,6 +17,7 @@ export type Restart = { readonly serving: number; readonly mended: number };
 /** A CRI runtime under the clock. */
 export type Contestant = AsyncDisposable & {
   readonly name: string;
+  readonly socket: string;
   readonly runtime: Rpc<cri.RuntimeServiceClient>;
   readonly images: Rpc<cri.ImageServiceClient>;
   /** The daemon, and everything it keeps for pods but the workload. */
@@ -51,12 +52,13 @@ export function bundle(): string {
   return makeBundle(folder);
 }
 
-/** Berth as it is shipped, made of this checkout; its files and network are its own. */
-export async function startBerth(): Promise<Contestant> {
-  const daemon = new TestDaemon({ main: bundle() });
+/** Berth as it is shipped, made of this checkout; its files and network are its own, and `handler` is its default one. */
+export async function startBerth(handler = 'crun'): Promise<Contestant> {
+  const daemon = new TestDaemon({ main: bundle(), handler });
   await daemon.start();
   return {
     name: 'Berth',
+    socket: daemon.socket,
     get runtime() {
       return daemon.runtime; // another one after a restart
     },
@@ -97,6 +99,7 @@ export async function startPeer(
   const pauses = /^\/pause|^\/usr\/local\/bin\/pause/;
   return {
     name: `${runtimeName} ${runtimeVersion.replace(/~.*/, '')}`,
+    socket: address,
     runtime,
     images,
     daemon: () => processes().find(({ command }) => /(^|\/)(containerd|crio) /.test(command))?.pid ?? 0,

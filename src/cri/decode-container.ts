@@ -52,7 +52,7 @@ function environment({ key, value }: cri.KeyValue): { key: string; value: string
   line('config.envs.key', key);
   if (!isUtf8(value)) {
     throw invalidArgument(
-      `config.envs[${key}] is not UTF-8: config.json, by which an OCI runtime learns of it, holds no other text`,
+      `config.envs[${key}] is not UTF-8, and config.json, by which an OCI runtime learns of it, holds no other text: mount it as a file, or encode it`,
     );
   }
   return { key, value: text(`config.envs[${key}]`, value.toString('utf8'), 128 * 1024) };
