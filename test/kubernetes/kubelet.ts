@@ -1,4 +1,4 @@
-// A kubelet without an API server: it runs what stands in its folder of manifests, on a node of the test's own.
+// A kubelet, without an API server mostly: it runs what stands in its folder of manifests, on a node of the test's own.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -44,8 +44,17 @@ const kernelTunables = {
   'kernel/keys/root_maxbytes': 25_000_000,
 };
 
-/** What a kubelet is of: a runtime at a socket, a folder of the test's, a name that cgroups may carry, and where it serves. */
-export type KubeNode = { readonly dir: string; readonly name: string; readonly socket: string; readonly port?: number };
+/** What a kubelet is of. */
+export type KubeNode = {
+  /** A folder of the test's, and a name that cgroups may carry. */
+  readonly dir: string;
+  readonly name: string;
+  /** The runtime's. */
+  readonly socket: string;
+  readonly port?: number;
+  /** For one with an API server: its flags beside those of a kubelet alone. */
+  readonly flags?: Readonly<Record<string, string>>;
+};
 
 export class Kubelet {
   readonly #node: KubeNode;
@@ -134,6 +143,7 @@ export class Kubelet {
       'cert-dir': join(this.dir, 'pki'),
       'hostname-override': 'test-node',
       v: '2',
+      ...this.#node.flags,
     };
     this.#child = spawn(
       await ensureKubelet(),

@@ -8,7 +8,7 @@ const root = resolve(import.meta.dirname, '../..');
 const run = (argv: readonly string[]) => spawnSync(argv[0]!, argv.slice(1), { cwd: root, encoding: 'utf8' });
 
 describe('--help, to everybody and before anything is installed', () => {
-  for (const name of ['bench', 'prepare', 'sweep', 'test', 'up', 'vm-tests']) {
+  for (const name of ['bench', 'cluster', 'prepare', 'sweep', 'test', 'up', 'vm-tests']) {
     test(name, () => {
       const { status, stdout, stderr } = run([`scripts/${name}`, '--help']);
       assert.deepEqual([status, stderr], [0, '']);
