@@ -1,4 +1,5 @@
 import { amount } from './amounts.ts';
+import type { OtherRuntime } from './other-runtimes.ts';
 
 /** What there is to know of a host and of Berth on it; `doctor-facts.ts` looks it up. */
 export type NodeFacts = {
@@ -37,6 +38,7 @@ export type NodeFacts = {
   /** What is on the host and no record names. */
   readonly leftovers: readonly { readonly what: string; readonly path: string }[];
   readonly quarantined: readonly string[];
+  readonly others: readonly OtherRuntime[];
   /** Why the daemon does not answer, or null. */
   readonly daemon: { readonly socket: string; readonly problem: string | null };
 };
@@ -164,6 +166,20 @@ function quarantine({ quarantined }: NodeFacts): Found[] {
   return quarantined.map((path) => bad('warning', path, 'a record that could not be read', todo));
 }
 
+/** kubelet asks one runtime only: what another one left would run beside its copy, and could not be ended. */
+function others({ others }: NodeFacts): Found[] {
+  if (others.length === 0) return [well('no other one has pods here')];
+  return others.map(({ runtime, socket, keepers }) => {
+    const todo = `start ${runtime} and have it remove them: crictl -r unix://${socket} rmp --all --force`;
+    return bad(
+      'warning',
+      `${runtime}: ${keepers} of its shims run`,
+      'its pods go on, and kubelet knows nothing of them',
+      todo,
+    );
+  });
+}
+
 function daemon({ daemon: { socket, problem } }: NodeFacts): Found[] {
   if (problem === null) return [well(`answers at ${socket}`)];
   return [bad('warning', socket, problem, 'berth serve, or systemctl start berth')];
@@ -181,6 +197,7 @@ const checks: Readonly<Record<string, (facts: NodeFacts) => Found[]>> = {
   clock,
   leftovers,
   records: quarantine,
+  'other runtimes': others,
   daemon,
 };
 

@@ -16,6 +16,7 @@ import { mountOf, readMountInfo } from '../sys/mountinfo.ts';
 import { runHere } from '../sys/spawn.ts';
 import { askDaemon } from './ask.ts';
 import type { NodeFacts } from './doctor-checks.ts';
+import { otherRuntimes } from './other-runtimes.ts';
 
 /** Looks up all that the checks ask for; changes nothing, and asks nobody outside of this host. */
 export async function gatherNodeFacts(settings: Settings): Promise<NodeFacts> {
@@ -31,6 +32,7 @@ export async function gatherNodeFacts(settings: Settings): Promise<NodeFacts> {
     networks: await networksOf(settings),
     clockIsSet: await clockIsSet(),
     ...leftoversOf(settings),
+    others: otherRuntimes(),
     daemon: { socket: settings.socket, problem: await daemonProblem(settings.socket) },
   };
 }

@@ -28,7 +28,16 @@ const grades = (findings: readonly Finding[]) => findings.map(({ grade }) => gra
 test('a host with a daemon and a network is fit', () => {
   const { status, found } = doctor();
   assert.notEqual(status, 2);
-  for (const check of ['kernel', 'overlayfs', 'file system', 'networks', 'leftovers', 'records', 'daemon'])
+  for (const check of [
+    'kernel',
+    'overlayfs',
+    'file system',
+    'networks',
+    'leftovers',
+    'records',
+    'other runtimes',
+    'daemon',
+  ])
     assert.deepEqual(grades(found(check)), ['well'], check);
   assert.match(found('OCI runtimes').find(({ value }) => value.startsWith('crun'))!.value, /crun version \d/);
 });

@@ -1,7 +1,7 @@
 // A node that changes its runtime below a running kubelet's pods: containerd, Berth at its address, containerd again; by the
 // commands of docs/install.md, line by line.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
+import type { Finding } from '../../src/commands/doctor-checks.ts';
 import { ensureCrictl, ensureStreamClient } from '../conformance/go.ts';
 import { type Peer, startContainerd } from '../conformance/peer.ts';
 import { TestDaemon } from '../harness/daemon.ts';
@@ -198,6 +199,13 @@ const traces = () => ({
 });
 let clean: ReturnType<typeof traces>;
 
+/** What `berth doctor` says of other runtimes; no daemon has to run for it. */
+function others(): string[] {
+  const { stdout } = spawnSync(join(bin, 'berth'), ['doctor', '--json'], { encoding: 'utf8' });
+  return (JSON.parse(stdout) as Finding[]).filter(({ check }) => check === 'other runtimes').map(({ value }) => value);
+}
+const noOthers = ['no other one has pods here'];
+
 /** A command in a container by kubelet's streaming, with kubectl's own library: what it said of what it was told. */
 async function exec(pod: string, input: string): Promise<string> {
   const query = new URLSearchParams({ input: '1', output: '1' });
@@ -247,12 +255,14 @@ test('kubelet runs pods on containerd', async () => {
   await units.kubelet!.start();
   for (const name of pods) kubelet.apply(name, specs[name]());
   await assertAlive('containerd', 1);
+  assert.deepEqual(others(), [`containerd: ${pods.length} of its shims run`]);
 });
 
 test('the steps to Berth, as they are pasted: nothing of containerd is left, and the pods come back', async () => {
   assert.deepEqual(rest, [], 'blocks of commands that no test knows');
   await paste(leave);
   assert.deepEqual(traces(), clean);
+  assert.deepEqual(others(), noOthers);
   await registry[Symbol.asyncDispose](); // images are taken along
   await paste(arrive);
   await assertAlive('berth', 2);

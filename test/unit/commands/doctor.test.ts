@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { examine, exitCodeOf, type Finding, type NodeFacts } from '../../../src/commands/doctor-checks.ts';
+import { otherRuntimes } from '../../../src/commands/other-runtimes.ts';
 
 const runtime = { handler: 'crun', path: '/usr/bin/crun', installed: true, version: 'crun version 1.30', escapes: [] };
 const healthy: NodeFacts = {
@@ -15,6 +16,7 @@ const healthy: NodeFacts = {
   clockIsSet: true,
   leftovers: [],
   quarantined: [],
+  others: [],
   daemon: { socket: '/run/berth/berth.sock', problem: null },
 };
 const { disk, networks } = healthy;
@@ -27,7 +29,7 @@ describe('berth doctor', () => {
     assert.deepEqual(notWell({}), []);
     const findings = examine(healthy);
     assert.equal(exitCodeOf(findings), 0);
-    assert.equal(new Set(findings.map(({ check }) => check)).size, 11);
+    assert.equal(new Set(findings.map(({ check }) => check)).size, 12);
   });
 
   const cases: [what: string, facts: Partial<NodeFacts>, check: string, grade: string, problem: RegExp][] = [
@@ -55,6 +57,13 @@ describe('berth doctor', () => {
     ['a clock nobody knows', { clockIsSet: null }, 'clock', 'warning', /right time/],
     ['a leftover', { leftovers: [{ what: 'the cgroup', path: '/x' }] }, 'leftovers', 'warning', /no record/],
     ['a wrong record', { quarantined: ['/x.json'] }, 'records', 'warning', /could not be read/],
+    [
+      'pods of containerd',
+      { others: [{ runtime: 'containerd', socket: '/c.sock', keepers: 2 }] },
+      'other runtimes',
+      'warning',
+      /go on/,
+    ],
     ['no daemon', { daemon: { socket: '/s', problem: 'gone' } }, 'daemon', 'warning', /gone/],
   ];
   for (const [what, facts, check, grade, problem] of cases) {
@@ -71,4 +80,22 @@ describe('berth doctor', () => {
   test('a disk without a number of inodes is not judged by them', () => {
     assert.deepEqual(notWell({ disk: { ...disk, inodes: { free: 0, all: 0 } } }), []);
   });
+});
+
+test('shims of Kubernetes are told from those of others', () => {
+  const commands = [
+    '/usr/bin/containerd-shim-runc-v2 -namespace k8s.io -id 01 -address /run/containerd/containerd.sock ',
+    '/usr/bin/containerd-shim-runc-v2 -namespace moby -id 02 -address /run/containerd/containerd.sock ',
+    '/usr/bin/conmon -b /run/containers/x -c 03 --exit-dir /var/run/crio/exits -l /var/log/pods/y ',
+    '/usr/bin/conmon --api-version 1 -c 04 --exit-dir /run/libpod/exits ',
+    'vi containerd-shim -namespace k8s.io ',
+  ];
+  assert.deepEqual(
+    otherRuntimes(commands).map(({ runtime, keepers }) => [runtime, keepers]),
+    [
+      ['containerd', 1],
+      ['CRI-O', 1],
+    ],
+  );
+  assert.deepEqual(otherRuntimes(['node x ', ' ']), []);
 });
