@@ -41,6 +41,8 @@ export function installTree(root: string, tree: string, epoch: number): void {
     'usr/share/fish/vendor_completions.d/berth.fish': fishCompletion(commands),
     'usr/share/man/man1/berth.1.gz': gzipSync(commandsPage(commands, date), { level: 9 }),
     'usr/share/man/man5/berth-config.5.gz': gzipSync(settingsPage(date), { level: 9 }),
+    'usr/share/berth/alerts.yaml': text('packaging/prometheus/alerts.yaml'),
+    'usr/share/berth/grafana.json': text('packaging/prometheus/grafana.json'),
     'usr/share/doc/berth/copyright': copyrightFile(root),
     'usr/share/doc/berth/changelog.gz': gzipSync(text('CHANGELOG.md'), { level: 9 }),
   };

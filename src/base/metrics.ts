@@ -15,6 +15,11 @@ export type Metric = {
 export class Counter {
   readonly #values = new Map<string, { labels: Labels; value: number }>();
 
+  /** `known`: labels that are told of at 0 from the start, as nobody sees a series grow that begins at 1. */
+  constructor(known: readonly Labels[] = []) {
+    for (const labels of known) this.add(labels, 0);
+  }
+
   add(labels: Labels = {}, by = 1): void {
     const key = Object.values(labels).join('\0');
     const known = this.#values.get(key);

@@ -18,7 +18,26 @@ export type TracedCall = {
 };
 
 /** `ended`: what was begun meanwhile, as a connection's listeners, goes on in its context and is not its work. */
-type Current = { pod: string; object: string; ended: boolean; readonly spans: Span[] };
+type Current = {
+  readonly call: string;
+  readonly begin: number;
+  pod: string;
+  object: string;
+  ended: boolean;
+  readonly spans: Span[];
+  /** What it does at this moment, the outer before the inner. */
+  readonly doing: Set<Doing>;
+};
+type Doing = { readonly name: string; readonly begin: number };
+
+/** A call that has no answer yet, and what it does or waits for; ages in milliseconds. */
+export type CallUnderWay = {
+  readonly call: string;
+  readonly pod: string;
+  readonly object: string;
+  readonly ms: number;
+  readonly doing: readonly { readonly name: string; readonly ms: number }[];
+};
 
 /** Bounds of what is kept: about 5 kB a pod, and some 8 MB of all. A pull has six steps a layer. */
 const maxSpans = 400;
@@ -35,11 +54,16 @@ export class Traces {
   readonly #pods = new Map<string, TracedCall[]>();
   #spans = 0;
   readonly #byKind = new Counter();
+  readonly #underWay = new Set<Current>();
 
-  /** Runs a call; what `traced` and `step` say meanwhile is kept with it, unless it turns out to be for no pod. */
-  async call<T>(call: string, work: () => T | Promise<T>): Promise<T> {
-    const own: Current = { pod: '', object: '', ended: false, spans: [] };
+  /**
+   * Runs a call; what `traced` and `step` say meanwhile is kept with it, unless it turns out to be for no pod, or to be one that
+   * is not worth it.
+   */
+  async call<T>(call: string, work: () => T | Promise<T>, { kept = true } = {}): Promise<T> {
     const begin = performance.now();
+    const own: Current = { call, begin, pod: '', object: '', ended: false, spans: [], doing: new Set() };
+    this.#underWay.add(own);
     let failed = true;
     try {
       const result = await current.run(own, work);
@@ -49,8 +73,10 @@ export class Traces {
       const end = performance.now();
       const { object, spans } = own;
       own.ended = true;
-      for (const { name, begin, end } of spans) this.#byKind.add({ kind: kindOf(name) }, (end - begin) / 1000);
-      if (own.pod !== '')
+      this.#underWay.delete(own);
+      if (kept)
+        for (const { name, begin, end } of spans) this.#byKind.add({ kind: kindOf(name) }, (end - begin) / 1000);
+      if (kept && own.pod !== '')
         this.#keep(own.pod, { call, object, at: Date.now() - (end - begin), begin, end, failed, spans });
     }
   }
@@ -60,6 +86,15 @@ export class Traces {
     const exact = this.#pods.get(prefix);
     if (exact) return [{ pod: prefix, calls: exact }];
     return [...this.#pods].filter(([pod]) => pod.startsWith(prefix)).map(([pod, calls]) => ({ pod, calls }));
+  }
+
+  /** The oldest first. */
+  underWay(): CallUnderWay[] {
+    const now = performance.now();
+    return [...this.#underWay].map(({ call, pod, object, begin, doing }) => ({
+      ...{ call, pod, object, ms: Math.round(now - begin) },
+      doing: [...doing].map(({ name, begin }) => ({ name, ms: Math.round(now - begin) })),
+    }));
   }
 
   /** Seconds of the steps of all calls, by kind: what lies within another step counts for both. */
@@ -106,18 +141,33 @@ export const kindOf = (name: string): string => name.slice(0, name.indexOf(':'))
 /** Runs a piece of a call's work and keeps when. Names begin with its kind: `record: ...`, `mount: ...`. */
 export function step<T>(name: string, work: () => T): T {
   const spans = openSpans();
-  if (!spans) return work();
+  if (!spans) return doing(name, work);
   const begin = performance.now();
-  const end = () => void spans.push({ name, begin, end: performance.now() });
+  return whenOver(
+    () => doing(name, work),
+    () => void spans.push({ name, begin, end: performance.now() }),
+  );
+}
+
+/** Runs a piece of a call's work that is told of only while it lasts: what it hangs on, more closely than a step says. */
+export function doing<T>(name: string, work: () => T): T {
+  const call = current.getStore();
+  if (!call || call.ended) return work();
+  const now: Doing = { name, begin: performance.now() };
+  call.doing.add(now);
+  return whenOver(work, () => void call.doing.delete(now));
+}
+
+function whenOver<T>(work: () => T, over: () => void): T {
   let result: T;
   try {
     result = work();
   } catch (error) {
-    end();
+    over();
     throw error;
   }
-  if (result instanceof Promise) result.then(end, end);
-  else end();
+  if (result instanceof Promise) result.then(over, over);
+  else over();
   return result;
 }
 

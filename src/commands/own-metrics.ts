@@ -7,7 +7,7 @@ import { Counter, exposition, type Metric, type Sample } from '../base/metrics.t
 import type { CallStats } from '../cri/call-stats.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
 import type { Deps } from '../lifecycle/deps.ts';
-import type { Container } from '../model/container.ts';
+import { type Container, exitReasons } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 
 /** What only the start knows: seconds until it served, and until all was mended. */
@@ -34,7 +34,7 @@ const containerPhases = [
 
 /** Everything that Berth tells of itself. Names by the conventions of Prometheus: base units, `_total` for what only grows. */
 export function ownMetrics(deps: Deps, calls: CallStats, startTimes: StartTimes): Metric[] {
-  const exits = new Counter();
+  const exits = new Counter(exitReasons.map((reason) => ({ reason })));
   deps.containers.listen((after, before) => {
     if (after?.state.phase === 'exited' && before?.state.phase !== 'exited')
       exits.add({ reason: after.state.exit.reason });
@@ -54,6 +54,10 @@ export function ownMetrics(deps: Deps, calls: CallStats, startTimes: StartTimes)
       samples: () => calls.took.samples(),
     },
     gauge('berth_calls_under_way', 'Calls that are not answered yet.', () => one(calls.underWay)),
+    counter('berth_streams_total', 'Streams of exec, attach and port-forward for which a client connected.', () =>
+      calls.streams.samples(),
+    ),
+    gauge('berth_streams_open', 'Such streams whose connection is still there.', () => calls.openStreams()),
     gauge('berth_pods', 'Pods by state.', () => byState(podPhases, deps.pods.all())),
     gauge('berth_containers', 'Containers by state.', () => byState(containerPhases, deps.containers.all())),
     gauge('berth_pods_being_mended', 'Pods of which the truth is not known yet after a start.', () =>

@@ -21,6 +21,7 @@ import { podMaps } from '../lifecycle/pod/user-namespaces.ts';
 import { recover } from '../lifecycle/recover.ts';
 import { OciRuntimes } from '../lifecycle/runtime/handlers.ts';
 import { Shims } from '../lifecycle/runtime/shims.ts';
+import { logUnderWay } from '../lifecycle/under-way.ts';
 import { watchUnseenEnds } from '../lifecycle/unseen-ends.ts';
 import type { Container } from '../model/container.ts';
 import type { ContainerId, PodId } from '../model/ids.ts';
@@ -38,7 +39,7 @@ import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
 import { keepSmall } from './node-flags.ts';
 import { ownMetrics, type StartTimes, serveMetrics } from './own-metrics.ts';
 import { type Reload, reloading, reloadOnSignal } from './reload.ts';
-import { surviveSignals, toldToEnd } from './signals.ts';
+import { surviveSignals, tellOnSignal, toldToEnd } from './signals.ts';
 
 /**
  * What mends at once is mended before the first call: reads are then true from the first moment. What is stuck (a plugin,
@@ -60,9 +61,10 @@ export async function serveForEver(load: () => Settings): Promise<void> {
   const reload = reloading(settings, load);
   keepSmall();
   surviveSignals();
+  const told = tellOnSignal();
   reloadOnSignal(reload);
   const end = toldToEnd();
-  const serving = await Promise.race([start(settings, reload), end]);
+  const serving = await Promise.race([start(settings, reload, told), end]);
   await end;
   tellSupervisor('STOPPING=1');
   log.info('Berth ends; containers go on');
@@ -71,7 +73,7 @@ export async function serveForEver(load: () => Settings): Promise<void> {
   endProcess(0); // connections to shims and timers of calls cut off must not hold it up
 }
 
-async function start(settings: Settings, reload: Reload): Promise<Serving> {
+async function start(settings: Settings, reload: Reload, told: { tell: () => void }): Promise<Serving> {
   const begin = performance.now();
   process.umask(0o077);
   // A mistake of ours, yet of one call: it must not end the daemon for all the others.
@@ -80,6 +82,7 @@ async function start(settings: Settings, reload: Reload): Promise<Serving> {
   );
   await takeDirectories(settings);
   const deps = await openDeps(settings);
+  told.tell = () => logUnderWay(deps);
   const recovered = recover(deps);
   await Promise.race([recovered, delay(untilServingMs)]);
   watchUnseenEnds(deps);

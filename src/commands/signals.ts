@@ -7,7 +7,6 @@ import { log } from '../base/log.ts';
  */
 const harmless: Partial<Record<NodeJS.Signals, string>> = {
   SIGUSR1: 'there is no debugger',
-  SIGUSR2: 'it means nothing here',
   SIGALRM: 'it means nothing here',
   SIGTTIN: 'no terminal is read',
   SIGTTOU: 'a log on a terminal goes on',
@@ -17,6 +16,16 @@ const harmless: Partial<Record<NodeJS.Signals, string>> = {
 export function surviveSignals(): void {
   for (const [signal, why] of Object.entries(harmless))
     process.on(signal, () => log.info({ signal }, `Ignored: ${why}`));
+}
+
+/**
+ * SIGUSR2 has `tell` of what is returned called, from now on: not SIGUSR1, at which Node would open a debugger where it was not
+ * told not to.
+ */
+export function tellOnSignal(): { tell: () => void } {
+  const told = { tell: () => log.info('Berth starts: nothing is under way yet') };
+  process.on('SIGUSR2', () => told.tell());
+  return told;
 }
 
 /** Resolves when the daemon is told to end: SIGTERM from systemd, SIGINT from a terminal. A second one ends it at once. */

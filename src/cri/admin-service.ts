@@ -1,9 +1,11 @@
 import type * as admin from '../api/berth/v1/admin.ts';
 import { Fault, invalidArgument } from '../base/fault.ts';
 import type { Adopted } from '../base/settings-reload.ts';
+import { toToml } from '../base/settings-toml.ts';
 import type { TracedCall } from '../base/trace.ts';
 import { canonical, parseReference } from '../image/index.ts';
 import type { Deps } from '../lifecycle/deps.ts';
+import { underWay } from '../lifecycle/under-way.ts';
 import type { Call, Handlers } from './calls.ts';
 import { line, optionalPath } from './check.ts';
 import { int64, nanoseconds } from './numbers.ts';
@@ -20,6 +22,8 @@ export function adminHandlers(deps: AdminDeps) {
       const { inForce, atNextStart } = deps.reload();
       return { inForce: [...inForce], atNextStart: [...atNextStart] };
     },
+    underWay: (): admin.UnderWayResponse => ({ json: JSON.stringify(underWay(deps), null, 1) }),
+    configuration: (): admin.ConfigurationResponse => ({ toml: toToml(deps.settings) }),
     loadImages: async (request: admin.LoadImagesRequest, { signal }: Call): Promise<admin.LoadImagesResponse> => {
       const path = optionalPath('path', request.path);
       if (path === '') throw invalidArgument('path is empty');

@@ -31,7 +31,7 @@ export type Streams = Readonly<Record<string, Stream<any, any>>>;
 /** The shape of a generated service definition that is needed here. */
 type Service = Readonly<Record<string, { readonly path: string; readonly responseStream: boolean }>>;
 
-/** The calls whose time is looked at step by step. */
+/** The calls of which is kept where their time went. */
 const tracedCalls = new Set([
   ...['RunPodSandbox', 'StopPodSandbox', 'RemovePodSandbox', 'CreateContainer', 'StartContainer', 'StopContainer'],
   ...['RemoveContainer', 'ExecSync', 'PullImage'],
@@ -82,12 +82,10 @@ function callerOf(call: AnyCall, method: string): Call {
   };
 }
 
-function unary(
-  method: string,
-  { traces, log, stats }: Watched,
-  handler: Handler<unknown, unknown> = () => unimplemented(method),
-) {
-  const tracing = tracedCalls.has(method) ? traces : undefined;
+function unary(method: string, { traces, log, stats }: Watched, served: Handler<unknown, unknown> | undefined) {
+  const handler = served ?? (() => unimplemented(method));
+  const kept = tracedCalls.has(method);
+  if (served) stats?.expect(method);
   return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
     const caller = callerOf(call, method);
     const line = log?.(method, call.request);
@@ -99,7 +97,7 @@ function unary(
     };
     try {
       const work = () => handler(call.request, caller);
-      const answer = await (tracing ? tracing.call(method, work) : work());
+      const answer = await (traces ? traces.call(method, work, { kept }) : work());
       callback(null, answer);
       ended(0);
       line?.answered(answer);

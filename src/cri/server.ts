@@ -41,7 +41,9 @@ export async function listen(deps: StatsDeps & AdminDeps & { readonly callStats:
     'grpc.max_receive_message_length': maxMessage,
     'grpc.max_send_message_length': maxAnswer,
   });
-  const streaming = await StreamingServer.open(deps.settings.streaming.address);
+  const streaming = await StreamingServer.open(deps.settings.streaming.address, (kind) =>
+    deps.callStats.streamBegan(kind),
+  );
   const calls = waitingForPods(deps, runtimeCalls(deps, streaming));
   const streams = runtimeStreams(deps, new ContainerEvents(deps));
   const watched = {

@@ -12,6 +12,10 @@ export class Mending {
     return this.#pods.size;
   }
 
+  ids(): PodId[] {
+    return [...this.#pods.keys()];
+  }
+
   has(id: PodId): boolean {
     return this.#pods.has(id);
   }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { traced } from '../base/trace.ts';
 import { type Container, containerAfter } from '../model/container.ts';
 import { type ContainerId, isId, type PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
@@ -29,7 +30,7 @@ const pollMs = 10;
 export async function recover(deps: Deps): Promise<void> {
   await Promise.all(
     [...deps.pods.all()].map(async (pod) => {
-      const work = attempt(`pod ${pod.id}`, () => recoverPatiently(deps, pod));
+      const work = attempt(`pod ${pod.id}`, () => mend(deps, pod));
       deps.mending.track(pod.id, work);
       await work;
     }),
@@ -57,6 +58,15 @@ async function attempt(what: string, work: () => Promise<unknown>): Promise<void
 
 const logFailure = (what: string, error: unknown) =>
   log.error({ what, reason: messageOf(error) }, 'Recovery of a part failed');
+
+/** As a call, so that it is seen what a pod that takes long waits for. */
+function mend(deps: Deps, pod: Pod): Promise<void> {
+  const work = () => {
+    traced(pod.id, pod.id);
+    return recoverPatiently(deps, pod);
+  };
+  return deps.traces.call('mend', work, { kept: false });
+}
 
 /** Nothing is known of a pod while the daemon lacks descriptors or memory to ask for it: it is asked again. */
 async function recoverPatiently(deps: Deps, pod: Pod): Promise<void> {

@@ -4,7 +4,8 @@ import type { Handler } from './handler.ts';
 import type { ContainerId, ImageId, PodId } from './ids.ts';
 
 /** Why a container ended, in the words that kubelet shows. */
-export type ExitReason = 'Completed' | 'Error' | 'OOMKilled' | 'StartError' | 'ContainerStatusUnknown';
+export const exitReasons = ['Completed', 'Error', 'OOMKilled', 'StartError', 'ContainerStatusUnknown'] as const;
+export type ExitReason = (typeof exitReasons)[number];
 
 export type Exit = {
   /** 0-255; 128 + signal when a signal ended it. */

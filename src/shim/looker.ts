@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import type { Message, MessageName } from '../../proto/shim.ts';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { doing } from '../base/trace.ts';
 import { nativePath } from '../sys/addon.ts';
 import { errnoError } from '../sys/files.ts';
 import { type IdMaps, mapLines } from '../sys/idmap.ts';
@@ -156,7 +157,16 @@ export class Looker implements Disposable {
     if (!this.#over) this.#end(new Fault('Cancelled', 'The call that looked at host paths is over'));
   }
 
-  async #ask<Name extends MessageName, Reply extends MessageName>(
+  #ask<Name extends MessageName, Reply extends MessageName>(
+    name: Name,
+    fields: Message<Name>,
+    wanted: Reply,
+    task: Task,
+  ): Promise<Message<Reply>> {
+    return doing(`look: ${task.verb} ${task.path}`, () => this.#exchange(name, fields, wanted, task));
+  }
+
+  async #exchange<Name extends MessageName, Reply extends MessageName>(
     name: Name,
     fields: Message<Name>,
     wanted: Reply,
@@ -242,6 +252,9 @@ export class Looker implements Disposable {
 const leftBehind = new Map<number, string>();
 /** A client asks again and again: beyond this, a path that keeps its processes for ever gets no more of them. */
 const mostLeftBehind = 4;
+
+/** What they looked at. */
+export const pathsLeftBehind = (): string[] => [...leftBehind.values()];
 
 const timesLeftBehind = (path: string): number => [...leftBehind.values()].filter((each) => each === path).length;
 

@@ -30,6 +30,9 @@ const tunnels: readonly string[] = forwardProtocols.map((name) => `SPDY/3.1+${na
  */
 const backlog = 65_535;
 
+/** Counts: returns what is to be called at the end of the stream. */
+type Began = (kind: StreamRequest['kind']) => () => void;
+
 /** Serves what one-shot URLs stand for, over SPDY/3.1 and WebSocket. It listens on loopback: kubelet is the way to it. */
 export class StreamingServer {
   readonly #tokens = new Tokens<StreamRequest>();
@@ -44,9 +47,11 @@ export class StreamingServer {
   readonly #newcomers = new Newcomers();
   readonly #connections = new Set<Duplex>();
   readonly #host: string;
+  readonly #began: Began;
 
-  private constructor(host: string) {
+  private constructor(host: string, began: Began) {
     this.#host = host;
+    this.#began = began;
     this.#http = createServer({
       maxHeaderSize,
       headersTimeout: 5000,
@@ -67,13 +72,14 @@ export class StreamingServer {
 
   /**
    * @param address `127.0.0.1:0`, `[::1]:10010`: an address of this host and a port, 0 for any.
+   * @param began is told of each stream for which a client connects.
    * @throws Fault InvalidArgument for what is no such address, FailedPrecondition where it cannot listen.
    */
-  static async open(address: string): Promise<StreamingServer> {
+  static async open(address: string, began: Began = () => () => {}): Promise<StreamingServer> {
     const parsed = parseAddress(address);
     if (!parsed) throw invalidArgument(`The streaming server's address ${JSON.stringify(address)} is none`);
     const { host, port } = parsed;
-    const server = new StreamingServer(host);
+    const server = new StreamingServer(host, began);
     await new Promise<void>((resolve, reject) => {
       server.#http.once('error', (error) => reject(cannotListen(address, error)));
       server.#http.listen({ host, port, backlog }, () => resolve());
@@ -113,7 +119,11 @@ export class StreamingServer {
     request.socket.setNoDelay(true);
     request.socket.setTimeout(idleMs, () => socket.destroy());
     this.#connections.add(socket);
-    socket.once('close', () => this.#connections.delete(socket));
+    const over = this.#began(wanted.kind);
+    socket.once('close', () => {
+      this.#connections.delete(socket);
+      over();
+    });
     this.#serve(request, socket, head, wanted).catch((error) => {
       log.warn({ kind, reason: messageOf(error) }, 'A streaming connection failed');
       socket.destroy();

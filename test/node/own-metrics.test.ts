@@ -5,8 +5,9 @@ import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { TestDaemon } from '../harness/daemon.ts';
 import { ownHost } from '../harness/own-host.ts';
-import { TestPod, untilExited } from '../harness/pods.ts';
+import { TestPod, until, untilExited } from '../harness/pods.ts';
 import { endTestRegistry, pullTestImages } from '../harness/suite.ts';
+import { finish, openCommand } from '../streaming/spdy-client.ts';
 
 await ownHost();
 
@@ -74,6 +75,24 @@ test('calls, pods, containers, ends, pulls and the daemon itself are counted', a
   assert.ok(valueIn(now, 'process_resident_memory_bytes')! > 10e6);
   assert.ok(valueIn(now, 'process_cpu_seconds_total')! > 0);
   assert.equal(valueIn(now, 'berth_calls_under_way'), 0);
+  await pod.remove();
+});
+
+test('a stream is counted when a client connects, and open until it is over', async () => {
+  const pod = await TestPod.run(daemon, 'streamed');
+  const containerId = await pod.sh('c', busybox, 'sleep 1000');
+  const { url } = await daemon.runtime.exec({ containerId, cmd: ['cat'], stdin: true, stdout: true });
+  const streams = async () => {
+    const now = read(await scrape());
+    return ['berth_streams_total', 'berth_streams_open'].map((name) => valueIn(now, name, { kind: 'exec' }));
+  };
+  assert.deepEqual(await streams(), [0, 0]);
+  const client = await openCommand(url, ['stdin', 'stdout']);
+  assert.deepEqual(await streams(), [1, 1]);
+  client.stdin.end();
+  await finish(client);
+  await until('the end of the stream', async () => (await streams())[1] === 0);
+  assert.deepEqual(await streams(), [1, 0]);
   await pod.remove();
 });
 

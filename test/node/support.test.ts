@@ -54,7 +54,15 @@ test('it has the node and its pods, and nobody else may read it', () => {
   assert.match(bundle(file), /look through it/);
   assert.equal(statSync(file).mode & 0o777, 0o600);
   const names = execFileSync('/usr/bin/tar', ['-tzf', file], { encoding: 'utf8' }).trim().split('\n');
-  for (const name of ['version.txt', 'config.toml', 'doctor.json', 'pods.json', 'containers.json', 'metrics.txt']) {
+  for (const name of [
+    'version.txt',
+    'config.toml',
+    'doctor.json',
+    'pods.json',
+    'containers.json',
+    'under-way.json',
+    'metrics.txt',
+  ]) {
     assert.ok(
       names.some((each) => each.endsWith(`/${name}`)),
       name,

@@ -53,6 +53,11 @@ export class Shims {
     this.#access = access;
   }
 
+  /** How many there are, those whose connection was cut, and those that were told to end. */
+  underWay(): { readonly connected: number; readonly regaining: readonly PodId[]; readonly ending: readonly PodId[] } {
+    return { connected: this.#live.size, regaining: [...this.#regaining.keys()], ending: [...this.#ending.keys()] };
+  }
+
   /** The pod's shim, connected to or started if it must be: also teardown after its death runs commands in one. */
   async ensure(id: PodId): Promise<Shim> {
     await this.#ending.get(id)?.catch(() => {});

@@ -25,6 +25,19 @@ describe('Locks', () => {
     (await locks.hold('a'))[Symbol.dispose]();
   });
 
+  test('those that are held are told, with how many wait', async () => {
+    const locks = new Locks();
+    const first = await locks.hold('a');
+    const second = locks.hold('a');
+    const seen = () => locks.held().map(({ key, waiting }) => [key, waiting]);
+    assert.deepEqual(seen(), [['a', 1]]);
+    first[Symbol.dispose]();
+    const held = await second;
+    assert.deepEqual(seen(), [['a', 0]]);
+    held[Symbol.dispose]();
+    assert.deepEqual(seen(), []);
+  });
+
   test('an error in the scope releases', async () => {
     const locks = new Locks();
     const failing = async () => {

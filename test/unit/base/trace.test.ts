@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { step, stepElsewhere, Traces, traced } from '../../../src/base/trace.ts';
+import { doing, step, stepElsewhere, Traces, traced } from '../../../src/base/trace.ts';
 
 const namesOf = (traces: Traces, pod: string) =>
   traces.of(pod).flatMap(({ calls }) => calls.map(({ call, spans }) => [call, ...spans.map(({ name }) => name)]));
@@ -83,4 +83,24 @@ test('of many calls the oldest probes go first, of many pods those that were tou
   for (let index = 0; index < 512; index++) await call('RunPodSandbox', `other-${index}`);
   assert.deepEqual(traces.of('pod'), []);
   assert.equal(traces.of('other').length, 512);
+});
+
+test('what a call does at this moment is told while it lasts, also of a call that is not kept', async () => {
+  const traces = new Traces();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const work = () => {
+    traced('p', 'c');
+    return step('file: all', () => doing('look: one', () => promise));
+  };
+  const call = traces.call('Version', work, { kept: false });
+  const [under] = traces.underWay();
+  assert.deepEqual([under!.call, under!.pod, under!.object], ['Version', 'p', 'c']);
+  assert.deepEqual(
+    under!.doing.map(({ name }) => name),
+    ['file: all', 'look: one'],
+  );
+  resolve();
+  await call;
+  assert.deepEqual(traces.underWay(), []);
+  assert.deepEqual(namesOf(traces, 'p'), []);
 });

@@ -5,6 +5,7 @@ import { after } from 'node:test';
 import type { Caller } from '../../../src/base/caller.ts';
 import { Locks } from '../../../src/base/locks.ts';
 import { defaults } from '../../../src/base/settings.ts';
+import { Traces } from '../../../src/base/trace.ts';
 import { Creations } from '../../../src/lifecycle/creations.ts';
 import type { Deps } from '../../../src/lifecycle/deps.ts';
 import { LogLosses } from '../../../src/lifecycle/log-losses.ts';
@@ -203,6 +204,7 @@ export async function daemonWith({ pods = [podIn(ready)], containers = [] }: Hel
     bootId,
     host,
     locks: new Locks(),
+    traces: new Traces(),
     mending: new Mending(),
     logLosses: new LogLosses(),
     podCreations: new Creations<PodId>(),

@@ -138,6 +138,22 @@ export interface ReloadResponse {
   atNextStart: string[];
 }
 
+export interface UnderWayRequest {
+}
+
+export interface UnderWayResponse {
+  /** A JSON document. */
+  json: string;
+}
+
+export interface ConfigurationRequest {
+}
+
+export interface ConfigurationResponse {
+  /** As a configuration file. */
+  toml: string;
+}
+
 function createBaseLoadImagesRequest(): LoadImagesRequest {
   return { path: "" };
 }
@@ -1365,6 +1381,202 @@ export const ReloadResponse: MessageFns<ReloadResponse> = {
   },
 };
 
+function createBaseUnderWayRequest(): UnderWayRequest {
+  return {};
+}
+
+export const UnderWayRequest: MessageFns<UnderWayRequest> = {
+  encode(_: UnderWayRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnderWayRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnderWayRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnderWayRequest>): UnderWayRequest {
+    return UnderWayRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UnderWayRequest>): UnderWayRequest {
+    const message = createBaseUnderWayRequest();
+    return message;
+  },
+};
+
+function createBaseUnderWayResponse(): UnderWayResponse {
+  return { json: "" };
+}
+
+export const UnderWayResponse: MessageFns<UnderWayResponse> = {
+  encode(message: UnderWayResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.json !== "") {
+      writer.uint32(10).string(message.json);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnderWayResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnderWayResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.json = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnderWayResponse>): UnderWayResponse {
+    return UnderWayResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnderWayResponse>): UnderWayResponse {
+    const message = createBaseUnderWayResponse();
+    message.json = object.json ?? "";
+    return message;
+  },
+};
+
+function createBaseConfigurationRequest(): ConfigurationRequest {
+  return {};
+}
+
+export const ConfigurationRequest: MessageFns<ConfigurationRequest> = {
+  encode(_: ConfigurationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfigurationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfigurationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConfigurationRequest>): ConfigurationRequest {
+    return ConfigurationRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ConfigurationRequest>): ConfigurationRequest {
+    const message = createBaseConfigurationRequest();
+    return message;
+  },
+};
+
+function createBaseConfigurationResponse(): ConfigurationResponse {
+  return { toml: "" };
+}
+
+export const ConfigurationResponse: MessageFns<ConfigurationResponse> = {
+  encode(message: ConfigurationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.toml !== "") {
+      writer.uint32(10).string(message.toml);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfigurationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfigurationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.toml = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConfigurationResponse>): ConfigurationResponse {
+    return ConfigurationResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConfigurationResponse>): ConfigurationResponse {
+    const message = createBaseConfigurationResponse();
+    message.toml = object.toml ?? "";
+    return message;
+  },
+};
+
 export type AdminService = typeof AdminService;
 export const AdminService = {
   /** Makes the images of an OCI layout or docker-archive file available, as a pull would. */
@@ -1429,6 +1641,27 @@ export const AdminService = {
     responseSerialize: (value: ReloadResponse): Buffer => Buffer.from(ReloadResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReloadResponse => ReloadResponse.decode(value),
   },
+  /** What is begun and not ended: calls with what they wait for, locks, pulls, shims. */
+  underWay: {
+    path: "/berth.v1.Admin/UnderWay" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UnderWayRequest): Buffer => Buffer.from(UnderWayRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UnderWayRequest => UnderWayRequest.decode(value),
+    responseSerialize: (value: UnderWayResponse): Buffer => Buffer.from(UnderWayResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UnderWayResponse => UnderWayResponse.decode(value),
+  },
+  /** The settings that are in force. */
+  configuration: {
+    path: "/berth.v1.Admin/Configuration" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ConfigurationRequest): Buffer => Buffer.from(ConfigurationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ConfigurationRequest => ConfigurationRequest.decode(value),
+    responseSerialize: (value: ConfigurationResponse): Buffer =>
+      Buffer.from(ConfigurationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ConfigurationResponse => ConfigurationResponse.decode(value),
+  },
 } as const;
 
 export interface AdminServer extends UntypedServiceImplementation {
@@ -1444,6 +1677,10 @@ export interface AdminServer extends UntypedServiceImplementation {
   tracePod: handleUnaryCall<TracePodRequest, TracePodResponse>;
   /** Reads the configuration anew. */
   reload: handleUnaryCall<ReloadRequest, ReloadResponse>;
+  /** What is begun and not ended: calls with what they wait for, locks, pulls, shims. */
+  underWay: handleUnaryCall<UnderWayRequest, UnderWayResponse>;
+  /** The settings that are in force. */
+  configuration: handleUnaryCall<ConfigurationRequest, ConfigurationResponse>;
 }
 
 export interface AdminClient extends Client {
@@ -1542,6 +1779,38 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReloadResponse) => void,
+  ): ClientUnaryCall;
+  /** What is begun and not ended: calls with what they wait for, locks, pulls, shims. */
+  underWay(
+    request: UnderWayRequest,
+    callback: (error: ServiceError | null, response: UnderWayResponse) => void,
+  ): ClientUnaryCall;
+  underWay(
+    request: UnderWayRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UnderWayResponse) => void,
+  ): ClientUnaryCall;
+  underWay(
+    request: UnderWayRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UnderWayResponse) => void,
+  ): ClientUnaryCall;
+  /** The settings that are in force. */
+  configuration(
+    request: ConfigurationRequest,
+    callback: (error: ServiceError | null, response: ConfigurationResponse) => void,
+  ): ClientUnaryCall;
+  configuration(
+    request: ConfigurationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ConfigurationResponse) => void,
+  ): ClientUnaryCall;
+  configuration(
+    request: ConfigurationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ConfigurationResponse) => void,
   ): ClientUnaryCall;
 }
 
