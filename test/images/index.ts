@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildCatalog } from './catalog.ts';
 import { cacheFolder } from './paths.ts';
 import { pushImage } from './push.ts';
 import { type Registry, startRegistry } from './registry.ts';
+import { filesOfHost } from './roots.ts';
 
 export { buildCatalog } from './catalog.ts';
 export { pushImage } from './push.ts';
@@ -16,10 +17,10 @@ export { type Registry, startRegistry } from './registry.ts';
  */
 export const startTestRegistry = async (): Promise<Registry> => startRegistry(await ensureTestImages());
 
-/** The folder with the test images as docker-registry stores them, named after the sources that it was built from. */
+/** The folder with the test images as docker-registry stores them, named after what it was built from. */
 export async function ensureTestImages(): Promise<string> {
   const cache = cacheFolder('test-images');
-  const storage = join(cache, sourcesHash());
+  const storage = join(cache, await originHash());
   if (existsSync(storage)) return storage;
   const stage = mkdtempSync(join(cacheFolder('work'), 'images-'));
   try {
@@ -30,8 +31,11 @@ export async function ensureTestImages(): Promise<string> {
     if (existsSync(storage)) return storage; // another run was first
     throw error;
   }
-  for (const name of readdirSync(cache).filter((each) => join(cache, each) !== storage)) {
-    rmSync(join(cache, name), { recursive: true, force: true });
+  for (const name of readdirSync(cache)) {
+    const old = join(cache, name);
+    // Another run may still serve the one of before.
+    if (old !== storage && Date.now() - statSync(old).mtimeMs > 24 * 3600 * 1000)
+      rmSync(old, { recursive: true, force: true });
   }
   return storage;
 }
@@ -42,10 +46,14 @@ async function fill(stage: string): Promise<void> {
   for (const image of images) await pushImage(registry.address, image);
 }
 
-/** Changes with every file that decides what an image holds. */
-function sourcesHash(): string {
+/** Changes with every file that decides what an image holds: those here, and the host's programs and libraries. */
+async function originHash(): Promise<string> {
   const hash = createHash('sha256');
   for (const name of readdirSync(import.meta.dirname).sort())
     hash.update(name).update(readFileSync(join(import.meta.dirname, name)));
+  for (const path of await filesOfHost()) {
+    const { size, mtimeMs } = statSync(path);
+    hash.update(`${path} ${size} ${mtimeMs}\n`);
+  }
   return hash.digest('hex').slice(0, 16);
 }

@@ -58,11 +58,20 @@ export const predefinedGroupLayer = (): Promise<Layer> =>
     { name: 'home/default-user', type: 'directory', uid: 1000, gid: 1000 },
   ]);
 
+async function nginxFiles(): Promise<string[]> {
+  const nginx = program('nginx', 'nginx-light');
+  return [nginx, ...librariesIn(await run(program('ldd', 'libc-bin'), [nginx]))];
+}
+
+/** Files of the host that images are made of: an upgrade of its packages makes other images. */
+export async function filesOfHost(): Promise<string[]> {
+  const libc = await run(program('cc', 'build-essential'), ['-print-file-name=libc.a']);
+  return [...(await nginxFiles()), libc.trim()].map((path) => realpathSync(path));
+}
+
 /** Debian's nginx with what it is linked to, logging to the container's output. */
 export async function nginxLayer(port: number): Promise<Layer> {
-  const nginx = program('nginx', 'nginx-light');
-  const libraries = librariesIn(await run(program('ldd', 'libc-bin'), [nginx]));
-  const files = [nginx, ...libraries];
+  const files = await nginxFiles();
   const temporary = ['body', 'proxy', 'fastcgi', 'scgi', 'uwsgi'].map((name) =>
     directory(`var/lib/nginx/${name}`, 0o700),
   );
