@@ -1,6 +1,7 @@
 import { loadSettings } from '../base/settings.ts';
 import { toToml } from '../base/settings-toml.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
+import { askDaemon } from './ask.ts';
 import type { Commands, Given } from './command-line.ts';
 import { showHealth } from './doctor.ts';
 import { explainReference } from './explain.ts';
@@ -18,6 +19,12 @@ const settingsOf = ({ flags }: Given) => loadSettings(text(flags.config));
 const socketOf = (given: Given) => settingsOf(given).socket;
 /** One of the words of a command, which readCommandLine has counted. */
 const word = ({ words }: Given, index: number): string => words[index]!;
+
+async function configurationOf(given: Given): Promise<string> {
+  const settings = settingsOf(given);
+  if (given.flags.running !== true) return toToml(settings);
+  return (await askDaemon(settings.socket, (daemon) => daemon.configuration({}))).toml;
+}
 
 /** What `berth` can do, in the order of its help. */
 export const commands: Commands = {
@@ -91,9 +98,9 @@ export const commands: Commands = {
   config: {
     does: 'print the configuration, each setting with what it means',
     takes: [],
-    flags: ['config'],
-    more: 'What it prints is a configuration file: berth config > config.toml. It reads the files: a daemon that runs has them from its\nstart, or a reload, on.',
-    run: (given) => process.stdout.write(toToml(settingsOf(given))),
+    flags: ['config', 'running'],
+    more: 'What it prints is a configuration file: berth config > config.toml. It reads the files: a daemon that runs has them from its\nstart, or a reload, on; --running asks that daemon what it has.',
+    run: async (given) => process.stdout.write(await configurationOf(given)),
   },
   version: {
     does: 'print the version',
