@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, globSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { maintainer } from './debian-changelog.ts';
 import { configFile, write } from './tree.ts';
 
 const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
@@ -25,7 +26,7 @@ function control(tree: string, files: readonly string[], version: string): strin
   return `Package: berth
 Version: ${version}
 Architecture: ${architecture}
-Maintainer: The makers of Berth <berth@localhost>
+Maintainer: ${maintainer}
 Installed-Size: ${kib}
 Depends: libc6 (>= ${libc}), libstdc++6, libatomic1, crun | runc
 Recommends: containernetworking-plugins, iptables, conntrack

@@ -1,13 +1,16 @@
 // The files of an installed Berth, as they lie below /.
+import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { defaults } from '../../src/base/settings.ts';
 import { toToml } from '../../src/base/settings-toml.ts';
 import { commands } from '../../src/commands/index.ts';
+import { berthVersion } from '../../src/cri/runtime-service.ts';
 import { makeBundle } from '../bundle.ts';
 import { copyrightFile } from './bill.ts';
 import { bashCompletion, fishCompletion, zshCompletion } from './completions.ts';
+import { debianChangelog } from './debian-changelog.ts';
 import { commandsPage, settingsPage } from './manual.ts';
 
 const library = 'usr/lib/berth';
@@ -28,6 +31,8 @@ export function installTree(root: string, tree: string, epoch: number): void {
   makeBundle(join(tree, library));
   const node = join(root, `node_modules/node-linux-${process.arch}/bin/node`);
   copyFileSync(node, join(tree, library, 'node'));
+  const own = ['addon.node', 'berth-shim', 'berth-look'].map((name) => join(tree, library, name));
+  execFileSync('/usr/bin/strip', ['--strip-unneeded', ...own]);
   for (const program of ['node', 'berth-shim', 'berth-look']) chmodSync(join(tree, library, program), 0o755);
   for (const name of ['main.cjs', 'berth.cjs', 'berth.v8', 'layer-worker.cjs', 'addon.node'])
     chmodSync(join(tree, library, name), 0o644);
@@ -44,7 +49,9 @@ export function installTree(root: string, tree: string, epoch: number): void {
     'usr/share/berth/alerts.yaml': text('packaging/prometheus/alerts.yaml'),
     'usr/share/berth/grafana.json': text('packaging/prometheus/grafana.json'),
     'usr/share/doc/berth/copyright': copyrightFile(root),
-    'usr/share/doc/berth/changelog.gz': gzipSync(text('CHANGELOG.md'), { level: 9 }),
+    'usr/share/doc/berth/CHANGELOG.md.gz': gzipSync(text('CHANGELOG.md'), { level: 9 }),
+    'usr/share/doc/berth/changelog.gz': gzipSync(debianChangelog(berthVersion, epoch), { level: 9 }),
+    'usr/share/lintian/overrides/berth': text('packaging/lintian/overrides'),
   };
   for (const [path, content] of Object.entries(files)) write(join(tree, path), content, 0o644);
   write(join(tree, 'usr/bin/berth'), `#!/bin/sh\nexec /${library}/node /${library}/main.cjs "$@"\n`, 0o755);

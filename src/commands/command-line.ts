@@ -29,6 +29,8 @@ export const flags = {
   },
   'dry-run': { value: '', text: 'say what would be done, and do nothing' },
   json: { value: '', text: 'as a JSON document' },
+  registry: { value: 'HOST', text: 'ask this registry and its mirrors too, with the credentials of the node' },
+  running: { value: '', text: 'as the daemon that runs has it in force' },
   svg: { value: 'FILE', text: 'write it as a picture' },
 } as const;
 

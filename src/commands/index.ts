@@ -1,6 +1,7 @@
 import { loadSettings } from '../base/settings.ts';
 import { toToml } from '../base/settings-toml.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
+import { askDaemon } from './ask.ts';
 import type { Commands, Given } from './command-line.ts';
 import { showHealth } from './doctor.ts';
 import { explainReference } from './explain.ts';
@@ -18,6 +19,12 @@ const settingsOf = ({ flags }: Given) => loadSettings(text(flags.config));
 const socketOf = (given: Given) => settingsOf(given).socket;
 /** One of the words of a command, which readCommandLine has counted. */
 const word = ({ words }: Given, index: number): string => words[index]!;
+
+async function configurationOf(given: Given): Promise<string> {
+  const settings = settingsOf(given);
+  if (given.flags.running !== true) return toToml(settings);
+  return (await askDaemon(settings.socket, (daemon) => daemon.configuration({}))).toml;
+}
 
 /** What `berth` can do, in the order of its help. */
 export const commands: Commands = {
@@ -57,9 +64,10 @@ export const commands: Commands = {
   doctor: {
     does: 'whether this host is fit for Berth, and Berth on it is well',
     takes: [],
-    flags: ['config', 'json'],
-    more: 'It changes nothing and asks nobody outside of this host. Exit code 0: all is well; 1: warnings; 2: pods cannot run.',
-    run: (given) => showHealth(settingsOf(given), given.flags.json === true),
+    flags: ['config', 'json', 'registry'],
+    more: 'It changes nothing and, without --registry, asks nobody outside of this host. Exit code 0: all is well; 1: warnings; 2: pods cannot run.',
+    run: (given) =>
+      showHealth(settingsOf(given), { json: given.flags.json === true, registry: text(given.flags.registry) }),
   },
   bundle: {
     does: 'write what a stranger needs to understand this node',
@@ -91,9 +99,9 @@ export const commands: Commands = {
   config: {
     does: 'print the configuration, each setting with what it means',
     takes: [],
-    flags: ['config'],
-    more: 'What it prints is a configuration file: berth config > config.toml. It reads the files: a daemon that runs has them from its\nstart, or a reload, on.',
-    run: (given) => process.stdout.write(toToml(settingsOf(given))),
+    flags: ['config', 'running'],
+    more: 'What it prints is a configuration file: berth config > config.toml. It reads the files: a daemon that runs has them from its\nstart, or a reload, on; --running asks that daemon what it has.',
+    run: async (given) => process.stdout.write(await configurationOf(given)),
   },
   version: {
     does: 'print the version',

@@ -1,4 +1,5 @@
 export type { RegistryAuth } from './auth.ts';
+export { checkRegistry, type RegistryAnswer } from './check-registry.ts';
 export { configDocument } from './config-document.ts';
 export { type Endpoint, endpointsFor, isLoopback } from './hosts.ts';
 export { type Images, openImages, type PullRequest } from './images.ts';

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Ends what an interrupted test run left: processes in cgroups that are named after a test host (own-host.ts) whose program is
 # gone. A frozen process takes no SIGKILL before it is thawed, and keeps its namespaces, mounts and cgroups until then.
 # Sourced by own-host.sh; what it does not see all of (processes of another pid namespace are 0 here) it leaves alone.

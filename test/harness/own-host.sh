@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # A host of a test file's own (own-host.ts): own-host.sh PROGRAM [ARGUMENT...] runs the program in new mount, network and
 # pid namespaces, on a host where no container runtime ever ran, and ends with its exit code. What others do to the host
 # shows in it as little as what it does shows outside. Cgroups and the disk are shared: files below $TMPDIR and cgroups

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The host that a fuzzed shim gets, in new mount, network, pid and ipc namespaces: the shim is root and runs what frames
 # say, so all that is the host's is read-only or not there. /run is what may be written. Then runs its arguments.
 set -eu

@@ -1,13 +1,19 @@
 // berth doctor on a host: with a daemon and without, and with what a crash might have left.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
-import { after, before, test } from 'node:test';
+import { text } from 'node:stream/consumers';
+import { after, before, type TestContext, test } from 'node:test';
 import type { Finding } from '../../src/commands/doctor-checks.ts';
 import { cgroupFolders } from '../../src/sys/cgroups.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { ownHost } from '../harness/own-host.ts';
+import { type Certificate, makeCertificate } from '../registry/certificate.ts';
 
 await ownHost();
 
@@ -75,4 +81,53 @@ test('without a network it is unfit, without a daemon that is said', async () =>
   mkdirSync(daemon.cniDir);
   daemon.writeConflist();
   await daemon.start();
+});
+
+/** A registry that has no image at all, and wants this login, if any; over TLS with its own certificate. */
+async function emptyRegistry(t: TestContext, login = '', secure?: Certificate): Promise<string> {
+  const answer: RequestListener = ({ headers }, response) => {
+    const may = login === '' || headers.authorization === `Basic ${btoa(login)}`;
+    if (may)
+      response.writeHead(404, { 'content-type': 'application/json' }).end('{"errors":[{"code":"NAME_UNKNOWN"}]}');
+    else response.writeHead(401, { 'www-authenticate': 'Basic realm="here"' }).end();
+  };
+  const server = secure ? createSecureServer(secure, answer) : createServer(answer);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** What the doctor says of a registry. It runs beside this process, which is the registry. */
+async function asked(host: string): Promise<Finding> {
+  const argv = [main, 'doctor', '--json', '--registry', host, '--config', daemon.configFile];
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const findings = JSON.parse(await text(child.stdout)) as Finding[];
+  return findings.find(({ check }) => check === 'registry')!;
+}
+
+test('a registry is reached, takes the login of the node, or is told why not', async (t) => {
+  const [open, closed] = [await emptyRegistry(t), await emptyRegistry(t, 'node:secret')];
+  assert.deepEqual([(await asked(open)).grade, (await asked(open)).problem], ['well', '']);
+  const refused = await asked(closed);
+  assert.deepEqual([refused.grade, /without credentials$/.test(refused.value)], ['warning', true], refused.problem);
+  assert.match(refused.problem, /401|[Uu]nauthori[sz]ed|credentials/);
+
+  const authFile = join(daemon.dir, 'auth.json');
+  const usual = readFileSync(daemon.configFile, 'utf8');
+  t.after(() => writeFileSync(daemon.configFile, usual));
+  writeFileSync(daemon.configFile, usual.replace('[images]', `[images]\nauth_file = "${authFile}"`));
+  const withLogin = (login: string) =>
+    writeFileSync(authFile, JSON.stringify({ auths: { [closed]: { auth: btoa(login) } } }));
+  withLogin('node:secret');
+  assert.equal((await asked(closed)).grade, 'well');
+  withLogin('node:wrong');
+  assert.equal((await asked(closed)).grade, 'warning');
+
+  const stranger = await emptyRegistry(t, '', makeCertificate());
+  const folder = join(daemon.dir, 'certs.d/r.example');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'hosts.toml'), `server = "https://${stranger}"\n`);
+  assert.match((await asked('r.example')).problem, /certificate/);
+  assert.match((await asked('127.0.0.1:1')).problem, /ECONNREFUSED|refused|connect/);
 });

@@ -1,6 +1,6 @@
 // The configuration is read anew while pods run: what that changes, what it says of the rest, and what a wrong file does.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -31,6 +31,13 @@ const berth = (...args: string[]): string =>
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+const operating = readFileSync(resolve(import.meta.dirname, '../../docs/operating.md'), 'utf8');
+/** What the paper's command prints of settings, for this daemon. */
+function differing(command: string): string[] {
+  const script = `berth() { ${process.execPath} ${main} --config ${daemon.configFile} "$@"; }\ncd ${daemon.dir}\n${command}`;
+  const { stdout } = spawnSync('/bin/sh', ['-c', script], { encoding: 'utf8' });
+  return stdout.split('\n').filter((line) => /^[<>] \w/.test(line));
+}
 /** Top-level keys come before the first table. */
 const configure = (lines: string) => writeFileSync(daemon.configFile, `${lines}\n${usual}`);
 const softLimit = async (pod: TestPod, name: string) => {
@@ -49,6 +56,14 @@ test('new containers have what the new file says, and what waits for a start is 
   configure('soft_open_files = 512\nsystemd_scope_prefix = "berth"\nlog_level = "debug"');
   assert.equal(berth('reload'), 'In force: soft_open_files, log_level\nFrom the next start on: systemd_scope_prefix\n');
   assert.equal(await softLimit(pod, 'after'), '512');
+  const inForce = berth('config', '--running');
+  assert.match(inForce, /^soft_open_files = 512$/m);
+  assert.match(inForce, /^systemd_scope_prefix = "cri-containerd"$/m, 'it waits for a start');
+  const command = operating.match(/What differs: `(.*?)`/)![1]!.replaceAll('\\|', '|');
+  assert.deepEqual(differing(command), [
+    '< systemd_scope_prefix = "berth"',
+    '> systemd_scope_prefix = "cri-containerd"',
+  ]);
   await until('debug is logged', async () =>
     daemon.logged.some(({ msg, level }) => msg === 'ExecSync' && level === 20),
   );

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { billOfMaterials } from '../../scripts/package-parts/bill.ts';
-import { bashCompletion } from '../../scripts/package-parts/completions.ts';
+import { bashCompletion, fishCompletion, zshCompletion } from '../../scripts/package-parts/completions.ts';
 import { commandsPage, settingsPage } from '../../scripts/package-parts/manual.ts';
 import { configText } from '../../scripts/package-parts/tree.ts';
 import { defaults, loadSettings } from '../../src/base/settings.ts';
@@ -97,6 +97,71 @@ COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.l
   assert.deepEqual(complete('berth', 'pu'), ['pulls']);
   assert.deepEqual(complete('berth', 'gc', '--'), ['--config', '--dry-run', '--help']);
   assert.deepEqual(complete('berth', ''), [...Object.keys(commands), '--help']);
+});
+
+const fish = '/usr/bin/fish';
+test('fish completes commands, and the options of each', { skip: !existsSync(fish) && 'no fish here' }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-fish-'));
+  try {
+    const file = join(folder, 'berth.fish');
+    writeFileSync(file, fishCompletion(commands));
+    const complete = (line: string): string[] => {
+      const script = `source ${file}; complete -C '${line}'`;
+      const env = { PATH: '/usr/bin:/bin', HOME: folder, LC_ALL: 'C.UTF-8' };
+      const { stdout, stderr } = spawnSync(fish, ['--no-config', '-c', script], { encoding: 'utf8', env });
+      assert.equal(stderr, '');
+      return stdout
+        .trim()
+        .split('\n')
+        .map((each) => each.split('\t')[0]!);
+    };
+    assert.deepEqual(complete('berth pu'), ['pulls']);
+    assert.deepEqual(complete('berth gc --').toSorted(), ['--config', '--dry-run', '--help']);
+    assert.deepEqual(complete('berth ').toSorted(), Object.keys(commands).toSorted());
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+const zsh = '/usr/bin/zsh';
+/** A shell at a terminal of its own: what stands on the line after a tab is printed between brackets. */
+const zshAtTerminal = `
+zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z "fpath=($1 $fpath); PROMPT= RPROMPT=; autoload -Uz compinit; compinit -u -D"
+zpty -w z 'show() { print -r -- "<$BUFFER>"; BUFFER=; }; zle -N show; bindkey "^X" show; unsetopt zle_bracketed_paste; print RE""ADY'
+zpty -r z out '*READY*'
+shift
+for line; do
+  zpty -w -n z "$line"$'\t\x18'
+  zpty -r z out $'*<*>*'
+  out=\${out##*<}
+  print -r -- "\${out%%>*}"
+done
+zpty -d z
+`;
+test('zsh completes commands, and the options of each', { skip: !existsSync(zsh) && 'no zsh here' }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-zsh-'));
+  try {
+    writeFileSync(join(folder, '_berth'), zshCompletion(commands));
+    const lines = ['berth pul', 'berth gc --dr', 'berth trace x --sv'];
+    const env = { PATH: '/usr/bin:/bin', HOME: folder, TERM: 'dumb', LC_ALL: 'C.UTF-8' };
+    const { stdout, stderr } = spawnSync(zsh, ['-f', '-c', zshAtTerminal, 'zsh', folder, ...lines], {
+      encoding: 'utf8',
+      env,
+      timeout: 60_000,
+    });
+    assert.equal(stderr, '');
+    assert.deepEqual(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.trim()),
+      ['berth pulls', 'berth gc --dry-run', 'berth trace x --svg'],
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('the bill of materials has what runs on a node, with its hash, and no more', () => {

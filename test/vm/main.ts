@@ -5,6 +5,7 @@ import { ensureSuite } from '../conformance/go.ts';
 import { ensureProbe } from '../harness/oci-probe.ts';
 import { ensureTestImages } from '../images/index.ts';
 import { runInMachine } from './machine.ts';
+import { ensurePackages } from './packages.ts';
 
 const { values, positionals } = optionsOf('scripts/vm-tests --help', {
   allowPositionals: true,
@@ -16,11 +17,12 @@ const { values, positionals } = optionsOf('scripts/vm-tests --help', {
 });
 const root = resolve(import.meta.dirname, '../..');
 
-/** What behaves differently there: AppArmor, cgroup v2, systemd's scopes and slices, kernel 6.1. */
-const sample = { tests: ['containers-apparmor', 'containers-systemd'], focus: 'AppArmor' };
+/** What behaves differently there: AppArmor, cgroup v2, systemd's scopes and slices, kernel 6.1; and what needs systemd. */
+const sample = { tests: ['containers-apparmor', 'containers-systemd', 'installed'], focus: 'AppArmor' };
 const all = {
-  tests: `containers-apparmor containers-systemd containers containers-images containers-mounts containers-userns mounts
-    oci pods snapshots stats-events`.split(/\s+/),
+  tests:
+    `containers-apparmor containers-systemd installed containers containers-images containers-mounts containers-userns
+    mounts oci pods snapshots stats-events`.split(/\s+/),
   focus: 'AppArmor|Seccomp|UserNamespaces|OOM|stats|sysctls|NoNewPrivs|readonly mounts',
 };
 const named = positionals.length > 0 || values.focus !== '';
@@ -29,6 +31,7 @@ const { tests, focus } = named ? { tests: positionals, focus: values.focus } : v
 await ensureSuite();
 await ensureTestImages();
 await ensureProbe();
+if (tests.includes('installed')) await ensurePackages();
 const node = relative(root, process.execPath);
 const runtimes = process.env.BERTH_TEST_RUNTIMES ?? (values.all ? 'crun,runc' : 'crun');
 const files = tests.map((name) => `test/node/${name}.test.ts`).join(' ');
