@@ -2,6 +2,7 @@
 #include "copy.h"
 #include "files.h"
 #include "idmap.h"
+#include "inflate.h"
 #include "join.h"
 #include "lookup.h"
 #include "mounts.h"
@@ -49,6 +50,11 @@ static const struct {
     {"treeCopyFile", tree_copy_file},
     {"treeCopyNode", tree_copy_node},
     {"treeRename", tree_rename},
+    /* inflate.c */
+    {"openInflater", open_inflater},
+    {"closeInflater", close_inflater},
+    {"inflate", inflate_call},
+    {"inflaterEnded", inflater_ended},
     /* usage.c */
     {"removeTree", remove_call},
     {"diskUsage", disk_usage},

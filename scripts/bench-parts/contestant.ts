@@ -2,12 +2,12 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
+import { startCrio } from '../../test/conformance/crio.ts';
 import { writeMirrors } from '../../test/conformance/mirrors.ts';
 import { startContainerd } from '../../test/conformance/peer.ts';
 import { TestDaemon } from '../../test/harness/daemon.ts';
 import { hostName } from '../../test/harness/own-host.ts';
 import { until } from '../../test/harness/pods.ts';
-import type { Registry } from '../../test/images/index.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
 import { makeBundle } from '../bundle.ts';
 
@@ -88,11 +88,20 @@ export async function startBerth(handler = 'crun'): Promise<Contestant> {
 /** Debian's containerd, or the one in `folder`, or whatever serves CRI on `socket`. */
 export async function startPeer(
   { peer: socket, containerd: folder }: { peer: string; containerd: string },
-  registry: Registry,
+  registry: string,
 ): Promise<Contestant> {
   const own = socket === '' ? await startContainerd(join(cacheFolder('bench'), 'containerd.log'), folder) : null;
-  if (own) writeMirrors(own.certsDir, registry.address);
-  const address = own?.socket ?? socket;
+  if (own) writeMirrors(own.certsDir, registry);
+  return peerAt(own?.socket ?? socket, own);
+}
+
+/** The CRI-O in `folder`, which pulls from these registries. */
+export async function startCrioPeer(folder: string, registries: readonly string[]): Promise<Contestant> {
+  const own = await startCrio(join(cacheFolder('bench'), 'crio.log'), folder, registries);
+  return peerAt(own.socket, own);
+}
+
+async function peerAt(address: string, own: (AsyncDisposable & { readonly pid: number }) | null): Promise<Contestant> {
   const runtime = connectTo(cri.RuntimeServiceClient, cri, address);
   const images = connectTo(cri.ImageServiceClient, cri, address);
   const { runtimeName, runtimeVersion } = await runtime.version({});
@@ -102,7 +111,7 @@ export async function startPeer(
     socket: address,
     runtime,
     images,
-    daemon: () => processes().find(({ command }) => /(^|\/)(containerd|crio) /.test(command))?.pid ?? 0,
+    daemon: () => own?.pid ?? processes().find(({ command }) => /(^|\/)(containerd|crio) /.test(command))?.pid ?? 0,
     keepers: () =>
       processes()
         .filter(({ command }) => /containerd-shim|conmon/.test(command) || pauses.test(command))

@@ -176,7 +176,9 @@ async function main(): Promise<void> {
   console.log(heading(rounds));
   const starts = [
     startBerth,
-    ...(values.peer && !values.short ? [() => startPeer({ peer: '', containerd: values.containerd }, registry)] : []),
+    ...(values.peer && !values.short
+      ? [() => startPeer({ peer: '', containerd: values.containerd }, registry.address)]
+      : []),
   ];
   for (const start of starts) {
     await using who = await start();

@@ -216,7 +216,7 @@ async function logRow(contestants: readonly Contestant[]): Promise<Row> {
 
 async function main(): Promise<void> {
   await using berth = await startBerth();
-  await using peer = await startPeer(values, registry);
+  await using peer = await startPeer(values, registry.address);
   const contestants = [berth, peer];
   for (const { images } of contestants) await images.pullImage({ image: { image } });
   const rows = [

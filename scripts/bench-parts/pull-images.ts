@@ -1,7 +1,7 @@
 // The images that pulls are timed with, made of this host's own files so that they compress as real ones do.
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type BuiltImage, image, layer, pushImage } from '../../test/registry/images.ts';
+import { type BuiltImage, type BuiltLayer, image, layer, pushImage } from '../../test/registry/images.ts';
 import { dir, file, type Member, tar } from '../../test/registry/tar.ts';
 
 const million = 1_000_000;
@@ -44,14 +44,33 @@ function* hostFiles(roots: readonly string[]): Generator<string> {
   }
 }
 
-/** 154 MB in 7 layers: files of 1 to 8 MB. */
-function largeFiles(material: Material): BuiltImage {
-  const layers = Array.from({ length: 7 }, (_, index) => {
-    const sizes = [8, 5, 4, 2, 1, 1, 1].map((size) => size * million);
-    return layer(tar(dir('opt'), ...sizes.map((size, at) => file(`opt/large-${index}-${at}`, material.take(size)))));
-  });
-  return image(layers);
+/** 22 MB in files of 1 to 8 MB. */
+function largeLayer(material: Material, index: number, compression?: 'gzip' | 'zstd'): BuiltLayer {
+  const sizes = [8, 5, 4, 2, 1, 1, 1].map((size) => size * million);
+  const files = sizes.map((size, at) => file(`opt/large-${index}-${at}`, material.take(size)));
+  return layer(tar(dir('opt'), ...files), compression);
 }
+
+/** 154 MB in 7 layers. */
+const largeFiles = (material: Material, compression?: 'gzip' | 'zstd'): BuiltImage =>
+  image(Array.from({ length: 7 }, (_, index) => largeLayer(material, index, compression)));
+
+/** Two images with the first five layers of seven in common; the other two are each's own. */
+function sharing(material: Material): BuiltImage[] {
+  const common = Array.from({ length: 5 }, (_, index) => largeLayer(material, index));
+  return [5, 7].map((from) => image([...common, largeLayer(material, from), largeLayer(material, from + 1)]));
+}
+
+/** Ten images of two layers each, 22 MB and ten files, which have nothing in common. */
+const ten = (material: Material): BuiltImage[] =>
+  Array.from({ length: 10 }, (_, index) =>
+    image([
+      layer(
+        tar(dir('etc'), ...Array.from({ length: 10 }, (_item, at) => file(`etc/${index}-${at}`, material.take(5000)))),
+      ),
+      largeLayer(material, index),
+    ]),
+  );
 
 /** 20,000 files of up to 8 KB in 400 directories, one layer. */
 function smallFiles(material: Material): BuiltImage {
@@ -88,22 +107,26 @@ const manyLayers = (material: Material): BuiltImage =>
     ),
   );
 
-export const pullImages: Readonly<Record<string, { readonly make: (material: Material) => BuiltImage; what: string }>> =
-  {
-    'large-files': { make: largeFiles, what: '154 MB in 7 layers' },
-    'small-files': { make: smallFiles, what: '20,000 small files' },
-    'one-layer': { make: oneLayer, what: 'one layer of 500 MB' },
-    'many-layers': { make: manyLayers, what: '60 layers' },
-  };
+/** What makes the images of each repository: the one, or several, tagged v1, v2 and so on. */
+const makers = {
+  'large-files': (material) => [largeFiles(material)],
+  'small-files': (material) => [smallFiles(material)],
+  'one-layer': (material) => [oneLayer(material)],
+  'many-layers': (material) => [manyLayers(material)],
+  zstd: (material) => [largeFiles(material, 'zstd')],
+  sharing,
+  ten,
+} satisfies Readonly<Record<string, (material: Material) => BuiltImage[]>>;
+
+export type PullRepository = keyof typeof makers;
 
 /** Makes and pushes those of `names` that the registry at `host` does not have yet. */
-export async function pushPullImages(host: string, names: readonly string[]): Promise<void> {
-  let material: Material | null = null;
-  for (const repository of names) {
-    const { make } = pullImages[repository]!;
-    const there = await fetch(`http://${host}/v2/bench/${repository}/tags/list`);
+export async function pushPullImages(host: string, names: ReadonlySet<PullRepository>): Promise<void> {
+  for (const name of names) {
+    const repository = `bench/${name}`;
+    const there = await fetch(`http://${host}/v2/${repository}/tags/list`);
     if (there.ok) continue;
-    material ??= new Material();
-    await pushImage({ host, repository: `bench/${repository}` }, 'v1', make(material));
+    for (const [index, built] of makers[name](new Material()).entries())
+      await pushImage({ host, repository }, `v${index + 1}`, built);
   }
 }

@@ -28,14 +28,15 @@ const shown = (value: number): string =>
 const spread = (values: readonly number[]): string =>
   values.length === 0 ? '-' : `${shown(median(values))} (${shown(Math.min(...values))}-${shown(Math.max(...values))})`;
 
-/** Berth first: the ratio is Berth's median over the peer's, and over the floor's. */
+/** Berth first: the ratios are Berth's median over each peer's, and over the floor's. */
 export function printTable(columns: readonly string[], rows: readonly Row[]): void {
-  const header = ['what', ...columns, 'floor', 'Berth/peer', 'Berth/floor', 'target'];
+  const others = columns.slice(1);
+  const header = ['what', ...columns, 'floor', ...others.map((name) => `Berth/${name}`), 'Berth/floor', 'target'];
   const body = rows.map(({ what, unit, figures, floor = [], target }) => {
-    const [own = [], peer = []] = figures;
+    const [own = [], ...peers] = figures;
     const ratio = (other: readonly number[]) =>
       own.length && other.length ? `${(median(own) / median(other)).toFixed(2)} x` : '-';
-    return [`${what}, ${unit}`, ...figures.map(spread), spread(floor), ratio(peer), ratio(floor), target];
+    return [`${what}, ${unit}`, ...figures.map(spread), spread(floor), ...peers.map(ratio), ratio(floor), target];
   });
   printLines(header, body);
 }

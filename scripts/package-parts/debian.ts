@@ -28,7 +28,7 @@ Version: ${version}
 Architecture: ${architecture}
 Maintainer: ${maintainer}
 Installed-Size: ${kib}
-Depends: libc6 (>= ${libc}), libstdc++6, libatomic1, crun | runc
+Depends: libc6 (>= ${libc}), libisal2, libstdc++6, libatomic1, crun | runc
 Recommends: containernetworking-plugins, iptables, conntrack
 Section: admin
 Priority: optional

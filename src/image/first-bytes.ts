@@ -1,4 +1,4 @@
-/** Gives a worker its input. Must stop when the signal aborts. */
+/** Gives a worker its input, and the memory of each chunk with it. Must stop when the signal aborts. */
 export type ChunkSource = (signal: AbortSignal) => AsyncIterable<Uint8Array>;
 
 /** A source whose first bytes are here (or that is empty). It ends when this is disposed of. */

@@ -1,6 +1,7 @@
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { letGoWhole } from '../base/let-go.ts';
 import { Connections } from './connections.ts';
 import { decoded } from './content-encoding.ts';
 import { defaultDialMs, type Endpoint } from './hosts.ts';
@@ -130,6 +131,9 @@ export class HttpClient implements Disposable {
       if (socket.connecting)
         socket.once('connect', connected); // to a proxy; what is dialled here comes connected
       else connected();
+      // Node's parser, which heard it first, has copied what it wants.
+      socket.on('data', letGoWhole);
+      outgoing.once('close', () => socket.off('data', letGoWhole));
     });
     outgoing.once('response', (body) => {
       clearTimeout(timer);

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { Fault, messageOf } from '../base/fault.ts';
+import { letGoWhole } from '../base/let-go.ts';
 import { step } from '../base/trace.ts';
 import { Turns } from '../base/turns.ts';
 import { type ChunkSource, type Opened, opened } from './first-bytes.ts';
@@ -352,6 +353,7 @@ async function* inMessages(
       message = fresh();
       used = 0;
     }
+    letGoWhole(chunk);
   }
   const last = message.slice(0, used);
   spare.push(message.buffer);

@@ -1,8 +1,9 @@
-import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { createZstdDecompress } from 'node:zlib';
 import { Fault, messageOf } from '../base/fault.ts';
+import { letGo } from '../base/let-go.ts';
 import { algorithmOf, type Digest } from '../model/ids.ts';
+import { gunzip } from '../sys/inflate.ts';
 import { Digester } from './digest.ts';
 import { translateLayerError } from './layer-errors.ts';
 import { type LayerLimits, type LayerNotes, LayerWriter } from './layer-writer.ts';
@@ -57,14 +58,36 @@ const outputBytes = 512 * 1024;
 /** For a blob that is a single message: images of many small layers need no more. */
 const smallOutputBytes = 64 * 1024;
 
-/** A stream that decompresses, all members and frames of it; null for what is not compressed. */
-export function decompressor(compression: Compression, isSmall = false): Transform | null {
-  const chunkSize = isSmall ? smallOutputBytes : outputBytes;
+/**
+ * What a source holds once decompressed, all members and frames of it. A chunk is valid until the one after it is asked for.
+ * @throws Error with a code of node:zlib's for what is damaged.
+ */
+export function decompressed(
+  source: AsyncIterable<Buffer>,
+  compression: Exclude<Compression, 'none'>,
+  isSmall = false,
+): AsyncIterable<Buffer> {
+  const chunkBytes = isSmall ? smallOutputBytes : outputBytes;
+  return compression === 'gzip' ? gunzip(source, chunkBytes) : unzstd(source, chunkBytes);
+}
+
+async function* unzstd(source: AsyncIterable<Buffer>, chunkSize: number): AsyncGenerator<Buffer> {
   // A full message more than fills the input: the next one is asked for only when that one was consumed.
   const options = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: messageBytes / 4 };
-  if (compression === 'gzip') return createGunzip(options);
-  if (compression === 'zstd') return createZstdDecompress(options);
-  return null;
+  const stream = createZstdDecompress(options);
+  const feeding = pipeline(source, stream);
+  feeding.catch(() => {}); // who reads the stream hears of it
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      yield chunk;
+      // zlib takes a new buffer when it has filled one to its end.
+      if (chunk.byteOffset + chunk.byteLength === chunk.buffer.byteLength) letGo(chunk);
+    }
+    await feeding;
+  } finally {
+    stream.destroy();
+    await feeding.catch(() => {});
+  }
 }
 
 /** What was read first, and all of it again. Short chunks are joined until `least` bytes are there. */
@@ -106,34 +129,27 @@ export async function unpackLayer(
 ): Promise<LayerNotes> {
   const { start, all } = await peek(source, magicBytes);
   refuseForeign(start, `The layer ${job.digest ?? job.diffId}`);
-  const stream = decompressor(compressionOf(start), start.length < messageBytes);
+  const compression = compressionOf(start);
+  const isCompressed = compression !== 'none';
   const inner = new Digester(algorithmOf(job.diffId));
-  const outer = outerDigester(job, stream !== null);
+  const outer = outerDigester(job, isCompressed);
   using writer = new LayerWriter(job.path, job.limits);
   const reader = new TarReader(writer);
   const ratio = new RatioGuard(job.limits.maxRatio);
-  const consume = async (chunks: AsyncIterable<Buffer>) => {
+  const fetched = (chunk: Buffer) => {
+    outer?.update(chunk);
+    ratio.fetched(chunk.length);
+  };
+  const blob = tap(all, fetched);
+  try {
+    const chunks = isCompressed ? decompressed(blob, compression, start.length < messageBytes) : blob;
     for await (const chunk of chunks) {
       inner.update(chunk);
-      if (!stream) outer?.update(chunk);
       const before = writer.holes;
       reader.push(chunk);
-      if (stream) ratio.unpacked(chunk.length - (writer.holes - before));
+      if (isCompressed) ratio.unpacked(chunk.length - (writer.holes - before));
       onBytes(chunk.length);
-      if (stream) letGo(chunk);
     }
-  };
-  try {
-    if (stream)
-      await pipeline(
-        tap(all, (chunk) => {
-          outer?.update(chunk);
-          ratio.fetched(chunk.length);
-        }),
-        stream,
-        consume,
-      );
-    else await consume(all);
   } catch (error) {
     throw translateStreamError(error, job);
   }
@@ -179,15 +195,6 @@ class RatioGuard {
       `The layer unpacks to more than ${this.#most} times its size (images.limits.max_ratio)`,
     );
   }
-}
-
-/**
- * Frees the memory of a large output that is used up: to the collector it is a small object, and it would let hundreds of
- * them wait. zlib takes a new one when it has filled one to its end, so nobody writes here any more.
- */
-function letGo({ buffer, byteOffset, byteLength }: Buffer): void {
-  if (buffer.byteLength !== outputBytes || byteOffset + byteLength < outputBytes) return;
-  if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
 async function* tap(source: AsyncIterable<Buffer>, see: (chunk: Buffer) => void): AsyncGenerator<Buffer> {

@@ -1,7 +1,6 @@
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { open, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { Fault, invalidArgument, isFault, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
 import { maxLayers } from '../base/limits.ts';
@@ -10,7 +9,7 @@ import { type Archive, directoryArchive, tarArchive } from './archive.ts';
 import { digestOf } from './digest.ts';
 import { field, parseJson } from './documents.ts';
 import { cleanPath } from './layer-place.ts';
-import { compressionOf, decompressor, expectDigest, magicBytes, refuseForeign } from './layer-stream.ts';
+import { compressionOf, decompressed, expectDigest, magicBytes, refuseForeign } from './layer-stream.ts';
 import type { LayerSource } from './layers.ts';
 import { type IndexEntry, indexEntry, NoPlatform, parseConfig, platformChoices } from './manifest.ts';
 import { mostNames } from './names.ts';
@@ -65,8 +64,8 @@ async function openArchive(
   if ((await stat(file)).isDirectory()) return directoryArchive(file);
   const begin = await firstBytes(file);
   refuseForeign(begin, file);
-  const stream = decompressor(compressionOf(begin));
-  if (!stream) return tarArchive(file);
+  const compression = compressionOf(begin);
+  if (compression === 'none') return tarArchive(file);
   const plain = join(settings.dataDir, `${temporaryPrefix}${process.pid}-${serial++}.tar`);
   stack.defer(() => unlink(plain));
   let left = settings.limits.maxBytes;
@@ -78,9 +77,8 @@ async function openArchive(
       yield chunk;
     }
   };
-  await pipeline(createReadStream(file), stream, bounded, createWriteStream(plain, { mode: 0o600, flags: 'wx' }), {
-    signal,
-  });
+  await using out = await open(plain, 'wx', 0o600);
+  await out.writeFile(bounded(decompressed(createReadStream(file), compression)), { signal });
   return tarArchive(plain);
 }
 

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { messageOf } from '../base/fault.ts';
 
 /**
  * Finds a built native file: beside the shipped bundle, or in native/build of a checkout. BERTH_NATIVE names
@@ -17,5 +18,10 @@ export function nativePath(name: string): string {
 
 /** Loads the N-API addon; each file of sys gives the functions it uses their types. */
 export function loadAddon<T>(): T {
-  return createRequire(import.meta.url)(nativePath('addon.node')) as T;
+  try {
+    return createRequire(import.meta.url)(nativePath('addon.node')) as T;
+  } catch (error) {
+    if (!/libisal\.so/.test(messageOf(error))) throw error;
+    throw new Error(`${messageOf(error)}; it is ISA-L, which inflates layers: install it (apt-get install libisal2)`);
+  }
 }

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'smol-toml';
 import { program, run } from '../images/run.ts';
 
-export type Peer = AsyncDisposable & { readonly socket: string; readonly certsDir: string };
+export type Peer = AsyncDisposable & { readonly pid: number; readonly socket: string; readonly certsDir: string };
 
 /** Where a node has it: what is there stays when it ends, and it can be started there again. */
 export type PeerHome = {
@@ -39,6 +39,7 @@ export async function startContainerd(logFile: string, folder = '', home?: PeerH
   for (let left = 500; !existsSync(socket) && left > 0 && child.exitCode === null; left--) await delay(20);
   if (!existsSync(socket)) throw new Error(`containerd does not serve: see ${logFile}`);
   return {
+    pid: child.pid!,
     socket,
     certsDir,
     async [Symbol.asyncDispose]() {

@@ -13,12 +13,15 @@ export type Registry = AsyncDisposable & {
   readonly address: string;
 };
 
-/** Serves the images in `storage` with Debian's docker-registry on a free port until disposed. */
-export async function startRegistry(storage: string): Promise<Registry> {
+/** PEM files. */
+export type TlsFiles = { readonly cert: string; readonly key: string };
+
+/** Serves the images in `storage` with Debian's docker-registry on a free port until disposed; by TLS where `tls` is given. */
+export async function startRegistry(storage: string, tls?: TlsFiles): Promise<Registry> {
   const address = `127.0.0.1:${await freePort()}`;
   const folder = mkdtempSync(join(cacheFolder('work'), 'registry-'));
   const config = join(folder, 'config.yml');
-  writeFileSync(config, configText(storage, address));
+  writeFileSync(config, configText(storage, address, tls));
   const child = spawn(program('docker-registry', 'docker-registry'), ['serve', config], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: {},
@@ -34,7 +37,7 @@ export async function startRegistry(storage: string): Promise<Registry> {
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    await answering(address, () => child.exitCode === null);
+    await answering(address, tls !== undefined, () => child.exitCode === null);
   } catch (error) {
     await stop();
     throw new Error(`docker-registry does not answer on ${address}: ${output}`, { cause: error });
@@ -42,12 +45,12 @@ export async function startRegistry(storage: string): Promise<Registry> {
   return { address, [Symbol.asyncDispose]: stop };
 }
 
-const configText = (storage: string, address: string) => `version: 0.1
+const configText = (storage: string, address: string, tls?: TlsFiles) => `version: 0.1
 log: { level: error, accesslog: { disabled: true } }
 storage:
   filesystem: { rootdirectory: ${JSON.stringify(storage)} }
   delete: { enabled: true }
-http: { addr: "${address}" }
+http: { addr: "${address}"${tls ? `, tls: { certificate: "${tls.cert}", key: "${tls.key}" }` : ''} }
 `;
 
 async function freePort(): Promise<number> {
@@ -59,10 +62,11 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function answering(address: string, alive: () => boolean): Promise<void> {
+/** One that speaks TLS answers this too: that it does. */
+async function answering(address: string, isTls: boolean, alive: () => boolean): Promise<void> {
   for (let left = 500; ; left--) {
     try {
-      if ((await fetch(`http://${address}/v2/`)).ok) return;
+      if ((await fetch(`http://${address}/v2/`)).ok || isTls) return;
     } catch (error) {
       if (left === 0 || !alive()) throw error;
     }

@@ -97,6 +97,24 @@ describe('a run', () => {
     await assert.rejects(unpacked, { kind: 'Internal', message: /it fell over/ });
   });
 
+  test('lets go of what it has copied, unless that is a part of something', async () => {
+    const worker = new Mute();
+    const whole = Buffer.alloc(messageBytes);
+    const part = Buffer.alloc(messageBytes + 1).subarray(1);
+    const unpacked = run(worker, patience).unpack(
+      job,
+      async function* () {
+        yield whole;
+        yield part;
+      },
+      forever,
+    );
+    await turns();
+    assert.deepEqual([whole.length, part.length], [0, messageBytes]);
+    worker.emit('error', new Error('it fell over'));
+    await assert.rejects(unpacked, /it fell over/);
+  });
+
   const losses = [
     {
       name: 'that has no memory left',
@@ -317,7 +335,7 @@ describe('the pool', () => {
       };
     };
     const source = async function* () {
-      yield packed;
+      yield Buffer.from(packed); // who reads it may do with it what he likes
     };
 
     test('says that it is alive while it is at work', async () => {

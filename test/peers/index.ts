@@ -1,0 +1,50 @@
+// The newest peers, built from their Go modules: minutes each for the first time, and gigabytes of modules.
+import { readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildGo } from '../conformance/go.ts';
+import { cacheFolder } from '../images/paths.ts';
+
+const here = import.meta.dirname;
+// Without C: what is compiled then does not depend on the host's compiler and libraries.
+const env = { CGO_ENABLED: '0' };
+
+type Program = { readonly name: string; readonly from: string; readonly flags: readonly string[] };
+
+/** The folder with the programs of one peer, by their names. */
+async function ensure(peer: string, programs: readonly Program[]): Promise<string> {
+  const folder = cacheFolder('peers', peer);
+  for (const { name, from, flags } of programs) {
+    const built = await buildGo(join(here, peer), ['build', ...flags], from, 'tools.go', undefined, env);
+    rmSync(join(folder, name), { force: true });
+    symlinkSync(built, join(folder, name));
+  }
+  return folder;
+}
+
+/** The version of a module that the go.mod of a peer asks for. */
+const pinned = (peer: string, module: string): string =>
+  new RegExp(`${module} (v\\S+)`).exec(readFileSync(join(here, peer, 'go.mod'), 'utf8'))![1]!;
+
+const containerd = 'github.com/containerd/containerd/v2/cmd';
+const link = (version: string) => `-ldflags=-s -w -X github.com/containerd/containerd/v2/version.Version=${version}`;
+
+/** A folder with the containerd that containerd/go.mod pins, and its shim. */
+export const ensureContainerd = (): Promise<string> =>
+  ensure(
+    'containerd',
+    ['containerd', 'containerd-shim-runc-v2'].map((name) => ({
+      name,
+      from: `${containerd}/${name}`,
+      flags: [link(pinned('containerd', 'github.com/containerd/containerd/v2'))],
+    })),
+  );
+
+/** A folder with the CRI-O that crio/go.mod pins, without the C libraries of GPG and of file systems. */
+export const ensureCrio = (): Promise<string> =>
+  ensure('crio', [
+    {
+      name: 'crio',
+      from: 'github.com/cri-o/cri-o/cmd/crio',
+      flags: ['-ldflags=-s -w', '-tags=containers_image_openpgp,exclude_graphdriver_btrfs'],
+    },
+  ]);
