@@ -97,7 +97,7 @@ const container = {
 
 async function main(): Promise<void> {
   await using berth = await startBerth('runc'); // what containerd takes where a pod asks for none
-  await using peer = await startPeer({ peer: '', containerd: values.containerd }, registry);
+  await using peer = await startPeer({ peer: '', containerd: values.containerd }, registry.address);
   for (const { images } of [berth, peer]) await images.pullImage({ image: { image } });
   const nodes = [new BenchNode(berth, 10_250), new BenchNode(peer, 10_350)];
   const lives: { started: number; ready: number }[][] = nodes.map(() => []);
