@@ -19,7 +19,8 @@ const root = resolve(import.meta.dirname, '../..');
 /** What behaves differently there: AppArmor, cgroup v2, systemd's scopes and slices, kernel 6.1. */
 const sample = { tests: ['containers-apparmor', 'containers-systemd'], focus: 'AppArmor' };
 const all = {
-  tests: `containers-apparmor containers-systemd containers containers-images containers-mounts containers-userns mounts
+  tests:
+    `containers-apparmor containers-ipvs containers-systemd containers containers-images containers-mounts containers-userns mounts
     oci pods snapshots stats-events`.split(/\s+/),
   focus: 'AppArmor|Seccomp|UserNamespaces|OOM|stats|sysctls|NoNewPrivs|readonly mounts',
 };
