@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Fault, failedPrecondition, isFault, messageOf, notFound } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
@@ -82,7 +83,9 @@ export class Images {
     this.#snapshots = snapshots;
     this.#records = records;
     this.#documents = documents;
-    this.#pool = new LayerPool(settings.maxParallelLayers, settings.progressTimeoutMs);
+    // More threads than processors would only take memory.
+    const threads = Math.min(settings.maxParallelLayers, availableParallelism());
+    this.#pool = new LayerPool(threads, settings.progressTimeoutMs, settings.maxParallelLayers);
     this.#layers = new Layers(snapshots, this.#pool, settings.limits);
   }
 

@@ -26,8 +26,7 @@ type Waiting = { readonly origin: string; readonly give: (slot: Slot) => void };
  * A few worker threads that unpack layers, started as needed and ended when idle. One job each; further jobs wait.
  * A worker that shows no sign of life for `progressMs` is terminated and its job fails.
  *
- * Layers come from registries that may be slow, or worse. Each origin has as many layers under way as there are threads, a
- * layer takes a thread only once its first bytes are there, and an origin that has none gets one beyond the number: so
+ * Layers come from registries that may be slow, or worse. Each origin has a few layers under way, a layer takes a thread only once its first bytes are there, and an origin that has none gets one beyond the number: so
  * bytes that trickle from one registry hold up nobody else's.
  */
 export class LayerPool implements AsyncDisposable {
@@ -42,9 +41,10 @@ export class LayerPool implements AsyncDisposable {
   /** Memory of chunks that came back from workers, to be filled again: at most a window for each. */
   readonly #spare: ArrayBuffer[] = [];
 
-  constructor(size: number, progressMs: number) {
+  /** `layers`: how many an origin may have under way, with those that wait for their first bytes or for a thread. */
+  constructor(size: number, progressMs: number, layers = size) {
     this.#size = Math.max(1, size);
-    this.#turns = new Turns(this.#size);
+    this.#turns = new Turns(Math.max(1, layers));
     this.#progressMs = progressMs;
   }
 

@@ -224,7 +224,7 @@ describe('the pool', () => {
     return { path, digest: null, diffId: diffId as Digest, limits };
   };
   const whole = async function* () {
-    yield archive;
+    yield Buffer.from(archive);
   };
   /** A source that waits until it is told to go on. */
   function gated() {
@@ -236,7 +236,7 @@ describe('the pool', () => {
       source: async function* () {
         begun.resolve();
         await promise;
-        yield archive;
+        yield Buffer.from(archive);
       },
     };
   }
@@ -274,6 +274,32 @@ describe('the pool', () => {
     gate.open();
     await Promise.all([first, ...waiting.slice(1)]);
     assert.deepEqual([order, workers.size], [['first', 'second', 'third'], 1]);
+  });
+
+  test('a layer beyond the threads is asked for, and waits for one', { timeout: 20_000 }, async () => {
+    await using pool = new LayerPool(1, 60_000, 2);
+    const workers = instead('never', () => {});
+    const [busy, asked, done] = [0, 1, 2].map(() => Promise.withResolvers<void>()) as [
+      PromiseWithResolvers<void>,
+      PromiseWithResolvers<void>,
+      PromiseWithResolvers<void>,
+    ];
+    async function* long() {
+      yield Buffer.from(archive);
+      busy.resolve();
+      await done.promise;
+    }
+    async function* next() {
+      asked.resolve();
+      yield Buffer.from(archive);
+    }
+    const first = pool.unpack(unpackJob(), long, 'registry', forever);
+    await busy.promise;
+    const second = pool.unpack(unpackJob(), next, 'registry', forever);
+    await asked.promise;
+    done.resolve();
+    await Promise.all([first, second]);
+    assert.equal(workers.size, 1);
   });
 
   test('whoever has left already takes no thread', async () => {
