@@ -89,7 +89,7 @@ export const shapeOf = (name: string, { takes, flags }: Command): string =>
   [name, ...takes, ...flags.filter((flag) => flag !== 'config').map((flag) => `[${flagText(flag)}]`)].join(' ');
 
 const aligned = (rows: readonly (readonly [string, string])[]): string =>
-  rows.map(([left, right]) => `  ${left.padEnd(31)}${right}\n`).join('');
+  rows.map(([left, right]) => `  ${left.padEnd(29)}  ${right}\n`).join('');
 
 /** Every command in a line. */
 export function usageOf(commands: Commands): string {
