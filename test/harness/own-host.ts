@@ -9,8 +9,8 @@ import { printLogsOfFailures } from './failure-log.ts';
 
 const script = join(import.meta.dirname, 'own-host.sh');
 
-/** What cgroups, which all test hosts share, carry in their names: no two hosts have the same. */
-export const hostName = process.env.BERTH_OWN_HOST ?? `${process.pid}`;
+/** What cgroups, which all test hosts share, carry in their names: no two hosts have the same, nor have programs that are on none. */
+export const hostName = process.env.BERTH_OWN_HOST ?? `p${process.pid}`;
 
 /** The machine of test/vm, in which systemd and its services run too. */
 export const inMachine = hostName === 'machine';

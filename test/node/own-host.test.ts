@@ -45,24 +45,26 @@ function makeHost(): string {
   return execFileSync('/bin/bash', ['-c', `bash ${script} true 2>&1`], { env, encoding: 'utf8' });
 }
 
-test('frozen processes of a host that is gone are ended, and their cgroups with them', async () => {
+test('frozen processes of a host or a program that is gone are ended, and their cgroups with them', async () => {
   const gone = spawn('/bin/true');
   await once(gone, 'exit');
-  const left = await freezeOne(`bt${gone.pid}x0`);
-  const ended = once(left.child, 'exit');
-  try {
-    assert.match(makeHost(), new RegExp(`interrupted run left in ${left.folder}\n`));
-    assert.deepEqual(await ended, [null, 'SIGKILL']);
-    assert.equal(existsSync(left.folder), false);
-  } finally {
-    await left.undo();
+  for (const name of [`bt${gone.pid}x0`, `btp${gone.pid}x0`]) {
+    const left = await freezeOne(name);
+    const ended = once(left.child, 'exit');
+    try {
+      assert.match(makeHost(), new RegExp(`interrupted run left in ${left.folder}\n`));
+      assert.deepEqual(await ended, [null, 'SIGKILL']);
+      assert.equal(existsSync(left.folder), false);
+    } finally {
+      await left.undo();
+    }
   }
 });
 
-test('those of a host that lives are left alone, and what no test host is named after', async () => {
+test('those of a host or a program that lives are left alone, and what no test host is named after', async () => {
   const lives = spawn('/bin/bash', ['-c', 'echo; read', script]);
   await once(lives.stdout, 'data');
-  const names = [`bt${lives.pid}x0`, `bt${hostName}y-other`, `bot${hostName}x0`];
+  const names = [`bt${lives.pid}x0`, `btp${process.pid}x0`, `bt${hostName}y-other`, `bot${hostName}x0`];
   const all = await Promise.all(names.map(freezeOne));
   try {
     assert.doesNotMatch(makeHost(), /interrupted/);
