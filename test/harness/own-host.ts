@@ -24,10 +24,10 @@ export async function ownHost(prepare?: () => Promise<unknown>): Promise<void> {
 /** Runs this program again, on a host of its own; returns there. As its network is loopback, `prepare` comes before. */
 export async function continueOnOwnHost(prepare: () => Promise<unknown> = async () => {}): Promise<void> {
   if (process.env.BERTH_OWN_HOST) return;
-  await ensureTestImages();
+  const BERTH_TEST_IMAGES = await ensureTestImages();
   await prepare();
   const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   // Most of what a start of the daemon, or of a test file, costs is the compiling of its sources.
   const NODE_COMPILE_CACHE = cacheFolder('compiled');
-  process.execve!('/bin/bash', ['bash', script, ...again], { NODE_COMPILE_CACHE, ...process.env });
+  process.execve!('/bin/bash', ['bash', script, ...again], { NODE_COMPILE_CACHE, BERTH_TEST_IMAGES, ...process.env });
 }

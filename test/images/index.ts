@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { buildCatalog } from './catalog.ts';
 import { cacheFolder } from './paths.ts';
 import { pushImage } from './push.ts';
@@ -17,8 +17,12 @@ export { type Registry, startRegistry } from './registry.ts';
  */
 export const startTestRegistry = async (): Promise<Registry> => startRegistry(await ensureTestImages());
 
-/** The folder with the test images as docker-registry stores them, named after what it was built from. */
+/**
+ * The folder with the test images as docker-registry stores them, named after what it was built from. BERTH_TEST_IMAGES names
+ * it where it was made for: on a test's own host, and in the machine, which has nothing to make it of.
+ */
 export async function ensureTestImages(): Promise<string> {
+  if (process.env.BERTH_TEST_IMAGES) return resolve(process.env.BERTH_TEST_IMAGES);
   const cache = cacheFolder('test-images');
   const storage = join(cache, await originHash());
   if (existsSync(storage)) return storage;

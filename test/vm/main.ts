@@ -29,7 +29,7 @@ const named = positionals.length > 0 || values.focus !== '';
 const { tests, focus } = named ? { tests: positionals, focus: values.focus } : values.all ? all : sample;
 
 await ensureSuite();
-await ensureTestImages();
+const images = relative(root, await ensureTestImages());
 await ensureProbe();
 if (tests.includes('installed')) await ensurePackages();
 const node = relative(root, process.execPath);
@@ -37,7 +37,7 @@ const runtimes = process.env.BERTH_TEST_RUNTIMES ?? (values.all ? 'crun,runc' : 
 const files = tests.map((name) => `test/node/${name}.test.ts`).join(' ');
 const script =
   values.shell ||
-  `export PATH="$PWD/${node.slice(0, node.lastIndexOf('/'))}:$PATH" NODE_COMPILE_CACHE="$PWD/.cache/compiled" BERTH_OWN_HOST=machine BERTH_TEST_CGROUP_DRIVER=systemd BERTH_TEST_RUNTIMES=${runtimes} BERTH_TEST_SLOWNESS=4
+  `export PATH="$PWD/${node.slice(0, node.lastIndexOf('/'))}:$PATH" NODE_COMPILE_CACHE="$PWD/.cache/compiled" BERTH_TEST_IMAGES="$PWD/${images}" BERTH_OWN_HOST=machine BERTH_TEST_CGROUP_DRIVER=systemd BERTH_TEST_RUNTIMES=${runtimes} BERTH_TEST_SLOWNESS=4
 uname -r
 failed=0
 ${files === '' ? '' : `node --test --test-concurrency=1 --test-force-exit --test-reporter=spec ${files} || failed=1`}
