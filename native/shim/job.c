@@ -50,18 +50,24 @@ static void job_free(struct job *job) {
   close_held(&job->input);
   close_held(&job->failure);
   source_close(&job->log);
-  if (job->pid_file) unlink(job->pid_file);
   free(job->pid_file);
   free(job);
 }
 
+/* Before the answer: who has it finds nothing of the job. */
+static void tidy(const struct job *job) {
+  if (job->pid_file) unlink(job->pid_file);
+}
+
 void job_fail(struct job *job, int err, const char *step, const char *about) {
+  tidy(job);
   send_failed(job->client, job->request, SHIM_FAILED_SYSTEM, err, step, about);
   job_free(job);
 }
 
 /* The OCI runtime said that all is well, and it is not: the errno is of what it left, and says nothing of the host. */
 static void fail_untrue(struct job *job, int err, const char *step, const char *about) {
+  tidy(job);
   send_failed(job->client, job->request, SHIM_FAILED_UNTRUE, err, step, about);
   job_free(job);
 }
@@ -72,6 +78,7 @@ static struct wire_bytes captured(const struct stream *stream) {
 
 static void finish(struct job *job, pid_t pid) {
   unlog(job); /* before it is answered: who has the answer may read the log */
+  tidy(job);
   const struct stream *out = job->stream[0], *err = job->stream[1];
   SEND(job->client, result, RESULT, job->request, .pid = (uint32_t)pid, .started = job->started,
        .code = exit_code(job->status), .signal = exit_signal(job->status), .timed_out = job->stop == TIMED_OUT,
