@@ -7,6 +7,7 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import { until } from '../harness/pods.ts';
 import { ensureKubelet } from './index.ts';
+import { hideTunables, showTunables } from './tunables.ts';
 
 /** The parts of a pod (core/v1) that tests look at. */
 export type KubePod = {
@@ -30,19 +31,6 @@ export type KubeContainerStatus = {
   readonly lastState: { readonly terminated?: KubeTermination };
 };
 type KubeTermination = { readonly exitCode: number; readonly reason: string; readonly message?: string };
-
-/**
- * What kubelet would set of the host's kernel (pkg/kubelet/cm, setupKernelTunables). The test's host shows these values, and
- * takes writes to them, without a change of the machine's.
- */
-const kernelTunables = {
-  'vm/overcommit_memory': 1,
-  'vm/panic_on_oom': 0,
-  'kernel/panic': 10,
-  'kernel/panic_on_oops': 1,
-  'kernel/keys/root_maxkeys': 1_000_000,
-  'kernel/keys/root_maxbytes': 25_000_000,
-};
 
 /** What a kubelet is of. */
 export type KubeNode = {
@@ -74,7 +62,7 @@ export class Kubelet {
     mkdirSync(this.podLogs, { recursive: true });
     writeFileSync(join(this.dir, 'config.json'), JSON.stringify(this.#configuration()));
     this.#makeCgroups();
-    this.#showTunables();
+    showTunables(join(this.dir, 'tunables'));
   }
 
   get port(): number {
@@ -127,14 +115,6 @@ export class Kubelet {
     }
   }
 
-  #showTunables(): void {
-    for (const [name, value] of Object.entries(kernelTunables)) {
-      const file = join(this.dir, 'tunables', name.replaceAll('/', '.'));
-      writeFileSync(file, `${value}\n`);
-      execFileSync('/usr/bin/mount', ['--bind', file, join('/proc/sys', name)]);
-    }
-  }
-
   async start(): Promise<void> {
     const log = openSync(this.logFile, 'a');
     const args = {
@@ -181,7 +161,7 @@ export class Kubelet {
     for (const point of mounts.reverse()) {
       if (point.startsWith(`${this.dir}/root/`)) execFileSync('/usr/bin/umount', ['-l', point]);
     }
-    for (const name of Object.keys(kernelTunables)) execFileSync('/usr/bin/umount', ['-l', join('/proc/sys', name)]);
+    hideTunables();
   }
 
   /** A static pod: core/v1's `metadata` and `spec`. */
