@@ -114,7 +114,9 @@ class LowerFiles {
     const own = this.#own;
     if (own.kind(name) !== 'none') return; // a later member has this name
     const place =
-      own.kind(existing) === 'none' ? placeOf(existing, (at) => findMerged(own, this.#below, at)) : existing;
+      own.kind(existing) === 'none'
+        ? (placeOf(existing, (at) => findMerged(own, this.#below, at)) ?? existing)
+        : existing;
     if (place === name) return; // a link to itself changes nothing
     this.#times.keep(name);
     const kind = own.kind(place);

@@ -26,9 +26,9 @@ export function cleanPath(path: string): string {
 
 /**
  * Where a name is once the links on the way to it are followed; what is there is not. `find` says what a name is whose way
- * has no links. With too many links it is the name itself.
+ * has no links, and hears of each that is on it. Null: there are too many links.
  */
-export function placeOf(path: string, find: (name: string) => Found): string {
+export function placeOf(path: string, find: (name: string) => Found): string | null {
   const todo = path.split('/');
   let at = '';
   for (let links = 0; todo.length > 1; ) {
@@ -38,7 +38,7 @@ export function placeOf(path: string, find: (name: string) => Found): string {
       at = next;
       continue;
     }
-    if (++links > maxLinks) return path;
+    if (++links > maxLinks) return null;
     todo.unshift(...resolveLink(next, found.tree.readlink(next)).split('/').filter(Boolean));
     at = '';
   }

@@ -26,8 +26,9 @@ type Waiting = { readonly origin: string; readonly give: (slot: Slot) => void };
  * A few worker threads that unpack layers, started as needed and ended when idle. One job each; further jobs wait.
  * A worker that shows no sign of life for `progressMs` is terminated and its job fails.
  *
- * Layers come from registries that may be slow, or worse. Each origin has a few layers under way, a layer takes a thread only once its first bytes are there, and an origin that has none gets one beyond the number: so
- * bytes that trickle from one registry hold up nobody else's.
+ * Layers come from registries that may be slow, or worse. Each origin has a few layers under way, a layer takes a thread
+ * only once its first bytes are there, and an origin that has none gets one beyond the number: so bytes that trickle from
+ * one registry hold up nobody else's.
  */
 export class LayerPool implements AsyncDisposable {
   readonly #size: number;

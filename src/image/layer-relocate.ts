@@ -1,7 +1,7 @@
 import { check, type Tree } from '../sys/tree.ts';
 import { type Below, findMerged, hasOpaqueParent, isDirectory, parentOf } from './layer-below.ts';
 import { implyParents, type MadeFolders } from './layer-parents.ts';
-import { maxLinks, resolveLink } from './layer-place.ts';
+import { maxLinks, placeOf, resolveLink } from './layer-place.ts';
 import type { LayerNotes } from './layer-writer.ts';
 import { badArchive } from './tar-header.ts';
 
@@ -72,19 +72,14 @@ function markersFirst(names: readonly string[], markers: readonly string[]): rea
   return [...first, ...rest];
 }
 
-/** Whether the way to `path` goes through `name`, or for ever through links. */
+/** Whether the way to `path`, or what is there, goes through `name`, or for ever through links. */
 function leadsBack(own: Tree, below: Below, path: string, name: string): boolean {
-  const todo = path.split('/');
-  for (let at = '', links = 0; todo.length > 0; ) {
-    at = under(at, todo.shift()!);
-    if (at === name) return true;
-    const { kind, tree } = findMerged(own, below, at);
-    if (kind !== 'symlink' || !tree) continue;
-    if (++links > maxLinks) return true;
-    todo.unshift(...resolveLink(at, tree.readlink(at)).split('/').filter(Boolean));
-    at = '';
-  }
-  return false;
+  let passed = false;
+  const place = placeOf(`${path}/.`, (at) => {
+    passed ||= at === name;
+    return findMerged(own, below, at);
+  });
+  return passed || place === null;
 }
 
 /** Whether the layer has a file where there would be a directory. */

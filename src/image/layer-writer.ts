@@ -212,7 +212,7 @@ export class LayerWriter implements TarSink, Disposable {
     // Only on the way to something else, where a lower layer may have a link: settled when that is known.
     const isOnTheWay = () =>
       isDirectory(this.#tree.kind(existing)) &&
-      this.#implied.has(placeOf(existing, (name) => ({ kind: this.#tree.kind(name), tree: this.#tree })));
+      this.#implied.has(placeOf(existing, (name) => ({ kind: this.#tree.kind(name), tree: this.#tree })) ?? existing);
     if (isOnTheWay()) {
       this.#implyDirectory(parentOf(path));
       this.#settleLater(path, existing);
