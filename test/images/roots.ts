@@ -58,9 +58,30 @@ export const predefinedGroupLayer = (): Promise<Layer> =>
     { name: 'home/default-user', type: 'directory', uid: 1000, gid: 1000 },
   ]);
 
-async function nginxFiles(): Promise<string[]> {
-  const nginx = program('nginx', 'nginx-light');
-  return [nginx, ...librariesIn(await run(program('ldd', 'libc-bin'), [nginx]))];
+/** A program of the host, and what it is linked to. */
+async function filesOf(path: string): Promise<string[]> {
+  return [path, ...librariesIn(await run(program('ldd', 'libc-bin'), [path]))];
+}
+
+const nginxFiles = () => filesOf(program('nginx', 'nginx-light'));
+
+function entriesOf(files: readonly string[]): Entry[] {
+  return [
+    ...parentsOf(files).map((name) => directory(name)),
+    ...files.map((path) => file(path.slice(1), readFileSync(realpathSync(path)), 0o755)),
+  ];
+}
+
+/** Programs of the host at their paths, with what they are linked to, and more names for some. */
+export async function hostProgramsLayer(
+  paths: readonly string[],
+  links: Readonly<Record<string, string>>,
+): Promise<Layer> {
+  const files = new Set((await Promise.all(paths.map(filesOf))).flat());
+  return makeLayer([
+    ...entriesOf([...files].sort()),
+    ...Object.entries(links).map(([name, link]): Entry => ({ name, type: 'symlink', link, mode: 0o777 })),
+  ]);
 }
 
 /** Files of the host that images are made of: an upgrade of its packages makes other images. */
@@ -76,8 +97,7 @@ export async function nginxLayer(port: number): Promise<Layer> {
     directory(`var/lib/nginx/${name}`, 0o700),
   );
   return makeLayer([
-    ...parentsOf(files).map((name) => directory(name)),
-    ...files.map((path) => file(path.slice(1), readFileSync(realpathSync(path)), 0o755)),
+    ...entriesOf(files),
     ...['etc/nginx', 'var/lib', 'var/lib/nginx', 'var/log', 'var/log/nginx', 'usr/share', 'usr/share/nginx'].map(
       (name) => directory(name),
     ),

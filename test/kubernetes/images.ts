@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { type BuiltImage, type Config, makeImage } from '../images/image.ts';
 import { makeLayer } from '../images/layer.ts';
 import { cacheRoot } from '../images/paths.ts';
-import { busyboxLayer, nginxLayer, programLayer } from '../images/roots.ts';
+import { busyboxLayer, hostProgramsLayer, nginxLayer, programLayer } from '../images/roots.ts';
+import { program } from '../images/run.ts';
 import { kubernetesVersion } from './index.ts';
 
 const e2e = 'e2e-test-images';
@@ -15,27 +16,31 @@ export async function suiteImages({
   agnhost,
   nnp,
 }: Readonly<Record<'agnhost' | 'nnp', string>>): Promise<BuiltImage[]> {
-  const busybox = await busyboxLayer();
+  const bash = program('bash', 'bash');
+  // The shell of Debian's busybox does not hand on variables such as "data-1"; bash does, as that of a newer busybox.
+  const shells = await hostProgramsLayer([bash], { 'bin/sh': bash, 'bin/bash': bash });
+  // Without it glibc asks name servers before /etc/hosts, and there are none here.
+  const lookups = await makeLayer([{ name: 'etc/nsswitch.conf', data: 'hosts: files dns\n', mode: 0o644 }]);
+  const busybox = [await busyboxLayer(), shells, lookups];
   const nginx = await nginxLayer(80);
   const withFile = (name: string, path: string, mode: number) => makeLayer([{ name, data: readFileSync(path), mode }]);
-  const script = (name: string, command: string) => ({ name, data: `#!/bin/sh\nexec ${command} "$@"\n`, mode: 0o755 });
   const porter = join(cacheRoot, `go/pkg/mod/k8s.io/kubernetes@${kubernetesVersion}/test/images/agnhost/porter`);
   const certificate = ['localhost.crt', 'localhost.key'].map((name) => ({
     name,
     data: readFileSync(join(porter, name)),
   }));
   /** As much of these as specs of a node ask for. */
-  const tools = await makeLayer([script('bin/bash', '/bin/sh'), script('bin/curl', 'wget -q -O -'), ...certificate]);
+  const tools = [await hostProgramsLayer([program('curl', 'curl')], {}), await makeLayer(certificate)];
   const images: readonly [names: readonly string[], layers: BuiltImage['layers'], config: Config][] = [
     [
       ['agnhost:2.66.1', 'agnhost:2.55'],
-      [busybox, tools, await withFile('agnhost', agnhost, 0o755)],
+      [...busybox, ...tools, await withFile('agnhost', agnhost, 0o755)],
       { ...shell, Entrypoint: ['/agnhost'], Cmd: ['pause'] },
     ],
-    [['busybox:1.37.0-2', 'busybox:1.37.0-1', 'busybox:1.36.1-1', 'busybox:1.29-4', 'ipc-utils:1.4'], [busybox], shell],
-    [['nginx:1.27.0-2', 'nginx:1.28.0-2'], [busybox, nginx], { ...shell, Cmd: ['nginx', '-g', 'daemon off;'] }],
-    [['nonewprivs:1.4'], [busybox, await withFile('bin/nnp', nnp, 0o6755)], { ...shell, Cmd: ['nnp'] }],
-    [['nonroot:1.5'], [busybox], { ...shell, User: '1234' }],
+    [['busybox:1.37.0-2', 'busybox:1.37.0-1', 'busybox:1.36.1-1', 'busybox:1.29-4', 'ipc-utils:1.4'], busybox, shell],
+    [['nginx:1.27.0-2', 'nginx:1.28.0-2'], [...busybox, nginx], { ...shell, Cmd: ['nginx', '-g', 'daemon off;'] }],
+    [['nonewprivs:1.4'], [...busybox, await withFile('bin/nnp', nnp, 0o6755)], { ...shell, Cmd: ['nnp'] }],
+    [['nonroot:1.5'], busybox, { ...shell, User: '1234' }],
   ];
   return [
     ...images.map(([names, layers, config]) =>
