@@ -82,7 +82,9 @@ async function startRuntime(registry: Registry): Promise<AsyncDisposable & { rea
     writeMirrors(peer.certsDir, registry.address);
     return peer;
   }
-  const daemon = new TestDaemon({ handler: runtime });
+  // cAdvisor in kubelet finds the labels of containers there, as on a node where Berth stands for containerd.
+  const compat = { containerd_socket: '/run/containerd/containerd.sock' };
+  const daemon = new TestDaemon({ handler: runtime, settings: { compat } });
   writeMirrors(join(daemon.dir, 'certs.d'), registry.address);
   await daemon.start();
   return { socket: daemon.socket, [Symbol.asyncDispose]: () => daemon.dispose() };

@@ -38,6 +38,7 @@ export async function suiteImages({
       { ...shell, Entrypoint: ['/agnhost'], Cmd: ['pause'] },
     ],
     [['busybox:1.37.0-2', 'busybox:1.37.0-1', 'busybox:1.36.1-1', 'busybox:1.29-4', 'ipc-utils:1.4'], busybox, shell],
+    [['glibc-dns-testing:2.1.1'], [...busybox, await hostProgramsLayer([program('hostname', 'hostname')], {})], shell],
     [['nginx:1.27.0-2', 'nginx:1.28.0-2'], [...busybox, nginx], { ...shell, Cmd: ['nginx', '-g', 'daemon off;'] }],
     [['nonewprivs:1.4'], [...busybox, await withFile('bin/nnp', nnp, 0o6755)], { ...shell, Cmd: ['nnp'] }],
     [['nonroot:1.5'], busybox, { ...shell, User: '1234' }],
