@@ -7,8 +7,9 @@ import { test } from 'node:test';
 
 const root = resolve(import.meta.dirname, '../..');
 const shellcheck = '/usr/bin/shellcheck';
-/** Those of the machine are the content of a disk. */
-const scripts = globSync(['packaging/**', 'scripts/**', 'test/{harness,hostile}/*.sh'], { cwd: root }).filter(
+const scripts = globSync(['packaging/**', 'scripts/**', 'test/{harness,hostile}/*.sh', 'test/vm/**'], {
+  cwd: root,
+}).filter(
   (path) =>
     statSync(join(root, path)).isFile() &&
     /^#(!\/bin\/(ba)?sh| shellcheck shell)/.test(readFileSync(join(root, path), 'utf8')),
