@@ -4,12 +4,13 @@
 import { mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeMirrors } from '../test/conformance/mirrors.ts';
-import { startContainerd } from '../test/conformance/peer.ts';
+import { startContainerd, suiteHandler } from '../test/conformance/peer.ts';
 import type { Spec } from '../test/conformance/report.ts';
 import { TestDaemon } from '../test/harness/daemon.ts';
 import { continueOnOwnHost } from '../test/harness/own-host.ts';
 import { pushImage, type Registry, startTestRegistry } from '../test/images/index.ts';
 import { cacheFolder } from '../test/images/paths.ts';
+import { program } from '../test/images/run.ts';
 import { suiteImages } from '../test/kubernetes/images.ts';
 import { ensureKubelet, ensureSuiteProgram, kubernetesVersion } from '../test/kubernetes/index.ts';
 import { runNodeSuite } from '../test/kubernetes/node-suite.ts';
@@ -84,7 +85,8 @@ async function startRuntime(registry: Registry): Promise<AsyncDisposable & { rea
   }
   // cAdvisor in kubelet finds the labels of containers there, as on a node where Berth stands for containerd.
   const compat = { containerd_socket: '/run/containerd/containerd.sock' };
-  const daemon = new TestDaemon({ handler: runtime, settings: { compat } });
+  const handlers = { [suiteHandler]: { path: program(runtime, runtime) } };
+  const daemon = new TestDaemon({ handler: runtime, settings: { compat, handlers } });
   writeMirrors(join(daemon.dir, 'certs.d'), registry.address);
   await daemon.start();
   return { socket: daemon.socket, [Symbol.asyncDispose]: () => daemon.dispose() };

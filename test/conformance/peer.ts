@@ -10,6 +10,9 @@ import { program, run } from '../images/run.ts';
 
 export type Peer = AsyncDisposable & { readonly pid: number; readonly socket: string; readonly certsDir: string };
 
+/** A handler that specs of Kubernetes' suites expect on a node. */
+export const suiteHandler = 'test-handler';
+
 /** Where a node has it: what is there stays when it ends, and it can be started there again. */
 export type PeerHome = {
   readonly dir: string;
@@ -84,6 +87,7 @@ const conflist = (dir: string) => ({
   ],
 });
 
+const runc = { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/sbin/runc' } };
 const configuration = ({ dir, socket, state, cniDir }: PeerHome, certsDir: string) => ({
   version: 2,
   root: join(dir, 'root'),
@@ -99,7 +103,8 @@ const configuration = ({ dir, socket, state, cniDir }: PeerHome, certsDir: strin
       registry: { config_path: certsDir },
       containerd: {
         runtimes: {
-          runc: { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/sbin/runc' } },
+          runc,
+          [suiteHandler]: runc,
           crun: { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/bin/crun' } },
         },
       },
