@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 // Runs Kubernetes' own suite of a node (e2e_node, of the release that test/kubernetes pins) on Berth or on containerd, on a host of
 // its own, and prints what became of each spec.
-import { mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeMirrors } from '../test/conformance/mirrors.ts';
 import { startContainerd, suiteHandler } from '../test/conformance/peer.ts';
 import type { Spec } from '../test/conformance/report.ts';
+import { cgroupV2 } from '../test/harness/cgroups.ts';
 import { TestDaemon } from '../test/harness/daemon.ts';
 import { continueOnOwnHost } from '../test/harness/own-host.ts';
 import { pushImage, type Registry, startTestRegistry } from '../test/images/index.ts';
@@ -47,10 +48,21 @@ async function fill(registry: Registry): Promise<void> {
   for (const image of await suiteImages({ agnhost, nnp })) await pushImage(registry.address, image);
 }
 
-/** kubelet's own group, which it leaves. */
-function removeKubepods(): void {
-  for (const hierarchy of readdirSync('/sys/fs/cgroup')) {
-    for (const name of ['kubepods/burstable', 'kubepods/besteffort', 'kubepods', 'kubelet', 'system']) {
+/** Where the suite tells kubelet that the runtime is; kubelet's summary shows what it uses. */
+const runtimeCgroup = 'docker-daemon';
+
+function placeRuntime(pid: number): void {
+  for (const hierarchy of cgroupV2 ? [''] : ['cpu', 'cpuacct', 'memory']) {
+    const folder = join('/sys/fs/cgroup', hierarchy, runtimeCgroup);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'cgroup.procs'), `${pid}`);
+  }
+}
+
+/** What kubelet made and leaves, and the runtime's. */
+function removeCgroups(): void {
+  for (const hierarchy of cgroupV2 ? [''] : readdirSync('/sys/fs/cgroup')) {
+    for (const name of ['kubepods/burstable', 'kubepods/besteffort', 'kubepods', 'kubelet', 'system', runtimeCgroup]) {
       try {
         rmdirSync(join('/sys/fs/cgroup', hierarchy, name));
       } catch {} // it is not there, or somebody else's
@@ -66,18 +78,18 @@ async function main(): Promise<number> {
   await continueOnOwnHost(programs);
   await using registry = await startTestRegistry();
   await fill(registry);
+  using _ = { [Symbol.dispose]: removeCgroups };
   await using node = await startRuntime(registry);
+  placeRuntime(node.pid);
   const folder = mkdtempSync(join(cacheFolder('node-suite'), `${runtime}-`));
   const { focus, skip } = values;
-  try {
-    const processes = countOf('processes', values.processes);
-    return report(await runNodeSuite({ socket: node.socket, folder, focus, skip, processes }), folder);
-  } finally {
-    removeKubepods();
-  }
+  const processes = countOf('processes', values.processes);
+  return report(await runNodeSuite({ socket: node.socket, folder, focus, skip, processes }), folder);
 }
 
-async function startRuntime(registry: Registry): Promise<AsyncDisposable & { readonly socket: string }> {
+async function startRuntime(
+  registry: Registry,
+): Promise<AsyncDisposable & { readonly pid: number; readonly socket: string }> {
   if (runtime === 'containerd') {
     const peer = await startContainerd(join(cacheFolder('node-suite'), 'containerd.log'), values.containerd);
     writeMirrors(peer.certsDir, registry.address);
@@ -89,7 +101,7 @@ async function startRuntime(registry: Registry): Promise<AsyncDisposable & { rea
   const daemon = new TestDaemon({ handler: runtime, settings: { compat, handlers } });
   writeMirrors(join(daemon.dir, 'certs.d'), registry.address);
   await daemon.start();
-  return { socket: daemon.socket, [Symbol.asyncDispose]: () => daemon.dispose() };
+  return { pid: daemon.pid, socket: daemon.socket, [Symbol.asyncDispose]: () => daemon.dispose() };
 }
 
 function report(specs: readonly Spec[], folder: string): number {
