@@ -2,6 +2,7 @@ import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders 
 import { request as httpsRequest } from 'node:https';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { letGoWhole } from '../base/let-go.ts';
+import { BodyPieces } from './body-pieces.ts';
 import { Connections } from './connections.ts';
 import { decoded } from './content-encoding.ts';
 import { defaultDialMs, type Endpoint } from './hosts.ts';
@@ -150,19 +151,20 @@ export class HttpClient implements Disposable {
     return promise;
   }
 
-  /** The body's chunks; silence for longer than the progress timeout ends it. The time the consumer takes does not count. */
-  async *chunks({ body, url }: Response, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const message = `${url.host} sent nothing for ${this.#patience.progressMs / 1000} s`;
-    const iterator = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  /**
+   * The body in pieces (pieceBytes); silence for longer than the progress timeout ends it. The time the consumer takes does
+   * not count.
+   */
+  async *chunks({ body, url, headers }: Response, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const { progressMs } = this.#patience;
+    const message = `${url.host} sent nothing for ${progressMs / 1000} s`;
     const leave = () => body.destroy(signal.reason);
     signal.addEventListener('abort', leave, { once: true });
     try {
-      for (;;) {
-        const timer = setTimeout(() => body.destroy(new Fault('DeadlineExceeded', message)), this.#patience.progressMs);
-        const { value, done } = await iterator.next().finally(() => clearTimeout(timer));
-        if (done) return;
-        yield value;
-      }
+      signal.throwIfAborted();
+      const silent = () => body.destroy(new Fault('DeadlineExceeded', message));
+      const pieces = new BodyPieces(body, Number(headers['content-length']), progressMs, silent);
+      for (let piece = await pieces.next(); piece; piece = await pieces.next()) yield piece;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       throw error instanceof Fault ? error : unreachable(url, error);

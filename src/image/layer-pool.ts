@@ -3,12 +3,13 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { Fault, messageOf } from '../base/fault.ts';
 import { letGoWhole } from '../base/let-go.ts';
+import { dropPieces, givePiece, pieceBytes, takePiece } from '../base/pieces.ts';
 import { step } from '../base/trace.ts';
 import { Turns } from '../base/turns.ts';
 import { type ChunkSource, type Opened, opened } from './first-bytes.ts';
 import type { Joined, JoinJob } from './layer-join.ts';
 import { type FromWorker, fromPlainError, type ToWorker } from './layer-protocol.ts';
-import { messageBytes, type UnpackJob } from './layer-stream.ts';
+import type { UnpackJob } from './layer-stream.ts';
 import type { LayerNotes } from './layer-writer.ts';
 
 /** Bytes that may be on their way to a worker: enough to keep it busy, too few to fill memory. */
@@ -39,8 +40,6 @@ export class LayerPool implements AsyncDisposable {
   #opening = 0;
   readonly #turns: Turns;
   readonly #slots = new Set<Slot>();
-  /** Memory of chunks that came back from workers, to be filled again: at most a window for each. */
-  readonly #spare: ArrayBuffer[] = [];
 
   /** `layers`: how many an origin may have under way, with those that wait for their first bytes or for a thread. */
   constructor(size: number, progressMs: number, layers = size) {
@@ -56,7 +55,7 @@ export class LayerPool implements AsyncDisposable {
     await using source = await step(`registry: first bytes of ${name}`, () => this.#opened(open, signal));
     const slot = await step(`wait: ${name}, a thread`, () => this.#acquire(origin, signal));
     try {
-      const run = new WorkerRun(slot.worker, this.#progressMs, this.#spare);
+      const run = new WorkerRun(slot.worker, this.#progressMs);
       const notes = await step(`unpack: ${name}`, () => run.unpack(job, source.rest, signal));
       this.#release(slot);
       return notes;
@@ -84,7 +83,7 @@ export class LayerPool implements AsyncDisposable {
     const leave = () => void this.#end(slot);
     signal.addEventListener('abort', leave, { once: true });
     try {
-      const added = await new WorkerRun(slot.worker, this.#progressMs, this.#spare).join(job);
+      const added = await new WorkerRun(slot.worker, this.#progressMs).join(job);
       this.#release(slot);
       return added;
     } catch (error) {
@@ -175,7 +174,7 @@ export class LayerPool implements AsyncDisposable {
     const at = this.#free.indexOf(slot);
     if (at >= 0) this.#free.splice(at, 1);
     if (this.#slots.delete(slot)) this.#serveQueue();
-    if (this.#slots.size === 0) this.#spare.length = 0;
+    if (this.#slots.size === 0) dropPieces();
   }
 
   #serveQueue(): void {
@@ -195,16 +194,14 @@ export class WorkerRun {
   readonly #watchdog: NodeJS.Timeout;
   /** Bytes sent that the worker has not taken over. */
   #outstanding = 0;
-  readonly #spare: ArrayBuffer[];
   #feeding = false;
   /** The worker has heard of the job. */
   #begun = false;
   #failure: Error | null = null;
   #room = Promise.withResolvers<void>();
 
-  constructor(worker: Worker, progressMs: number, spare: ArrayBuffer[]) {
+  constructor(worker: Worker, progressMs: number) {
     this.#worker = worker;
-    this.#spare = spare;
     this.#result.promise.catch(() => {});
     this.#watchdog = setTimeout(() => {
       if (this.#outstanding <= 0 && this.#feeding) {
@@ -249,7 +246,7 @@ export class WorkerRun {
     const stop = new AbortController();
     this.#result.promise.catch((error) => stop.abort(error));
     try {
-      for await (const data of inMessages(open(AbortSignal.any([signal, stop.signal])), this.#spare)) {
+      for await (const data of inMessages(open(AbortSignal.any([signal, stop.signal])))) {
         await this.#roomFor(data.length);
         this.#begin(job, signal);
         this.#tell({ kind: 'chunk', data }, [data.buffer]);
@@ -298,7 +295,7 @@ export class WorkerRun {
     this.#watchdog.refresh();
     if (message.kind === 'taken') {
       this.#outstanding -= message.bytes;
-      if (message.memory) this.#spare.push(message.memory);
+      if (message.memory) givePiece(message.memory);
       this.#room.resolve();
     } else if (message.kind === 'done') {
       this.#result.resolve(message.notes);
@@ -335,31 +332,37 @@ export class WorkerRun {
   }
 }
 
-/** Joins chunks into messages of their own memory: a transferred buffer must not be a slice of something shared. */
-async function* inMessages(
-  source: AsyncIterable<Uint8Array>,
-  spare: ArrayBuffer[],
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const fresh = () => new Uint8Array(spare.pop() ?? new ArrayBuffer(messageBytes));
-  let message = fresh();
+/** Messages of their own memory: a transferred buffer must not be a slice of something shared. Pieces pass as they are. */
+async function* inMessages(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  let message: Uint8Array<ArrayBuffer> | null = null;
   let used = 0;
   for await (const chunk of source) {
+    if (!message && isPiece(chunk)) {
+      yield chunk;
+      continue;
+    }
     for (let at = 0; at < chunk.length; ) {
-      const take = Math.min(chunk.length - at, messageBytes - used);
+      message ??= takePiece();
+      const take = Math.min(chunk.length - at, pieceBytes - used);
       message.set(chunk.subarray(at, at + take), used);
       at += take;
       used += take;
-      if (used < messageBytes) continue;
+      if (used < pieceBytes) continue;
       yield message;
-      message = fresh();
+      message = null;
       used = 0;
     }
-    letGoWhole(chunk);
+    if (isPiece(chunk)) givePiece(chunk.buffer);
+    else letGoWhole(chunk);
   }
-  const last = message.slice(0, used);
-  spare.push(message.buffer);
-  if (used > 0) yield last;
+  if (!message) return;
+  const last = new Uint8Array(message.subarray(0, used)); // a copy
+  givePiece(message.buffer);
+  yield last;
 }
+
+const isPiece = (data: Uint8Array): data is Uint8Array<ArrayBuffer> =>
+  data.length === pieceBytes && data.buffer instanceof ArrayBuffer && data.buffer.byteLength === pieceBytes;
 
 /** Beside this file in a checkout, beside the bundle when shipped. */
 function workerFile(): URL {

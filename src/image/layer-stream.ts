@@ -2,6 +2,7 @@ import { pipeline } from 'node:stream/promises';
 import { createZstdDecompress } from 'node:zlib';
 import { Fault, messageOf } from '../base/fault.ts';
 import { letGo } from '../base/let-go.ts';
+import { pieceBytes } from '../base/pieces.ts';
 import { algorithmOf, type Digest } from '../model/ids.ts';
 import { gunzip } from '../sys/inflate.ts';
 import { Digester } from './digest.ts';
@@ -51,11 +52,9 @@ export function refuseForeign(start: Buffer, what: string): void {
   }
 }
 
-/** How long the chunks of a blob are, but for its last one. */
-export const messageBytes = 256 * 1024;
 /** Large enough that the thread pool's round trip does not show, and one ahead: it inflates while this thread writes. */
 const outputBytes = 512 * 1024;
-/** For a blob that is a single message: images of many small layers need no more. */
+/** For a blob that is a single piece: images of many small layers need no more. */
 const smallOutputBytes = 64 * 1024;
 
 /**
@@ -72,8 +71,8 @@ export function decompressed(
 }
 
 async function* unzstd(source: AsyncIterable<Buffer>, chunkSize: number): AsyncGenerator<Buffer> {
-  // A full message more than fills the input: the next one is asked for only when that one was consumed.
-  const options = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: messageBytes / 4 };
+  // A full piece more than fills the input: the next one is asked for only when that one was consumed.
+  const options = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: pieceBytes / 4 };
   const stream = createZstdDecompress(options);
   const feeding = pipeline(source, stream);
   feeding.catch(() => {}); // who reads the stream hears of it
@@ -142,7 +141,7 @@ export async function unpackLayer(
   };
   const blob = tap(all, fetched);
   try {
-    const chunks = isCompressed ? decompressed(blob, compression, start.length < messageBytes) : blob;
+    const chunks = isCompressed ? decompressed(blob, compression, start.length < pieceBytes) : blob;
     for await (const chunk of chunks) {
       inner.update(chunk);
       const before = writer.holes;

@@ -2,10 +2,11 @@
 // thread is for. It ends when its parent terminates it.
 import '../base/no-code-from-text.ts';
 import { parentPort } from 'node:worker_threads';
+import { pieceBytes } from '../base/pieces.ts';
 import { unpackFile } from './layer-file.ts';
 import { joinLayer } from './layer-join.ts';
 import { type FromWorker, type ToWorker, toPlainError } from './layer-protocol.ts';
-import { messageBytes, type UnpackJob, unpackLayer } from './layer-stream.ts';
+import { type UnpackJob, unpackLayer } from './layer-stream.ts';
 
 const port = parentPort;
 if (!port) throw new Error('layer-worker runs as a worker thread only');
@@ -42,7 +43,7 @@ class Inbox implements AsyncIterable<Buffer> {
       if (chunk) {
         const { buffer, byteOffset, byteLength } = chunk;
         yield Buffer.from(buffer, byteOffset, byteLength);
-        const memory = byteLength === messageBytes ? buffer : null;
+        const memory = byteLength === pieceBytes ? buffer : null;
         tell({ kind: 'taken', bytes: byteLength, memory }, memory ? [memory] : []);
       } else if (this.#state === 'ended') {
         return;

@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { gzipSync } from 'node:zlib';
+import { pieceBytes } from '../../../src/base/pieces.ts';
 import type { JoinJob } from '../../../src/image/layer-join.ts';
 import { LayerPool, WorkerRun } from '../../../src/image/layer-pool.ts';
 import type { FromWorker, ToWorker } from '../../../src/image/layer-protocol.ts';
-import { messageBytes, type UnpackJob } from '../../../src/image/layer-stream.ts';
+import type { UnpackJob } from '../../../src/image/layer-stream.ts';
 import type { Digest } from '../../../src/model/ids.ts';
 import { sha256 } from '../../registry/images.ts';
 import { file, tar } from '../../registry/tar.ts';
@@ -37,7 +38,7 @@ class Deaf extends Mute {
 }
 
 const progressMs = 50;
-const run = (worker: Mute = new Deaf(), ms = progressMs) => new WorkerRun(worker as unknown as Worker, ms, []);
+const run = (worker: Mute = new Deaf(), ms = progressMs) => new WorkerRun(worker as unknown as Worker, ms);
 const job = {} as UnpackJob;
 const forever = new AbortController().signal;
 const stuck = { kind: 'DeadlineExceeded', message: /made no progress for 0.05 s/ };
@@ -83,34 +84,42 @@ describe('a run', () => {
     const unpacked = run(worker, patience).unpack(
       job,
       async function* () {
-        for (; given < 20; given++) yield Buffer.alloc(messageBytes);
+        for (; given < 20; given++) yield Buffer.alloc(pieceBytes);
       },
       forever,
     );
     const chunks = () => worker.heard.filter(({ kind }) => kind === 'chunk').length;
     await turns();
     assert.equal(chunks(), 8);
-    worker.say({ kind: 'taken', bytes: messageBytes, memory: null });
+    worker.say({ kind: 'taken', bytes: pieceBytes, memory: null });
     await turns();
     assert.equal(chunks(), 9);
     worker.emit('error', new Error('it fell over'));
     await assert.rejects(unpacked, { kind: 'Internal', message: /it fell over/ });
   });
 
-  test('lets go of what it has copied, unless that is a part of something', async () => {
+  test('passes pieces on as they are, and lets go of what it has copied, unless that is a part of something', async () => {
     const worker = new Mute();
-    const whole = Buffer.alloc(messageBytes);
-    const part = Buffer.alloc(messageBytes + 1).subarray(1);
+    const piece = Buffer.allocUnsafeSlow(pieceBytes);
+    const whole = Buffer.alloc(pieceBytes - 1);
+    const part = Buffer.alloc(pieceBytes + 2).subarray(1);
     const unpacked = run(worker, patience).unpack(
       job,
       async function* () {
+        yield piece;
         yield whole;
         yield part;
       },
       forever,
     );
     await turns();
-    assert.deepEqual([whole.length, part.length], [0, messageBytes]);
+    const sent = worker.heard.flatMap((message) => (message.kind === 'chunk' ? [message.data] : []));
+    assert.equal(sent[0], piece);
+    assert.deepEqual(
+      sent.map(({ length }) => length),
+      [pieceBytes, pieceBytes, pieceBytes],
+    );
+    assert.deepEqual([whole.length, part.length], [0, pieceBytes + 1]);
     worker.emit('error', new Error('it fell over'));
     await assert.rejects(unpacked, /it fell over/);
   });
@@ -173,7 +182,7 @@ describe('a run', () => {
     const unpacked = run(worker, patience).unpack(
       job,
       async function* (signal) {
-        yield Buffer.alloc(messageBytes);
+        yield Buffer.alloc(pieceBytes);
         await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
         stopped.resolve();
         signal.throwIfAborted();
