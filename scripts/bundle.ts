@@ -29,8 +29,8 @@ const ownUrl = "const berthUrl=require('node:url').pathToFileURL(__filename).hre
 export const mainProgram = (folder: string): string => join(folder, 'main.cjs');
 
 /**
- * Makes in `folder` what is shipped: the bundle with its loader and what V8 compiled of it, the layer worker and three native
- * files. Returns the main program. What was there is replaced by renaming: an earlier build may be running.
+ * Makes in `folder` what is shipped: the bundle with its loader and what V8 compiled of it, the layer worker, what tells
+ * of calls as spans (read only where that is wanted) and three native files. Returns the main program. What was there is replaced by renaming: an earlier build may be running.
  */
 export function makeBundle(folder: string): string {
   const fresh = join(folder, '.new');
@@ -62,6 +62,7 @@ function bundle(folder: string): void {
     outfile: join(folder, 'layer-worker.cjs'),
     banner: { js: ownUrl },
   });
+  buildSync({ ...common, entryPoints: ['src/tracing/exporter.ts'], outfile: join(folder, 'tracing.cjs') });
   copyFileSync(join(root, 'scripts/bundle-loader.cjs'), join(folder, 'main.cjs'));
 }
 

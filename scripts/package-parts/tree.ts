@@ -34,7 +34,7 @@ export function installTree(root: string, tree: string, epoch: number): void {
   const own = ['addon.node', 'berth-shim', 'berth-look'].map((name) => join(tree, library, name));
   execFileSync('/usr/bin/strip', ['--strip-unneeded', ...own]);
   for (const program of ['node', 'berth-shim', 'berth-look']) chmodSync(join(tree, library, program), 0o755);
-  for (const name of ['main.cjs', 'berth.cjs', 'berth.v8', 'layer-worker.cjs', 'addon.node'])
+  for (const name of ['main.cjs', 'berth.cjs', 'berth.v8', 'layer-worker.cjs', 'tracing.cjs', 'addon.node'])
     chmodSync(join(tree, library, name), 0o644);
   const files: Readonly<Record<string, string | Buffer>> = {
     'usr/lib/systemd/system/berth.service': text('packaging/berth.service')
