@@ -113,11 +113,13 @@ function unary({ service, method }: Called, watched: Watched, served: Handler<un
       };
       const answer = await (traces ? traces.call(method, work, { kept, ended: noted }) : work());
       callback(null, answer);
-      line?.answered(answer, ended(0, answer));
+      const trace = ended(0, answer);
+      line?.answered(answer, trace);
     } catch (error) {
       const failure = statusOf(error, method);
       callback(failure);
-      line?.failed(failure, ended(failure.code));
+      const trace = ended(failure.code);
+      line?.failed(failure, trace);
     }
   };
 }
