@@ -1,3 +1,5 @@
+import { messageOf } from '../base/fault.ts';
+
 /** What became of a batch. `again`: the other side may take it later. */
 export type Answer =
   | { readonly taken: true; readonly refused: number; readonly why: string }
@@ -79,9 +81,9 @@ export class Queue<T> {
 
   /** False: it is to be tried again. */
   async #attempt(): Promise<boolean> {
-    const { send, heard, batch, attemptMs } = this.#how;
+    const { heard, batch } = this.#how;
     const part = this.#waiting.slice(0, batch);
-    const answer = await send(part, AbortSignal.any([this.#cut.signal, AbortSignal.timeout(attemptMs)]));
+    const answer = await this.#sent(part);
     if (!answer.taken && answer.again) {
       this.#failures++;
       heard.state(answer.why);
@@ -94,6 +96,16 @@ export class Queue<T> {
     if (refused < part.length) heard.exported(part.length - refused);
     heard.state(answer.why);
     return true;
+  }
+
+  /** What cannot even be encoded is nothing to try again. */
+  async #sent(part: readonly T[]): Promise<Answer> {
+    const { send, attemptMs } = this.#how;
+    try {
+      return await send(part, AbortSignal.any([this.#cut.signal, AbortSignal.timeout(attemptMs)]));
+    } catch (error) {
+      return { taken: false, again: false, why: messageOf(error) };
+    }
   }
 
   #pause(): Promise<void> {

@@ -133,3 +133,18 @@ test('a pause between two attempts does not hold up the end', async () => {
   await queue.close(60_000);
   assert.equal(told.lost.end, 1);
 });
+
+test('what cannot be encoded is lost, and what comes after it is sent', async () => {
+  const { queue, told } = made(
+    (batch) => {
+      if (batch.includes(1)) throw new Error('no such thing');
+      return Promise.resolve(taken);
+    },
+    { batch: 1 },
+  );
+  for (const one of upTo(3)) queue.add(one);
+  await queue.close(60_000);
+  assert.deepEqual(told.lost, { queue_full: 0, refused: 1, end: 0 });
+  assert.deepEqual(told.states, ['', 'no such thing', '']);
+  assert.equal(told.exported, 2);
+});
