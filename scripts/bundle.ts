@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync,
 import { join, resolve } from 'node:path';
 import { type BuildOptions, buildSync } from 'esbuild';
 import { nodeFlags } from '../src/commands/node-flags.ts';
+import { ownTarget, type Target } from './package-parts/target.ts';
 
 const root = resolve(import.meta.dirname, '..');
 
@@ -29,18 +30,18 @@ const ownUrl = "const berthUrl=require('node:url').pathToFileURL(__filename).hre
 export const mainProgram = (folder: string): string => join(folder, 'main.cjs');
 
 /**
- * Makes in `folder` what is shipped: the bundle with its loader and what V8 compiled of it, the layer worker and three native
- * files. Returns the main program. What was there is replaced by renaming: an earlier build may be running.
+ * Makes in `folder` what is shipped: the bundle with its loader and what V8 compiled of it, the layer worker, what tells
+ * of calls as spans (read only where that is wanted) and three native files. Returns the main program. What was there is replaced by renaming: an earlier build may be running.
  */
-export function makeBundle(folder: string): string {
+export function makeBundle(folder: string, target: Target = ownTarget): string {
   const fresh = join(folder, '.new');
   rmSync(fresh, { recursive: true, force: true }); // of a build that was cut off
   mkdirSync(fresh, { recursive: true });
   try {
     bundle(fresh);
     for (const name of ['addon.node', 'berth-shim', 'berth-look'])
-      copyFileSync(join(root, 'native/build', name), join(fresh, name));
-    compile(fresh);
+      copyFileSync(join(target.native, name), join(fresh, name));
+    compile(fresh, target);
     for (const name of readdirSync(fresh)) renameSync(join(fresh, name), join(folder, name));
   } finally {
     rmSync(fresh, { recursive: true });
@@ -62,6 +63,7 @@ function bundle(folder: string): void {
     outfile: join(folder, 'layer-worker.cjs'),
     banner: { js: ownUrl },
   });
+  buildSync({ ...common, entryPoints: ['src/tracing/exporter.ts'], outfile: join(folder, 'tracing.cjs') });
   copyFileSync(join(root, 'scripts/bundle-loader.cjs'), join(folder, 'main.cjs'));
 }
 
@@ -70,10 +72,10 @@ function bundle(folder: string): void {
  * threads have come, unless it has none. It then refuses what it made to a daemon without such flags, by a number that
  * stands for the flags: of it the daemon's is put in.
  */
-function compile(folder: string): void {
+function compile(folder: string, target: Target): void {
   const cache = join(folder, 'berth.v8');
-  const ownFlags = compileWith(nodeFlags, folder, cache).subarray(...flagsOfCache);
-  const same = compileWith([...nodeFlags, '--hash-seed=1', '--predictable'], folder, cache);
+  const ownFlags = compileWith(target, nodeFlags, folder, cache).subarray(...flagsOfCache);
+  const same = compileWith(target, [...nodeFlags, '--hash-seed=1', '--predictable'], folder, cache);
   ownFlags.copy(same, flagsOfCache[0]);
   writeFileSync(cache, same);
 }
@@ -81,8 +83,9 @@ function compile(folder: string): void {
 /** Where V8 has that number: SerializedCodeData in its code-serializer.h. A test asks V8 whether it takes the whole. */
 const flagsOfCache = [12, 16] as const;
 
-function compileWith(flags: readonly string[], folder: string, cache: string): Buffer {
-  execFileSync(process.execPath, [...flags, mainProgram(folder), 'version'], {
+function compileWith({ runner, node }: Target, flags: readonly string[], folder: string, cache: string): Buffer {
+  const [program = node, ...words] = [...runner, node];
+  execFileSync(program, [...words, ...flags, mainProgram(folder), 'version'], {
     env: { ...process.env, BERTH_WRITE_COMPILED: cache },
     stdio: ['ignore', 'ignore', 'inherit'],
   });

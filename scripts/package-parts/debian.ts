@@ -5,10 +5,6 @@ import { join } from 'node:path';
 import { maintainer } from './debian-changelog.ts';
 import { configFile, write } from './tree.ts';
 
-const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
-/** As Debian calls this machine's. */
-export const architecture = architectures[process.arch] ?? process.arch;
-
 const newest = (versions: readonly string[]): string =>
   versions.reduce((a, b) => (a.localeCompare(b, 'en', { numeric: true }) < 0 ? b : a));
 
@@ -20,7 +16,7 @@ function neededLibc(programs: readonly string[]): string {
   return newest(versions);
 }
 
-function control(tree: string, files: readonly string[], version: string): string {
+function control(tree: string, files: readonly string[], { version, architecture }: Named): string {
   const libc = neededLibc(['node', 'addon.node'].map((name) => join(tree, 'usr/lib/berth', name)));
   const kib = Math.ceil(files.reduce((sum, file) => sum + statSync(join(tree, file)).size, 0) / 1024);
   return `Package: berth
@@ -39,8 +35,10 @@ Description: CRI container runtime for Kubernetes nodes
 `;
 }
 
+type Named = { readonly version: string; readonly architecture: string };
+
 /** Writes `deb`: `tree` with what Debian wants beside it. Modes and times are said, not found. */
-export function makeDeb(root: string, tree: string, deb: string, version: string, epoch: number): void {
+export function makeDeb(root: string, tree: string, deb: string, named: Named, epoch: number): void {
   const files = globSync('**', { cwd: tree, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(tree.length + 1))
@@ -49,7 +47,7 @@ export function makeDeb(root: string, tree: string, deb: string, version: string
   const meta = join(tree, 'DEBIAN');
   mkdirSync(meta);
   chmodSync(meta, 0o755);
-  write(join(meta, 'control'), control(tree, files, version), 0o644);
+  write(join(meta, 'control'), control(tree, files, named), 0o644);
   write(join(meta, 'md5sums'), sums, 0o644);
   write(join(meta, 'conffiles'), `/${configFile}\n`, 0o644);
   for (const name of ['postinst', 'prerm', 'postrm']) {

@@ -12,6 +12,7 @@ import { copyrightFile } from './bill.ts';
 import { bashCompletion, fishCompletion, zshCompletion } from './completions.ts';
 import { debianChangelog } from './debian-changelog.ts';
 import { commandsPage, settingsPage } from './manual.ts';
+import type { Target } from './target.ts';
 
 const library = 'usr/lib/berth';
 /** Where a checkout's own unit has the program. */
@@ -25,16 +26,15 @@ export const configText = (): string =>
   `# What is set here goes before the defaults, which are the lines with no blank behind their #.\n\n${toToml(defaults).replaceAll(/^(?=\w+ = )/gm, '#')}`;
 
 /** `epoch`: seconds, SOURCE_DATE_EPOCH. */
-export function installTree(root: string, tree: string, epoch: number): void {
+export function installTree(root: string, tree: string, epoch: number, target: Target): void {
   const date = new Date(epoch * 1000).toISOString().slice(0, 10);
   const text = (path: string) => readFileSync(join(root, path), 'utf8');
-  makeBundle(join(tree, library));
-  const node = join(root, `node_modules/node-linux-${process.arch}/bin/node`);
-  copyFileSync(node, join(tree, library, 'node'));
+  makeBundle(join(tree, library), target);
+  copyFileSync(target.node, join(tree, library, 'node'));
   const own = ['addon.node', 'berth-shim', 'berth-look'].map((name) => join(tree, library, name));
-  execFileSync('/usr/bin/strip', ['--strip-unneeded', ...own]);
+  execFileSync(target.strip, ['--strip-unneeded', ...own]);
   for (const program of ['node', 'berth-shim', 'berth-look']) chmodSync(join(tree, library, program), 0o755);
-  for (const name of ['main.cjs', 'berth.cjs', 'berth.v8', 'layer-worker.cjs', 'addon.node'])
+  for (const name of ['main.cjs', 'berth.cjs', 'berth.v8', 'layer-worker.cjs', 'tracing.cjs', 'addon.node'])
     chmodSync(join(tree, library, name), 0o644);
   const files: Readonly<Record<string, string | Buffer>> = {
     'usr/lib/systemd/system/berth.service': text('packaging/berth.service')
@@ -48,7 +48,7 @@ export function installTree(root: string, tree: string, epoch: number): void {
     'usr/share/man/man5/berth-config.5.gz': gzipSync(settingsPage(date), { level: 9 }),
     'usr/share/berth/alerts.yaml': text('packaging/prometheus/alerts.yaml'),
     'usr/share/berth/grafana.json': text('packaging/prometheus/grafana.json'),
-    'usr/share/doc/berth/copyright': copyrightFile(root),
+    'usr/share/doc/berth/copyright': copyrightFile(root, target),
     'usr/share/doc/berth/CHANGELOG.md.gz': gzipSync(text('CHANGELOG.md'), { level: 9 }),
     'usr/share/doc/berth/changelog.gz': gzipSync(debianChangelog(berthVersion, epoch), { level: 9 }),
     'usr/share/lintian/overrides/berth': text('packaging/lintian/overrides'),

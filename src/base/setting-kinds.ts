@@ -59,6 +59,21 @@ export const addressOrNone: Kind<string> = text(
   (value) => value === '' || parseAddress(value) !== null,
 );
 
+/** No login in it: settings are printed. */
+export const webAddressOrNone: Kind<string> = text(
+  'http://HOST:PORT or https://HOST:PORT, or empty',
+  (value) => value === '' || isWebAddress(value),
+);
+
+function isWebAddress(value: string): boolean {
+  const url = URL.parse(value);
+  if (!url || !/^https?:\/\/[^@?#\s]+$/i.test(value)) return false;
+  return /^https?:$/.test(url.protocol) && url.hostname !== '' && value.length <= longestPath;
+}
+
+/** A part of all: 0.25, say. */
+export const share: Kind<number> = kind('a number from 0 to 1', (value) => value >= 0 && value <= 1, 0);
+
 /** A name that stands in a path, a URL or a message: of a RuntimeClass handler, say. */
 export const name: Kind<string> = text('a name of letters, digits and ._-', (value) =>
   /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value),

@@ -14,12 +14,14 @@ import {
   pathOrNone,
   searchedPath,
   seconds,
+  share,
   shortPath,
   socketPath,
   socketPathOrNone,
   sysctl,
   ulimit,
   unitPart,
+  webAddressOrNone,
   whole,
   word,
 } from './setting-kinds.ts';
@@ -187,6 +189,25 @@ const compat = {
   ),
 };
 
+const tracing = {
+  endpoint: live(
+    webAddressOrNone,
+    '',
+    'Where OTLP is taken: http://127.0.0.1:4318, say, or another path than /v1/traces at its end; empty: nowhere, and nothing of OpenTelemetry is loaded.',
+  ),
+  protocol: live(
+    oneOf('http/protobuf', 'grpc'),
+    'http/protobuf',
+    'How it is spoken. grpc has no path, and usually port 4317.',
+  ),
+  sampling: live(
+    share,
+    1,
+    "Which part of the calls is told of that come in no trace of the caller's. For others the caller has decided: kubelet, by its own tracing settings.",
+  ),
+  serviceName: live(name, 'berth', 'service.name of all spans.'),
+};
+
 const timeouts = {
   ociRuntime: live(seconds, 60, 'A command of the OCI runtime.'),
   cniPlugin: setting(seconds, 90, 'A CNI plugin.'),
@@ -255,6 +276,7 @@ export const settingsTable = new Table('', {
       'Where /metrics is served, to whoever reaches it; empty: nowhere. 127.0.0.1:9102, say.',
     ),
   }),
+  tracing: new Table('Spans of calls, for OpenTelemetry.', tracing),
   pods: new Table('What pods have without asking.', pods),
   containers: new Table('What containers have without asking.', containers),
   images: new Table('Images and registries.', images),

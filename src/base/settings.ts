@@ -95,7 +95,7 @@ function inWords(value: unknown): string {
 }
 
 /** What no single value shows. */
-function check({ handlers, defaultHandler, socket, compat }: Settings): void {
+function check({ handlers, defaultHandler, socket, compat, tracing }: Settings): void {
   const wrong = (why: string) => new Fault('InvalidArgument', `Configuration: ${why}`);
   for (const [name, { path }] of Object.entries(handlers)) {
     if (path === '') throw wrong(`handlers.${name} has no path: the absolute path of its program`);
@@ -105,4 +105,6 @@ function check({ handlers, defaultHandler, socket, compat }: Settings): void {
   }
   if (compat.containerdSocket === socket)
     throw wrong(`compat.containerd_socket = "${socket}" is the socket already: leave it out, or set another socket`);
+  if (tracing.protocol === 'grpc' && tracing.endpoint !== '' && new URL(tracing.endpoint).pathname !== '/')
+    throw wrong(`tracing.endpoint = "${tracing.endpoint}" has a path, which grpc has none for: leave it out`);
 }

@@ -49,6 +49,12 @@ const current = new AsyncLocalStorage<Current>();
 /** What performance.now() lags behind CLOCK_MONOTONIC, which other processes read too, ms. */
 const origin = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 
+/** Milliseconds since the epoch with their fractions, which Date.now() cuts off, unless the clock was set since the start. */
+function epochNow(): number {
+  const [exact, now] = [performance.timeOrigin + performance.now(), Date.now()];
+  return Math.abs(exact - now) < 2 ? exact : now;
+}
+
 /** Where the time of the latest calls went, by pod or image: of those that were last touched, removed ones too. */
 export class Traces {
   readonly #pods = new Map<string, TracedCall[]>();
@@ -58,9 +64,13 @@ export class Traces {
 
   /**
    * Runs a call; what `traced` and `step` say meanwhile is kept with it, unless it turns out to be for no pod, or to be one that
-   * is not worth it.
+   * is not worth it. `ended` hears of it in each case.
    */
-  async call<T>(call: string, work: () => T | Promise<T>, { kept = true } = {}): Promise<T> {
+  async call<T>(
+    call: string,
+    work: () => T | Promise<T>,
+    { kept = true, ended }: { kept?: boolean; ended?: (call: TracedCall) => void } = {},
+  ): Promise<T> {
     const begin = performance.now();
     const own: Current = { call, begin, pod: '', object: '', ended: false, spans: [], doing: new Set() };
     this.#underWay.add(own);
@@ -76,8 +86,9 @@ export class Traces {
       this.#underWay.delete(own);
       if (kept)
         for (const { name, begin, end } of spans) this.#byKind.add({ kind: kindOf(name) }, (end - begin) / 1000);
-      if (kept && own.pod !== '')
-        this.#keep(own.pod, { call, object, at: Date.now() - (end - begin), begin, end, failed, spans });
+      const traced = { call, object, at: epochNow() - (end - begin), begin, end, failed, spans };
+      ended?.(traced);
+      if (kept && own.pod !== '') this.#keep(own.pod, traced);
     }
   }
 

@@ -9,6 +9,7 @@ import { berthVersion } from '../cri/runtime-service.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { type Container, exitReasons } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
+import type { Tracing } from '../tracing/index.ts';
 
 /** What only the start knows: seconds until it served, and until all was mended. */
 export type StartTimes = { serving?: number; mended?: number };
@@ -32,8 +33,10 @@ const containerPhases = [
   'removing',
 ] satisfies Container['state']['phase'][];
 
+type Figures = { readonly callStats: CallStats; readonly tracing: Tracing; readonly startTimes: StartTimes };
+
 /** Everything that Berth tells of itself. Names by the conventions of Prometheus: base units, `_total` for what only grows. */
-export function ownMetrics(deps: Deps, calls: CallStats, startTimes: StartTimes): Metric[] {
+export function ownMetrics(deps: Deps, { callStats: calls, tracing, startTimes }: Figures): Metric[] {
   const exits = new Counter(exitReasons.map((reason) => ({ reason })));
   deps.containers.listen((after, before) => {
     if (after?.state.phase === 'exited' && before?.state.phase !== 'exited')
@@ -74,6 +77,8 @@ export function ownMetrics(deps: Deps, calls: CallStats, startTimes: StartTimes)
     counter('berth_step_seconds_total', 'What the steps of calls took, by kind: process, shim, wait, record, ...', () =>
       deps.traces.secondsByKind(),
     ),
+    counter('berth_spans_exported_total', 'Spans that the endpoint of [tracing] took.', () => tracing.exported()),
+    counter('berth_spans_dropped_total', 'Spans that it did not get or take, by reason.', () => tracing.lost()),
     gauge('berth_start_seconds', 'What the last start took until it served, and until all was mended.', () =>
       Object.entries(startTimes).map(([until, value]) => ({ labels: { until }, value })),
     ),

@@ -9,15 +9,17 @@ import { askDaemon } from './ask.ts';
 export type Reload = () => Adopted;
 
 /**
- * What reloads: `load` reads the configuration. One that is wrong changes nothing.
+ * What reloads: `load` reads the configuration. One that is wrong changes nothing. `changed`: for what is not looked up at
+ * each use.
  * @throws as `load` does.
  */
-export function reloading(settings: Settings, load: () => Settings): Reload {
+export function reloading(settings: Settings, load: () => Settings, changed: () => void = () => {}): Reload {
   return () => {
     tellSupervisor(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`); // Type=notify-reload, systemd.service(5)
     try {
       const adopted = adopt(settings, load());
       setLogLevel(settings.logLevel);
+      changed();
       log.info(adopted, 'The configuration was read anew');
       return adopted;
     } finally {

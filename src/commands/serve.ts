@@ -7,8 +7,9 @@ import { log, setLogLevel } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
 import { Traces } from '../base/trace.ts';
 import { CallStats } from '../cri/call-stats.ts';
+import { berthVersion } from '../cri/runtime-service.ts';
 import { type CriServer, listen } from '../cri/server.ts';
-import { openImages } from '../image/index.ts';
+import { dial, hostAuthorities, openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { onExit, onLogLost, onShimLost, podDown } from '../lifecycle/exits.ts';
@@ -36,6 +37,7 @@ import { lockDirectories } from '../sys/directory-lock.ts';
 import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
 import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
+import { Tracing } from '../tracing/index.ts';
 import { keepSmall } from './node-flags.ts';
 import { ownMetrics, type StartTimes, serveMetrics } from './own-metrics.ts';
 import { type Reload, reloading, reloadOnSignal } from './reload.ts';
@@ -58,22 +60,25 @@ type Serving = { readonly server: CriServer; readonly deps: Deps };
 export async function serveForEver(load: () => Settings): Promise<void> {
   const settings = load();
   setLogLevel(settings.logLevel);
-  const reload = reloading(settings, load);
+  const tracing = new Tracing({ dial, authorities: hostAuthorities }, berthVersion);
+  const reload = reloading(settings, load, () => tracing.follow(settings.tracing));
   keepSmall();
   surviveSignals();
   const told = tellOnSignal();
   reloadOnSignal(reload);
   const end = toldToEnd();
-  const serving = await Promise.race([start(settings, reload, told), end]);
+  const serving = await Promise.race([start(settings, { reload, told, tracing }), end]);
   await end;
   tellSupervisor('STOPPING=1');
   log.info('Berth ends; containers go on');
   await serving?.server.close(graceMs); // told before it served: as a crash there, the next start goes on
-  await serving?.deps.images.close();
+  await Promise.all([serving?.deps.images.close(), tracing.close()]);
   endProcess(0); // connections to shims and timers of calls cut off must not hold it up
 }
 
-async function start(settings: Settings, reload: Reload, told: { tell: () => void }): Promise<Serving> {
+type FromOutside = { readonly reload: Reload; readonly told: { tell: () => void }; readonly tracing: Tracing };
+
+async function start(settings: Settings, { reload, told, tracing }: FromOutside): Promise<Serving> {
   const begin = performance.now();
   process.umask(0o077);
   // A mistake of ours, yet of one call: it must not end the daemon for all the others.
@@ -90,7 +95,7 @@ async function start(settings: Settings, reload: Reload, told: { tell: () => voi
   const callStats = new CallStats();
   const startTimes: StartTimes = {};
   const { mountpoint: imageMountpoint } = await deps.images.fsInfo();
-  const server = await listen({ ...deps, stats, imageMountpoint, reload, callStats });
+  const server = await listen({ ...deps, stats, imageMountpoint, reload, callStats, tracing });
   const tookMs = Math.round(performance.now() - begin);
   startTimes.serving = tookMs / 1000;
   log.info(
@@ -103,8 +108,9 @@ async function start(settings: Settings, reload: Reload, told: { tell: () => voi
     startTimes.mended = tookMs / 1000;
     log.info({ tookMs }, 'All is mended');
   });
+  tracing.follow(settings.tracing); // once it serves: loading OpenTelemetry holds up no start
   if (settings.metrics.address !== '')
-    await serveMetrics(settings.metrics.address, ownMetrics(deps, callStats, startTimes));
+    await serveMetrics(settings.metrics.address, ownMetrics(deps, { callStats, tracing, startTimes }));
   for (const runtime of deps.ociRuntimes.all()) void runtime.features(); // it warns of what is known of its version
   return { server, deps };
 }

@@ -9,9 +9,11 @@ import type {
 } from '@grpc/grpc-js';
 import type { Caller } from '../base/caller.ts';
 import { Fault } from '../base/fault.ts';
-import type { Traces } from '../base/trace.ts';
-import type { LoggedCall } from './call-log.ts';
-import type { CallStats } from './call-stats.ts';
+import type { TracedCall, Traces } from '../base/trace.ts';
+import { isTelling, type Names, type Tracing } from '../tracing/index.ts';
+import { logged } from './call-log.ts';
+import { changes, isProbe, madeBy } from './call-names.ts';
+import { type CallStats, outcomeOf } from './call-stats.ts';
 import { statusOf } from './status.ts';
 
 /** What a handler knows of its call. `signal` aborts with Cancelled when the client goes or its deadline passes. */
@@ -41,7 +43,9 @@ const tracedCalls = new Set([
 export type Watched = {
   readonly traces?: Traces;
   readonly stats?: CallStats;
-  readonly log?: (method: string, request: unknown) => LoggedCall | null;
+  /** What a call is about: given, calls that change something are logged. */
+  readonly names?: (method: string, request: unknown) => Names;
+  readonly tracing?: Tracing;
 };
 
 /** Every call of `service`: those in `handlers` and `streams`, and UNIMPLEMENTED for the rest. */
@@ -55,8 +59,9 @@ export function serve(
     if (!service[name]) throw new Error(`${name} is not a call of this service`);
   }
   const calls = Object.entries(service).map(([name, { path, responseStream }]) => {
-    const method = path.slice(path.lastIndexOf('/') + 1);
-    return [name, responseStream ? streaming(method, streams[name]) : unary(method, watched, handlers[name])];
+    const [, service = '', method = ''] = path.split('/');
+    const called = { service, method };
+    return [name, responseStream ? streaming(method, streams[name]) : unary(called, watched, handlers[name])];
   });
   return Object.fromEntries(calls);
 }
@@ -82,32 +87,66 @@ function callerOf(call: AnyCall, method: string): Call {
   };
 }
 
-function unary(method: string, { traces, log, stats }: Watched, served: Handler<unknown, unknown> | undefined) {
+type Called = { readonly service: string; readonly method: string };
+
+function unary({ service, method }: Called, watched: Watched, served: Handler<unknown, unknown> | undefined) {
+  const { traces, stats } = watched;
   const handler = served ?? (() => unimplemented(method));
   const kept = tracedCalls.has(method);
   if (served) stats?.expect(method);
   return async (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
     const caller = callerOf(call, method);
-    const line = log?.(method, call.request);
+    const names = changes(method) ? watched.names?.(method, call.request) : undefined;
+    const line = names && logged(method, names);
     const begin = performance.now();
     if (stats) stats.underWay++;
-    const ended = (code: number) => {
+    let timed: TracedCall | undefined;
+    const ended = (code: number, answer?: unknown) => {
       if (stats) stats.underWay--;
       stats?.end(method, code, performance.now() - begin);
+      return timed && spans({ service, method, code, timed, answer, names }, call, watched);
     };
     try {
       const work = () => handler(call.request, caller);
-      const answer = await (traces ? traces.call(method, work, { kept }) : work());
+      const noted = (call: TracedCall) => {
+        timed = call;
+      };
+      const answer = await (traces ? traces.call(method, work, { kept, ended: noted }) : work());
       callback(null, answer);
-      ended(0);
-      line?.answered(answer);
+      const trace = ended(0, answer);
+      line?.answered(answer, trace);
     } catch (error) {
       const failure = statusOf(error, method);
       callback(failure);
-      ended(failure.code);
-      line?.failed(failure);
+      const trace = ended(failure.code);
+      line?.failed(failure, trace);
     }
   };
+}
+
+type Told = Called & {
+  readonly code: number;
+  readonly timed: TracedCall;
+  readonly answer: unknown;
+  readonly names: Names | undefined;
+};
+
+/** Tells of a call as spans, if that is wanted; the id of its trace. */
+function spans(
+  { code, answer, names, ...told }: Told,
+  { metadata, request }: Pick<ServerUnaryCall<unknown, unknown>, 'metadata' | 'request'>,
+  watched: Watched,
+): string | undefined {
+  const outcome = outcomeOf(code);
+  const quiet = names === undefined || isProbe(told.method);
+  if (!watched.tracing?.on || !isTelling(!quiet, { outcome, timed: told.timed })) return undefined;
+  const header = (name: string) => String(metadata.get(name)[0] ?? '');
+  return watched.tracing.call({
+    ...told,
+    ...{ code, outcome },
+    ...{ traceparent: header('traceparent'), tracestate: header('tracestate') },
+    names: { ...(names ?? watched.names?.(told.method, request)), ...madeBy(answer) },
+  });
 }
 
 function streaming(method: string, handler: Stream<unknown, unknown> = () => unimplemented(method)) {

@@ -7,8 +7,9 @@ import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cr
 import { Fault, invalidArgument, isErrno } from '../base/fault.ts';
 import type { PodId } from '../model/ids.ts';
 import { StreamingServer } from '../streaming/index.ts';
+import type { Tracing } from '../tracing/index.ts';
 import { type AdminDeps, adminHandlers } from './admin-service.ts';
-import { logged } from './call-log.ts';
+import { namesOf } from './call-names.ts';
 import type { CallStats } from './call-stats.ts';
 import { type Call, type Handlers, serve } from './calls.ts';
 import { addContainerdServices } from './containerd-service.ts';
@@ -31,11 +32,13 @@ export type CriServer = {
   close(ms: number): Promise<void>;
 };
 
+type ServerDeps = StatsDeps & AdminDeps & { readonly callStats: CallStats; readonly tracing: Tracing };
+
 /**
  * Serves CRI on a unix socket, mode 0660, and on that of `compat` as well.
  * @throws Fault FailedPrecondition if another daemon answers at one of them.
  */
-export async function listen(deps: StatsDeps & AdminDeps & { readonly callStats: CallStats }): Promise<CriServer> {
+export async function listen(deps: ServerDeps): Promise<CriServer> {
   const { socket, compat } = deps.settings;
   const server = new Server({
     'grpc.max_receive_message_length': maxMessage,
@@ -49,7 +52,8 @@ export async function listen(deps: StatsDeps & AdminDeps & { readonly callStats:
   const watched = {
     traces: deps.traces,
     stats: deps.callStats,
-    log: (method: string, request: unknown) => logged(method, request, deps),
+    names: (method: string, request: unknown) => namesOf(method, request, deps),
+    tracing: deps.tracing,
   };
   server.addService(takingBytes(RuntimeServiceService), serve(RuntimeServiceService, calls, streams, watched));
   server.addService(

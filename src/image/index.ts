@@ -1,6 +1,7 @@
 export type { RegistryAuth } from './auth.ts';
 export { checkRegistry, type RegistryAnswer } from './check-registry.ts';
 export { configDocument } from './config-document.ts';
+export { dial } from './dial.ts';
 export { type Endpoint, endpointsFor, isLoopback } from './hosts.ts';
 export { type Images, openImages, type PullRequest } from './images.ts';
 export { imageNames } from './naming.ts';
@@ -9,4 +10,5 @@ export { type Environment, proxyFor, proxySettings, withoutPassword } from './pr
 export { canonical, parseReference, type Reference } from './reference.ts';
 export type { ImageSettings } from './settings.ts';
 export { endOfArchive, memberHeader, paddingAfter } from './tar-write.ts';
+export { hostAuthorities } from './trust.ts';
 export { placesFor, type WhereSettings } from './where.ts';

@@ -1,7 +1,16 @@
 // What is shipped: one bundle, the layer worker and three native files in a folder of their own.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -37,6 +46,9 @@ test('the bundle pulls an image and runs a pod with nothing of the checkout, and
       'crash points are compiled out',
     );
     assert.ok(readdirSync(folder).includes('layer-worker.cjs'));
+    assert.match(readFileSync(join(folder, 'tracing.cjs'), 'utf8'), /TraceIdRatioBased/);
+    for (const name of ['berth.cjs', 'layer-worker.cjs'])
+      assert.doesNotMatch(readFileSync(join(folder, name), 'utf8'), /TraceIdRatioBased|@opentelemetry/, name);
     assert.ok(takesCompiled(folder, nodeFlags), 'as the daemon is started, V8 takes what was compiled');
     assert.ok(!takesCompiled(folder, ['--stress-flush-code']), 'and so the line above can fail');
     const daemon = new TestDaemon({ main });
@@ -53,6 +65,42 @@ test('the bundle pulls an image and runs a pod with nothing of the checkout, and
     } finally {
       await daemon.dispose();
       await endTestRegistry();
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('OpenTelemetry is read when an endpoint is set, and not before; a bundle without it serves all the same', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-bundle-'));
+  try {
+    const main = makeBundle(folder);
+    const mark = join(folder, 'was-read');
+    const program = join(folder, 'tracing.cjs');
+    const own = readFileSync(program, 'utf8');
+    writeFileSync(program, `require('node:fs').writeFileSync(${JSON.stringify(mark)}, '');${own}`);
+    const daemon = new TestDaemon({ main, network: false });
+    const endpoint = (url: string) =>
+      writeFileSync(join(`${daemon.configFile}.d`, 'tracing.toml'), `[tracing]\nendpoint = "${url}"\n`);
+    const ask = () => daemon.runtime.stopPodSandbox({ podSandboxId: 'f'.repeat(64) });
+    mkdirSync(`${daemon.configFile}.d`);
+    await daemon.start();
+    try {
+      await ask();
+      endpoint('');
+      await daemon.admin.reload({});
+      assert.ok(!existsSync(mark));
+      endpoint('http://127.0.0.1:1');
+      await daemon.admin.reload({});
+      assert.ok(existsSync(mark));
+      await ask();
+      await daemon.stop();
+      rmSync(program);
+      await daemon.start();
+      await ask();
+      assert.ok(daemon.logged.some(({ msg }) => /cannot be told of as spans/.test(`${msg}`)));
+    } finally {
+      await daemon.dispose();
     }
   } finally {
     rmSync(folder, { recursive: true });

@@ -109,11 +109,10 @@ test('the daemon serves out of what was unpacked', async () => {
 
 /** A root that is the host's with all that is written kept apart, on which systemd seems to run. */
 class Root {
-  readonly path = join(folder, 'root');
-  readonly #disk = join(folder, 'root-disk');
+  readonly path = mkdtempSync(join(folder, 'root-'));
+  readonly #disk = mkdtempSync(join(folder, 'disk-'));
 
   constructor() {
-    for (const name of [this.path, this.#disk]) mkdirSync(name);
     mount('-t', 'tmpfs', 'tmpfs', this.#disk);
     for (const name of ['upper', 'work']) mkdirSync(join(this.#disk, name));
     const options = `lowerdir=/,upperdir=${join(this.#disk, 'upper')},workdir=${join(this.#disk, 'work')}`;
@@ -124,7 +123,8 @@ class Root {
     mount('--bind', '/dev', join(this.path, 'dev'));
     mkdirSync(join(this.path, 'run/systemd/system'), { recursive: true });
     const fake = join(this.path, 'usr/local/sbin/systemctl');
-    writeFileSync(fake, '#!/bin/sh\necho "$@" >>/run/systemctl.log\n', { mode: 0o755 });
+    const script = '#!/bin/sh\necho "$@" >>/run/systemctl.log\n[ ! -e "/run/fails-$1" ]\n';
+    writeFileSync(fake, script, { mode: 0o755 });
     cpSync(debOf(one), join(this.path, 'run/berth.deb'));
   }
 
@@ -163,7 +163,7 @@ describe('dpkg', () => {
     using root = new Root();
     const installed = root.dpkg('--install', '/run/berth.deb');
     assert.equal(installed.status, 0, installed.stderr);
-    assert.deepEqual(root.asked(), ['daemon-reload', 'enable --now berth.service']);
+    assert.deepEqual(root.asked(), ['daemon-reload', 'enable berth.service', 'start berth.service']);
     assert.match(root.run('/usr/bin/berth', 'version').stdout, /^berth \d/);
     assert.match(root.run('/usr/bin/berth', 'config').stdout, /^data_dir = "\/var\/lib\/berth"$/m);
     assert.equal(root.dpkg('--verify', 'berth').stdout, '');
@@ -204,5 +204,35 @@ describe('dpkg', () => {
     const purged = root.dpkg('--purge', 'berth');
     assert.equal(purged.status, 0, purged.stderr);
     for (const gone of ['var/lib/berth', 'run/berth', 'etc/berth']) assert.ok(!root.has(gone), gone);
+  });
+
+  test('a wrong configuration, or a daemon that does not start, is told of and leaves nothing half done', () => {
+    using root = new Root();
+    const installed = () => {
+      const { status, stderr } = root.dpkg('--install', '/run/berth.deb');
+      assert.equal(status, 0, stderr);
+      assert.match(root.run('/usr/bin/dpkg', '--status', 'berth').stdout, /^Status: install ok installed$/m);
+      return { asked: root.asked(), stderr };
+    };
+    const config = join(root.path, 'etc/berth/config.toml');
+    installed();
+    const usual = readFileSync(config, 'utf8');
+    writeFileSync(config, `log_levle = "debug"\n${usual}`);
+    const wrong = installed();
+    assert.deepEqual(wrong.asked, ['daemon-reload'], 'the daemon of before is left alone');
+    assert.match(wrong.stderr, /config\.toml: log_levle is unknown.*did you mean log_level/i);
+    assert.match(wrong.stderr, /one that runs goes on.*\n {2}systemctl restart berth$/m);
+
+    writeFileSync(config, `log_level = "debug"\n${usual}`);
+    assert.deepEqual(installed().asked, ['daemon-reload', 'try-restart berth.service'], 'corrected');
+    writeFileSync(join(root.path, 'run/fails-try-restart'), '');
+    const failed = installed();
+    assert.deepEqual(failed.asked, ['daemon-reload', 'try-restart berth.service']);
+    assert.match(failed.stderr, /the daemon does not start.*\n {2}journalctl -u berth/);
+
+    assert.equal(root.dpkg('--remove', 'berth').status, 0);
+    root.asked();
+    assert.deepEqual(installed().asked, ['daemon-reload', 'enable berth.service', 'start berth.service'], 'it is back');
+    assert.deepEqual(installed().asked.at(-1), 'try-restart berth.service');
   });
 });

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { billOfMaterials } from '../../scripts/package-parts/bill.ts';
 import { bashCompletion, fishCompletion, zshCompletion } from '../../scripts/package-parts/completions.ts';
 import { commandsPage, settingsPage } from '../../scripts/package-parts/manual.ts';
+import { ownTarget, targetNamed } from '../../scripts/package-parts/target.ts';
 import { configText } from '../../scripts/package-parts/tree.ts';
 import { defaults, loadSettings } from '../../src/base/settings.ts';
 import { shownTables } from '../../src/base/settings-table.ts';
@@ -165,7 +166,7 @@ test('zsh completes commands, and the options of each', { skip: !existsSync(zsh)
 });
 
 test('the bill of materials has what runs on a node, with its hash, and no more', () => {
-  const { components } = JSON.parse(billOfMaterials(root, '1.2.3', 0)) as {
+  const { components } = JSON.parse(billOfMaterials(root, '1.2.3', 0, ownTarget)) as {
     components: { name: string; purl: string; hashes: { content: string }[] }[];
   };
   const names = components.map(({ name }) => name);
@@ -176,4 +177,14 @@ test('the bill of materials has what runs on a node, with its hash, and no more'
     assert.ok(name.startsWith('@types/') || !names.includes(name), `${name} is for makers alone`);
   assert.match(components.find(({ name }) => name === '@grpc/grpc-js')!.purl, /^pkg:npm\/%40grpc\/grpc-js@\d/);
   for (const { hashes } of components) assert.match(hashes[0]!.content, /^[0-9a-f]{128}$/);
+});
+
+test('the bill of materials of another architecture has its Node, and no other', () => {
+  for (const arch of ['x64', 'arm64']) {
+    const { components } = JSON.parse(billOfMaterials(root, '1.2.3', 0, { ...ownTarget, arch }));
+    const nodes = (components as { name: string }[]).map(({ name }) => name).filter((name) => /^node-linux/.test(name));
+    assert.deepEqual(nodes, [`node-linux-${arch}`]);
+  }
+  assert.equal(targetNamed(ownTarget.architecture), ownTarget);
+  assert.equal(targetNamed('riscv64'), null);
 });

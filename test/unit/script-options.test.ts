@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
 import { describe, test } from 'node:test';
+import { ownTarget } from '../../scripts/package-parts/target.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const run = (argv: readonly string[]) => spawnSync(argv[0]!, argv.slice(1), { cwd: root, encoding: 'utf8' });
 
 describe('--help, to everybody and before anything is installed', () => {
-  for (const name of ['bench', 'cluster', 'prepare', 'sweep', 'test', 'up', 'vm-tests']) {
+  for (const name of ['bench', 'cluster', 'cross', 'prepare', 'sweep', 'test', 'up', 'vm-tests']) {
     test(name, () => {
       const { status, stdout, stderr } = run([`scripts/${name}`, '--help']);
       assert.deepEqual([status, stderr], [0, '']);
@@ -20,6 +21,7 @@ describe('--help, to everybody and before anything is installed', () => {
 describe('what is not taken', () => {
   const refused: readonly [readonly string[], string][] = [
     [['scripts/up', '--bogus'], 'scripts/up: does not take --bogus: scripts/up [--config FILE] [--down]'],
+    [['scripts/cross', 'x'], 'scripts/cross: does not take x: nothing'],
     [['scripts/format-c', 'x'], 'scripts/format-c: does not take x: nothing, or --fix'],
     [
       [process.execPath, 'scripts/run-tests.ts', '--bogus'],
@@ -28,6 +30,10 @@ describe('what is not taken', () => {
     [
       [process.execPath, 'scripts/run-tests.ts', '--concurrency', '0'],
       '--concurrency 0: give a whole number, at least 1',
+    ],
+    [
+      [process.execPath, 'scripts/package.ts', '--arch', 'riscv64'],
+      `--arch riscv64: this machine packages for ${ownTarget.architecture}, and after scripts/cross for arm64`,
     ],
     [[process.execPath, 'scripts/conformance.ts', '--runtime', 'x'], '--runtime x: give crun, runc, containerd'],
   ];
