@@ -29,8 +29,8 @@ export class LayerBench implements AsyncDisposable {
     this.#store = store;
   }
 
-  static async open(): Promise<LayerBench> {
-    return new LayerBench(await Store.open({ maxParallelLayers: 1 }));
+  static async open({ inOrderOnly = process.env.BERTH_IN_ORDER === '1' } = {}): Promise<LayerBench> {
+    return new LayerBench(await Store.open({ maxParallelLayers: 1, inOrderOnly }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
