@@ -70,10 +70,8 @@ export class AloneForm implements LayerForm {
 
   remove(folder: string, name: string | null): void {
     this.#plain = false;
-    for (let at = folder; at !== ''; at = parentOf(at)) {
-      if (this.#tree.kind(at) === 'whiteout')
-        throw new LayerDoubt(`something is removed in ${nameOf(at)}, which is removed`);
-    }
+    if (this.#whiteouts.covers(folder))
+      throw new LayerDoubt(`something is removed in ${nameOf(folder)}, which is removed`);
     this.#imply(folder);
     if (name === null) {
       if (folder === '') this.#hidesAll = true;

@@ -86,7 +86,7 @@ class Moves {
         throw doubt(at, 'is a lower link that leads down and up');
     } else if (found.kind !== 'none' && !isDirectory(found.kind))
       throw doubt(at, 'is a lower file that a link goes through');
-    return found;
+    return found.kind === 'none' ? { kind, tree: this.#own } : found;
   };
 
   #imply(place: string): void {

@@ -74,13 +74,17 @@ export class OrderedForm implements LayerForm, Disposable {
     const folder = followed(parentOf(existing), this.#find);
     const source = under(folder.place, baseOf(existing));
     const { kind } = isDirectory(folder.kind) ? this.#find(source) : nothing;
-    if (kind === 'none' || kind === 'whiteout') throw badLink(path, existing, 'which is not there');
+    if (kind === 'whiteout') throw badLink(path, existing, 'which the layer removes');
+    if (kind === 'none') throw badLink(path, existing, 'which is not there');
     if (isDirectory(kind)) throw badLink(path, existing, 'a directory');
     if (source === place) return;
     if (this.#own.kind(source) === 'none') this.#copyUp(path, source);
     const result = this.#own.link(source, place);
     if (result !== refusal.exists) return void check(result, 'link', place);
-    if (this.#own.inode(source) === this.#own.inode(place)) return;
+    if (this.#own.inode(source) === this.#own.inode(place)) {
+      this.#forgetLower(place); // it is that file, and the layer's own from here on
+      return;
+    }
     this.#clear(place);
     check(this.#own.link(source, place), 'link', place);
   }
@@ -186,11 +190,15 @@ export class OrderedForm implements LayerForm, Disposable {
 
   /** Nothing of the layers below shows through a directory any more, nor what is in it only because of them. */
   #hide(place: string): void {
+    if (place === '' ? this.#hidesAll : this.#opaque.has(place)) return;
     const parts = [...this.#lower.entries(place)].reverse().filter(([name]) => name !== place);
     for (const [name, { kind }] of parts) {
       if (kind === 'directory' && this.#own.list(name).length > 0) this.#describe(name);
       else this.#clear(name);
     }
+    const part = this.#lower.get(place);
+    this.#lower.deleteTree(place); // with the names of what it knows nothing of any more
+    if (part) this.#lower.set(place, part);
     this.#last = ['', ''];
     if (place === '') {
       this.#hidesAll = true;
@@ -204,10 +212,15 @@ export class OrderedForm implements LayerForm, Disposable {
   /** Removes what the layer has at a place. */
   #clear(place: string): void {
     if (place === '') throw badArchive('its root is replaced');
-    for (const [, part] of this.#lower.entries(place)) if (part.kind === 'file') this.#copies.delete(part.inode);
+    this.#forgetLower(place);
     this.#own.remove(place);
-    for (const known of [this.#times, this.#lower, this.#opaque]) known.deleteTree(place);
+    for (const known of [this.#times, this.#opaque]) known.deleteTree(place);
     this.#last = ['', ''];
+  }
+
+  #forgetLower(place: string): void {
+    for (const [, part] of this.#lower.entries(place)) if (part.kind === 'file') this.#copies.delete(part.inode);
+    this.#lower.deleteTree(place);
   }
 
   /** A lower file comes to this layer, as overlayfs does it when it is linked; once, however many names it has. */
