@@ -26,6 +26,20 @@ int apply_xattrs(const attributes *a, int fd, const char *path) {
   return 0;
 }
 
+/* overlayfs' notes and the host's label: no archive gives them, and none takes them. */
+static bool is_kept(const char *name) {
+  return strncmp(name, "trusted.overlay.", 16) == 0 || strcmp(name, "security.selinux") == 0;
+}
+
+int clear_xattrs(int fd) {
+  char names[65536];
+  ssize_t length = flistxattr(fd, names, sizeof names);
+  if (length < 0) return errno == ENOTSUP ? 0 : -errno;
+  for (const char *name = names; name < names + length; name += strlen(name) + 1)
+    if (!is_kept(name) && fremovexattr(fd, name) < 0 && errno != ENODATA && errno != ENOTSUP) return -errno;
+  return 0;
+}
+
 /* chown clears set-id bits and file capabilities, so it comes first; reading and writing change times: those last. */
 int apply_attributes(int fd, const attributes *a) {
   if (fchown(fd, a->uid, a->gid) < 0 || fchmod(fd, a->mode) < 0) return -errno;

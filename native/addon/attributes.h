@@ -27,6 +27,9 @@ int apply_attributes_at(int parent, const char *base, const attributes *a, bool 
 /* The packed xattrs alone, of a descriptor or, if there is one, a path. */
 int apply_xattrs(const attributes *a, int fd, const char *path);
 
+/* Removes all that an archive may give. */
+int clear_xattrs(int fd);
+
 /* Appends one xattr of `path` to those in `packed`, which holds XATTRS_MAX bytes. */
 int pack_xattr(const char *path, const char *name, uint8_t *packed, size_t *used);
 

@@ -39,6 +39,7 @@ static const struct {
     {"treeSetXattrs", tree_set_xattrs},
     {"treeSetTimes", tree_set_times},
     {"treeMkdir", tree_mkdir},
+    {"treeIsPlain", tree_is_plain},
     /* join.c */
     {"treeKind", tree_kind},
     {"treeReadlink", tree_readlink},

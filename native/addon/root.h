@@ -8,7 +8,7 @@
 /* `path` below `root`: links and ".." resolve inside it, magic links are refused. */
 int open_in_root(int root, const char *path, int flags);
 
-/* `name`, one component, in `folder`: no link is followed (O_PATH opens a link itself). -EXDEV for what is mounted there,
+/* `name`, one component or several, below `folder`: no link is followed (O_PATH opens a link itself). -EXDEV for what is mounted there,
    unless the caller crosses into mounts. */
 int open_child(int folder, const char *name, int flags, bool crosses);
 

@@ -62,7 +62,7 @@ int find_parent(tree *t, char *path, const char **base) {
   *slash = 0;
   bool same = t->parent >= 0 && strcmp(t->parent_path, path) == 0;
   if (!same) {
-    int fd = open_in_root(t->root, path, O_PATH | O_DIRECTORY);
+    int fd = open_child(t->root, path, O_PATH | O_DIRECTORY, true);
     if (fd >= 0) {
       forget_parent(t);
       t->parent = fd;

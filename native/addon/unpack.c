@@ -1,6 +1,6 @@
 /*
- * Creating the entries of an archive below a root. Every name is resolved by openat2(RESOLVE_IN_ROOT) up to its parent
- * and by an *at() call that does not follow the last component, so no name or link leaves the root. Functions return
+ * Creating the entries of an archive below a root. Every name is resolved by openat2 up to its parent, through no link,
+ * and by an *at() call that does not follow the last component, so no name leaves the root. Functions return
  * 0 (or a descriptor) or -errno as a number: an archive full of surprises must not cost an exception each.
  * Strings are latin1: one character, one byte.
  */
@@ -13,6 +13,7 @@
 #include "content.h"
 #include "held.h"
 #include "remove.h"
+#include "root.h"
 #include "tree.h"
 
 /* Six values from args: mode, uid, gid, seconds, nanoseconds, xattrs (a Uint8Array or undefined). */
@@ -109,7 +110,8 @@ napi_value tree_make_dir(napi_env env, napi_callback_info info) {
   if (existed && errno != EEXIST) return make_int(env, -errno);
   cleanup_fd int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return make_int(env, existed && (errno == ENOTDIR || errno == ELOOP) ? -EEXIST : -errno);
-  int err = apply_attributes(fd, &a);
+  int err = existed ? clear_xattrs(fd) : 0;
+  if (err == 0) err = apply_attributes(fd, &a);
   return make_int(env, err < 0 ? err : existed);
 }
 
@@ -226,4 +228,15 @@ napi_value tree_mkdir(napi_env env, napi_callback_info info) {
   if (parent < 0) return make_int(env, parent);
   if (mkdirat(parent, base, 0755) < 0) return make_int(env, -errno);
   return make_int(env, fchmodat(parent, base, 0755, 0) < 0 ? -errno : 0);
+}
+
+/* treeIsPlain(tree, path): 1 or 0, whether it is a directory that no link is on the way to. */
+napi_value tree_is_plain(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  char path[PATH_MAX];
+  tree *t;
+  if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
+    return NULL;
+  cleanup_fd int fd = open_child(t->root, path[0] ? path : ".", O_PATH | O_DIRECTORY, true);
+  return make_int(env, fd >= 0);
 }

@@ -4,6 +4,6 @@
 #include "napi.h"
 
 addon_call tree_write_file, tree_create_file, tree_finish_file, tree_make_dir, tree_symlink, tree_make_node, tree_link,
-    tree_remove, tree_set_xattrs, tree_set_times, tree_mkdir;
+    tree_remove, tree_set_xattrs, tree_set_times, tree_mkdir, tree_is_plain;
 
 #endif

@@ -86,7 +86,7 @@ export class Images {
     // More threads than processors would only take memory.
     const threads = Math.min(settings.maxParallelLayers, availableParallelism());
     this.#pool = new LayerPool(threads, settings.progressTimeoutMs, settings.maxParallelLayers);
-    this.#layers = new Layers(snapshots, this.#pool, settings.limits);
+    this.#layers = new Layers(snapshots, this.#pool, settings.limits, settings.inOrderOnly);
   }
 
   /**

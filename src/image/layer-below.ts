@@ -2,6 +2,9 @@ import type { Kind, Tree } from '../sys/tree.ts';
 
 export const isDirectory = (kind: Kind): boolean => kind === 'directory' || kind === 'opaque';
 export const parentOf = (name: string): string => name.slice(0, Math.max(name.lastIndexOf('/'), 0));
+/** The last part of a name. */
+export const baseOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+export const under = (folder: string, base: string): string => (folder === '' ? base : `${folder}/${base}`);
 
 /** Whether a directory of the layer above `name` hides what layers below have there. */
 export function hasOpaqueParent(own: Tree, name: string): boolean {
@@ -47,10 +50,4 @@ export class Below {
     this.#directories.set(folder, trees);
     return trees;
   }
-}
-
-/** What a name is once the layer stands on those below it. */
-export function findMerged(own: Tree, below: Below, name: string): Found {
-  const kind = own.kind(name);
-  return kind === 'none' && !hasOpaqueParent(own, name) ? below.find(name) : { kind, tree: own };
 }

@@ -1,13 +1,10 @@
 // Where names of a layer are inside its root.
-import type { Found } from './layer-below.ts';
+import { type Found, isDirectory, parentOf, under } from './layer-below.ts';
+import { badArchive } from './tar-header.ts';
 
 /** Links in one path, as many as the kernel follows (path_resolution(7)). Counted together: by depth alone, links that name
  * others many times would be powers of that many. */
-export const maxLinks = 40;
-
-/** Where a symbolic link at `path` leads inside the root, by its text. */
-export const resolveLink = (path: string, link: string): string =>
-  cleanPath(link.startsWith('/') ? link : `${path.slice(0, path.lastIndexOf('/') + 1)}${link}`);
+const maxLinks = 40;
 
 /** The path without leading slashes, `.`, `..` and doubled slashes, resolved by its text inside the root. */
 export function cleanPath(path: string): string {
@@ -24,23 +21,39 @@ export function cleanPath(path: string): string {
   return parts.join('/');
 }
 
+/** Where a path leads, and what is there; or what it was that is no directory on the way. */
+export type Led = Found & { readonly place: string };
+
 /**
- * Where a name is once the links on the way to it are followed; what is there is not. `find` says what a name is whose way
- * has no links, and hears of each that is on it. Null: there are too many links.
+ * Where the directory `path` is once all links are followed, inside the root, as the kernel does it. Where there is nothing, or
+ * no directory, it goes on by the names. `find` says what a name is whose way has directories only, and hears of each.
+ * @throws Fault InvalidArgument: there are too many links.
  */
-export function placeOf(path: string, find: (name: string) => Found): string | null {
+export function followed(path: string, find: (name: string) => Found): Led {
   const todo = path.split('/');
   let at = '';
-  for (let links = 0; todo.length > 1; ) {
-    const next = at === '' ? todo.shift()! : `${at}/${todo.shift()}`;
-    const found = find(next);
-    if (found.kind !== 'symlink' || !found.tree) {
-      at = next;
+  let end: Led | null = null;
+  for (let links = 0; todo.length > 0; ) {
+    const part = todo.shift()!;
+    if (part === '' || part === '.') continue;
+    if (part === '..') {
+      at = parentOf(at);
+      if (end && !isWithin(end.place, at)) end = null;
       continue;
     }
-    if (++links > maxLinks) return null;
-    todo.unshift(...resolveLink(next, found.tree.readlink(next)).split('/').filter(Boolean));
-    at = '';
+    const next = under(at, part);
+    const { kind, tree }: Found = end ?? find(next);
+    if (kind !== 'symlink' || !tree) {
+      at = next;
+      if (!isDirectory(kind)) end ??= { kind, tree, place: next };
+      continue;
+    }
+    if (++links > maxLinks) throw badArchive(`${JSON.stringify(path)} goes through too many symbolic links`);
+    const target = tree.readlink(next);
+    if (target.startsWith('/')) at = '';
+    todo.unshift(...target.split('/'));
   }
-  return at === '' ? todo[0]! : `${at}/${todo[0]}`;
+  return end ? { ...end, place: at } : { kind: 'directory', tree: null, place: at };
 }
+
+const isWithin = (folder: string, name: string): boolean => name === folder || name.startsWith(`${folder}/`);

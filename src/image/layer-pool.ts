@@ -56,7 +56,9 @@ export class LayerPool implements AsyncDisposable {
     const slot = await step(`wait: ${name}, a thread`, () => this.#acquire(origin, signal));
     try {
       const run = new WorkerRun(slot.worker, this.#progressMs);
-      const notes = await step(`unpack: ${name}`, () => run.unpack(job, source.rest, signal));
+      const notes = await step(`unpack: ${name}${job.lowers ? ', in order' : ''}`, () =>
+        run.unpack(job, source.rest, signal),
+      );
       this.#release(slot);
       return notes;
     } catch (error) {
@@ -267,7 +269,7 @@ export class WorkerRun {
       throw error;
     }
     const notes = await this.#result.promise;
-    if (!('links' in notes)) throw new Error('The layer worker did not say what it unpacked');
+    if (!('bytes' in notes)) throw new Error('The layer worker did not say what it unpacked');
     return notes;
   }
 

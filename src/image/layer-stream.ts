@@ -7,7 +7,8 @@ import { algorithmOf, type Digest } from '../model/ids.ts';
 import { gunzip } from '../sys/inflate.ts';
 import { Digester } from './digest.ts';
 import { translateLayerError } from './layer-errors.ts';
-import { type LayerLimits, type LayerNotes, LayerWriter } from './layer-writer.ts';
+import type { LayerLimits } from './layer-form.ts';
+import { type LayerNotes, LayerWriter } from './layer-writer.ts';
 import { TarReader } from './tar.ts';
 
 export type UnpackJob = {
@@ -20,6 +21,8 @@ export type UnpackJob = {
   /** Absent: a layer. Else the blob is a file, to be there as it is; only `digest` is of it. */
   readonly file?: string;
   readonly limits: LayerLimits;
+  /** Trees of the layers below it, top first, on which it is applied in order. Absent: it is unpacked by itself. */
+  readonly lowers?: readonly string[];
 };
 
 export type Compression = 'gzip' | 'zstd' | 'none';
@@ -119,7 +122,8 @@ async function peek(
 /**
  * Unpacks a layer blob into `job.path` and checks both digests on the way; what is there is to be used only if this
  * returns. `onBytes` hears of unpacked bytes.
- * @throws Fault DataLoss for a wrong digest or a damaged stream, InvalidArgument for a bad archive, ResourceExhausted.
+ * @throws Fault DataLoss for a wrong digest or a damaged stream, InvalidArgument for a bad archive, ResourceExhausted; LayerDoubt
+ * if it has to be unpacked on those below it.
  */
 export async function unpackLayer(
   source: AsyncIterable<Buffer>,
@@ -132,7 +136,7 @@ export async function unpackLayer(
   const isCompressed = compression !== 'none';
   const inner = new Digester(algorithmOf(job.diffId));
   const outer = outerDigester(job, isCompressed);
-  using writer = new LayerWriter(job.path, job.limits);
+  using writer = new LayerWriter(job.path, job.limits, job.lowers);
   const reader = new TarReader(writer);
   const ratio = new RatioGuard(job.limits.maxRatio);
   const fetched = (chunk: Buffer) => {

@@ -8,9 +8,10 @@ import type { Snapshots, Stage } from '../snapshot/index.ts';
 
 import { chainIds } from './chain.ts';
 import type { ChunkSource } from './first-bytes.ts';
+import { isDoubt, type LayerLimits } from './layer-form.ts';
 import type { LayerPool } from './layer-pool.ts';
-import type { LayerLimits, LayerNotes } from './layer-writer.ts';
-import type { Progress } from './progress.ts';
+import type { LayerNotes } from './layer-writer.ts';
+import type { Counted, Progress } from './progress.ts';
 
 /** A layer that somebody can provide. */
 export type LayerSource = {
@@ -28,6 +29,10 @@ export type LayerSource = {
   readonly origin: string;
 };
 
+type Place = { readonly key: Digest; readonly parent: Digest | null; readonly below: Promise<void> | undefined };
+type Run = { readonly budget: Budget; readonly progress: Progress; readonly signal: AbortSignal };
+type Unpacked = { readonly stage: Stage; readonly notes: LayerNotes };
+
 /**
  * Turns the layers of images into committed snapshots, each once, however many images of a registry want it at a time. Of
  * two registries the first to be done counts: what a layer is said to be is an image's word, and who says it need not be able
@@ -37,10 +42,13 @@ export class Layers {
   readonly #snapshots: Snapshots;
   readonly #pool: LayerPool;
   readonly #limits: LayerLimits;
+  readonly #inOrderOnly: boolean;
   /** By origin and chain id; a holder waits for its parent's holder only, so there is no circle. */
   readonly #locks = new Locks();
 
-  constructor(snapshots: Snapshots, pool: LayerPool, limits: LayerLimits) {
+  /** `inOrderOnly`: nothing is unpacked by itself, as if all were in doubt; only tests say it. */
+  constructor(snapshots: Snapshots, pool: LayerPool, limits: LayerLimits, inOrderOnly = false) {
+    this.#inOrderOnly = inOrderOnly;
     this.#snapshots = snapshots;
     this.#pool = pool;
     this.#limits = limits;
@@ -68,39 +76,78 @@ export class Layers {
     stop.signal.throwIfAborted();
   }
 
-  async #realizeOne(
-    source: LayerSource,
-    { key, parent, below }: { key: Digest; parent: Digest | null; below: Promise<void> | undefined },
-    { budget, progress, signal }: { budget: Budget; progress: Progress; signal: AbortSignal },
-  ): Promise<void> {
+  async #realizeOne(source: LayerSource, place: Place, run: Run): Promise<void> {
     const { digest, diffId, origin } = source;
+    const { key, parent } = place;
+    const { progress, signal } = run;
     if (this.#snapshots.get(key)) return;
     const name = digest ?? diffId;
     using _ = await step(`wait: ${name}, another pull's`, () => this.#hold(`${origin} ${key}`, signal));
     if (this.#snapshots.get(key)) return progress.done(0); // another pull was faster
-    const unpacked = await this.#unpack(source, { budget, progress, signal });
+    const unpacked = (await this.#alone(source, place, run)) ?? (await this.#inOrder(source, place, run));
     await using stage = unpacked.stage;
     const { notes } = unpacked;
+    await step(`snapshot: commit ${name}`, () => stage.commit(key, notes.hidesAll ? null : parent, notes.bytes));
+    progress.done(notes.bytes);
+  }
+
+  /** By itself, while those below it are under way, and then joined with them. Null: what it means cannot be told so. */
+  async #alone(source: LayerSource, place: Place, run: Run): Promise<Unpacked | null> {
+    const name = source.digest ?? source.diffId;
+    if (this.#inOrderOnly) return null;
+    const counted = run.progress.counted(source.open);
+    let begun: Unpacked | null = null;
+    try {
+      const unpacked = await this.#unpack(source, counted, run);
+      begun = unpacked;
+      await this.#below(name, place, run);
+      await this.#join(name, unpacked, source.origin, place, run);
+      return unpacked;
+    } catch (error) {
+      await begun?.stage[Symbol.asyncDispose]();
+      if (run.signal.aborted || !isDoubt(error)) throw error;
+      if (begun) run.budget.giveBack(begun.notes);
+      counted.inVain();
+      log.info(
+        { layer: name, reason: error.message },
+        'A layer is read twice, to be unpacked in order on those below it',
+      );
+      return null;
+    }
+  }
+
+  /** On those below it, one member after the other. */
+  async #inOrder(source: LayerSource, place: Place, run: Run): Promise<Unpacked> {
+    const name = source.digest ?? source.diffId;
+    await this.#below(name, place, run);
+    const counted = run.progress.counted(source.open);
+    return await this.#unpack(source, counted, run, this.#lowersOf(place));
+  }
+
+  async #below(name: string, { below }: Place, { signal }: Run): Promise<void> {
     await step(`wait: ${name}, those below`, async () => below);
     signal.throwIfAborted();
-    const visible = notes.hidesAll ? null : parent;
-    const lowers = visible === null ? [] : this.#snapshots.lowerPaths(visible);
-    let bytes = notes.bytes;
-    if (needsJoin(notes, lowers)) {
-      const job = { path: stage.path, name, lowers, notes, limits: budget.left() };
-      const added = await step(`join: ${name}`, () => this.#pool.join(job, origin, signal));
-      budget.spend(added);
-      bytes += added.bytes;
-    }
-    await step(`snapshot: commit ${name}`, () => stage.commit(key, visible, bytes));
-    progress.done(notes.bytes);
+  }
+
+  #lowersOf({ parent }: Place): readonly string[] {
+    return parent === null ? [] : this.#snapshots.lowerPaths(parent);
+  }
+
+  async #join(name: string, { stage, notes }: Unpacked, origin: string, place: Place, run: Run): Promise<void> {
+    const lowers = this.#lowersOf(place);
+    if (!needsJoin(notes, lowers)) return;
+    const job = { path: stage.path, name, lowers, notes };
+    const { entries } = await step(`join: ${name}`, () => this.#pool.join(job, origin, run.signal));
+    run.budget.spend({ bytes: 0, entries });
   }
 
   /** Into a stage of its own; again where it came from a place that gave another layer, and another place may know better. */
   async #unpack(
-    { digest, diffId, file, open, origin, blame }: LayerSource,
-    { budget, progress, signal }: { budget: Budget; progress: Progress; signal: AbortSignal },
-  ): Promise<{ stage: Stage; notes: LayerNotes }> {
+    { digest, diffId, file, origin, blame }: LayerSource,
+    source: Counted,
+    { budget, signal }: Run,
+    lowers?: readonly string[],
+  ): Promise<Unpacked> {
     for (;;) {
       const stage = await this.#snapshots.stage();
       try {
@@ -110,14 +157,16 @@ export class Layers {
           diffId,
           limits: budget.left(),
           ...(file === undefined ? {} : { file }),
+          ...(lowers === undefined ? {} : { lowers }),
         };
-        const notes = await this.#pool.unpack(job, progress.counted(open), origin, signal);
+        const notes = await this.#pool.unpack(job, source.open, origin, signal);
         budget.spend(notes);
         return { stage, notes };
       } catch (error) {
         await stage[Symbol.asyncDispose]();
         const isWrong = isFault(error, 'DataLoss') || isFault(error, 'InvalidArgument');
         if (signal.aborted || !isWrong || !blame?.()) throw error;
+        source.inVain();
         log.warn(
           { layer: digest ?? diffId, reason: error.message },
           'A layer was not what it should be: asked for elsewhere',
@@ -152,6 +201,12 @@ class Budget {
     return { ...this.#limits, maxBytes: maxBytes - this.#bytes, maxEntries: maxEntries - this.#entries };
   }
 
+  /** Of a tree that is gone. */
+  giveBack({ bytes, entries }: Pick<LayerNotes, 'bytes' | 'entries'>): void {
+    this.#bytes -= bytes;
+    this.#entries -= entries;
+  }
+
   /** @throws Fault ResourceExhausted */
   spend({ bytes, entries }: Pick<LayerNotes, 'bytes' | 'entries'>): void {
     this.#bytes += bytes;
@@ -165,6 +220,5 @@ class Budget {
 
 const needsJoin = (notes: LayerNotes, lowers: readonly string[]): boolean =>
   notes.whiteouts.length > 0 ||
-  notes.replacing.length > 0 ||
-  notes.links.length > 0 ||
-  ((lowers.length > 0 || notes.hidesAll) && notes.implied.length > 0);
+  (notes.hidesAll && notes.implied.length > 0) ||
+  (lowers.length > 0 && notes.implied.length + notes.former.length > 0);

@@ -33,9 +33,25 @@ export class PathMap<T> {
     parent?.children?.delete(path.slice(slash + 1));
   }
 
-  /** Those above come before those below. */
-  *entries(): Generator<[path: string, value: T]> {
-    const todo: [string, Node<T>][] = [['', this.#root]];
+  get(path: string): T | undefined {
+    return this.#find(path)?.value;
+  }
+
+  /** Whether something is known of `path` or of a directory above it. */
+  covers(path: string): boolean {
+    let node: Node<T> | undefined = this.#root;
+    for (const part of partsOf(path)) {
+      if (node?.value !== undefined) return true;
+      node = node?.children?.get(part);
+      if (!node) return false;
+    }
+    return node?.value !== undefined;
+  }
+
+  /** Of what is at and below `from`. Those above come before those below. */
+  *entries(from = ''): Generator<[path: string, value: T]> {
+    const first = this.#find(from);
+    const todo: [string, Node<T>][] = first ? [[from, first]] : [];
     for (let next = todo.pop(); next; next = todo.pop()) {
       const [path, { value, children }] = next;
       if (value !== undefined) yield [path, value];

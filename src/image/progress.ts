@@ -21,6 +21,9 @@ export type PullStatus = {
 const sampleMs = 1000;
 const maxSamples = 6;
 
+/** A source whose bytes are counted. `inVain`: what was read of it comes again. */
+export type Counted = { readonly open: ChunkSource; readonly inVain: () => void };
+
 /** Counts what a pull does. */
 export class Progress {
   readonly #reference: string;
@@ -55,13 +58,23 @@ export class Progress {
   }
 
   /** The source, counted as it is read. */
-  counted(open: ChunkSource): ChunkSource {
-    const fetched = (bytes: number) => this.#count(bytes);
-    return async function* (signal) {
-      for await (const chunk of open(signal)) {
-        fetched(chunk.length);
-        yield chunk;
-      }
+  counted(open: ChunkSource): Counted {
+    let read = 0;
+    const fetched = (bytes: number) => {
+      read += bytes;
+      this.#count(bytes);
+    };
+    return {
+      open: async function* (signal) {
+        for await (const chunk of open(signal)) {
+          fetched(chunk.length);
+          yield chunk;
+        }
+      },
+      inVain: () => {
+        this.#total += read;
+        read = 0;
+      },
     };
   }
 

@@ -1,5 +1,5 @@
 import { defaults } from '../base/settings.ts';
-import type { LayerLimits } from './layer-writer.ts';
+import type { LayerLimits } from './layer-form.ts';
 import { hostPlatform, type Platform } from './platform.ts';
 
 export type ImageSettings = {
@@ -23,6 +23,8 @@ export type ImageSettings = {
   /** The longest time without a byte fetched or written, in milliseconds. */
   readonly progressTimeoutMs?: number;
   readonly limits?: Partial<Limits>;
+  /** Unpacks every layer on those below it, as is done where its meaning is in doubt; only tests say it. */
+  readonly inOrderOnly?: boolean;
 };
 
 /** Of one image, over all its layers. */
@@ -39,6 +41,7 @@ export const withDefaults = (settings: ImageSettings) => ({
   maxParallelLayers: defaults.images.maxParallelLayers,
   connectionsPerLayer: defaults.images.connectionsPerLayer,
   pullTimeoutMs: 0,
+  inOrderOnly: false,
   firstByteTimeoutMs: defaults.timeouts.pullFirstByte * 1000,
   progressTimeoutMs: defaults.timeouts.pullProgress * 1000,
   ...settings,

@@ -29,6 +29,7 @@ type Addon = {
   treeFinishFile(tree: Handle, ...attributes: Values): number;
   treeMakeDir(tree: Handle, path: string, ...attributes: Values): number;
   treeMkdir(tree: Handle, path: string): number;
+  treeIsPlain(tree: Handle, path: string): number;
   treeSymlink(tree: Handle, path: string, target: string, ...attributes: Values): number;
   treeMakeNode(tree: Handle, path: string, type: number, major: number, minor: number, ...attributes: Values): number;
   treeLink(tree: Handle, existing: string, path: string): number;
@@ -49,9 +50,15 @@ type Addon = {
 
 const addon = loadAddon<Addon>();
 
-const { EEXIST, ENOENT, ENOTDIR, EFBIG } = constants.errno;
+const { EEXIST, ENOENT, ENOTDIR, ELOOP, EFBIG } = constants.errno;
 /** The refusals that an archive provokes by itself; everything else is an error of the host. */
-export const refusal = { exists: -EEXIST, missing: -ENOENT, notDirectory: -ENOTDIR, tooLarge: -EFBIG } as const;
+export const refusal = {
+  exists: -EEXIST,
+  missing: -ENOENT,
+  notDirectory: -ENOTDIR,
+  link: -ELOOP,
+  tooLarge: -EFBIG,
+} as const;
 
 const values = (a: Attributes): Values => [a.mode, a.uid, a.gid, a.seconds, a.nanoseconds, a.xattrs];
 
@@ -60,7 +67,7 @@ const ofWhiteout: Attributes = { mode: 0, uid: 0, gid: 0, seconds: 0, nanosecond
 
 /**
  * A directory to create and examine entries in. Paths are latin1 strings (bytes), relative, clean; the empty path is
- * the root. Symbolic links on the way to the last component resolve inside the root; the last one is never followed.
+ * the root. No symbolic link is followed, neither on the way nor at the end of it: a path with one on its way is refused.
  * Methods that say so return a negative errno number instead of throwing.
  */
 export class Tree implements Disposable {
@@ -91,9 +98,14 @@ export class Tree implements Disposable {
     check(addon.treeFinishFile(this.#handle, ...values(attributes)), 'finish file', path);
   }
 
-  /** 0 if it was made, 1 if the directory was there and took the attributes; or a negative errno. */
+  /** 0 if it was made, 1 if the directory was there and has these attributes instead of its own; or a negative errno. */
   makeDir(path: string, a: Attributes): number {
     return addon.treeMakeDir(this.#handle, path, ...values(a));
+  }
+
+  /** Whether `path` is a directory, and so is all on the way to it. */
+  isPlain(path: string): boolean {
+    return addon.treeIsPlain(this.#handle, path) === 1;
   }
 
   /** A new directory, mode 0755; 0 or a negative errno. */

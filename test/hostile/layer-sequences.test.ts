@@ -1,6 +1,10 @@
 // Random sequences of layers: what Berth mounts is what applying them one after the other gives.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { dir, file, hardlink, type Member, symlink, tar } from '../registry/tar.ts';
 import { LayerModel, Meaningless, type Picture, pictureOf } from './layer-model.ts';
@@ -15,11 +19,23 @@ const shownFailures = Number(process.env.BERTH_SHOWN ?? 12);
 /** Whether umoci has to make of them what the model does. */
 const withUmoci = process.env.BERTH_UMOCI === '1';
 
-let bench: LayerBench;
+/** Each layer as Berth takes it, alone where it can, and all of them in order. */
+const ways = { 'as they come': false, 'in order': true };
+type Way = keyof typeof ways;
+const benches = new Map<Way, LayerBench>();
+/** Everything is in memory: what the disk takes is not of interest. */
+const memory = mkdtempSync(join(tmpdir(), 'berth-memory-'));
 before(async () => {
-  bench = await LayerBench.open();
+  mountTmpfs(memory, {});
+  process.env.TMPDIR = memory;
+  for (const [way, inOrderOnly] of Object.entries(ways))
+    benches.set(way as Way, await LayerBench.open({ inOrderOnly }));
 });
-after(() => bench[Symbol.asyncDispose]());
+after(async () => {
+  for (const bench of benches.values()) await bench[Symbol.asyncDispose]();
+  unmount(memory, { detach: true });
+  rmdirSync(memory);
+});
 
 /** mulberry32: small, and the same everywhere. */
 function random(from: number): (below: number) => number {
@@ -63,7 +79,7 @@ const shown = (layers: readonly Member[][]): string =>
     .join('\n');
 
 /** How Berth's tree differs from the model's, line by line; null: the layers have no meaning. */
-async function difference(layers: readonly Member[][]): Promise<string[] | null> {
+async function difference(layers: readonly Member[][], way: Way): Promise<string[] | null> {
   const model = new LayerModel();
   try {
     for (const members of layers) model.apply(members);
@@ -73,7 +89,7 @@ async function difference(layers: readonly Member[][]): Promise<string[] | null>
   }
   const expected = model.picture();
   const content = layers.map((members) => tar(...members));
-  const { ours, theirs } = await bench.glance(content, pictureOf, { withUmoci });
+  const { ours, theirs } = await benches.get(way)!.glance(content, pictureOf, { withUmoci });
   const umocis = theirs === null ? [] : differing('umoci', theirs, expected);
   const members = layers.flat();
   return [
@@ -253,28 +269,76 @@ const known: Readonly<Record<string, Member[][]>> = {
     [symlink('b', 'a'), symlink('d', 'b')],
     [dir('a'), whiteout('b/', 'c'), symlink('a', 'd/x')],
   ],
+  'a directory that is implied, and described behind a lower link': [
+    [dir('c/a/c')],
+    [fifo('a/c/a'), dir('c/c/c'), file('b', 'b'), dir('c')],
+    [symlink('b', '..'), dir('c/a/a'), dir('b/c', { mode: 0o700 }), dir('a/c/a')],
+  ],
+  'a removal behind a lower link that leads through what the layer removes': [
+    [symlink('a', 'c/b'), dir('a/b/c', { mode: 0o700 }), symlink('c/a', '/a/b')],
+    [file('c/a/.wh.a'), symlink('a/b', 'c/c')],
+    [dir('c/b/a'), whiteout('', 'a')],
+  ],
+  'a removal of a link through itself, and of another that the layer replaced': [
+    [symlink('c/b', 'c'), symlink('b', 'c')],
+    [whiteout('b/', 'b'), symlink('c', 'a/a'), fifo('b/a'), whiteout('', 'c')],
+  ],
+  'a removal behind a lower link, of what becomes a link': [
+    [file('a/c', '1'), file('c/c/c', '2'), file('a/a/c', '3'), opaque(''), symlink('b', 'a')],
+    [whiteout('b/', 'c'), symlink('a', 'c')],
+  ],
+  'directories behind a lower link that leads through another': [
+    [symlink('b', '..'), opaque('b/b/'), dir('a/c/b'), symlink('c', 'b'), dir('b/a/c')],
+    [fifo('a/a/b'), dir('b/c'), dir('c/c/a'), dir('c/c/b', { mode: 0o700 })],
+  ],
+  'a hard link to a lower link that the layer goes through': [
+    [file('b/b', 'b'), dir('a/a'), dir('a/b'), symlink('c', '..')],
+    [whiteout('', 'a'), whiteout('c/b/', 'b'), dir('a'), hardlink('b/b', 'c')],
+  ],
+  'a name behind a lower link, in a directory that is removed': [
+    [dir('a'), symlink('a/b', '..')],
+    [whiteout('', 'a'), dir('a/b/b')],
+  ],
+  'a directory behind a lower link that is a link below, too': [
+    [dir('usr/lib'), symlink('lib', 'usr/lib'), symlink('usr/lib/d', '../e'), dir('usr/e')],
+    [file('lib/d/x', 'x'), dir('lib/f', { mode: 0o700 }), file('usr/lib/f/y', 'y')],
+  ],
+  'a lower link that the layer replaces, and that another leads through': [
+    [symlink('a', 'b'), symlink('b', 'c'), dir('c')],
+    [dir('b'), file('a/x', 'x')],
+  ],
+  'a lower link that the layer goes through, and replaces by way of another': [
+    [dir('u'), symlink('l', 'u'), symlink('u/d', '../e'), dir('e')],
+    [dir('l/d', { mode: 0o700 }), file('u/d/w', 'w')],
+  ],
+  'a lower link that leads through a link of the layer, in a directory that only the layer has': [
+    [symlink('b/a', '/a/b/c')],
+    [symlink('a/b', 'a/c'), file('b/a/c', 'x'), symlink('c/a', 'b/a')],
+  ],
   'a symbolic link of 4095 bytes': [[symlink('l', `${'a/'.repeat(2047)}b`)]],
 };
-for (const [name, layers] of Object.entries(known)) {
-  test(name, async () => {
-    assert.deepEqual(await difference(layers), []);
+for (const way of Object.keys(ways) as Way[]) {
+  for (const [name, layers] of Object.entries(known)) {
+    test(`${name}, ${way}`, async () => {
+      assert.deepEqual(await difference(layers, way), []);
+    });
+  }
+
+  test(`random sequences of layers, ${wanted} from seed ${seed}, ${way}`, async () => {
+    const failures: string[] = [];
+    let done = 0;
+    for (let number = seed; done < wanted; number++) {
+      const pick = random(number);
+      const layers = Array.from({ length: 2 + pick(3) }, () => layerOf(pick));
+      const lines = await difference(layers, way);
+      if (lines === null) continue;
+      done++;
+      if (lines.length > 0) failures.push(`seed ${number}\n${shown(layers)}\n  ${lines.join('\n  ')}`);
+    }
+    assert.equal(
+      failures.length,
+      0,
+      `${failures.length} of ${done} differ:\n${failures.slice(0, shownFailures).join('\n\n')}`,
+    );
   });
 }
-
-test(`random sequences of layers, ${wanted} from seed ${seed}`, async () => {
-  const failures: string[] = [];
-  let done = 0;
-  for (let number = seed; done < wanted; number++) {
-    const pick = random(number);
-    const layers = Array.from({ length: 2 + pick(3) }, () => layerOf(pick));
-    const lines = await difference(layers);
-    if (lines === null) continue;
-    done++;
-    if (lines.length > 0) failures.push(`seed ${number}\n${shown(layers)}\n  ${lines.join('\n  ')}`);
-  }
-  assert.equal(
-    failures.length,
-    0,
-    `${failures.length} of ${done} differ:\n${failures.slice(0, shownFailures).join('\n\n')}`,
-  );
-});

@@ -29,8 +29,9 @@ export class LayerBench implements AsyncDisposable {
     this.#store = store;
   }
 
-  static async open(): Promise<LayerBench> {
-    return new LayerBench(await Store.open({ maxParallelLayers: 1 }));
+  /** `inOrderOnly`: every layer is unpacked as one whose meaning is in doubt. */
+  static async open({ inOrderOnly = false } = {}): Promise<LayerBench> {
+    return new LayerBench(await Store.open({ maxParallelLayers: 1, inOrderOnly }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

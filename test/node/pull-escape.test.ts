@@ -189,15 +189,10 @@ for (const { name, content, message } of [
   {
     name: 'links to a directory that comes later',
     content: tar(hardlink('a', 'd'), dir('d'), file('d/.wh..wh..opq')),
-    message: /link to "d", a directory/,
-  },
-  {
-    name: 'links to what it removes',
-    content: tar(file('.wh.x'), hardlink('a', 'x')),
-    message: /"x", which the layer removes/,
+    message: /link to "d", which is not there/,
   },
   { name: 'links to its root', content: tar(hardlink('a', '.')), message: /link to "", a directory/ },
-  { name: 'links to nothing', content: tar(hardlink('a', 'none')), message: /which no layer has/ },
+  { name: 'links to nothing', content: tar(hardlink('a', 'none')), message: /which is not there/ },
   { name: 'removes the parent', content: tar(file('d/.wh...')), message: /removes nothing/ },
   { name: 'replaces its root by a file', content: tar(file('.', 'x')), message: /root is not a directory/ },
   {
@@ -232,19 +227,19 @@ for (const { name, content, message } of [
 
 for (const { name, members, message } of [
   {
-    name: 'links to a lower file and removes that',
-    members: [hardlink('a', 'd/x'), file('d/.wh.x')],
+    name: 'removes a lower file and links to it',
+    members: [file('d/.wh.x'), hardlink('a', 'd/x')],
     message: /"a" is a link to "d\/x", which the layer removes/,
   },
   {
-    name: 'links to a lower file and replaces its directory',
-    members: [hardlink('a', 'd/x'), file('d', 'y')],
-    message: /"d" is used as a directory, but it is a file/,
+    name: 'removes what is in a lower directory and links to it',
+    members: [file('d/.wh..wh..opq'), hardlink('a', 'd/x')],
+    message: /"a" is a link to "d\/x", which is not there/,
   },
   {
     name: 'links to a lower file from a name that is a directory',
     members: [hardlink('n', 'n/x')],
-    message: /entries that contradict each other: EEXIST.*"n"/,
+    message: /entries that contradict each other: .*"n"/,
   },
   {
     name: 'links to a lower file from behind links that loop',

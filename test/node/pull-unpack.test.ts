@@ -150,6 +150,19 @@ for (const { name, upper, unsaid = [] } of [
     upper: [hardlink('usr/lib/two', 'usr/lib/one'), hardlink('usr/lib/three', 'usr/lib/two')],
   },
   {
+    name: 'a link to a file of the layer below, which is then removed',
+    upper: [dir('usr'), hardlink('usr/two', 'usr/lib/one'), dir('usr/lib'), file('usr/lib/.wh.one')],
+  },
+  {
+    name: 'a link to a file of the layer below, whose directory is then replaced',
+    upper: [dir('usr'), hardlink('usr/two', 'usr/lib/one'), file('usr/lib', 'x')],
+  },
+  {
+    name: 'a directory that loses the attributes that it had below',
+    upper: [file('lib/.wh.one'), dir('etc', { mode: 0o700 }), dir('.')],
+    unsaid: ['usr/lib'],
+  },
+  {
     name: 'names that lead out come back',
     upper: [file('../../outside', 'x'), file('/etc/../../up', 'y'), file('./etc/./dot', 'z')],
   },

@@ -42,7 +42,7 @@ const run = (worker: Mute = new Deaf(), ms = progressMs) => new WorkerRun(worker
 const job = {} as UnpackJob;
 const forever = new AbortController().signal;
 const stuck = { kind: 'DeadlineExceeded', message: /made no progress for 0.05 s/ };
-const notes = { implied: [], whiteouts: [], replacing: [], links: [], hidesAll: false, bytes: 1, entries: 1 };
+const notes = { implied: [], whiteouts: [], former: [], plain: true, hidesAll: false, bytes: 1, entries: 1 };
 
 test('a worker that does not hear that its source failed is given up', { timeout: 5000 }, async () => {
   async function* source() {
@@ -207,7 +207,7 @@ describe('a run', () => {
     const worker = new Mute();
     const unpacked = run(worker, patience).unpack(job, whole, forever);
     await turns();
-    worker.say({ kind: 'joined', added: { bytes: 0, entries: 0 } });
+    worker.say({ kind: 'joined', added: { entries: 0 } });
     await assert.rejects(unpacked, /did not say what it unpacked/);
     const other = run(worker, patience).unpack(job, whole, forever);
     await turns();

@@ -28,8 +28,8 @@ const source = (character: string, origin = 'registry'): LayerSource => ({
 const notes = (changes: Partial<LayerNotes> = {}): LayerNotes => ({
   implied: [],
   whiteouts: [],
-  replacing: [],
-  links: [],
+  former: [],
+  plain: true,
   hidesAll: false,
   bytes: 10,
   entries: 1,
@@ -60,7 +60,7 @@ const pool = {
   },
   join: async (job: JoinJob) => {
     joined.push(job);
-    return { bytes: 0, entries: 0 };
+    return { entries: 0 };
   },
 } as unknown as LayerPool;
 

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Progress } from '../../../src/image/progress.ts';
+import { type Counted, Progress } from '../../../src/image/progress.ts';
 
 /** Reads so many bytes through the counter. */
-async function fetched(progress: Progress, ...sizes: number[]): Promise<void> {
+async function fetched(progress: Progress, ...sizes: number[]): Promise<Counted> {
   const source = progress.counted(async function* () {
     for (const size of sizes) yield Buffer.alloc(size);
   });
-  for await (const _ of source(new AbortController().signal));
+  for await (const _ of source.open(new AbortController().signal));
+  return source;
 }
 
 test('what a pull has done, and how fast it is by now', async (t) => {
@@ -34,4 +35,15 @@ test('what a pull has done, and how fast it is by now', async (t) => {
     await fetched(progress, 10);
   }
   assert.equal(progress.status().rate, 10, 'what was fast before does not count any more');
+});
+
+test('what is read twice is awaited twice, so that a pull is never further than done', async () => {
+  const progress = new Progress('app');
+  progress.expect(500);
+  const first = await fetched(progress, 300);
+  first.inVain();
+  first.inVain();
+  await fetched(progress, 300, 200);
+  const { bytesTotal, bytesFetched } = progress.status();
+  assert.deepEqual([bytesTotal, bytesFetched], [800, 800]);
 });
