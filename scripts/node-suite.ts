@@ -51,11 +51,12 @@ async function fill(registry: Registry): Promise<void> {
 /** Where the suite tells kubelet that the runtime is; kubelet's summary shows what it uses. */
 const runtimeCgroup = 'docker-daemon';
 
-function placeRuntime(pid: number): void {
+/** Moves this process, with what it starts from now on, to a cgroup, or to the root: what memory is used counts where it began. */
+function moveToCgroup(name: string): void {
   for (const hierarchy of cgroupV2 ? [''] : ['cpu', 'cpuacct', 'memory']) {
-    const folder = join('/sys/fs/cgroup', hierarchy, runtimeCgroup);
+    const folder = join('/sys/fs/cgroup', hierarchy, name);
     mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, 'cgroup.procs'), `${pid}`);
+    writeFileSync(join(folder, 'cgroup.procs'), `${process.pid}`);
   }
 }
 
@@ -79,17 +80,16 @@ async function main(): Promise<number> {
   await using registry = await startTestRegistry();
   await fill(registry);
   using _ = { [Symbol.dispose]: removeCgroups };
+  moveToCgroup(runtimeCgroup);
   await using node = await startRuntime(registry);
-  placeRuntime(node.pid);
+  moveToCgroup('');
   const folder = mkdtempSync(join(cacheFolder('node-suite'), `${runtime}-`));
   const { focus, skip } = values;
   const processes = countOf('processes', values.processes);
   return report(await runNodeSuite({ socket: node.socket, folder, focus, skip, processes }), folder);
 }
 
-async function startRuntime(
-  registry: Registry,
-): Promise<AsyncDisposable & { readonly pid: number; readonly socket: string }> {
+async function startRuntime(registry: Registry): Promise<AsyncDisposable & { readonly socket: string }> {
   if (runtime === 'containerd') {
     const peer = await startContainerd(join(cacheFolder('node-suite'), 'containerd.log'), values.containerd);
     writeMirrors(peer.certsDir, registry.address);
@@ -101,7 +101,7 @@ async function startRuntime(
   const daemon = new TestDaemon({ handler: runtime, settings: { compat, handlers } });
   writeMirrors(join(daemon.dir, 'certs.d'), registry.address);
   await daemon.start();
-  return { pid: daemon.pid, socket: daemon.socket, [Symbol.asyncDispose]: () => daemon.dispose() };
+  return { socket: daemon.socket, [Symbol.asyncDispose]: () => daemon.dispose() };
 }
 
 function report(specs: readonly Spec[], folder: string): number {

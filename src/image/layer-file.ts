@@ -30,7 +30,7 @@ export async function unpackFile(
   source: AsyncIterable<Buffer>,
   job: UnpackJob,
   name: string,
-  onBytes: (bytes: number) => void = () => {},
+  onStep: () => void = () => {},
 ): Promise<LayerNotes> {
   const { digest, path, limits } = job;
   if (digest === null) throw new Fault('Internal', `Nobody stated the digest of the file ${JSON.stringify(name)}`);
@@ -43,7 +43,7 @@ export async function unpackFile(
       digester.update(chunk);
       writer.write(chunk, position);
       position += chunk.length;
-      onBytes(chunk.length);
+      onStep();
     }
     writer.end();
     expectDigest('Blob', digest, digester.digest());

@@ -20,21 +20,21 @@ export type Joined = { readonly entries: number };
 /**
  * Settles what a layer, unpacked by itself, left open about those below it: what it put behind a lower link goes where that
  * leads, directories that it implies look as they do below, and whiteouts of nothing go (in a directory that is not merged,
- * overlayfs would list them).
+ * overlayfs would list them). `onStep` hears of each step forward.
  * @throws LayerDoubt if that would not be what the layer means, and the tree has to be made again; Fault ResourceExhausted.
  */
-export function joinLayer(job: JoinJob): Joined {
+export function joinLayer(job: JoinJob, onStep: () => void = () => {}): Joined {
   try {
-    return settle(job);
+    return settle(job, onStep);
   } catch (error) {
     throw translateLayerError(error, job.name, job.path);
   }
 }
 
-function settle({ path, lowers, notes }: JoinJob): Joined {
+function settle({ path, lowers, notes }: JoinJob, onStep: () => void): Joined {
   using stack = new DisposableStack();
-  const own = stack.use(new Tree(path));
-  const all = new Below(lowers.map((lower) => stack.use(new Tree(lower))));
+  const own = stack.use(new Tree(path, onStep));
+  const all = new Below(lowers.map((lower) => stack.use(new Tree(lower, onStep))));
   const links = behindLinks(all, notes);
   const implied = links.length === 0 ? notes.implied : moveBehindLinks(own, all, notes, links);
   const below = notes.hidesAll ? new Below([]) : all;

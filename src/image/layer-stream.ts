@@ -121,14 +121,14 @@ async function peek(
 
 /**
  * Unpacks a layer blob into `job.path` and checks both digests on the way; what is there is to be used only if this
- * returns. `onBytes` hears of unpacked bytes.
+ * returns. `onStep` hears of each step forward, however small.
  * @throws Fault DataLoss for a wrong digest or a damaged stream, InvalidArgument for a bad archive, ResourceExhausted; LayerDoubt
  * if it has to be unpacked on those below it.
  */
 export async function unpackLayer(
   source: AsyncIterable<Buffer>,
   job: UnpackJob,
-  onBytes: (bytes: number) => void = () => {},
+  onStep: () => void = () => {},
 ): Promise<LayerNotes> {
   const { start, all } = await peek(source, magicBytes);
   refuseForeign(start, `The layer ${job.digest ?? job.diffId}`);
@@ -136,7 +136,7 @@ export async function unpackLayer(
   const isCompressed = compression !== 'none';
   const inner = new Digester(algorithmOf(job.diffId));
   const outer = outerDigester(job, isCompressed);
-  using writer = new LayerWriter(job.path, job.limits, job.lowers);
+  using writer = new LayerWriter(job.path, job.limits, job.lowers, onStep);
   const reader = new TarReader(writer);
   const ratio = new RatioGuard(job.limits.maxRatio);
   const fetched = (chunk: Buffer) => {
@@ -151,7 +151,7 @@ export async function unpackLayer(
       const before = writer.holes;
       reader.push(chunk);
       if (isCompressed) ratio.unpacked(chunk.length - (writer.holes - before));
-      onBytes(chunk.length);
+      onStep();
     }
   } catch (error) {
     throw translateStreamError(error, job);

@@ -12,8 +12,17 @@ const port = parentPort;
 if (!port) throw new Error('layer-worker runs as a worker thread only');
 const tell = (message: FromWorker, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
 
-/** A sign of life for every so many bytes unpacked: a small blob may be a large file. */
-const aliveEvery = 32 * 1024 * 1024;
+/** A sign of life that often, ms, while there is one: a few bytes may become thousands of files on a slow disk. */
+const aliveEvery = 1000;
+
+let toldAlive = 0;
+
+function onStep(): void {
+  const now = performance.now();
+  if (now - toldAlive < aliveEvery) return;
+  toldAlive = now;
+  tell({ kind: 'alive' });
+}
 
 /** The chunks of the job under way, as they arrive. */
 class Inbox implements AsyncIterable<Buffer> {
@@ -58,17 +67,15 @@ class Inbox implements AsyncIterable<Buffer> {
 let inbox = new Inbox();
 
 async function unpack(job: UnpackJob): Promise<void> {
-  let sinceAlive = 0;
   const source = inbox;
-  const onBytes = (bytes: number) => {
+  const onOwnStep = () => {
     source.throwIfAborted();
-    sinceAlive += bytes;
-    if (sinceAlive < aliveEvery) return;
-    sinceAlive = 0;
-    tell({ kind: 'alive' });
+    onStep();
   };
   const { file } = job;
-  const notes = await (file === undefined ? unpackLayer(source, job, onBytes) : unpackFile(source, job, file, onBytes));
+  const notes = await (file === undefined
+    ? unpackLayer(source, job, onOwnStep)
+    : unpackFile(source, job, file, onOwnStep));
   tell({ kind: 'done', notes });
 }
 
@@ -80,7 +87,7 @@ port.on('message', (message: ToWorker) => {
       return;
     case 'join':
       try {
-        tell({ kind: 'joined', added: joinLayer(message.job) });
+        tell({ kind: 'joined', added: joinLayer(message.job, onStep) });
       } catch (error) {
         tell({ kind: 'failed', error: toPlainError(error) });
       }

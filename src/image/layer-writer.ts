@@ -28,11 +28,11 @@ export class LayerWriter implements TarSink, Disposable {
 
   /**
    * `lowers`: the trees of the layers below, top first, on which the members are applied in order. Absent: the layer is
-   * unpacked by itself, and what it says about lower ones becomes whiteouts, opaque directories and notes.
+   * unpacked by itself, and what it says about lower ones becomes whiteouts, opaque directories and notes. `onUse`: see Tree.
    */
-  constructor(root: string, limits: LayerLimits, lowers?: readonly string[]) {
+  constructor(root: string, limits: LayerLimits, lowers?: readonly string[], onUse?: () => void) {
     using stack = new DisposableStack();
-    this.#tree = stack.use(new Tree(root));
+    this.#tree = stack.use(new Tree(root, onUse));
     this.#count = new LayerCount(limits);
     this.#form = lowers
       ? stack.use(new OrderedForm(this.#tree, lowers, this.#count))

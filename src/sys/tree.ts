@@ -73,9 +73,12 @@ const ofWhiteout: Attributes = { mode: 0, uid: 0, gid: 0, seconds: 0, nanosecond
 export class Tree implements Disposable {
   readonly root: string;
   readonly #handle: Handle;
+  readonly #onUse: () => void;
 
-  constructor(root: string) {
+  /** `onUse` is called before each thing that is done here: the disk may take its time for any of them. */
+  constructor(root: string, onUse: () => void = () => {}) {
     this.root = root;
+    this.#onUse = onUse;
     this.#handle = addon.openTree(root);
   }
 
@@ -83,59 +86,64 @@ export class Tree implements Disposable {
     addon.closeTree(this.#handle);
   }
 
+  get #used(): Handle {
+    this.#onUse();
+    return this.#handle;
+  }
+
   /** A new file with its whole content; 0 or a negative errno. */
   writeFile(path: string, content: Buffer, a: Attributes): number {
-    return addon.treeWriteFile(this.#handle, path, content, a.mode, a.uid, a.gid, a.seconds, a.nanoseconds, a.xattrs);
+    return addon.treeWriteFile(this.#used, path, content, a.mode, a.uid, a.gid, a.seconds, a.nanoseconds, a.xattrs);
   }
 
   /** Opens a new file and returns its descriptor to write to, until finishFile; or a negative errno. One at a time. */
   createFile(path: string): number {
-    return addon.treeCreateFile(this.#handle, path);
+    return addon.treeCreateFile(this.#used, path);
   }
 
   /** Gives the file of createFile its attributes, modification time last, and closes it. */
   finishFile(path: string, attributes: Attributes): void {
-    check(addon.treeFinishFile(this.#handle, ...values(attributes)), 'finish file', path);
+    check(addon.treeFinishFile(this.#used, ...values(attributes)), 'finish file', path);
   }
 
   /** 0 if it was made, 1 if the directory was there and has these attributes instead of its own; or a negative errno. */
   makeDir(path: string, a: Attributes): number {
-    return addon.treeMakeDir(this.#handle, path, ...values(a));
+    return addon.treeMakeDir(this.#used, path, ...values(a));
   }
 
   /** Whether `path` is a directory, and so is all on the way to it. */
   isPlain(path: string): boolean {
-    return addon.treeIsPlain(this.#handle, path) === 1;
+    return addon.treeIsPlain(this.#used, path) === 1;
   }
 
   /** A new directory, mode 0755; 0 or a negative errno. */
   mkdir(path: string): number {
-    return addon.treeMkdir(this.#handle, path);
+    return addon.treeMkdir(this.#used, path);
   }
 
   /** 0 or a negative errno. */
   symlink(path: string, target: string, a: Attributes): number {
-    return addon.treeSymlink(this.#handle, path, target, ...values(a));
+    return addon.treeSymlink(this.#used, path, target, ...values(a));
   }
 
   /** 0 or a negative errno. */
   makeNode(path: string, type: number, major: number, minor: number, a: Attributes): number {
-    return addon.treeMakeNode(this.#handle, path, type, major, minor, ...values(a));
+    return addon.treeMakeNode(this.#used, path, type, major, minor, ...values(a));
   }
 
   /** A further name for an existing file; 0 or a negative errno. */
   link(existing: string, path: string): number {
-    return addon.treeLink(this.#handle, existing, path);
+    return addon.treeLink(this.#used, existing, path);
   }
 
   /** Removes whatever is there with all below it; a missing path counts as removed. */
   remove(path: string): void {
-    check(addon.treeRemove(this.#handle, path), 'remove', path);
+    check(addon.treeRemove(this.#used, path), 'remove', path);
   }
 
   /** Adds extended attributes to a directory. */
   setXattrs(path: string, xattrs: Buffer): void {
-    check(addon.treeSetXattrs(this.#handle, path, xattrs), 'setxattr', path);
+    check(addon.treeSetXattrs(this.#used, path, xattrs), 'setxattr', path);
   }
 
   /** Makes a directory opaque: nothing of lower ones shows in it. */
@@ -150,46 +158,46 @@ export class Tree implements Disposable {
 
   /** Sets a directory's modification time; 0 or a negative errno (what is no directory is left alone). */
   setTimes(path: string, seconds: number, nanoseconds: number): number {
-    return addon.treeSetTimes(this.#handle, path, seconds, nanoseconds);
+    return addon.treeSetTimes(this.#used, path, seconds, nanoseconds);
   }
 
   /** What is at `path`. An opaque directory hides those of lower layers, a whiteout hides anything. */
   kind(path: string): Kind {
-    return kinds[check(addon.treeKind(this.#handle, path), 'stat', path)] ?? 'other';
+    return kinds[check(addon.treeKind(this.#used, path), 'stat', path)] ?? 'other';
   }
 
   readlink(path: string): string {
-    return value(addon.treeReadlink(this.#handle, path), 'readlink', path);
+    return value(addon.treeReadlink(this.#used, path), 'readlink', path);
   }
 
   /** The number of an inode: two names of this tree that have the same one are one file. */
   inode(path: string): bigint {
-    return value(addon.treeInode(this.#handle, path), 'stat', path);
+    return value(addon.treeInode(this.#used, path), 'stat', path);
   }
 
   /** A directory's modification time, as setTimes takes it. */
   times(path: string): readonly [seconds: number, nanoseconds: number] {
-    return value(addon.treeTimes(this.#handle, path), 'stat', path);
+    return value(addon.treeTimes(this.#used, path), 'stat', path);
   }
 
   /** The names in a directory. */
   list(path: string): readonly string[] {
-    return value(addon.treeList(this.#handle, path), 'read directory', path);
+    return value(addon.treeList(this.#used, path), 'read directory', path);
   }
 
   /** Every extended attribute by name (latin1). */
   xattrs(path: string): Map<string, Buffer> {
-    return unpackXattrs(value(addon.treeXattrs(this.#handle, path), 'getxattr', path));
+    return unpackXattrs(value(addon.treeXattrs(this.#used, path), 'getxattr', path));
   }
 
   /** Gives the directory `to` what `path` has in `from`. */
   copyAttributes(from: Tree, path: string, to = path): void {
-    check(addon.treeCopyAttributes(from.#handle, path, this.#handle, to), 'copy attributes', path);
+    check(addon.treeCopyAttributes(from.#handle, path, this.#used, to), 'copy attributes', path);
   }
 
   /** A symbolic link, FIFO or device of another tree, under the same name; 0 or a negative errno. */
   copyNode(from: Tree, path: string): number {
-    return addon.treeCopyNode(from.#handle, path, this.#handle, path);
+    return addon.treeCopyNode(from.#handle, path, this.#used, path);
   }
 
   /**
@@ -197,12 +205,12 @@ export class Tree implements Disposable {
    * or not the file system shares them with the original; or a negative errno: refusal.tooLarge if they are more than `most`.
    */
   copyFile(from: Tree, path: string, most: number): number {
-    return addon.treeCopyFile(from.#handle, path, this.#handle, path, most);
+    return addon.treeCopyFile(from.#handle, path, this.#used, path, most);
   }
 
   /** 0 or a negative errno; never replaces anything. */
   rename(from: string, to: string): number {
-    return addon.treeRename(this.#handle, from, to);
+    return addon.treeRename(this.#used, from, to);
   }
 }
 

@@ -3,12 +3,16 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { after, afterEach, before, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { joinLayer } from '../../src/image/layer-join.ts';
+import { unpackLayer } from '../../src/image/layer-stream.ts';
+import { parseDigest } from '../../src/model/ids.ts';
 import { ownHost } from '../harness/own-host.ts';
-import { image, layer, writeLayout } from '../registry/images.ts';
+import { image, layer, sha256, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
-import { file, tar } from '../registry/tar.ts';
+import { dir, file, tar } from '../registry/tar.ts';
 
 await ownHost();
 
@@ -51,3 +55,18 @@ for (const { name, kind, act, expected } of [
     assert.equal(readFileSync(join(await store.mount(loaded!.id), 'a'), 'utf8'), 'x');
   });
 }
+
+test('each member, and each thing that is settled at the end, is a sign of life: a disk may be slow for all of them', async () => {
+  const path = mkdtempSync(join(work, 'steps-'));
+  const members = Array.from({ length: 200 }, (_, i) => [dir(`d${i}`), file(`d${i}/f`, 'x'), file(`e/e${i}/f`, 'x')]);
+  const content = tar(...members.flat());
+  const diffId = parseDigest(sha256(content));
+  let steps = 0;
+  const onStep = () => void steps++;
+  const limits = { maxBytes: 2 ** 20, maxEntries: 10_000, maxRatio: 1000 };
+  const notes = await unpackLayer(Readable.from([content]), { path, digest: null, diffId, limits }, onStep);
+  assert.ok(steps >= 600 + 200, `${steps} for 600 members in one chunk, and the times of 200 directories`);
+  steps = 0;
+  joinLayer({ path, name: 'steps', lowers: [mkdtempSync(join(work, 'lower-'))], notes }, onStep);
+  assert.ok(steps >= 200, `${steps} for 201 directories that the layer implies`);
+});
