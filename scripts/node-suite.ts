@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Runs Kubernetes' own suite of a node (e2e_node, of the release that test/kubernetes pins) on Berth or on containerd, on a host of
 // its own, and prints what became of each spec.
-import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { writeMirrors } from '../test/conformance/mirrors.ts';
 import { startContainerd, suiteHandler } from '../test/conformance/peer.ts';
 import type { Spec } from '../test/conformance/report.ts';
@@ -48,6 +48,8 @@ async function fill(registry: Registry): Promise<void> {
   for (const image of await suiteImages({ agnhost, nnp })) await pushImage(registry.address, image);
 }
 
+/** Where cAdvisor in kubelet asks for the labels of containers. */
+const containerdSocket = '/run/containerd/containerd.sock';
 /** Where the suite tells kubelet that the runtime is; kubelet's summary shows what it uses. */
 const runtimeCgroup = 'docker-daemon';
 
@@ -93,10 +95,11 @@ async function startRuntime(registry: Registry): Promise<AsyncDisposable & { rea
   if (runtime === 'containerd') {
     const peer = await startContainerd(join(cacheFolder('node-suite'), 'containerd.log'), values.containerd);
     writeMirrors(peer.certsDir, registry.address);
+    mkdirSync(dirname(containerdSocket), { recursive: true });
+    symlinkSync(peer.socket, containerdSocket);
     return peer;
   }
-  // cAdvisor in kubelet finds the labels of containers there, as on a node where Berth stands for containerd.
-  const compat = { containerd_socket: '/run/containerd/containerd.sock' };
+  const compat = { containerd_socket: containerdSocket };
   const handlers = { [suiteHandler]: { path: program(runtime, runtime) } };
   const daemon = new TestDaemon({ handler: runtime, settings: { compat, handlers } });
   writeMirrors(join(daemon.dir, 'certs.d'), registry.address);
