@@ -142,7 +142,8 @@ suite('a CNI plugin that is broken', { pluginDirs: [folder], settings }, (bench)
       };
       writeFileSync(conflist, JSON.stringify({ ...list, cniVersion: '1.1.0', plugins: [{ type: 'moody' }] }));
       assert.equal((await network()).status, true);
-      writeFileSync(join(orders, 'STATUS'), 'exec sleep 1000\n');
+      const asked = join(orders, 'asked');
+      writeFileSync(join(orders, 'STATUS'), `echo $$ >>${asked}; exec sleep 1000\n`);
       try {
         await until('that it is told', async () => {
           const { status, message } = await network();
@@ -153,5 +154,9 @@ suite('a CNI plugin that is broken', { pluginDirs: [folder], settings }, (bench)
         writeFileSync(conflist, JSON.stringify(list));
       }
       await until('that it is well again', async () => (await network()).status);
+      const pids = readFileSync(asked, 'utf8').trim().split('\n');
+      rmSync(asked);
+      // Each until its own deadline, whatever the newest one said.
+      await until('the end of all that were asked', async () => pids.every((pid) => !existsSync(`/proc/${pid}`)));
     }));
 });

@@ -28,16 +28,21 @@ export function footprint(daemon: TestDaemon): Footprint {
 /** Fails with the difference, kind by kind. */
 export function assertNoLeak(before: Footprint, after: Footprint): void {
   const difference = Object.keys(after).flatMap((kind) => {
-    const old = new Set(before[kind]);
-    const now = new Set(after[kind]);
-    const added = [...now].filter((line) => !old.has(line)).map((line) => `+ ${kind}: ${line}`);
-    const lost = [...old]
-      .filter((line) => !now.has(line) && !goneWithItsDirectory(line))
-      .map((line) => `- ${kind}: ${line}`);
+    const [old, now] = [before, after].map((all) => new Map(all[kind]!.map((line) => [identity(line), line])));
+    const added = [...now!].filter(([key]) => !old!.has(key)).map(([, line]) => `+ ${kind}: ${line}`);
+    const lost = [...old!]
+      .filter(([key, line]) => !now!.has(key) && !goneWithItsDirectory(line))
+      .map(([, line]) => `- ${kind}: ${line}`);
     return [...added, ...lost];
   });
   assert.deepEqual(difference, [], 'the host differs from what it was before');
 }
+
+const processLine = (pid: string, started: string, command: string): string =>
+  `pid ${pid} since ${started}: ${command}`;
+
+/** A process is the same under another command line: what a runtime starts has the runtime's own until it executes. */
+const identity = (line: string): string => /^pid \d+ since \d+/.exec(line)?.[0] ?? line;
 
 const linesOf = (text: string): string[] => text.split('\n').filter((line) => line !== '');
 
@@ -99,7 +104,7 @@ const processes = (daemon: TestDaemon): string[] =>
     if (command === '' || question.test(command) || statOf(pid).parent === process.pid) return [];
     const cgroup = () => readFileSync(`/proc/${pid}/cgroup`, 'utf8');
     const ours = !inMachine || command.includes(daemon.runDir) || cgroup().includes(`/${daemon.name}/`);
-    return ours ? [`${pid} ${command}`] : [];
+    return ours ? [processLine(pid, statOf(pid).started, command)] : [];
   });
 
 /**
@@ -121,10 +126,11 @@ const zombies = (daemon: TestDaemon): string[] =>
     return readdirSync(`/proc/${pid}/task`).length === 1 ? [pid] : []; // its parent hears nothing while a thread is there
   });
 
-function statOf(pid: string): { state: string; parent: number } {
+/** proc_pid_stat(5), from the third field on; when it started is in clock ticks since boot. */
+function statOf(pid: string): { state: string; parent: number; started: string } {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const [state = '', parent] = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { state, parent: Number(parent) };
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return { state: fields[0]!, parent: Number(fields[1]), started: fields[19]! };
 }
 
 function eachProcess(daemon: TestDaemon, look: (pid: string) => string[]): string[] {
