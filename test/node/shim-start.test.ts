@@ -19,6 +19,8 @@ import { describe, test } from 'node:test';
 import { isFault } from '../../src/base/fault.ts';
 import { connectShim, readExitFile, type SandboxSpec } from '../../src/shim/index.ts';
 import { compiled } from '../harness/compile.ts';
+import { Hung, processesNamed } from '../harness/hung.ts';
+import { hostName, ownHost } from '../harness/own-host.ts';
 import type { RuntimeName } from './shim-support.ts';
 import {
   alive,
@@ -35,6 +37,8 @@ import {
   statusOf,
   until,
 } from './shim-support.ts';
+
+await ownHost();
 
 /** Namespaces on the host's network. */
 const onHost: SandboxSpec = {
@@ -284,11 +288,6 @@ peer.sendmsg([b"name"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i",
 open(pid_file, "w").write(str(child))
 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 `;
-
-import { Hung, processesNamed } from '../harness/hung.ts';
-import { hostName, ownHost } from '../harness/own-host.ts';
-
-await ownHost();
 
 test('a terminal that is long in coming holds nobody else up', async (t) => {
   const pod = await startPod(t);
