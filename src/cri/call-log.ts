@@ -1,6 +1,6 @@
 import { log } from '../base/log.ts';
 import type { Names } from '../tracing/index.ts';
-import { changes, isProbe, madeBy } from './call-names.ts';
+import { isProbe, madeBy } from './call-names.ts';
 import { outcomeOf } from './call-stats.ts';
 import type { StatusError } from './status.ts';
 
@@ -12,10 +12,9 @@ export type LoggedCall = {
 
 /**
  * One line for each call that changes something: of what, how long it took, how it ended. Names are taken before the work, as
- * it may remove what has them. Null for a call that changes nothing.
+ * it may remove what has them.
  */
-export function logged(method: string, names: Names): LoggedCall | null {
-  if (!changes(method)) return null;
+export function logged(method: string, names: Names): LoggedCall {
   const begin = performance.now();
   const end = (trace: string | undefined) => ({
     ms: Math.round((performance.now() - begin) * 10) / 10,

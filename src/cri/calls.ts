@@ -138,8 +138,8 @@ function spans(
   watched: Watched,
 ): string | undefined {
   const outcome = outcomeOf(code);
-  const quiet = names === undefined || isProbe(told.method);
-  if (!watched.tracing?.on || !isTelling(!quiet, { outcome, timed: told.timed })) return undefined;
+  const isChange = names !== undefined && !isProbe(told.method);
+  if (!watched.tracing?.on || !isTelling(isChange, { outcome, timed: told.timed })) return undefined;
   const header = (name: string) => String(metadata.get(name)[0] ?? '');
   return watched.tracing.call({
     ...told,

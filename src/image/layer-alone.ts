@@ -1,5 +1,5 @@
 import { type Attributes, check, refusal, type Tree } from '../sys/tree.ts';
-import { isDirectory, parentOf } from './layer-below.ts';
+import { isDirectory, parentOf, under } from './layer-below.ts';
 import { type LayerCount, LayerDoubt, type LayerForm, type Unsettled } from './layer-form.ts';
 import { PathMap } from './path-map.ts';
 import { badArchive } from './tar-header.ts';
@@ -78,7 +78,7 @@ export class AloneForm implements LayerForm {
       else this.#tree.hide(folder);
       return;
     }
-    const place = folder === '' ? name : `${folder}/${name}`;
+    const place = under(folder, name);
     const result = this.#tree.whiteout(place);
     if (result === refusal.exists && this.#tree.kind(place) === 'whiteout') return;
     if (result === refusal.exists) throw new LayerDoubt(`${nameOf(place)} is removed, and the layer has it`);
@@ -115,7 +115,7 @@ export class AloneForm implements LayerForm {
     if (path === '') return;
     let at = '';
     for (const part of path.split('/')) {
-      at = at === '' ? part : `${at}/${part}`;
+      at = under(at, part);
       this.#implyOne(at);
     }
   }

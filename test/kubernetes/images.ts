@@ -31,10 +31,14 @@ export async function suiteImages({
   }));
   /** As much of these as specs of a node ask for. */
   const tools = [await hostProgramsLayer([program('curl', 'curl')], {}), await makeLayer(certificate)];
+  const twoNames = await makeLayer([
+    { name: 'agnhost', data: readFileSync(agnhost), mode: 0o755 },
+    { name: 'agnhost-2', type: 'link', link: 'agnhost', mode: 0o755 },
+  ]);
   const images: readonly [names: readonly string[], layers: BuiltImage['layers'], config: Config][] = [
     [
       ['agnhost:2.66.1', 'agnhost:2.55'],
-      [...busybox, ...tools, await withFile('agnhost', agnhost, 0o755), await withFile('agnhost-2', agnhost, 0o755)],
+      [...busybox, ...tools, twoNames],
       { ...shell, Entrypoint: ['/agnhost'], Cmd: ['pause'] },
     ],
     [['busybox:1.37.0-2', 'busybox:1.37.0-1', 'busybox:1.36.1-1', 'busybox:1.29-4', 'ipc-utils:1.4'], busybox, shell],
