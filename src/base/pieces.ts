@@ -11,10 +11,9 @@ export const takePiece = (): Buffer<ArrayBuffer> => {
   return memory ? Buffer.from(memory) : Buffer.allocUnsafeSlow(pieceBytes);
 };
 
-/** Gives memory of a piece back, to be filled again; nobody looks at it any more. */
+/** Gives memory back that nobody looks at any more: a piece's is filled again, any other is freed. */
 export function givePiece(memory: ArrayBuffer): void {
-  if (memory.byteLength !== pieceBytes) return;
-  if (spare.length < mostSpare) spare.push(memory);
+  if (memory.byteLength === pieceBytes && spare.length < mostSpare) spare.push(memory);
   else memory.transfer(0);
 }
 

@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { Fault, messageOf } from '../base/fault.ts';
-import { letGoWhole } from '../base/let-go.ts';
 import { dropPieces, givePiece, pieceBytes, takePiece } from '../base/pieces.ts';
 import { step } from '../base/trace.ts';
 import { Turns } from '../base/turns.ts';
@@ -334,12 +333,19 @@ export class WorkerRun {
   }
 }
 
-/** Messages of their own memory: a transferred buffer must not be a slice of something shared. Pieces pass as they are. */
+/** Shorter ones are joined: a message costs more than their copy. */
+const worthAMessage = 16 * 1024;
+
+/**
+ * Messages of their own memory: a transferred buffer must not be a slice of something shared. What has its memory for itself
+ * passes as it is.
+ */
 async function* inMessages(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   let message: Uint8Array<ArrayBuffer> | null = null;
   let used = 0;
   for await (const chunk of source) {
-    if (!message && isPiece(chunk)) {
+    const isOwn = hasOwnMemory(chunk);
+    if (!message && isOwn && chunk.length >= worthAMessage && chunk.length <= pieceBytes) {
       yield chunk;
       continue;
     }
@@ -354,8 +360,7 @@ async function* inMessages(source: AsyncIterable<Uint8Array>): AsyncGenerator<Ui
       message = null;
       used = 0;
     }
-    if (isPiece(chunk)) givePiece(chunk.buffer);
-    else letGoWhole(chunk);
+    if (isOwn) givePiece(chunk.buffer);
   }
   if (!message) return;
   const last = new Uint8Array(message.subarray(0, used)); // a copy
@@ -363,8 +368,8 @@ async function* inMessages(source: AsyncIterable<Uint8Array>): AsyncGenerator<Ui
   yield last;
 }
 
-const isPiece = (data: Uint8Array): data is Uint8Array<ArrayBuffer> =>
-  data.length === pieceBytes && data.buffer instanceof ArrayBuffer && data.buffer.byteLength === pieceBytes;
+const hasOwnMemory = (data: Uint8Array): data is Uint8Array<ArrayBuffer> =>
+  data.buffer instanceof ArrayBuffer && data.buffer.byteLength === data.length;
 
 /** Beside this file in a checkout, beside the bundle when shipped. */
 function workerFile(): URL {

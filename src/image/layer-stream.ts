@@ -74,18 +74,21 @@ export function decompressed(
 }
 
 async function* unzstd(source: AsyncIterable<Buffer>, chunkSize: number): AsyncGenerator<Buffer> {
-  // A full piece more than fills the input: the next one is asked for only when that one was consumed.
-  const options = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: pieceBytes / 4 };
+  // Every chunk fills the input: the next one is asked for only when it was consumed, as its memory is gone then.
+  const options = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: 1 };
   const stream = createZstdDecompress(options);
   const feeding = pipeline(source, stream);
   feeding.catch(() => {}); // who reads the stream hears of it
+  let last: Buffer | null = null;
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
-      yield chunk;
       // zlib takes a new buffer when it has filled one to its end.
-      if (chunk.byteOffset + chunk.byteLength === chunk.buffer.byteLength) letGo(chunk);
+      if (last && last.buffer !== chunk.buffer) letGo(last);
+      last = chunk;
+      yield chunk;
     }
     await feeding;
+    if (last) letGo(last);
   } finally {
     stream.destroy();
     await feeding.catch(() => {});
@@ -102,7 +105,8 @@ async function peek(
   while (start.length < least) {
     const { value, done } = await iterator.next();
     if (done) break;
-    start = start.length === 0 ? value : Buffer.concat([start, value]);
+    // A copy of what is too short: it is no longer valid once more is asked for.
+    start = start.length === 0 && value.length >= least ? value : Buffer.concat([start, value]);
   }
   async function* all(): AsyncGenerator<Buffer> {
     try {

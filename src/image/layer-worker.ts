@@ -2,6 +2,7 @@
 // thread is for. It ends when its parent terminates it.
 import '../base/no-code-from-text.ts';
 import { parentPort } from 'node:worker_threads';
+import { letGo } from '../base/let-go.ts';
 import { pieceBytes } from '../base/pieces.ts';
 import { unpackFile } from './layer-file.ts';
 import { joinLayer } from './layer-join.ts';
@@ -24,7 +25,7 @@ function onStep(): void {
   tell({ kind: 'alive' });
 }
 
-/** The chunks of the job under way, as they arrive. */
+/** The chunks of the job under way, as they arrive. Each is valid until the next one is asked for. */
 class Inbox implements AsyncIterable<Buffer> {
   readonly #waiting: Uint8Array<ArrayBuffer>[] = [];
   #state: 'open' | 'ended' | 'aborted' = 'open';
@@ -53,6 +54,7 @@ class Inbox implements AsyncIterable<Buffer> {
         const { buffer, byteOffset, byteLength } = chunk;
         yield Buffer.from(buffer, byteOffset, byteLength);
         const memory = byteLength === pieceBytes ? buffer : null;
+        if (!memory) letGo(chunk);
         tell({ kind: 'taken', bytes: byteLength, memory }, memory ? [memory] : []);
       } else if (this.#state === 'ended') {
         return;
