@@ -38,9 +38,9 @@ export const notFound = (thing: string, id: string) => new Fault('NotFound', `No
 /** `FailedPrecondition`: the object is not in the state that the call needs. */
 export const failedPrecondition = (message: string) => new Fault('FailedPrecondition', message);
 
-/** True if `error` is a Fault of this kind. */
-export const isFault = (error: unknown, kind: FaultKind): error is Fault =>
-  error instanceof Fault && error.kind === kind;
+/** True if `error` is a Fault of one of these kinds. */
+export const isFault = (error: unknown, ...kinds: FaultKind[]): error is Fault =>
+  error instanceof Fault && kinds.includes(error.kind);
 
 /** True if `error` carries this errno name (`ENOENT`, ...), as node:fs and the addon set it in `code`. */
 export const isErrno = (error: unknown, ...codes: string[]): boolean =>

@@ -97,7 +97,7 @@ const images = {
   registriesConf: setting(
     pathOrNone,
     '',
-    'The [[registry]] tables of a registries.conf, as CRI-O reads it (version 2), with *.conf of its .d folder, for registries of which certs_dir says nothing; empty: none. /etc/containers/registries.conf, say; read at each pull.',
+    'A registries.conf as CRI-O reads it (version 2), with *.conf of its .d folder: its [[registry]] tables, for registries of which certs_dir says nothing, and what short names mean; empty: none. /etc/containers/registries.conf, say; read at each pull.',
   ),
   authFile: setting(
     pathOrNone,

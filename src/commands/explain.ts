@@ -3,21 +3,32 @@ import {
   type Endpoint,
   type Environment,
   isLoopback,
-  parseReference,
   placesFor,
   proxyFor,
   proxySettings,
+  type Reference,
+  ShortNames,
   type WhereSettings,
   withoutPassword,
 } from '../image/index.ts';
 
 /** `berth explain REF`: the hosts that a pull would ask, in order, and what each would be shown. Asks none of them. */
 export async function explainReference(where: WhereSettings, text: string): Promise<void> {
-  const reference = parseReference(text);
+  process.stdout.write(await explanation(where, text));
+}
+
+/** Exported for its test. */
+export async function explanation(where: WhereSettings, text: string): Promise<string> {
+  const names = new ShortNames(where.registriesConf);
+  await names.read();
+  const parts = await Promise.all(names.meanings(text).map((reference) => explained(reference, where)));
+  return parts.join('');
+}
+
+async function explained(reference: Reference, where: WhereSettings): Promise<string> {
   const endpoints = await placesFor(reference, where);
-  const name = canonical(reference);
   const parts = endpoints.map((endpoint, index) => explainEndpoint(endpoint, index, reference.domain, process.env));
-  process.stdout.write(`${name}\n${parts.join('')}`);
+  return `${canonical(reference)}\n${parts.join('')}`;
 }
 
 /** Exported for its test. */

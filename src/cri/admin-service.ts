@@ -3,7 +3,7 @@ import { Fault, invalidArgument } from '../base/fault.ts';
 import type { Adopted } from '../base/settings-reload.ts';
 import { toToml } from '../base/settings-toml.ts';
 import type { TracedCall } from '../base/trace.ts';
-import { canonical, parseReference } from '../image/index.ts';
+import { canonical } from '../image/index.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { underWay } from '../lifecycle/under-way.ts';
 import type { Call, Handlers } from './calls.ts';
@@ -54,7 +54,8 @@ export function adminHandlers(deps: AdminDeps) {
     tracePod: ({ podId }: admin.TracePodRequest): admin.TracePodResponse => {
       const given = line('pod_id', podId);
       const asGiven = deps.traces.of(given);
-      const [found, ...more] = asGiven.length > 0 ? asGiven : deps.traces.of(imageName(given));
+      const ofImages = () => deps.images.shortNames.possible(given).flatMap((name) => deps.traces.of(canonical(name)));
+      const [found, ...more] = asGiven.length > 0 ? asGiven : ofImages();
       if (!found) {
         const message = `No trace of a pod or an image ${podId}: they are kept since the daemon started`;
         throw new Fault('NotFound', message);
@@ -63,15 +64,6 @@ export function adminHandlers(deps: AdminDeps) {
       return { podId: found.pod, calls: found.calls.map(encodeTrace) };
     },
   } satisfies Handlers;
-}
-
-/** The full name of what may be an image's; else nothing that has a trace. */
-function imageName(given: string): string {
-  try {
-    return canonical(parseReference(given));
-  } catch {
-    return '-';
-  }
 }
 
 const encodeTrace = ({ call, object, at, begin, end, failed, spans }: TracedCall): admin.TracedCall => ({

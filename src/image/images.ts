@@ -6,14 +6,15 @@ import { Fault, failedPrecondition, isFault, messageOf, notFound } from '../base
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import { step, traced } from '../base/trace.ts';
-import { digestAlgorithms, type ImageId, isDigest } from '../model/ids.ts';
+import type { ImageId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
 import { removeTree, type Usage } from '../sys/files.ts';
-import { isEmpty, type RegistryAuth } from './auth.ts';
-import { nodeAuth } from './auth-file.ts';
+import type { RegistryAuth } from './auth.ts';
+import { authFor, type PullRequest } from './auth-for.ts';
 import { chainIds } from './chain.ts';
+import { findImage } from './find-image.ts';
 import { unneeded } from './garbage.ts';
 import { parseImageRecord } from './image-record.ts';
 import { KeptDocuments } from './kept-documents.ts';
@@ -26,14 +27,14 @@ import { union } from './names.ts';
 import { PlaceMemories } from './place-memory.ts';
 import { logPull, type Progress, RunningPulls } from './progress.ts';
 import { describe, layersFrom, repositoryFor } from './pull.ts';
-import { byDigest, canonical, parseReference, type Reference, tagOf, targetOf } from './reference.ts';
+import { byDigest, canonical, type Reference, shortName, tagOf, targetOf } from './reference.ts';
 import type { Repository } from './registry.ts';
 import { type SavedFile, saveImage } from './save.ts';
 import { type FullSettings, type ImageSettings, withDefaults } from './settings.ts';
 import { SharedPulls } from './shared-pulls.ts';
+import { ShortNames } from './short-names.ts';
 
 export type GcOptions = { readonly usedParents?: Iterable<string>; readonly dryRun?: boolean };
-export type PullRequest = { readonly reference: string; readonly auth: RegistryAuth | null };
 
 /** Opens the images of `settings.dataDir`. A record whose layers are not all there is dropped: it can be pulled again. */
 export async function openImages(settings: ImageSettings, snapshots: Snapshots): Promise<Images> {
@@ -52,7 +53,11 @@ export async function openImages(settings: ImageSettings, snapshots: Snapshots):
   }
   const documents = await KeptDocuments.open(settings.dataDir);
   await documents.keepOnly((id) => records.get(id) !== undefined);
-  return new Images(withDefaults(settings), snapshots, { records, documents });
+  const images = new Images(withDefaults(settings), snapshots, { records, documents });
+  await images.shortNames.read().catch((error: unknown) => {
+    log.warn({ reason: messageOf(error) }, 'What short names of images mean is not known; pulls of them fail');
+  });
+  return images;
 }
 
 type Kept = { readonly records: Records<ImageId, Image>; readonly documents: KeptDocuments };
@@ -71,6 +76,7 @@ export class Images {
   /** Layers that a pull or a save under way counts on. */
   readonly #leases = new Leases();
   readonly #memories = new PlaceMemories();
+  readonly shortNames: ShortNames;
   /** The pulls and loads under way. */
   readonly pulls = new RunningPulls();
   readonly #usage = new Map<string, Usage>();
@@ -87,15 +93,31 @@ export class Images {
     const threads = Math.min(settings.maxParallelLayers, availableParallelism());
     this.#pool = new LayerPool(threads, settings.progressTimeoutMs, settings.maxParallelLayers);
     this.#layers = new Layers(snapshots, this.#pool, settings.limits, settings.inOrderOnly);
+    this.shortNames = new ShortNames(settings.registriesConf);
   }
 
   /**
-   * Fetches, verifies and unpacks an image; with the node's own credentials where the request has none. Equal requests (reference and credentials) share one download, which is called
-   * off when the last of them is aborted. A failed pull leaves nothing behind.
+   * Fetches, verifies and unpacks an image; with the node's own credentials where the request has none. Equal requests
+   * (reference and credentials) share one download, which is called off when the last of them is aborted. A failed pull leaves
+   * nothing behind. What a short name may mean is asked for in turn, until a registry has it.
    */
   async pull(request: PullRequest, signal?: AbortSignal): Promise<Image> {
-    const reference = parseReference(request.reference);
-    const auth = isEmpty(request.auth) ? await nodeAuth(this.#settings.authFile, reference) : request.auth;
+    if (shortName(request.reference) !== null) await this.shortNames.read();
+    const meanings = this.shortNames.meanings(request.reference);
+    const failures: Fault[] = [];
+    for (const reference of meanings) {
+      try {
+        return await this.#pullOf(reference, await authFor(reference, request, this.#settings.authFile), signal);
+      } catch (error) {
+        // Who cannot be asked may have it: another registry's image is not what was meant then.
+        if (meanings.length === 1 || !isFault(error, 'NotFound', 'PermissionDenied', 'Unauthenticated')) throw error;
+        failures.push(error);
+      }
+    }
+    throw new Fault(failures[0]!.kind, `${request.reference}: ${failures.map(messageOf).join('; ')}`);
+  }
+
+  async #pullOf(reference: Reference, auth: RegistryAuth | null, signal?: AbortSignal): Promise<Image> {
     const secret = createHash('sha256').update(JSON.stringify(auth)).digest('hex');
     const { pullTimeoutMs } = this.#settings;
     const name = canonical(reference);
@@ -211,28 +233,7 @@ export class Images {
 
   /** By reference, by digest, by id, or by the start of an id (three digits or more) if it means one image only. */
   find(nameOrId: string): Image | undefined {
-    if (nameOrId === '') return undefined;
-    const [, algorithm, hex] = /^(?:(sha256|sha512):)?([0-9a-f]{3,128})$/.exec(nameOrId) ?? [];
-    const ids = hex ? (algorithm ? [algorithm] : digestAlgorithms).map((name) => `${name}:${hex}`) : [];
-    const whole = ids.find(isDigest);
-    if (whole) return this.#records.get(whole as string as ImageId);
-    const [found, ...more] = ids.map((id) => this.#records.find(id)).filter((image) => image !== undefined);
-    return this.#findByName(nameOrId) ?? (more.length === 0 ? found : undefined);
-  }
-
-  #findByName(text: string): Image | undefined {
-    let reference: Reference;
-    try {
-      reference = parseReference(text);
-    } catch (error) {
-      if (isFault(error, 'InvalidArgument')) return undefined; // no image can have such a name
-      throw error;
-    }
-    const name = canonical(reference);
-    for (const image of this.#records.all()) {
-      if (image.tags.includes(name) || image.digests.includes(name)) return image;
-    }
-    return undefined;
+    return findImage(nameOrId, this.#records, (name) => this.shortNames.possible(name));
   }
 
   list(): Image[] {

@@ -1,14 +1,16 @@
 export type { RegistryAuth } from './auth.ts';
+export type { PullRequest } from './auth-for.ts';
 export { checkRegistry, type RegistryAnswer } from './check-registry.ts';
 export { configDocument } from './config-document.ts';
 export { dial } from './dial.ts';
 export { type Endpoint, endpointsFor, isLoopback } from './hosts.ts';
-export { type Images, openImages, type PullRequest } from './images.ts';
+export { type Images, openImages } from './images.ts';
 export { imageNames } from './naming.ts';
 export type { PullStatus } from './progress.ts';
 export { type Environment, proxyFor, proxySettings, withoutPassword } from './proxy.ts';
 export { canonical, parseReference, type Reference } from './reference.ts';
 export type { ImageSettings } from './settings.ts';
+export { ShortNames } from './short-names.ts';
 export { endOfArchive, memberHeader, paddingAfter } from './tar-write.ts';
 export { hostAuthorities } from './trust.ts';
 export { placesFor, type WhereSettings } from './where.ts';

@@ -19,7 +19,7 @@ const componentPattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const maxNameLength = 255;
 const maxLength = 1024;
-const defaultDomain = 'docker.io';
+export const defaultDomain = 'docker.io';
 
 /**
  * Parses a reference as people write it: `busybox` is `docker.io/library/busybox:latest`.
@@ -47,11 +47,24 @@ export function parseReference(text: string): Reference {
   return { domain, path, tag: tag || (digest ? '' : 'latest'), digest };
 }
 
-function splitDomain(name: string): { domain: string; path: string } {
+/** The repository of a name that says no registry (`busybox`, `team/app`), without tag and digest; else null. */
+export function shortName(text: string): string | null {
+  const named = text.split('@', 1)[0]!;
+  const colon = named.lastIndexOf(':');
+  const name = colon > named.lastIndexOf('/') ? named.slice(0, colon) : named;
+  return hasDomain(name) ? null : name;
+}
+
+function hasDomain(name: string): boolean {
   const slash = name.indexOf('/');
   const first = slash < 0 ? '' : name.slice(0, slash);
-  const isDomain = /[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase();
-  const domain = isDomain ? first : defaultDomain;
+  return /[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase();
+}
+
+function splitDomain(name: string): { domain: string; path: string } {
+  const isDomain = hasDomain(name);
+  const slash = name.indexOf('/');
+  const domain = isDomain ? name.slice(0, slash) : defaultDomain;
   const path = isDomain ? name.slice(slash + 1) : name;
   if (domain === defaultDomain || domain === 'index.docker.io') {
     return { domain: defaultDomain, path: path.includes('/') ? path : `library/${path}` };

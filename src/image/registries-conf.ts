@@ -1,15 +1,8 @@
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { parse } from 'smol-toml';
-import { Fault, isErrno, messageOf } from '../base/fault.ts';
-import { isObject } from '../base/json.ts';
-import { readText } from '../sys/read-file.ts';
+import { Fault } from '../base/fault.ts';
 import { type Endpoint, type EndpointOrigin, endpoint, registryHost } from './hosts.ts';
 import { canonical, type Reference, repositoryOf } from './reference.ts';
+import { type ConfFile, cannotUse, flagOf, readConf, type Table, tablesOf, textOf } from './registries-file.ts';
 
-const maxFileBytes = 1024 * 1024;
-
-type Table = Record<string, unknown>;
 type Registry = { readonly prefix: string; readonly table: Table; readonly file: string };
 
 /**
@@ -19,33 +12,16 @@ type Registry = { readonly prefix: string; readonly table: Table; readonly file:
  * @throws Fault FailedPrecondition that names the file; PermissionDenied for a registry that is blocked.
  */
 export async function placesByConf(path: string, reference: Reference): Promise<Endpoint[] | null> {
-  const files = [path, ...(await dropIns(`${path}.d`))];
   const known = new Map<string, Registry>();
-  for (const file of files) for (const each of await registriesOf(file)) known.set(each.prefix, each);
+  for (const file of await readConf(path)) for (const each of registriesOf(file)) known.set(each.prefix, each);
   const [best] = [...known.values()]
     .filter(({ prefix }) => hasPrefix(reference, prefix))
     .sort((a, b) => b.prefix.length - a.prefix.length);
   return best ? placesOf(best, reference) : null;
 }
 
-async function dropIns(folder: string): Promise<string[]> {
-  const names = await readdir(folder).catch((error) => {
-    if (isErrno(error, 'ENOENT')) return [];
-    throw error;
-  });
-  return names
-    .filter((name) => name.endsWith('.conf'))
-    .sort()
-    .map((name) => join(folder, name));
-}
-
-const cannotUse = (file: string, error: unknown) =>
-  new Fault('FailedPrecondition', `Cannot use ${file} (images.registries_conf): ${messageOf(error)}`, { cause: error });
-
-async function registriesOf(file: string): Promise<Registry[]> {
+function registriesOf({ file, table }: ConfFile): Registry[] {
   try {
-    const table: Table = parse(await readText(file, maxFileBytes));
-    if (table.registries !== undefined) throw new Error('it is in version 1 of the format: write [[registry]]');
     return tablesOf(table.registry, 'registry').map((each) => ({
       prefix: textOf(each, 'prefix') || textOf(each, 'location'),
       table: each,
@@ -54,24 +30,6 @@ async function registriesOf(file: string): Promise<Registry[]> {
   } catch (error) {
     throw cannotUse(file, error);
   }
-}
-
-function tablesOf(value: unknown, what: string): Table[] {
-  if (value === undefined) return [];
-  if (!Array.isArray(value) || !value.every(isObject)) throw new Error(`${what} is no list of tables: [[${what}]]`);
-  return value;
-}
-
-function textOf(table: Table, key: string): string {
-  const value = table[key] ?? '';
-  if (typeof value !== 'string') throw new Error(`${key} is no text`);
-  return value.replace(/\/+$/, '');
-}
-
-function flagOf(table: Table, key: string): boolean {
-  const value = table[key] ?? false;
-  if (typeof value !== 'boolean') throw new Error(`${key} is neither true nor false`);
-  return value;
 }
 
 /** `*.example.com` is any host below that; others end where a part of the reference does. */

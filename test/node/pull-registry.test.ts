@@ -332,6 +332,65 @@ test("registries.conf: a pull asks a mirror by the mirror's own name for the ima
   for (const { url } of cache.asked) assert.match(url, /^\/v2\/cache\/team\/app\/[^?]*$/);
 });
 
+/** A store with a registries.conf that has this to say. */
+async function storeBy(conf: string): Promise<{ store: Store; conf: string } & AsyncDisposable> {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-conf-'));
+  const registriesConf = join(folder, 'registries.conf');
+  writeFileSync(registriesConf, conf);
+  const store = await Store.open({ registriesConf });
+  return {
+    store,
+    conf: registriesConf,
+    [Symbol.asyncDispose]: async () => {
+      await store[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+test('a short name is looked for at the registries to be searched, and found by it in every call', async () => {
+  await using bare = await startRegistry();
+  await pushImage({ host: registry.host, repository: 'short/app' }, 'v1', one);
+  await using scene = await storeBy(`unqualified-search-registries = ["${bare.host}", "${registry.host}"]\n`);
+  const { store } = scene;
+  await expectPulled(store, 'short/app:v1', one.config.digest);
+  assert.deepEqual(store.images.find('short/app:v1')?.tags, [`${registry.host}/short/app:v1`]);
+  await store.reopen();
+  await expectPulled(store, 'short/app:v1', one.config.digest);
+  const missing = { kind: 'NotFound', message: new RegExp(`short/none:v1: .*${bare.host}.*${registry.host}`, 's') };
+  await assert.rejects(store.pull('short/none:v1'), missing);
+  store.unmount();
+  await store.images.remove('short/app:v1', () => false);
+  assert.deepEqual(store.images.list(), []);
+  writeFileSync(scene.conf, `[aliases]\n"tool" = "${registry.host}/short/app"\n`);
+  await expectPulled(store, 'tool:v1', one.config.digest);
+});
+
+test('a registry that cannot be asked may have what a short name means: no other one is asked', async () => {
+  await using other = await startProxy(registry.host);
+  await using scene = await storeBy(`unqualified-search-registries = ["127.0.0.1:1", "${other.host}"]\n`);
+  await assert.rejects(scene.store.pull('short/app:v1'), { kind: 'Unavailable', message: /127\.0\.0\.1:1/ });
+  assert.deepEqual(other.asked, []);
+});
+
+test("credentials that name no registry are Docker's where the image's name says none", async () => {
+  await pushImage({ host: registry.host, repository: 'short/app' }, 'v1', one);
+  await using asking = await startProxy(registry.host, ({ headers }, outgoing) => {
+    if (!headers.authorization) outgoing.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+    return !headers.authorization;
+  });
+  await using scene = await storeBy(`unqualified-search-registries = ["${asking.host}"]\n`);
+  const pull = (auth: Partial<RegistryAuth>) =>
+    scene.store.images.pull({
+      reference: 'short/app:v1',
+      auth: authOf({ username: 'test', password: 'secret', ...auth }),
+    });
+  await assert.rejects(pull({}), { kind: 'Unauthenticated' });
+  for (const { headers } of asking.asked) assert.equal(headers.authorization, undefined);
+  await pull({ serverAddress: asking.host });
+  assert.equal(asking.asked.at(-1)!.headers.authorization, basicOf('test', 'secret'));
+});
+
 test('a mirror that is down, or lacks the image, is passed over; one without the capability is not asked', async () => {
   await using bare = await startRegistry();
   await using store = await Store.open();

@@ -1,0 +1,63 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parse } from 'smol-toml';
+import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { isObject } from '../base/json.ts';
+import { readText } from '../sys/read-file.ts';
+
+const maxFileBytes = 1024 * 1024;
+
+export type Table = Record<string, unknown>;
+export type ConfFile = { readonly file: string; readonly table: Table };
+
+/**
+ * A registries.conf (containers-registries.conf(5), version 2) and the *.conf files of its .d folder, in the order in which a
+ * later one counts for more.
+ * @throws Fault FailedPrecondition that names the file that is wrong or gone.
+ */
+export async function readConf(path: string): Promise<ConfFile[]> {
+  const files = [path, ...(await dropIns(`${path}.d`))];
+  return Promise.all(files.map(async (file) => ({ file, table: await readTable(file) })));
+}
+
+export const cannotUse = (file: string, error: unknown) =>
+  new Fault('FailedPrecondition', `Cannot use ${file} (images.registries_conf): ${messageOf(error)}`, { cause: error });
+
+async function dropIns(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch((error) => {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  });
+  return names
+    .filter((name) => name.endsWith('.conf'))
+    .sort()
+    .map((name) => join(folder, name));
+}
+
+async function readTable(file: string): Promise<Table> {
+  try {
+    const table: Table = parse(await readText(file, maxFileBytes));
+    if (table.registries !== undefined) throw new Error('it is in version 1 of the format: write [[registry]]');
+    return table;
+  } catch (error) {
+    throw cannotUse(file, error);
+  }
+}
+
+export function tablesOf(value: unknown, what: string): Table[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || !value.every(isObject)) throw new Error(`${what} is no list of tables: [[${what}]]`);
+  return value;
+}
+
+export function textOf(table: Table, key: string): string {
+  const value = table[key] ?? '';
+  if (typeof value !== 'string') throw new Error(`${key} is no text`);
+  return value.replace(/\/+$/, '');
+}
+
+export function flagOf(table: Table, key: string): boolean {
+  const value = table[key] ?? false;
+  if (typeof value !== 'boolean') throw new Error(`${key} is neither true nor false`);
+  return value;
+}
