@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import { startCrio } from '../../test/conformance/crio.ts';
@@ -46,18 +46,29 @@ function processes(): Process[] {
 }
 
 /** What is shipped, made of this checkout; of this run alone, as another one would write over its programs. */
-export function bundle(): string {
-  const folder = cacheFolder('bench', `bundle-${hostName}`);
+export const bundle = (): string => makeBundle(bundleFolder('bundle'));
+
+function bundleFolder(name: string): string {
+  const folder = cacheFolder('bench', `${name}-${hostName}`);
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  return makeBundle(folder);
+  return folder;
 }
 
 /** Berth as it is shipped, made of this checkout; its files and network are its own, and `handler` is its default one. */
-export async function startBerth(handler = 'crun'): Promise<Contestant> {
-  const daemon = new TestDaemon({ main: bundle(), handler });
+export const startBerth = (handler = 'crun'): Promise<Contestant> =>
+  startDaemon('Berth', new TestDaemon({ main: bundle(), handler }));
+
+/** The same of another checkout, whose C is built. */
+export async function startBuild(checkout: string, handler: string): Promise<Contestant> {
+  const other: { makeBundle: typeof makeBundle } = await import(resolve(checkout, 'scripts/bundle.ts'));
+  const main = other.makeBundle(bundleFolder('other'));
+  return startDaemon('other build', new TestDaemon({ main, handler, subnet: '10.101.0.0/24' }));
+}
+
+async function startDaemon(name: string, daemon: TestDaemon): Promise<Contestant> {
   await daemon.start();
   return {
-    name: 'Berth',
+    name,
     socket: daemon.socket,
     get runtime() {
       return daemon.runtime; // another one after a restart
@@ -125,6 +136,13 @@ async function peerAt(address: string, own: (AsyncDisposable & { readonly pid: n
       await own?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Milliseconds of processor that the process has had, in user and in system mode (proc(5), stat). */
+export function processorMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 /** Proportional set size of processes, bytes: shared pages count once among those who share them. */

@@ -1,10 +1,11 @@
 // Pods, containers, exec, lists, memory, logs: every row of the speed table, Berth and its peer in turn.
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { endProcess } from '../../src/sys/end-process.ts';
 import { startTestRegistry } from '../../test/images/index.ts';
 import { countOf, oneOf, optionsOf } from '../options.ts';
-import { type Contestant, pss, restartsOf, startBerth, startPeer } from './contestant.ts';
+import { type Contestant, processorMs, pss, restartsOf, startBerth, startBuild, startPeer } from './contestant.ts';
 import { cniChain, ociRuntime, removeFloorBridge } from './floor.ts';
 import { heading, printTable, type Row } from './table.ts';
 import {
@@ -25,6 +26,7 @@ const { values } = optionsOf('scripts/bench --help', {
     short: { type: 'boolean', default: false },
     json: { type: 'string', default: '' },
     peer: { type: 'string', default: '' },
+    build: { type: 'string', default: '' },
     containerd: { type: 'string', default: '' },
     rounds: { type: 'string', default: '' },
     runtime: { type: 'string', default: 'crun' },
@@ -134,6 +136,17 @@ async function execRows(contestants: readonly Contestant[], floor: readonly numb
   ];
 }
 
+/** In tens of a clock tick, since one pod takes less than one. */
+async function processorRow(contestants: readonly Contestant[]): Promise<Row> {
+  const count = values.short ? 8 : 24;
+  const figures = await inTurn(contestants, async (who) => {
+    const before = processorMs(who.daemon());
+    for (let pod = 0; pod < count; pod++) await life(who, withCni);
+    return (processorMs(who.daemon()) - before) / count;
+  });
+  return { what: 'processor of the daemon, pod up and down, CNI', unit: 'ms', figures, target: 'not more' };
+}
+
 async function throughputRow(contestants: readonly Contestant[]): Promise<Row> {
   const count = values.short ? 8 : 24;
   const figures = await inTurn(
@@ -173,6 +186,7 @@ async function crowdRows(contestants: readonly Contestant[]): Promise<Row[]> {
     rounds,
   );
   const perPod = contestants.map((who) => [pss(who.keepers()) / crowd / 1e6]);
+  const idle = await idleProcessor(contestants);
   const daemons = contestants.map((who) => [pss([who.daemon()]) / 1e6]);
   const restarts: number[][] = [];
   for (const who of contestants) restarts.push((await restartsOf(who, 3)).map(({ serving }) => serving));
@@ -183,8 +197,17 @@ async function crowdRows(contestants: readonly Contestant[]): Promise<Row[]> {
     { what: `ListContainerStats, ${crowd} pods`, unit: 'ms', figures: stats, target: '<= 20 ms' },
     { what: 'memory per pod but the workload, PSS', unit: 'MB', figures: perPod, target: '<= 0.30 MB' },
     { what: `daemon with ${crowd} pods after polling, PSS`, unit: 'MB', figures: daemons, target: '<= 95 MB' },
+    { what: `idle processor of the daemon a minute, ${crowd} pods`, unit: 'ms', figures: idle, target: 'not more' },
     { what: `SIGKILL to serving again, ${crowd} pods`, unit: 'ms', figures: restarts, target: '<= 500 ms at 100 pods' },
   ];
+}
+
+/** All at the same time, as they would be in each other's way anyhow; milliseconds in a minute. */
+async function idleProcessor(contestants: readonly Contestant[]): Promise<number[][]> {
+  const seconds = values.short ? 10 : 60;
+  const before = contestants.map((who) => processorMs(who.daemon()));
+  await delay(seconds * 1000);
+  return contestants.map((who, index) => [((processorMs(who.daemon()) - before[index]!) * 60) / seconds]);
 }
 
 async function logRow(contestants: readonly Contestant[]): Promise<Row> {
@@ -216,11 +239,12 @@ async function logRow(contestants: readonly Contestant[]): Promise<Row> {
 
 async function main(): Promise<void> {
   await using berth = await startBerth();
-  await using peer = await startPeer(values, registry.address);
+  await using peer = values.build ? await startBuild(values.build, handler) : await startPeer(values, registry.address);
   const contestants = [berth, peer];
   for (const { images } of contestants) await images.pullImage({ image: { image } });
   const rows = [
     ...(await lifeRows(contestants)),
+    await processorRow(contestants),
     await throughputRow(contestants),
     ...(await crowdRows(contestants)),
     await logRow(contestants),

@@ -6,7 +6,7 @@ import { endProcess } from '../../src/sys/end-process.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
 import { ensureContainerd, ensureCrio } from '../../test/peers/index.ts';
 import { countOf, oneOf, optionsOf } from '../options.ts';
-import { type Contestant, startBerth, startCrioPeer, startPeer } from './contestant.ts';
+import { type Contestant, processorMs, startBerth, startCrioPeer, startPeer } from './contestant.ts';
 import { type Places, startPlaces } from './places.ts';
 import { type PullCase, pullCases } from './pull-cases.ts';
 import { pushPullImages } from './pull-images.ts';
@@ -53,13 +53,6 @@ function peakMemory(pid: number): number {
   const peak = Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
   writeFileSync(`/proc/${pid}/clear_refs`, '5');
   return peak;
-}
-
-/** Milliseconds of processor that the process has had, in user and in system mode (proc(5), stat). */
-function processorMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 async function rowsOf(contestants: readonly Contestant[], places: Places, each: PullCase): Promise<Row[]> {

@@ -38,6 +38,8 @@ export type DaemonOptions = {
   readonly pluginDirs?: readonly string[];
   /** False: no conflist is written. */
   readonly network?: boolean;
+  /** Of its pods' addresses. */
+  readonly subnet?: string;
   readonly env?: Record<string, string>;
   /** Another program than this checkout's src/main.ts: the shipped bundle. */
   readonly main?: string;
@@ -100,7 +102,9 @@ export class TestDaemon {
   }
 
   /** Its pods' addresses: each test file has a network of its own. */
-  readonly subnet = '10.100.0.0/24';
+  get subnet(): string {
+    return this.options.subnet ?? '10.100.0.0/24';
+  }
 
   writeConflist(plugins: object[] = this.plugins()): void {
     const list = { cniVersion: '1.0.0', name: this.name, plugins };
