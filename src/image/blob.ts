@@ -50,7 +50,11 @@ export class Blob {
    * place gives parts of blobs, several are fetched at once.
    */
   async *bytes(signal: AbortSignal): AsyncGenerator<Buffer> {
-    const { size } = this.#descriptor;
+    const { size, data } = this.#descriptor;
+    if (data) {
+      yield Buffer.from(new Uint8Array(data).buffer); // a copy: who reads it keeps its memory
+      return;
+    }
     let yielded = 0;
     if (size >= segmentedFrom && this.#lanes > 1 && this.#startsWithParts()) {
       try {

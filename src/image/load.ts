@@ -187,7 +187,8 @@ const layoutDocuments = (archive: Archive): Documents => ({
     expectDigest('Manifest', digest, digestOf(data, digest));
     return { data, digest, contentType: '' };
   },
-  smallBlob: async ({ digest }, limit) => {
+  smallBlob: async ({ digest, data: inlined }, limit) => {
+    if (inlined) return inlined;
     const data = await archive.read(blobName(digest), limit);
     expectDigest('Blob', digest, digestOf(data, digest));
     return data;

@@ -118,7 +118,8 @@ export class Repository implements Disposable {
   }
 
   /** A small blob, whole and verified. */
-  async smallBlob({ digest, size }: Descriptor, limit: number): Promise<Buffer> {
+  async smallBlob({ digest, size, data: inlined }: Descriptor, limit: number): Promise<Buffer> {
+    if (inlined) return inlined;
     if (size > limit) throw new Fault('ResourceExhausted', `Blob ${digest} has ${size} bytes, the limit is ${limit}`);
     return this.#anywhere('pull', `blob ${digest}`, async (place, isLast) => {
       const response = await place.get(`blobs/${digest}`, { signal: this.#signal, isLast });
