@@ -136,13 +136,6 @@ function inlined(base64: string, digest: Digest, size: number): { data?: Buffer 
   return data.length === size && digestOf(data, digest) === digest ? { data } : {};
 }
 
-/** An index has no image for this host. */
-export class NoPlatform extends Fault {
-  constructor(message: string) {
-    super('NotFound', message);
-  }
-}
-
 /** How many entries without a platform are looked into. */
 const mostUnnamed = 8;
 
@@ -165,7 +158,8 @@ export function platformChoices(index: Index, host: Platform): (Descriptor & { r
   ];
   if (choices.length > 0) return choices;
   const names = index.manifests.slice(0, 20).map(({ platform }) => platformName(platform));
-  throw new NoPlatform(
+  throw new Fault(
+    'NotFound',
     `The image has no version for ${platformName(host)}, only for: ${names.join(', ') || 'nothing'}`,
   );
 }
