@@ -2,18 +2,26 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
 import type { HttpClient, Response } from './http.ts';
 import type { Descriptor } from './manifest.ts';
-import { type Place, Refused } from './place.ts';
+import { isDown, type Place, Refused } from './place.ts';
 import type { Places } from './places.ts';
 import { inLanes, type Range, segmentedFrom, segmentsOf } from './segments.ts';
+import { Turns } from './turns.ts';
 
 const maxAttempts = 4;
-/** Answers to a request for a part by servers that know only whole blobs: not satisfiable, bad, forbidden, not allowed, not implemented. */
-const partRefusals: readonly number[] = [400, 403, 405, 416, 501];
+/** Transfers that broke after less than this are not worth being made for ever. */
+const crumbBytes = 64 * 1024;
+const maxCrumbs = 16;
+/**
+ * Answers that are not about the part: who may have it, whether it is there, whether the server is. Any other one to a request
+ * for a part (not satisfiable, bad, forbidden, not implemented) may be of a server that knows only whole blobs.
+ */
+const notAboutParts: readonly number[] = [401, 404, 410, 429, 451, 502, 503, 504];
 
 /** A part was asked for, and the place gives only the whole. */
 class WholeOnly extends Error {}
 
 type Want = Range & { readonly isPart: boolean };
+type Opened = { readonly response: Response; readonly isRanged: boolean };
 type Ask = { readonly place: Place; readonly isLast: boolean; readonly signal: AbortSignal };
 
 /** One large blob of a repository, at whichever places have it. The caller verifies its digest. */
@@ -42,7 +50,11 @@ export class Blob {
    * place gives parts of blobs, several are fetched at once.
    */
   async *bytes(signal: AbortSignal): AsyncGenerator<Buffer> {
-    const { size } = this.#descriptor;
+    const { size, data } = this.#descriptor;
+    if (data) {
+      yield Buffer.from(new Uint8Array(data).buffer); // a copy: who reads it keeps its memory
+      return;
+    }
     let yielded = 0;
     if (size >= segmentedFrom && this.#lanes > 1 && this.#startsWithParts()) {
       try {
@@ -63,7 +75,10 @@ export class Blob {
   blame(): boolean {
     const guilty = new Set([...this.#refused, ...this.#gave]);
     if (this.#gave.size === 0 || this.#places.able('pull', guilty).length === 0) return false;
-    for (const place of this.#gave) this.#refused.add(place);
+    for (const place of this.#gave) {
+      this.#refused.add(place);
+      place.memory.failed(`it gave other bytes than blob ${this.#descriptor.digest}`);
+    }
     this.#gave.clear();
     return true;
   }
@@ -83,8 +98,9 @@ export class Blob {
     let offset = want.from;
     let kind: FaultKind = 'Unavailable';
     const order = this.#order();
-    for (const place of order) {
-      const isLast = place === order.at(-1);
+    const turns = new Turns(order);
+    for (const { place, isLast } of turns) {
+      let crumbs = 0;
       for (let attempt = 0; attempt < (isLast ? maxAttempts : 1); attempt++) {
         const before = offset;
         try {
@@ -105,12 +121,20 @@ export class Blob {
           kind = error instanceof Fault ? error.kind : 'Unavailable';
           if (kind !== 'Unavailable') {
             if (!isLast) this.#refused.add(place);
+            if (!isLast && isDown(error)) place.memory.failed(messageOf(error));
+            turns.failed(error);
             break;
           }
-          if (offset > before)
+          // A busy server was waited for, and that is said of each part: perhaps of parts alone.
+          if (want.isPart && isLast && error instanceof Refused) this.#onlyWhole(place);
+          const moved = offset - before;
+          if (moved >= crumbBytes || (moved > 0 && crumbs++ < maxCrumbs))
             attempt = -1; // it moves: only standing still is counted
-          else if (isLast) await sleep(250 * 2 ** attempt, undefined, { signal });
-          else place.memory.failed(messageOf(error));
+          else if (!isLast) place.memory.failed(messageOf(error));
+          else if (attempt + 1 < maxAttempts) await sleep(250 * 2 ** attempt, undefined, { signal });
+          else if (want.isPart)
+            this.#onlyWhole(place); // that there is nothing but trouble with parts is one reason
+          else turns.failed(error);
         }
       }
     }
@@ -127,50 +151,50 @@ export class Blob {
   /** A range as one place sends it; its response may be the whole. */
   async *#rest(want: Want, { place, isLast, signal }: Ask): AsyncGenerator<Buffer> {
     const { digest, size } = this.#descriptor;
-    const response = await this.#open(want, { place, isLast, signal });
+    const { response, isRanged } = await this.#open(want, { place, isLast, signal });
     const { host } = response.url;
-    let at = response.status === 206 ? want.from : 0;
+    const from = isRanged && response.status === 206 ? want.from : 0;
+    let at = from;
     for await (const chunk of this.#http.chunks(response, signal)) {
       const useful = chunk.subarray(Math.min(Math.max(want.from - at, 0), chunk.length));
       at += chunk.length;
+      if (at > want.to && isRanged && response.status === 206) this.#onlyWhole(place); // it says one thing and sends another
       if (at > want.to) throw new Fault('DataLoss', `${host} sent more than the ${size} bytes of blob ${digest}`);
       if (useful.length > 0) yield useful;
     }
     if (at < want.to) throw new Fault('Unavailable', `${host} sent ${at} of the ${size} bytes of blob ${digest}`);
   }
 
-  /** A response with exactly the range wanted (206), or with the whole blob (200). */
-  async #open({ from, to, isPart }: Want, { place, isLast, signal }: Ask): Promise<Response> {
+  /** A response with exactly the range wanted (206 where it was asked for), or with the whole blob. */
+  async #open({ from, to, isPart }: Want, { place, isLast, signal }: Ask): Promise<Opened> {
     const { digest, size } = this.#descriptor;
     const isRanged = (from > 0 || to < size) && this.#givesParts(place);
     // Both ends, always: some servers take a range without an end for one that cannot be satisfied.
     const headers: Record<string, string> = isRanged ? { range: `bytes=${from}-${to - 1}` } : {};
     const response = await place.get(`blobs/${digest}`, { headers, signal, isLast }).catch((error) => {
-      if (isRanged && error instanceof Refused && partRefusals.includes(error.status)) this.#onlyWhole(place);
+      if (isRanged && error instanceof Refused && !notAboutParts.includes(error.status)) this.#onlyWhole(place);
       throw error;
     });
+    const refuse = (error: () => never): never => {
+      response.body.destroy();
+      return error();
+    };
+    const { host } = response.url;
     if (!isLast && /^text\/html\b/i.test(response.headers['content-type'] ?? '')) {
-      response.body.destroy();
-      throw new Fault('FailedPrecondition', `${response.url.host} sent a page, not blob ${digest}`);
+      refuse(() => {
+        throw new Fault('FailedPrecondition', `${host} sent a page, not blob ${digest}`);
+      });
     }
-    const range = response.status === 206 ? response.headers['content-range'] : undefined;
-    if (isRanged && response.status === 206 && !isRange(range, from, to)) {
-      response.body.destroy();
-      this.#onlyWhole(place);
-    }
+    if (isRanged && response.status === 206 && !isPartAsWanted(response, from, to))
+      refuse(() => this.#onlyWhole(place));
     if (response.status === 200 && (isRanged || this.#wholeOnly.has(place))) place.memory.refusedPart();
-    if (response.status === 200 && isPart) {
-      response.body.destroy();
-      this.#onlyWhole(place);
+    if (response.status === 200 && isPart) refuse(() => this.#onlyWhole(place));
+    if (!isRanged && response.status === 206 && !isWhole(response, size)) {
+      refuse(() => {
+        throw new Fault('FailedPrecondition', `${host} sent a part of blob ${digest}, which nobody asked for`);
+      });
     }
-    if (!isRanged && response.status === 206 && !isRange(range, 0, size)) {
-      response.body.destroy();
-      throw new Fault(
-        'FailedPrecondition',
-        `${response.url.host} sent a part of blob ${digest}, which nobody asked for`,
-      );
-    }
-    return response;
+    return { response, isRanged };
   }
 
   /** @throws WholeOnly */
@@ -184,4 +208,16 @@ export class Blob {
 function isRange(header: string | undefined, from: number, to: number): boolean {
   const [, first, last] = /^bytes ([0-9]{1,15})-([0-9]{1,15})\/(?:[0-9]+|\*)$/.exec(header ?? '') ?? [];
   return Number(first) === from && Number(last) === to - 1;
+}
+
+/** The length that a response says, or `otherwise`. */
+const saidLength = ({ headers }: Response, otherwise: number): number => Number(headers['content-length'] ?? otherwise);
+
+const isPartAsWanted = (response: Response, from: number, to: number): boolean =>
+  isRange(response.headers['content-range'], from, to) && saidLength(response, to - from) === to - from;
+
+/** Whether a 206 that nobody asked for is of everything: some servers answer nothing else. */
+function isWhole(response: Response, size: number): boolean {
+  const range = response.headers['content-range'];
+  return range === undefined ? saidLength(response, size) === size : isRange(range, 0, size);
 }

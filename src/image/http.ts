@@ -14,6 +14,8 @@ export type Request = {
   /** The Authorization header for each place on the way; null: none. Absent: none anywhere. */
   readonly authorization?: (hop: Hop) => string | null;
   readonly signal: AbortSignal;
+  /** The longest silence of any kind, where that is shorter than what others are given: somebody else can be asked. */
+  readonly silenceMs?: number;
 };
 
 /** Where a request, or what a redirect made of it, goes. */
@@ -32,6 +34,8 @@ export type Response = Hop & {
   readonly body: IncomingMessage;
   /** The Authorization header that was shown for it. */
   readonly shown: string | null;
+  /** How long its body may be silent. */
+  readonly silenceMs: number;
 };
 
 /** How long a place may be silent, in milliseconds. */
@@ -42,7 +46,8 @@ export type Patience = {
   readonly progressMs: number;
 };
 
-const maxRedirects = 5;
+/** As Go's clients follow. */
+const maxRedirects = 10;
 /** Go's clients take a megabyte; some registries send long policies. */
 const maxHeaderBytes = 256 * 1024;
 const version = 'berth';
@@ -67,16 +72,19 @@ export class HttpClient implements Disposable {
    */
   async send(endpoint: Endpoint | null, url: URL, request: Request): Promise<Response> {
     let at: Hop = { url, isHome: true };
+    const been: string[] = [];
     for (let hops = 0; hops <= maxRedirects; hops++) {
       const response = await this.#once(at.isHome ? endpoint : null, at, request);
       const { location } = response.headers;
       if (![301, 302, 303, 307, 308].includes(response.status) || !location || request.method === 'POST')
         return response;
       response.body.destroy();
+      been.push(at.url.href);
       const target = redirectTarget(at.url, location);
+      if (been.filter((href) => href === target.href).length > 1) break;
       at = { url: target, spelling: spellingOf(location), isHome: at.isHome && target.origin === url.origin };
     }
-    throw new Fault('FailedPrecondition', `${url.host} redirects more than ${maxRedirects} times`);
+    throw new Fault('FailedPrecondition', `${url.host} redirects in a circle, or more than ${maxRedirects} times`);
   }
 
   /**
@@ -120,14 +128,16 @@ export class HttpClient implements Disposable {
       },
     });
     const silent = (what: string, ms: number) =>
-      outgoing.destroy(new Fault('DeadlineExceeded', `${url.host} did not ${what} within ${ms / 1000} s`));
+      outgoing.destroy(new Silent(`${url.host} did not ${what} within ${ms / 1000} s`));
+    const { silenceMs = Number.POSITIVE_INFINITY } = request;
+    const answerMs = Math.min(this.#patience.answerMs, silenceMs);
     const dialMs = endpoint?.dialTimeoutMs ?? defaultDialMs;
     // What is dialled here has this deadline itself, and says which addresses it tried; a proxy has not.
     let timer = setTimeout(() => silent('accept a connection', dialMs), dialMs + 500);
     outgoing.once('socket', (socket) => {
       const connected = () => {
         clearTimeout(timer);
-        timer = setTimeout(() => silent('answer', this.#patience.answerMs), this.#patience.answerMs);
+        timer = setTimeout(() => silent('answer', answerMs), answerMs);
       };
       if (socket.connecting)
         socket.once('connect', connected); // to a proxy; what is dialled here comes connected
@@ -138,7 +148,8 @@ export class HttpClient implements Disposable {
     });
     outgoing.once('response', (body) => {
       clearTimeout(timer);
-      resolve({ ...hop, status: body.statusCode ?? 0, headers: body.headers, body, shown });
+      const bodySilenceMs = Math.min(this.#patience.progressMs, silenceMs);
+      resolve({ ...hop, status: body.statusCode ?? 0, headers: body.headers, body, shown, silenceMs: bodySilenceMs });
     });
     const ended = (error: unknown) => {
       clearTimeout(timer);
@@ -155,15 +166,14 @@ export class HttpClient implements Disposable {
    * The body in pieces (pieceBytes); silence for longer than the progress timeout ends it. The time the consumer takes does
    * not count.
    */
-  async *chunks({ body, url, headers }: Response, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const { progressMs } = this.#patience;
-    const message = `${url.host} sent nothing for ${progressMs / 1000} s`;
+  async *chunks({ body, url, headers, silenceMs }: Response, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const message = `${url.host} sent nothing for ${silenceMs / 1000} s`;
     const leave = () => body.destroy(signal.reason);
     signal.addEventListener('abort', leave, { once: true });
     try {
       signal.throwIfAborted();
-      const silent = () => body.destroy(new Fault('DeadlineExceeded', message));
-      const pieces = new BodyPieces(body, Number(headers['content-length']), progressMs, silent);
+      const silent = () => body.destroy(new Silent(message));
+      const pieces = new BodyPieces(body, Number(headers['content-length']), silenceMs, silent);
       for (let piece = await pieces.next(); piece; piece = await pieces.next()) yield piece;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
@@ -199,6 +209,13 @@ class Interrupted extends Fault {
   }
 }
 
+/** It was there, and said nothing: with more patience it may. */
+export class Silent extends Fault {
+  constructor(message: string) {
+    super('DeadlineExceeded', message);
+  }
+}
+
 const saidLengthTwice = (error: unknown): boolean =>
   error instanceof Fault && isErrno(error.cause, 'HPE_UNEXPECTED_CONTENT_LENGTH');
 
@@ -215,7 +232,9 @@ function spellingOf(location: string): string | undefined {
     /[^\x21-\x7e]/g,
     (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
   );
-  return clean.startsWith('?') ? `/${clean}` : clean;
+  // A query alone is of the path that was asked for; after a host it is of its root.
+  if (clean.startsWith('?')) return location.startsWith('?') ? undefined : `/${clean}`;
+  return clean;
 }
 
 function redirectTarget(from: URL, location: string): URL {

@@ -22,7 +22,7 @@ import { translateDiskError } from './layer-errors.ts';
 import { LayerPool } from './layer-pool.ts';
 import { Layers } from './layers.ts';
 import { Leases } from './leases.ts';
-import { isLoadLeftover, openSaved, type SavedImage } from './load.ts';
+import { isLoadLeftover, isOfImage, openSaved, type SavedImage } from './load.ts';
 import { union } from './names.ts';
 import { PlaceMemories } from './place-memory.ts';
 import { logPull, type Progress, RunningPulls } from './progress.ts';
@@ -317,10 +317,19 @@ export class Images {
     saved.passedOver.forEach(tell);
     const images: Image[] = [];
     using progress = this.pulls.begin(file);
+    let failure: unknown;
     for (const image of saved.images) {
-      images.push(await this.#keep(image, progress, signal));
+      try {
+        images.push(await this.#keep(image, progress, signal));
+      } catch (error) {
+        if (!isOfImage(error)) throw error;
+        failure ??= error;
+        tell(`${image.names.tags[0] ?? image.found.id}: ${messageOf(error)}`);
+        continue;
+      }
       for (const what of image.found.passedOver) tell(`${image.names.tags[0] ?? image.found.id}: ${what} is no layer`);
     }
+    if (images.length === 0 && failure) throw failure;
     return images;
   }
 

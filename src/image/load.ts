@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { open, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Fault, invalidArgument, isFault, messageOf } from '../base/fault.ts';
+import { Fault, type FaultKind, invalidArgument, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
 import { maxLayers } from '../base/limits.ts';
 import { type ImageId, parseDigest } from '../model/ids.ts';
@@ -11,8 +11,9 @@ import { field, parseJson } from './documents.ts';
 import { cleanPath } from './layer-place.ts';
 import { compressionOf, decompressed, expectDigest, magicBytes, refuseForeign } from './layer-stream.ts';
 import type { LayerSource } from './layers.ts';
-import { type IndexEntry, indexEntry, NoPlatform, parseConfig, platformChoices } from './manifest.ts';
+import { type IndexEntry, indexEntry, parseConfig, platformChoices } from './manifest.ts';
 import { mostNames } from './names.ts';
+import { platformName } from './platform.ts';
 import { type Documents, describe, type Found, fileOf } from './pull.ts';
 import { byDigest, parseReference, tagOf } from './reference.ts';
 import type { FullSettings } from './settings.ts';
@@ -33,6 +34,8 @@ export type Saved = Contents & AsyncDisposable;
 
 const maxIndexBytes = 4 * 2 ** 20;
 const maxImages = 1000;
+/** Reasons in one error. */
+const mostTold = 5;
 const temporaryPrefix = '.load-';
 let serial = 0;
 
@@ -94,12 +97,60 @@ async function savedImages(archive: Archive, settings: FullSettings): Promise<Co
   const tell = (note: string) => passedOver.push(note);
   if (await archive.has('oci-layout')) return { images: await ociImages(archive, settings, docker, tell), passedOver };
   if (docker.length === 0) throw invalidArgument('The archive is neither an OCI layout nor a docker archive');
-  const images: SavedImage[] = [];
-  for (const item of docker) images.push(await dockerImage(archive, item, settings, tell)); // one at a time in memory
-  return { images, passedOver };
+  const good = new Good(tell);
+  for (const item of docker) await good.add(labelOf(item), () => dockerImage(archive, item, settings, tell)); // one at a time in memory
+  return { images: good.images(), passedOver };
 }
 
 type Tell = (note: string) => void;
+
+/** One that is bad costs no other; if all are, the first failure is that of the whole. */
+class Good {
+  readonly #images: SavedImage[] = [];
+  readonly #failures: { readonly name: string; readonly error: Fault }[] = [];
+  readonly #tell: Tell;
+
+  constructor(tell: Tell) {
+    this.#tell = tell;
+  }
+
+  async add(name: string, read: () => Promise<SavedImage>): Promise<void> {
+    try {
+      this.#images.push(await read());
+    } catch (error) {
+      this.failed(name, error);
+    }
+  }
+
+  /** @throws what is no single image's fault. */
+  failed(name: string, error: unknown): void {
+    if (!isOfImage(error)) throw error;
+    this.#failures.push({ name, error });
+  }
+
+  images(): SavedImage[] {
+    const [first, ...more] = this.#failures;
+    if (this.#images.length === 0 && first) {
+      if (more.length === 0) throw first.error;
+      const words = this.#failures.slice(0, mostTold).map(({ name, error }) => `${name}: ${error.message}`);
+      throw new Fault(first.error.kind, `None of ${more.length + 1} images can be loaded: ${words.join('; ')}`);
+    }
+    for (const { name, error } of this.#failures) this.#tell(`${name}: ${error.message}`);
+    return this.#images;
+  }
+}
+
+/** True for what is wrong with one image of an archive: no reason not to load the others. */
+export const isOfImage = (error: unknown): error is Fault => error instanceof Fault && ofImage.has(error.kind);
+
+/** A disk that is full, or a caller who left, is none of them. */
+const ofImage: ReadonlySet<string> = new Set<FaultKind>([
+  'DataLoss',
+  'FailedPrecondition',
+  'InvalidArgument',
+  'NotFound',
+  'Unimplemented',
+]);
 
 const json = (data: Buffer, what: string): unknown => {
   try {
@@ -109,23 +160,38 @@ const json = (data: Buffer, what: string): unknown => {
   }
 };
 
-type DockerItem = { readonly config: string; readonly tags: readonly string[]; readonly layers: readonly string[] };
+type DockerImage = { readonly config: string; readonly tags: readonly string[]; readonly layers: readonly string[] };
+/** An entry of manifest.json, or what is wrong with it. */
+type DockerItem = DockerImage | Fault;
+
+const labelOf = (item: DockerItem): string => (item instanceof Fault ? 'manifest.json' : (item.tags[0] ?? item.config));
 
 async function dockerManifest(archive: Archive): Promise<DockerItem[]> {
   const list = json(await archive.read('manifest.json', maxIndexBytes), 'manifest.json');
   if (!Array.isArray(list)) throw invalidArgument('manifest.json in the archive is not a list');
   expectAtMost(maxImages, list, 'manifest.json in the archive lists', 'images');
-  return list.map(({ Config, RepoTags, Layers }: Record<string, unknown>) => {
-    const tags = RepoTags ?? [];
-    const strings = (value: unknown): value is string[] =>
-      Array.isArray(value) && value.every((item) => typeof item === 'string');
-    if (typeof Config !== 'string' || !strings(Layers) || !strings(tags)) {
-      throw invalidArgument('manifest.json in the archive does not describe images');
+  return list.map((item) => {
+    try {
+      return dockerEntry(item);
+    } catch (error) {
+      if (isOfImage(error)) return error;
+      throw error;
     }
-    expectAtMost(maxLayers, Layers, 'manifest.json in the archive has', 'layers of one image');
-    expectAtMost(mostNames, tags, 'manifest.json in the archive has', 'tags of one image');
-    return { config: cleanPath(Config), tags, layers: Layers.map(cleanPath) };
   });
+}
+
+const isStrings = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.every((item) => typeof item === 'string');
+
+function dockerEntry(item: unknown): DockerImage {
+  const { Config, RepoTags, Layers } = isObject(item) ? item : {};
+  const [tags, layers] = [RepoTags ?? [], Layers ?? []];
+  if (typeof Config !== 'string' || !isStrings(layers) || !isStrings(tags)) {
+    throw invalidArgument('manifest.json in the archive does not describe images');
+  }
+  expectAtMost(maxLayers, layers, 'manifest.json in the archive has', 'layers of one image');
+  expectAtMost(mostNames, tags, 'manifest.json in the archive has', 'tags of one image');
+  return { config: cleanPath(Config), tags, layers: layers.map(cleanPath) };
 }
 
 function expectAtMost(most: number, list: readonly unknown[], where: string, what: string): void {
@@ -150,11 +216,14 @@ async function dockerImage(
   settings: FullSettings,
   tell: Tell,
 ): Promise<SavedImage> {
+  if (item instanceof Fault) throw item;
   const data = await archive.read(item.config, settings.limits.maxConfigBytes);
   const { config, diffIds } = parseConfig(data);
   if (diffIds.length !== item.layers.length) {
     throw invalidArgument(`${item.config} lists ${diffIds.length} layers, manifest.json ${item.layers.length}`);
   }
+  if (config.os !== '' && config.os !== settings.platform.os)
+    throw new Fault('FailedPrecondition', `${item.config} is for ${platformName(config)}`);
   const id = digestOf(data);
   const found: Found = {
     id: id as string as ImageId,
@@ -187,7 +256,8 @@ const layoutDocuments = (archive: Archive): Documents => ({
     expectDigest('Manifest', digest, digestOf(data, digest));
     return { data, digest, contentType: '' };
   },
-  smallBlob: async ({ digest }, limit) => {
+  smallBlob: async ({ digest, data: inlined }, limit) => {
+    if (inlined) return inlined;
     const data = await archive.read(blobName(digest), limit);
     expectDigest('Blob', digest, digestOf(data, digest));
     return data;
@@ -203,21 +273,15 @@ async function ociImages(
   tell: Tell,
 ): Promise<SavedImage[]> {
   const documents = layoutDocuments(archive);
-  const images: SavedImage[] = [];
-  const noImages: string[] = [];
-  for (const entries of byName(await listedImages(archive))) {
+  const good = new Good(tell);
+  const image = async (entries: readonly [Listed, ...Listed[]]): Promise<SavedImage> => {
     const [{ name }] = entries;
-    const found = await imageOf(documents, entries, settings).catch((error) => {
-      if (!isNoImage(error)) throw error;
-      noImages.push(`${name || entries[0].digest}: ${error.message}`);
-      return null;
-    });
-    if (!found) continue;
+    const found = await imageOf(documents, entries, settings);
     // `docker save` names its images in manifest.json also.
     const config = blobName(found.id);
     const names = [
       ...(name ? [name] : []),
-      ...docker.filter((item) => item.config === config).flatMap((item) => item.tags),
+      ...docker.flatMap((item) => (!(item instanceof Fault) && item.config === config ? item.tags : [])),
     ];
     const tags = fullTags(names, tell);
     const sources = found.layers.map((layer, i) => ({
@@ -229,16 +293,12 @@ async function ociImages(
       origin: '',
     }));
     const digests = tags.map((tag) => byDigest(parseReference(tag), found.target));
-    images.push({ found, sources, names: { tags: [...new Set(tags)], digests: [...new Set(digests)] } });
-  }
-  if (images.length === 0) throw invalidArgument(['The OCI layout lists no image', ...noImages].join('; '));
-  noImages.forEach(tell);
-  return images;
+    return { found, sources, names: { tags: [...new Set(tags)], digests: [...new Set(digests)] } };
+  };
+  for (const entries of byName(await listedImages(archive, good)))
+    await good.add(entries[0].name || entries[0].digest, () => image(entries));
+  return good.images();
 }
-
-/** A layer that cannot be read, an image for other machines: no reason not to load the others. */
-const isNoImage = (error: unknown): error is Fault =>
-  error instanceof NoPlatform || isFault(error, 'Unimplemented') || isFault(error, 'FailedPrecondition');
 
 /** Of entries with one name (platforms of an image) the one for this host. */
 async function imageOf(
@@ -254,7 +314,7 @@ async function imageOf(
       if (found.artifactType === '') return found;
       beside ??= found;
     } catch (error) {
-      if (!isNoImage(error)) throw error;
+      if (!isOfImage(error)) throw error;
       failure ??= error;
     }
   }
@@ -275,12 +335,21 @@ function byName(listed: readonly Listed[]): [Listed, ...Listed[]][] {
 }
 
 /** index.json: one descriptor an image or platform, its name in an annotation. */
-async function listedImages(archive: Archive): Promise<Listed[]> {
+async function listedImages(archive: Archive, good: Good): Promise<Listed[]> {
   const index = parseJson(await archive.read('index.json', maxIndexBytes), 'index.json of the archive');
   const manifests = field(index, 'manifests');
   if (!Array.isArray(manifests)) throw invalidArgument('index.json in the archive lists no manifests');
   expectAtMost(maxImages, manifests, 'index.json in the archive lists', 'manifests');
-  return manifests.map((item) => ({ ...indexEntry(item), name: nameOf(item) }));
+  if (manifests.length === 0) throw invalidArgument('The OCI layout lists no image');
+  return manifests.flatMap((item) => {
+    const name = nameOf(item);
+    try {
+      return [{ ...indexEntry(item), name }];
+    } catch (error) {
+      good.failed(name || 'index.json', error);
+      return [];
+    }
+  });
 }
 
 function nameOf(item: unknown): string {

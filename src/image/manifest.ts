@@ -4,11 +4,19 @@ import { maxLayers } from '../base/limits.ts';
 import { type Digest, parseDigest } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
 import { checkConfig } from './config-limits.ts';
+import { digestOf } from './digest.ts';
 import { field, type Json, parseJson, text } from './documents.ts';
 import { distance, foreign, type Platform, parsePlatform, platformName } from './platform.ts';
 
 /** Content by digest (OCI image-spec, descriptor.md). */
-export type Descriptor = { readonly mediaType: string; readonly digest: Digest; readonly size: number };
+export type Descriptor = {
+  /** In small letters, without parameters. */
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly size: number;
+  /** The content itself, where the descriptor brings it and it is what the digest says. */
+  readonly data?: Buffer;
+};
 
 /** A blob that a manifest lists, with the file name that its annotations give it, or none. */
 export type ListedLayer = Descriptor & { readonly title: string };
@@ -49,12 +57,12 @@ const maxManifests = 10_000;
 export function parseManifest(data: Buffer, contentType: string): Manifest | Index {
   const json = parseJson(data, 'manifest');
   const schemaVersion = field(json, 'schemaVersion');
-  if (schemaVersion === 1 || contentType.startsWith('application/vnd.docker.distribution.manifest.v1')) {
+  if (schemaVersion === 1 || bareType(contentType).startsWith('application/vnd.docker.distribution.manifest.v1')) {
     throw new Fault('Unimplemented', 'The manifest has Docker schema 1, which nobody can verify; push the image again');
   }
   if (schemaVersion !== 2) throw invalidArgument('The manifest has no schemaVersion 2');
-  const called = contentType.split(';')[0]?.trim() ?? '';
-  const own = text(field(json, 'mediaType'));
+  const called = bareType(contentType);
+  const own = bareType(text(field(json, 'mediaType')));
   const known = (type: string) => manifestTypes.includes(type) || indexTypes.includes(type);
   if (known(own) && known(called) && indexTypes.includes(own) !== indexTypes.includes(called)) {
     throw invalidArgument(`The registry calls the manifest ${called}, the document itself ${own}`);
@@ -70,7 +78,7 @@ export function parseManifest(data: Buffer, contentType: string): Manifest | Ind
 }
 
 function parseImage(json: Json): Manifest {
-  const listed = field(json, 'layers');
+  const listed = field(json, 'layers') ?? []; // Go's builders write null for an empty list
   if (!Array.isArray(listed)) throw invalidArgument('The manifest has no list of layers');
   if (listed.length > maxLayers) {
     throw invalidArgument(`The manifest has ${listed.length} layers; overlayfs takes ${maxLayers}`);
@@ -113,14 +121,19 @@ function descriptor(value: unknown, what: string): Descriptor {
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw invalidArgument(`The manifest gives a ${what} the size ${JSON.stringify(size)?.slice(0, 40)}`);
   }
-  return { mediaType: text(field(value, 'mediaType')), digest: parseDigest(text(field(value, 'digest'))), size };
+  const digest = parseDigest(text(field(value, 'digest')));
+  const mediaType = bareType(text(field(value, 'mediaType')));
+  return { mediaType, digest, size, ...inlined(text(field(value, 'data')), digest, size) };
 }
 
-/** An index has no image for this host. */
-export class NoPlatform extends Fault {
-  constructor(message: string) {
-    super('NotFound', message);
-  }
+/** A media type without its parameters; its case means nothing (RFC 9110, 8.3.1). */
+const bareType = (type: string): string => (type.split(';', 1)[0] ?? '').trim().toLowerCase();
+
+/** What a descriptor brings with it (OCI image-spec 1.1, descriptor.md, "data"), if it is what it should be; else it is fetched. */
+function inlined(base64: string, digest: Digest, size: number): { data?: Buffer } {
+  if (base64 === '') return {};
+  const data = Buffer.from(base64, 'base64');
+  return data.length === size && digestOf(data, digest) === digest ? { data } : {};
 }
 
 /** How many entries without a platform are looked into. */
@@ -145,7 +158,8 @@ export function platformChoices(index: Index, host: Platform): (Descriptor & { r
   ];
   if (choices.length > 0) return choices;
   const names = index.manifests.slice(0, 20).map(({ platform }) => platformName(platform));
-  throw new NoPlatform(
+  throw new Fault(
+    'NotFound',
     `The image has no version for ${platformName(host)}, only for: ${names.join(', ') || 'nothing'}`,
   );
 }
@@ -155,9 +169,14 @@ export type ParsedConfig = { readonly config: ImageConfig; readonly diffIds: rea
 
 const strings = (value: unknown, what: string): string[] => {
   if (value === undefined || value === null) return [];
-  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value;
+  // To Go's programs a null is a string without anything in it.
+  const items = Array.isArray(value) ? value.map((item: unknown) => item ?? '') : [];
+  if (Array.isArray(value) && items.every((item) => typeof item === 'string')) return items;
   throw invalidArgument(`The image's config has ${what} that is not a list of strings`);
 };
+
+/** A command: Docker takes a single string for a list of one. */
+const command = (value: unknown, what: string): string[] => strings(typeof value === 'string' ? [value] : value, what);
 
 /** A text that must not be read as absent: a User that is the number 1000 would become root. */
 function one(value: unknown, what: string): string {
@@ -186,8 +205,8 @@ export function parseConfig(data: Buffer): ParsedConfig {
   const config: ImageConfig = {
     ...parsePlatform(json),
     env: strings(field(inner, 'Env'), 'Env'),
-    entrypoint: strings(field(inner, 'Entrypoint'), 'Entrypoint'),
-    cmd: strings(field(inner, 'Cmd'), 'Cmd'),
+    entrypoint: command(field(inner, 'Entrypoint'), 'Entrypoint'),
+    cmd: command(field(inner, 'Cmd'), 'Cmd'),
     user: one(field(inner, 'User'), 'a User'),
     workingDir: one(field(inner, 'WorkingDir'), 'a WorkingDir'),
     labels: Object.fromEntries(labels) as Record<string, string>,

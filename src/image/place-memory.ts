@@ -28,8 +28,9 @@ export class PlaceMemory {
     this.#down = { since: now, until: now + downMs, why };
   }
 
-  answered(): void {
-    this.#down = null;
+  /** It answered a request that was made at a moment: of what failed meanwhile that says nothing. */
+  answered(asked: number): void {
+    if (this.#down && this.#down.since < asked) this.#down = null;
   }
 
   /** It asked to be left alone for so long (429). */

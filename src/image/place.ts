@@ -12,6 +12,9 @@ const maxRetryAfterMs = 30_000;
 const maxLoggedBody = 4096;
 const transient = [429, 500, 502, 503, 504];
 
+/** What a place that is not the last is given to say something, if it may be dialled for a shorter time. */
+const leastSilenceMs = 5000;
+
 /** How a place is asked. */
 export type Asking = {
   readonly method?: 'GET' | 'HEAD';
@@ -63,9 +66,10 @@ export class Place {
 
   /** A successful response for `<repository>/<path>`. Remembers of the place what the next one who asks should know. */
   async get(path: string, asking: Asking): Promise<Response> {
+    const asked = performance.now();
     try {
       const response = await this.#get(path, asking);
-      this.memory.answered();
+      this.memory.answered(asked);
       this.gave = true;
       return response;
     } catch (error) {
@@ -76,10 +80,11 @@ export class Place {
 
   async #get(path: string, { method = 'GET', headers = {}, signal, isLast }: Asking): Promise<Response> {
     const authorization = (hop: Hop) => this.#logins.header(hop);
+    const silence = isLast ? {} : { silenceMs: Math.max(this.endpoint.dialTimeoutMs, leastSilenceMs) };
     let refusals = 0;
     for (let attempt = 0; ; ) {
       await this.#untilFree(signal, isLast);
-      const response = await this.#sendBySomeScheme(path, { method, headers, authorization, signal });
+      const response = await this.#sendBySomeScheme(path, { method, headers, authorization, signal, ...silence });
       const { status } = response;
       if (status === 200 || status === 206) return response;
       if (status === 401 && refusals++ < maxLogins) {

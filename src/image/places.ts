@@ -15,7 +15,7 @@ export class Places {
 
   able(capability: Capability, except: ReadonlySet<Place> = new Set()): Place[] {
     const able = this.#all.filter((place) => place.endpoint.capabilities.has(capability) && !except.has(place));
-    const up = able.filter(({ memory }) => memory.whyDown() === null);
+    const up = able.filter(({ memory }) => memory.whyDown() === null && !memory.failedSince(this.#began));
     const lastResort = able.filter(({ memory }) => memory.whyDown() !== null && !memory.failedSince(this.#began));
     const order = [...up, ...lastResort];
     return order.length > 0 ? order : able;

@@ -91,10 +91,11 @@ class Search {
     const { platform, limits } = this.#settings;
     let failure: unknown;
     let beside: Omit<Found, 'target'> | undefined;
-    for (const { digest, isNamed } of platformChoices(index, platform)) {
+    for (const { digest, isNamed, data, mediaType } of platformChoices(index, platform)) {
       if (this.#left-- <= 0) break;
       try {
-        const fetched = await this.#documents.manifest(digest, limits.maxManifestBytes);
+        const inlined = data && { data, digest, contentType: mediaType };
+        const fetched = inlined ?? (await this.#documents.manifest(digest, limits.maxManifestBytes));
         const found = await this.image(fetched, { name: digest, depth: depth + 1, isNamed });
         if (isNamed || found.artifactType === '') return found;
         beside ??= found;

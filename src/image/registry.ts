@@ -15,10 +15,14 @@ import { isDown, Place } from './place.ts';
 import type { PlaceMemories } from './place-memory.ts';
 import { Places } from './places.ts';
 import type { Reference } from './reference.ts';
+import { Turns } from './turns.ts';
 import { placesFor, type WhereSettings } from './where.ts';
 
 /** Between two requests for a document that was interrupted. */
 const againMs = 200;
+
+/** Kinds of failure that are not about what was asked for: the place is down, or what it gave is not what it should be. */
+const notWell: readonly FaultKind[] = ['Unavailable', 'DeadlineExceeded', 'DataLoss', 'InvalidArgument'];
 
 export type Fetched = { readonly data: Buffer; readonly digest: Digest; readonly contentType: string };
 
@@ -114,7 +118,8 @@ export class Repository implements Disposable {
   }
 
   /** A small blob, whole and verified. */
-  async smallBlob({ digest, size }: Descriptor, limit: number): Promise<Buffer> {
+  async smallBlob({ digest, size, data: inlined }: Descriptor, limit: number): Promise<Buffer> {
+    if (inlined) return inlined;
     if (size > limit) throw new Fault('ResourceExhausted', `Blob ${digest} has ${size} bytes, the limit is ${limit}`);
     return this.#anywhere('pull', `blob ${digest}`, async (place, isLast) => {
       const response = await place.get(`blobs/${digest}`, { signal: this.#signal, isLast });
@@ -137,14 +142,17 @@ export class Repository implements Disposable {
     const failures: Fault[] = [];
     let ownersKind: FaultKind | undefined;
     const order = this.#places.able(capability);
-    for (const place of order) {
+    const turns = new Turns(order);
+    for (const { place, isLast } of turns) {
       try {
-        return await this.#askTwice(ask, place, place === order.at(-1));
+        return await this.#askTwice(ask, place, isLast);
       } catch (error) {
         if (this.#signal.aborted) throw this.#signal.reason;
         const kind = error instanceof Fault ? error.kind : 'Unavailable';
         if (place.endpoint.isOwner) ownersKind = kind;
         failures.push(new Fault(kind, `${place.host}: ${messageOf(error)}`, { cause: error }));
+        turns.failed(error);
+        if (!isLast && notWell.includes(kind)) place.memory.failed(messageOf(error));
       }
     }
     const name = `${this.#reference.domain}/${this.#reference.path}`;

@@ -195,7 +195,7 @@ const faults: Readonly<Record<string, readonly [Misbehaviour, kind: string | nul
   ],
   'the rest does not say where it begins': [
     on('big', (outgoing, ask) => (ask.times === 0 ? cutAt(1000)(outgoing, ask) : void outgoing.writeHead(206).end())),
-    'FailedPrecondition',
+    'Unavailable',
   ],
   'the rest is the whole again': [
     on('big', (outgoing, ask) => (ask.times === 0 ? cutAt(1000)(outgoing, ask) : body(big.data)(outgoing))),

@@ -198,7 +198,53 @@ test('signatures and charts are artifacts; what is not for this host or cannot b
   assert.match(notes[0]!, /team\/arm:v1: .*s390x/);
   assert.match(notes[1]!, /encrypted/);
   const nothing = layoutOf('nothing', [entry(secret)], [secret]);
-  await assert.rejects(store.images.load(nothing), { kind: 'InvalidArgument', message: /lists no image.*encrypted/ });
+  await assert.rejects(store.images.load(nothing), { kind: 'Unimplemented', message: /encrypted/ });
+});
+
+test('images that are damaged are told, and cost no other: in a layout, in a docker archive', async () => {
+  const damaged = image([layer(tar(file('c', 'damaged')))]);
+  const missing = { digest: sha256('missing'), data: Buffer.alloc(1) };
+  const cut = { ...damaged.layers[0]!.blob, data: Buffer.from('no layer') };
+  const good = entry(built.manifest, name);
+  const entries = [
+    { mediaType: '', digest: 'sha256:../x', size: 1 },
+    entry(missing, 'docker.io/team/missing:v1'),
+    entry(damaged.manifest, 'docker.io/team/damaged:v1'),
+  ];
+  const layout_ = layoutOf('damaged', [...entries, good], [damaged.manifest, damaged.config, cut]);
+  const docker = join(work, 'damaged.tar');
+  const layerTar = tar(file('a', 'x'));
+  const config = (diffId: string, os = 'linux') =>
+    JSON.stringify({ os, architecture: 'amd64', rootfs: { type: 'layers', diff_ids: [diffId] } });
+  const item = (Config: string, tag: string) => ({ Config, RepoTags: [`team/${tag}:v1`], Layers: ['l'] });
+  const list = [null, { Config: 1 }, item('none', 'none'), item('other', 'other'), item('windows', 'windows')];
+  writeFileSync(
+    docker,
+    tar(
+      file('manifest.json', JSON.stringify([...list, item('c', 'app')])),
+      file('other', config(sha256('other'))),
+      file('windows', config(sha256(layerTar), 'windows')),
+      file('c', config(sha256(layerTar))),
+      file('l', layerTar),
+    ),
+  );
+  for (const [path, expected] of [
+    [layout_, [/sha256:\.\.\/x/, /team\/missing:v1: .*no file/, /team\/damaged:v1: .*digest/]],
+    [
+      docker,
+      [/does not describe/, /does not describe/, /team\/none:v1: .*no file/, /windows/, /team\/other:v1: .*digest/],
+    ],
+  ] as const) {
+    await using store = await Store.open();
+    const notes: string[] = [];
+    const loaded = await store.images.load(path, undefined, (note) => notes.push(note));
+    assert.deepEqual(
+      loaded.map(({ tags }) => tags),
+      [[name]],
+    );
+    assert.equal(notes.length, expected.length, notes.join('\n'));
+    for (const [index, words] of expected.entries()) assert.match(notes[index]!, words);
+  }
 });
 
 test('several platforms under one name mean the one of this host', async () => {

@@ -89,6 +89,73 @@ describe('a mirror that', () => {
     });
   }
 
+  const many = image(Array.from({ length: 8 }, (_, i) => layer(tar(file(`m${i}`, randomBytes(20_000))), 'none')));
+  const ofMany = ({ url = '' }: { url?: string }) =>
+    many.layers.find(({ blob }) => url.includes(blob.digest))?.blob.data;
+  const sends: Readonly<Record<string, (bytes: Buffer, outgoing: ServerResponse) => void>> = {
+    'is silent in the middle of layers': (bytes, outgoing) => {
+      outgoing.writeHead(200, { 'content-length': bytes.length }).write(bytes.subarray(0, 100));
+    },
+    'gives other bytes than layers': (bytes, outgoing) => {
+      outgoing.end(randomBytes(bytes.length));
+    },
+  };
+  for (const [name, send] of Object.entries(sends)) {
+    test(`${name} is asked for those under way, and for no more`, async () => {
+      await pushImage({ host: registry.host, repository: 'many' }, 'v1', many);
+      await using mirror = await startProxy(registry.host, (incoming, outgoing) => {
+        const bytes = ofMany(incoming);
+        if (bytes) send(bytes, outgoing);
+        return bytes !== undefined;
+      });
+      await using store = await Store.open({ progressTimeoutMs: 1000, maxParallelLayers: 2 });
+      store.hosts('r.example', `server = "http://${registry.host}"\n[host."http://${mirror.host}"]\n`);
+      assert.equal((await store.pull('r.example/many:v1')).id, many.config.digest);
+      assert.ok(mirror.asked.filter(ofMany).length <= 3, mirror.asked.map(({ url }) => url).join('\n'));
+    });
+  }
+
+  test('is down for longer than that is remembered is not asked again by the pull that saw it', async (t) => {
+    await using mirror = await startProxy(
+      registry.host,
+      onLayer((incoming, outgoing, self) => {
+        t.mock.method(performance, 'now', () => later());
+        return refuse(502)(incoming, outgoing, self);
+      }),
+    );
+    const real = performance.now.bind(performance);
+    // Each look at the clock is a second after the one before, once the mirror has refused.
+    let seconds = 0;
+    const later = () => real() + 1000 * seconds++;
+    await using store = await Store.open({ connectionsPerLayer: 1 });
+    await pushImage({ host: registry.host, repository: 'both' }, 'v1', image([large.layers[0]!, ...many.layers]));
+    store.hosts('r.example', `server = "http://${registry.host}"\n[host."http://${mirror.host}"]\n`);
+    await store.pull('r.example/both:v1');
+    assert.ok(mirror.asked.filter(ofMany).length <= 3, mirror.asked.map(({ url }) => url).join('\n'));
+  });
+
+  test('takes connections and says nothing costs about what dialling may', { timeout: 30_000 }, async () => {
+    await using mirror = await startProxy(registry.host, () => true);
+    await using store = await Store.open();
+    const options = 'dial_timeout = "1s"';
+    store.hosts('r.example', `server = "http://${registry.host}"\n[host."http://${mirror.host}"]\n${options}\n`);
+    assert.equal((await store.pull('r.example/small:v1')).id, small.config.digest);
+    assert.equal(mirror.asked.length, 1);
+  });
+
+  test('takes its time is waited for where the registry cannot be reached', { timeout: 60_000 }, async () => {
+    let first = true;
+    await using mirror = await startProxy(registry.host, () => {
+      const isSilent = first;
+      first = false;
+      return isSilent;
+    });
+    await using store = await Store.open();
+    const options = 'dial_timeout = "1s"';
+    store.hosts('r.example', `server = "http://127.0.0.1:1"\n[host."http://${mirror.host}"]\n${options}\n`);
+    assert.equal((await store.pull('r.example/small:v1')).id, small.config.digest);
+  });
+
   test('refuses connections is passed over by the next pulls too, and asked again when nobody else is left', async () => {
     await using store = await Store.open();
     await using mirror = await startProxy(registry.host, refuse(502));
@@ -107,7 +174,7 @@ describe('a registry that answers a request for a part of a layer with', () => {
   };
   const answers: Readonly<Record<string, (incoming: IncomingMessage, outgoing: ServerResponse) => void>> = {
     ...Object.fromEntries(
-      [400, 403, 405, 416, 501].map((code) => [
+      [400, 403, 405, 406, 412, 416, 428, 501, 505].map((code) => [
         code,
         (_: unknown, outgoing: ServerResponse) => outgoing.writeHead(code).end(),
       ]),
@@ -122,6 +189,17 @@ describe('a registry that answers a request for a part of a layer with', () => {
     },
     'a 206 of the whole': (_incoming, outgoing) =>
       outgoing.writeHead(206, { 'content-range': `bytes 0-${data.length - 1}/${data.length}` }).end(data),
+    'a 206 of the part that holds the whole': (incoming, outgoing) => {
+      const [from, to] = partOf(incoming);
+      outgoing.writeHead(206, { 'content-range': `bytes ${from}-${to - 1}/${data.length}` }).end(data);
+    },
+    'a 206 whose length is another': (incoming, outgoing) => {
+      const [from, to] = partOf(incoming);
+      const headers = { 'content-range': `bytes ${from}-${to - 1}/${data.length}`, 'content-length': 10 };
+      outgoing.writeHead(206, headers).end(data.subarray(from, from + 10));
+    },
+    'several parts in one': (_incoming, outgoing) =>
+      outgoing.writeHead(206, { 'content-type': 'multipart/byteranges; boundary=b' }).end('--b\r\n\r\nx\r\n--b--'),
     'a 206 with an odd range': (incoming, outgoing) =>
       outgoing.writeHead(206, { 'content-range': 'all of it' }).end(data.subarray(...partOf(incoming))),
     'the whole': (_incoming, outgoing) => outgoing.writeHead(200).end(data),
@@ -149,6 +227,42 @@ describe('a registry that answers a request for a part of a layer with', () => {
       assert.deepEqual(ofLayer().slice(before), ['whole']);
     });
   }
+
+  test('bytes by the crumb is asked for the whole, after few requests', async () => {
+    await using proxy = await startProxy(
+      registry.host,
+      onLayer((incoming, outgoing) => {
+        if (incoming.headers.range === undefined) return false;
+        const [from, to] = partOf(incoming);
+        outgoing.writeHead(206, { 'content-range': `bytes ${from}-${to - 1}/${data.length}` });
+        outgoing.end(data.subarray(from, from + 10));
+        return true;
+      }),
+    );
+    await using store = await Store.open();
+    await holds(store, (await store.pull(`${proxy.host}/large:v1`)).id);
+    assert.ok(proxy.asked.length < 100, `${proxy.asked.length} requests`);
+  });
+
+  test('hang-ups is asked for the whole', async () => {
+    await using proxy = await startProxy(
+      registry.host,
+      onLayer((incoming, outgoing) => incoming.headers.range !== undefined && Boolean(outgoing.destroy())),
+    );
+    await using store = await Store.open();
+    await holds(store, (await store.pull(`${proxy.host}/large:v1`)).id);
+  });
+
+  test('whatever, and a request for the whole with a 206, gives the whole', async () => {
+    for (const headers of [{}, { 'content-range': `bytes 0-${data.length - 1}/${data.length}` }]) {
+      await using proxy = await startProxy(
+        registry.host,
+        onLayer((_incoming, outgoing) => Boolean(outgoing.writeHead(206, headers).end(data))),
+      );
+      await using store = await Store.open();
+      await holds(store, (await store.pull(`${proxy.host}/large:v1`)).id);
+    }
+  });
 
   test('a refusal, when it breaks off a transfer, is asked for the whole again', async () => {
     let broken = 0;
@@ -357,6 +471,18 @@ test('a redirect is followed as it is spelled: a signature may be of its very by
   await using store = await Store.open();
   await store.pull(`${proxy.host}/small:v1`);
   assert.deepEqual(spelled, [spelling]);
+});
+
+test('redirects are followed where they lead: a query alone is of the path that was asked for; ten are followed', async () => {
+  await using proxy = await startProxy(registry.host, (incoming, outgoing) => {
+    const [path = '', query = ''] = (incoming.url ?? '').split('?');
+    const hops = Number(query.slice(4));
+    if (!path.includes('/blobs/') || hops === 10) return false;
+    outgoing.writeHead(307, { location: `?hop=${hops + 1}` }).end();
+    return true;
+  });
+  await using store = await Store.open();
+  assert.equal((await store.pull(`${proxy.host}/small:v1`)).id, small.config.digest);
 });
 
 test('a document that was encoded unasked is read; a layer is taken as it is sent', async () => {

@@ -15,6 +15,7 @@ import {
   index,
   layer,
   ociIndex,
+  ociManifest,
   pushImage,
   pushManifest,
   sha256,
@@ -113,6 +114,28 @@ test('40 layers, and a second image that shares most of them fetches only what i
   const before_ = proxy.blobs().length;
   await store.pull(`${proxy.host}/many:v2`);
   assert.equal(proxy.blobs().length - before_, 2, 'its config and its one new layer');
+});
+
+test('what descriptors bring with them needs no registry', async () => {
+  const plain = image([layer(tar(file('a', 'inlined')))]);
+  const inline = (bytes: Buffer) => bytes.toString('base64');
+  const built = image(plain.layers, {
+    editManifest: (manifest) => {
+      Object.assign(manifest.config as object, { data: inline(plain.config.data) });
+      Object.assign((manifest.layers as object[])[0]!, { data: inline(plain.layers[0]!.blob.data) });
+    },
+  });
+  const entry = { mediaType: ociManifest, digest: built.manifest.digest, size: built.manifest.data.length };
+  const named = { ...entry, platform: built.platform, data: inline(built.manifest.data) };
+  const top = JSON.stringify({ schemaVersion: 2, manifests: [named] });
+  await using proxy = await startProxy(registry.host, (_, outgoing) => {
+    outgoing.writeHead(200, { 'content-type': ociIndex }).end(top);
+    return true;
+  });
+  await using store = await Store.open();
+  const { id } = await store.pull(`${proxy.host}/inlined:v1`);
+  assert.equal(readFileSync(join(await store.mount(id), 'a'), 'utf8'), 'inlined');
+  assert.equal(proxy.asked.length, 1);
 });
 
 test('Basic credentials: right ones, wrong ones, none', async () => {

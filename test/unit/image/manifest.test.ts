@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { digestOf } from '../../../src/image/digest.ts';
 import { type Index, parseConfig, parseManifest, platformChoices } from '../../../src/image/manifest.ts';
 
 const digest = (character: string) => `sha256:${character.repeat(64)}`;
@@ -68,6 +69,43 @@ test('500 layers, and every name of a layer', () => {
   const layers = Array.from({ length: 500 }, (_, i) => ({ ...layer, mediaType: names[i % names.length] }));
   const parsed = parseManifest(json({ ...manifest, layers }), oci);
   assert.equal(parsed.kind === 'manifest' && parsed.layers.length, 500);
+});
+
+test('a list that is null is empty, as Go writes it', () => {
+  const parsed = parseManifest(json({ ...manifest, layers: null, annotations: null }), oci);
+  assert.deepEqual(parsed.kind === 'manifest' && parsed.layers, []);
+});
+
+test('a media type is the same in any case and with parameters', () => {
+  const odd = (type: string) => `${type.toUpperCase()}; charset=utf-8`;
+  const layers = [{ ...layer, mediaType: odd(layerType) }];
+  const document = {
+    ...manifest,
+    mediaType: odd(oci),
+    config: { ...config, mediaType: odd(config.mediaType) },
+    layers,
+  };
+  assert.deepEqual(parseManifest(json(document), odd(oci)), parseManifest(json(manifest), oci));
+  assert.throws(() => parseManifest(json(manifest), odd(ociIndex)), { kind: 'InvalidArgument' });
+});
+
+test('what a descriptor brings with it is taken if it is what it should be', () => {
+  const data = Buffer.from('{}');
+  const brought = { ...config, digest: digestOf(data), size: 2, data: data.toString('base64') };
+  const read = (descriptor: object) => {
+    const parsed = parseManifest(json({ ...manifest, config: descriptor }), oci);
+    return parsed.kind === 'manifest' ? parsed.config.data : null;
+  };
+  assert.deepEqual(read(brought), data);
+  for (const wrong of [{ size: 3 }, { digest: digest('c') }, { data: 'e30K' }, { data: '' }, { data: 7 }])
+    assert.equal(read({ ...brought, ...wrong }), undefined);
+});
+
+test('a null among strings is an empty one, and a command may be a single string', () => {
+  const inner = { Env: ['A=1', null], Entrypoint: '/init', Cmd: '-c' };
+  const { config: parsed } = parseConfig(json({ config: inner, rootfs: { type: 'layers', diff_ids: [] } }));
+  assert.deepEqual([parsed.env, parsed.entrypoint, parsed.cmd], [['A=1', ''], ['/init'], ['-c']]);
+  assert.throws(() => parseConfig(json({ config: { Env: 'A=1' }, rootfs: { diff_ids: [] } })), /not a list of strings/);
 });
 
 test('keys that mean something to JavaScript mean nothing', () => {
