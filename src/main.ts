@@ -2,12 +2,13 @@
 import './commands/no-debugger.ts'; // before all the others
 import './base/no-code-from-text.ts';
 import { messageOf } from './base/fault.ts';
+import { visible } from './base/text.ts';
 import { type Asked, readCommandLine } from './commands/command-line.ts';
 import { commands } from './commands/index.ts';
 import { endProcess } from './sys/end-process.ts';
 
 function complain(error: unknown): void {
-  process.stderr.write(`berth: ${messageOf(error)}\n`);
+  process.stderr.write(`berth: ${visible(messageOf(error), 'lines')}\n`); // it may quote a file, a registry, a plugin
 }
 
 /** Null, with exit code 2, for a command line that means nothing. */

@@ -1,3 +1,4 @@
+import { visible } from '../base/text.ts';
 import {
   canonical,
   type Endpoint,
@@ -17,7 +18,7 @@ export async function explainReference(where: WhereSettings, text: string): Prom
   const endpoints = await placesFor(reference, where);
   const name = canonical(reference);
   const parts = endpoints.map((endpoint, index) => explainEndpoint(endpoint, index, reference.domain, process.env));
-  process.stdout.write(`${name}\n${parts.join('')}`);
+  process.stdout.write(visible(`${name}\n${parts.join('')}`, 'lines'));
 }
 
 /** Exported for its test. */
