@@ -1,12 +1,13 @@
 import pino from 'pino';
 import { invalidArgument } from './fault.ts';
+import { lineWriter } from './log-writer.ts';
 import { logLevel } from './setting-kinds.ts';
 import { visible } from './text.ts';
 
 /** Values that must never reach a log, wherever they stand in a logged object. */
 const secrets = ['password', 'auth', 'identityToken', 'registryToken', 'authorization'];
 
-const stderr = pino.destination({ fd: 2, sync: true });
+const write = lineWriter(2);
 
 /** The daemon's log: one JSON document a line on standard error, level from BERTH_LOG or the settings. */
 export const log = pino(
@@ -16,7 +17,7 @@ export const log = pino(
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: secrets.flatMap((name) => [name, `*.${name}`]),
   },
-  { write: (line: string) => stderr.write(visible(line, 'lines')) },
+  { write: (line: string) => write(visible(line, 'lines')) },
 );
 
 /** The level of the settings, unless the environment names another. @throws Fault InvalidArgument for one that is none. */

@@ -11,6 +11,7 @@ import {
   type WhereSettings,
   withoutPassword,
 } from '../image/index.ts';
+import { tell } from './tell.ts';
 
 /** `berth explain REF`: the hosts that a pull would ask, in order, and what each would be shown. Asks none of them. */
 export async function explainReference(where: WhereSettings, text: string): Promise<void> {
@@ -18,7 +19,7 @@ export async function explainReference(where: WhereSettings, text: string): Prom
   const endpoints = await placesFor(reference, where);
   const name = canonical(reference);
   const parts = endpoints.map((endpoint, index) => explainEndpoint(endpoint, index, reference.domain, process.env));
-  process.stdout.write(visible(`${name}\n${parts.join('')}`, 'lines'));
+  tell(visible(`${name}\n${parts.join('')}`, 'lines'));
 }
 
 /** Exported for its test. */

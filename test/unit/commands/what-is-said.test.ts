@@ -1,7 +1,7 @@
 // What reaches a terminal or the log is made of what others wrote: files, registries, plugins. None of it acts on a terminal.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
@@ -44,6 +44,26 @@ test('a line of the log is the document that it was, without the bytes', () => {
   assert.equal(stderr.split('\n').length, 2);
   assert.doesNotMatch(stderr, acts);
   assert.equal(JSON.parse(stderr).reason, `${hostile}\n`);
+});
+
+test('where nothing can be written the daemon goes on, and a command says so', () => {
+  const script = `import { log } from '${source}/base/log.ts'; log.info('m'); log.info('n'); process.exitCode = 7;`;
+  const full = openSync('/dev/full', 'w');
+  const stdio = (fd: 1 | 2) => ['ignore', fd === 1 ? full : 'pipe', fd === 2 ? full : 'pipe'] as const;
+  const logs = spawnSync(process.execPath, ['--input-type=module', '-e', script], { stdio: [...stdio(2)] });
+  assert.equal(logs.status, 7);
+  const asked = spawnSync(process.execPath, [join(source, 'main.ts'), 'version'], { stdio: [...stdio(1)] });
+  closeSync(full);
+  assert.deepEqual(
+    [asked.status, String(asked.stderr)],
+    [1, 'berth: Standard output cannot be written: ENOSPC: no space left on device, write\n'],
+  );
+});
+
+test('a reader that went away has what it wanted', () => {
+  const script = `(sleep 0.1; "$0" "$1" config --config "$2"; echo "ended $?" >&2) | true`;
+  const args = ['-c', script, process.execPath, join(source, 'main.ts'), configured('')];
+  assert.equal(spawnSync('/bin/sh', args, { encoding: 'utf8' }).stderr, 'ended 0\n');
 });
 
 test('a level that is none is refused by the daemon, and no matter to others', () => {
