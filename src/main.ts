@@ -1,14 +1,10 @@
 #!/usr/bin/env node
 import './commands/no-debugger.ts'; // before all the others
 import './base/no-code-from-text.ts';
-import { messageOf } from './base/fault.ts';
 import { type Asked, readCommandLine } from './commands/command-line.ts';
 import { commands } from './commands/index.ts';
+import { complain, tell } from './commands/tell.ts';
 import { endProcess } from './sys/end-process.ts';
-
-function complain(error: unknown): void {
-  process.stderr.write(`berth: ${messageOf(error)}\n`);
-}
 
 /** Null, with exit code 2, for a command line that means nothing. */
 function understand(args: readonly string[]): Asked | null {
@@ -21,9 +17,9 @@ function understand(args: readonly string[]): Asked | null {
   }
 }
 
-async function obey({ command, given }: Extract<Asked, { command: unknown }>): Promise<void> {
+async function obey(run: () => unknown): Promise<void> {
   try {
-    await command.run(given); // serve returns when the daemon was told to end
+    await run(); // serve returns when the daemon was told to end
   } catch (error) {
     complain(error);
     endProcess(1); // a daemon that cannot start may have connections to shims, threads and timers already
@@ -31,5 +27,4 @@ async function obey({ command, given }: Extract<Asked, { command: unknown }>): P
 }
 
 const asked = understand(process.argv.slice(2));
-if (asked && 'help' in asked) process.stdout.write(asked.help);
-else if (asked) void obey(asked);
+if (asked) void obey('help' in asked ? () => tell(asked.help) : () => asked.command.run(asked.given));

@@ -17,7 +17,7 @@ const text = (what: string, takes: (value: string) => boolean): Kind<string> =>
   kind(what, (value) => isPrintable(value) && takes(value), '');
 
 /** No text of a configuration has a control character in it: none is a path's, and log lines and programs get them. */
-const isPrintable = (value: string): boolean => !/[\x00-\x1f\x7f]/.test(value);
+const isPrintable = (value: string): boolean => !/[\x00-\x1f\x7f-\x9f]/.test(value);
 
 /** PATH_MAX with its end, and sockaddr_un's sun_path with its own. */
 const longestPath = 4095;
@@ -88,6 +88,8 @@ export const word: Kind<string> = text('a text without control characters', (val
 
 export const oneOf = (...all: string[]): Kind<string> => text(all.join(' or '), (value) => all.includes(value));
 
+export const logLevel: Kind<string> = oneOf('debug', 'info', 'warn', 'error');
+
 export const whole = (least: number, most: number): Kind<number> =>
   kind(
     `a whole number from ${least} to ${most}`,
@@ -106,6 +108,16 @@ export const listOf = (each: Kind<string>, least = 0): Kind<string[]> => ({
   what: `a list${least > 0 ? `, not empty, ` : ' '}of which each is ${each.what}`,
   takes: (value): value is string[] => Array.isArray(value) && value.length >= least && value.every(each.takes),
 });
+
+/** NAME=... each, and each name once: which of two counts would be for the reader to guess, and OCI runtimes refuse it. */
+export const namedOnce = (each: Kind<string>): Kind<string[]> => {
+  const all = listOf(each);
+  const isDistinct = (names: string[]) => new Set(names).size === names.length;
+  return {
+    what: `${all.what}; no NAME twice`,
+    takes: (value): value is string[] => all.takes(value) && isDistinct(value.map((text) => text.split('=', 1)[0]!)),
+  };
+};
 
 /** A capability, as requests name it: NET_ADMIN. */
 export const capability: Kind<string> = text('a capability such as NET_RAW', (value) =>

@@ -1,5 +1,5 @@
 import { sameJson } from './json.ts';
-import { type Members, Setting, type Settings, settingsTable, snake, type Table } from './settings-table.ts';
+import { type Members, ownMember, Setting, type Settings, settingsTable, snake, type Table } from './settings-table.ts';
 
 /** The settings that differ, by their keys: what is in force now, and what will be from the next start on. */
 export type Adopted = { readonly inForce: readonly string[]; readonly atNextStart: readonly string[] };
@@ -21,7 +21,7 @@ function walk(
 ): void {
   for (const name of new Set([...Object.keys(current), ...Object.keys(fresh)])) {
     if (sameJson(current[name], fresh[name])) continue;
-    const known = members[name];
+    const known = ownMember(members, name);
     const key = at + snake(name);
     if (known instanceof Setting) {
       if (known.live) current[name] = fresh[name];

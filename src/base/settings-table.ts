@@ -8,7 +8,9 @@ import {
   flag,
   type Kind,
   listOf,
+  logLevel,
   name,
+  namedOnce,
   oneOf,
   path,
   pathOrNone,
@@ -151,7 +153,7 @@ const pods = {
     'True: who is not root may ping, in pods with a network of their own and without a user namespace.',
   ),
   sysctls: live(
-    listOf(sysctl),
+    namedOnce(sysctl),
     [],
     'What pods have that say nothing else, where they have the namespace for themselves: NAME=value.',
   ),
@@ -160,12 +162,12 @@ const pods = {
 const containers = {
   capabilities: live(listOf(capability), [...usualCapabilities], 'What a container has that asks for none.'),
   env: live(
-    listOf(assignment),
+    namedOnce(assignment),
     [],
     "Variables of every container, NAME=value; the image's and the request's go before.",
   ),
   ulimits: live(
-    listOf(ulimit),
+    namedOnce(ulimit),
     [],
     'Limits of every container: nproc=1024:4096. What is not named here is the limit of the daemon, but for nofile: see soft_open_files.',
   ),
@@ -248,11 +250,7 @@ export const settingsTable = new Table('', {
     1024,
     "How many files a process of a container may have open before it raises its own limit; the most that it may raise it to is the daemon's. 0: that at once.",
   ),
-  logLevel: live(
-    oneOf('debug', 'info', 'warn', 'error'),
-    'info',
-    'What is logged: this and what is worse. BERTH_LOG in the environment goes before.',
-  ),
+  logLevel: live(logLevel, 'info', 'What is logged: this and what is worse. BERTH_LOG in the environment goes before.'),
   handlers: new Table(
     'OCI runtimes under the names of RuntimeClass handlers. Others are added as [handlers.NAME].',
     { crun: new Table('', handler('/usr/bin/crun')), runc: new Table('', handler('/usr/sbin/runc')) },
@@ -320,7 +318,9 @@ export function* shownTables(
   path: readonly string[] = [],
 ): Generator<ShownTable> {
   const names = new Set([...Object.keys(table.members), ...Object.keys(given)]);
-  const all = [...names].map((name) => [name, table.members[name] ?? new Table('', table.open ?? {})] as const);
+  const all = [...names].map(
+    (name) => [name, ownMember(table.members, name) ?? new Table('', table.open ?? {})] as const,
+  );
   const settings = all.flatMap(([name, each]) =>
     each instanceof Setting
       ? [{ key: snake(name), value: given[name], mayBe: each.kind.what, text: each.text, live: each.live }]
@@ -333,3 +333,7 @@ export function* shownTables(
     yield* shownTables(given[name] as Record<string, unknown>, each, [...path, key]);
   }
 }
+
+/** An operator may name a handler as what every object has: constructor. */
+export const ownMember = <T>(table: Readonly<Record<string, T>>, key: string): T | undefined =>
+  Object.hasOwn(table, key) ? table[key] : undefined;

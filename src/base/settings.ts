@@ -1,10 +1,19 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse } from 'smol-toml';
 import { Fault, isErrno, messageOf } from './fault.ts';
 import { didYouMean } from './nearest.ts';
 import { name } from './setting-kinds.ts';
-import { type Members, Setting, type Settings, settingsTable, snake, Table, valuesOf } from './settings-table.ts';
+import { readToml } from './settings-file.ts';
+import {
+  type Members,
+  ownMember,
+  Setting,
+  type Settings,
+  settingsTable,
+  snake,
+  Table,
+  valuesOf,
+} from './settings-table.ts';
 
 export type { Settings } from './settings-table.ts';
 
@@ -40,17 +49,9 @@ function dropIns(folder: string): string[] {
     return names.sort().map((name) => join(folder, name));
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return [];
-    throw error;
-  }
-}
-
-/** Null if there is no such file. */
-function readToml(path: string): Record<string, unknown> | null {
-  try {
-    return parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return null;
-    throw new Fault('InvalidArgument', `Cannot read configuration ${path}: ${messageOf(error)}`, { cause: error });
+    throw new Fault('InvalidArgument', `Cannot read the folder of the configuration: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -65,21 +66,18 @@ function merge(table: Table<Members>, base: Values, given: Values, at: Place): V
     if (member === undefined)
       throw fault(`is unknown${didYouMean(key, names.keys())} (known here: ${[...names.keys()].join(', ')})`);
     if (!name.takes(key)) throw fault('is not a name: letters, digits and ._-, at most 128 of them');
-    const known = own(table.members, member) ?? new Table('', table.open!);
+    const known = ownMember(table.members, member) ?? new Table('', table.open!);
     if (known instanceof Setting) {
       if (!known.kind.takes(value)) throw fault(`= ${inWords(value)} must be ${known.kind.what}`);
       result[member] = value;
     } else {
       if (!isTable(value)) throw fault(`= ${inWords(value)} must be a table: [${shown}]`);
-      const before = own(result, member) ?? valuesOf(known.members);
+      const before = ownMember(result, member) ?? valuesOf(known.members);
       result[member] = merge(known, before as Values, value, { file: at.file, under: `${shown}.` });
     }
   }
   return result;
 }
-
-const own = <T>(table: Readonly<Record<string, T>>, key: string): T | undefined =>
-  Object.hasOwn(table, key) ? table[key] : undefined;
 
 type Values = { [name: string]: unknown };
 type Place = { readonly file: string; readonly under: string };

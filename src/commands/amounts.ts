@@ -1,3 +1,5 @@
+import { visible } from '../base/text.ts';
+
 /** Bytes for people: three digits and a unit. */
 export function amount(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
@@ -7,7 +9,8 @@ export function amount(bytes: number): string {
 }
 
 /** Lines with columns under each other. */
-export function columns(rows: readonly (readonly string[])[]): string {
+export function columns(texts: readonly (readonly string[])[]): string {
+  const rows = texts.map((row) => row.map((cell) => visible(cell)));
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows
     .map(

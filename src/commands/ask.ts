@@ -19,9 +19,19 @@ export async function askDaemon<T>(socket: string, ask: (daemon: Rpc<admin.Admin
 
 async function understood(error: unknown, socket: string): Promise<unknown> {
   if (!(error instanceof Error && 'details' in error && 'code' in error)) return error;
+  if (error.code === status.DEADLINE_EXCEEDED && / deadline exceeded/i.test(` ${error.details}`))
+    return hanging(socket, error);
   const unreachable = error.code === status.UNAVAILABLE ? await whyUnreachable(socket) : null;
   return new Fault('Unavailable', unreachable ?? String(error.details), { cause: error });
 }
+
+/** gRPC says where in itself a call was at its deadline. */
+const hanging = (socket: string, cause: Error) =>
+  new Fault(
+    'DeadlineExceeded',
+    `Berth at ${socket} gave no answer in time: SIGUSR2 has it log what it waits for (docs/operating.md)`,
+    { cause },
+  );
 
 /** What gRPC does not say: null if the daemon is there after all. */
 async function whyUnreachable(socket: string): Promise<string | null> {

@@ -40,7 +40,7 @@ export type NodeFacts = {
   readonly quarantined: readonly string[];
   readonly others: readonly OtherRuntime[];
   /** Why the daemon does not answer, or null. */
-  readonly daemon: { readonly socket: string; readonly problem: string | null };
+  readonly daemon: { readonly socket: string; readonly problem: string | null; readonly hangs: boolean };
 };
 type Room = { readonly free: number; readonly all: number };
 
@@ -180,9 +180,16 @@ function others({ others }: NodeFacts): Found[] {
   });
 }
 
-function daemon({ daemon: { socket, problem } }: NodeFacts): Found[] {
+function daemon({ daemon: { socket, problem, hangs } }: NodeFacts): Found[] {
   if (problem === null) return [well(`answers at ${socket}`)];
-  return [bad('warning', socket, problem, 'berth serve, or systemctl start berth')];
+  return [
+    bad(
+      'warning',
+      socket,
+      problem,
+      hangs ? 'systemctl restart berth: containers go on' : 'berth serve, or systemctl start berth',
+    ),
+  ];
 }
 
 /** In the order that they are told. */

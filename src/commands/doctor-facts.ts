@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
-import { isErrno, messageOf } from '../base/fault.ts';
+import { isErrno, isFault, messageOf } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import { probeFeatures } from '../lifecycle/runtime/handler-features.ts';
 import { escapesOf } from '../lifecycle/runtime/known-escapes.ts';
@@ -33,7 +33,7 @@ export async function gatherNodeFacts(settings: Settings): Promise<NodeFacts> {
     clockIsSet: await clockIsSet(),
     ...leftoversOf(settings),
     others: otherRuntimes(),
-    daemon: { socket: settings.socket, problem: await daemonProblem(settings.socket) },
+    daemon: { socket: settings.socket, ...(await daemonProblem(settings.socket)) },
   };
 }
 
@@ -123,11 +123,11 @@ function leftoversOf(settings: Settings): Pick<NodeFacts, 'leftovers' | 'quarant
   };
 }
 
-async function daemonProblem(socket: string): Promise<string | null> {
+async function daemonProblem(socket: string): Promise<Pick<NodeFacts['daemon'], 'problem' | 'hangs'>> {
   try {
     await askDaemon(socket, (daemon) => daemon.listPulls({}, { deadline: Date.now() + 5000 }));
-    return null;
+    return { problem: null, hangs: false };
   } catch (error) {
-    return messageOf(error);
+    return { problem: messageOf(error), hangs: isFault(error, 'DeadlineExceeded') };
   }
 }

@@ -1,8 +1,10 @@
 import type { Settings } from '../base/settings.ts';
+import { visible } from '../base/text.ts';
 import { checkRegistry, type RegistryAnswer } from '../image/index.ts';
 import { columns } from './amounts.ts';
 import { examine, exitCodeOf, type Finding } from './doctor-checks.ts';
 import { gatherNodeFacts } from './doctor-facts.ts';
+import { tell } from './tell.ts';
 
 type Options = { readonly json: boolean; readonly registry: string | undefined };
 
@@ -10,7 +12,7 @@ type Options = { readonly json: boolean; readonly registry: string | undefined }
 export async function showHealth(settings: Settings, { json, registry }: Options): Promise<void> {
   const answers = registry === undefined ? [] : await checkRegistry(registry, settings.images);
   const findings = [...examine(await gatherNodeFacts(settings)), ...answers.map(registryFinding)];
-  process.stdout.write(json ? `${JSON.stringify(findings, null, 2)}\n` : inLines(findings));
+  tell(json ? visible(`${JSON.stringify(findings, null, 2)}\n`, 'lines') : inLines(findings));
   process.exitCode = exitCodeOf(findings);
 }
 

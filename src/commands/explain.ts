@@ -1,3 +1,4 @@
+import { visible } from '../base/text.ts';
 import {
   canonical,
   type Endpoint,
@@ -11,10 +12,11 @@ import {
   type WhereSettings,
   withoutPassword,
 } from '../image/index.ts';
+import { tell } from './tell.ts';
 
 /** `berth explain REF`: the hosts that a pull would ask, in order, and what each would be shown. Asks none of them. */
 export async function explainReference(where: WhereSettings, text: string): Promise<void> {
-  process.stdout.write(await explanation(where, text));
+  tell(visible(await explanation(where, text), 'lines'));
 }
 
 /** Exported for its test. */

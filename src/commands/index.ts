@@ -12,6 +12,7 @@ import { reloadDaemon } from './reload.ts';
 import { saveImageTo } from './save.ts';
 import { serveForEver } from './serve.ts';
 import { writeSupportArchive } from './support.ts';
+import { tell } from './tell.ts';
 import { tracePod } from './trace.ts';
 
 const text = (value: string | boolean | undefined) => (typeof value === 'string' ? value : undefined);
@@ -101,12 +102,12 @@ export const commands: Commands = {
     takes: [],
     flags: ['config', 'running'],
     more: 'What it prints is a configuration file: berth config > config.toml. It reads the files: a daemon that runs has them from its\nstart, or a reload, on; --running asks that daemon what it has.',
-    run: async (given) => process.stdout.write(await configurationOf(given)),
+    run: async (given) => tell(await configurationOf(given)),
   },
   version: {
     does: 'print the version',
     takes: [],
     flags: [],
-    run: () => process.stdout.write(`berth ${berthVersion}\n`),
+    run: () => tell(`berth ${berthVersion}\n`),
   },
 };

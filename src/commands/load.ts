@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { askDaemon } from './ask.ts';
+import { tell } from './tell.ts';
 
 /** Unpacking a large archive takes as long as it takes: one hour. */
 const deadlineMs = 3_600_000;
@@ -18,7 +19,7 @@ export async function loadImages(socket: string, file: string): Promise<void> {
   const { images, passedOver } = await askDaemon(socket, (daemon) =>
     daemon.loadImages({ path: spooled.path }, options),
   );
-  for (const { id, tags } of images) process.stdout.write(`${id} ${tags.join(' ')}\n`);
+  for (const { id, tags } of images) tell(`${id} ${tags.join(' ')}\n`);
   for (const note of passedOver) process.stderr.write(`berth: passed over: ${note}\n`);
 }
 

@@ -1,9 +1,5 @@
-import { createServer, type Server } from 'node:http';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { parseAddress } from '../base/address.ts';
-import { messageOf } from '../base/fault.ts';
-import { log } from '../base/log.ts';
-import { Counter, exposition, type Metric, type Sample } from '../base/metrics.ts';
+import { Counter, type Metric, type Sample } from '../base/metrics.ts';
 import type { CallStats } from '../cri/call-stats.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
 import type { Deps } from '../lifecycle/deps.ts';
@@ -111,36 +107,3 @@ const counter = (name: string, help: string, samples: () => readonly Sample[]): 
   type: 'counter',
   samples,
 });
-
-/**
- * Serves them at /metrics. Whoever reaches the address reads them: there is nothing of a container's content in them. One that
- * cannot be listened at is told and left out: it is no reason to serve no pod.
- */
-export async function serveMetrics(address: string, metrics: readonly Metric[]): Promise<Server | null> {
-  const parsed = parseAddress(address);
-  if (!parsed) return null;
-  const server = createServer(
-    { maxHeaderSize: 16 * 1024, headersTimeout: 5000, requestTimeout: 5000 },
-    (request, response) => {
-      request.resume();
-      if (request.method !== 'GET' || request.url?.split('?')[0] !== '/metrics') {
-        response.writeHead(404).end('Berth has /metrics here\n');
-        return;
-      }
-      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(exposition(metrics));
-    },
-  );
-  server.maxConnections = 32;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen({ host: parsed.host, port: parsed.port }, resolve);
-  try {
-    await promise;
-  } catch (error) {
-    log.error({ address, reason: messageOf(error) }, 'The address for metrics cannot be listened at: metrics.address');
-    return null;
-  }
-  server.on('error', (error) => log.warn({ reason: messageOf(error) }, 'Metrics'));
-  log.info({ address: server.address() }, 'Metrics are served');
-  return server;
-}

@@ -1,11 +1,12 @@
 import type * as admin from '../api/berth/v1/admin.ts';
 import { amount, columns } from './amounts.ts';
 import { askDaemon } from './ask.ts';
+import { tell } from './tell.ts';
 
 /** `berth pulls`: a line for each pull or load under way. */
 export async function showPulls(socket: string): Promise<void> {
   const { pulls } = await askDaemon(socket, (daemon) => daemon.listPulls({}));
-  process.stdout.write(pulls.length === 0 ? 'No pull is under way\n' : pullTable(pulls, Date.now()));
+  tell(pulls.length === 0 ? 'No pull is under way\n' : pullTable(pulls, Date.now()));
 }
 
 /** Exported for its test. `now`: milliseconds since the epoch. */

@@ -4,6 +4,7 @@ import type { Settings } from '../base/settings.ts';
 import { type Adopted, adopt } from '../base/settings-reload.ts';
 import { tellSupervisor } from '../sys/supervisor.ts';
 import { askDaemon } from './ask.ts';
+import { tell } from './tell.ts';
 
 /** Reads the configuration anew, for SIGHUP and `berth reload`. */
 export type Reload = () => Adopted;
@@ -47,5 +48,5 @@ export async function reloadDaemon(socket: string): Promise<void> {
     ...(inForce.length > 0 ? [`In force: ${inForce.join(', ')}`] : []),
     ...(atNextStart.length > 0 ? [`From the next start on: ${atNextStart.join(', ')}`] : []),
   ];
-  process.stdout.write(`${lines.join('\n') || 'Nothing is different'}\n`);
+  tell(`${lines.join('\n') || 'Nothing is different'}\n`);
 }

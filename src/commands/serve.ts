@@ -38,8 +38,9 @@ import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
 import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
 import { Tracing } from '../tracing/index.ts';
+import { serveMetrics } from './metrics-server.ts';
 import { keepSmall } from './node-flags.ts';
-import { ownMetrics, type StartTimes, serveMetrics } from './own-metrics.ts';
+import { ownMetrics, type StartTimes } from './own-metrics.ts';
 import { type Reload, reloading, reloadOnSignal } from './reload.ts';
 import { surviveSignals, tellOnSignal, toldToEnd } from './signals.ts';
 

@@ -5,6 +5,7 @@ import { invalidArgument, messageOf } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import { endOfArchive, memberHeader, paddingAfter } from '../image/index.ts';
 import { supportParts } from './support-parts.ts';
+import { tell } from './tell.ts';
 
 /** `berth bundle FILE`: a support archive, root's alone. @throws Fault InvalidArgument if FILE exists. */
 export async function writeSupportArchive(settings: Settings, file: string): Promise<void> {
@@ -15,7 +16,7 @@ export async function writeSupportArchive(settings: Settings, file: string): Pro
     members.push(...member(`${folder}/${name}`, await textOf(() => make(settings))));
   }
   writeFileSync(file, gzipSync(Buffer.concat([...members, endOfArchive])), { flag: 'wx', mode: 0o600 });
-  process.stdout.write(`${file}: look through it before you send it (tar -xzf ${file})\n`);
+  tell(`${file}: look through it before you send it (tar -xzf ${file})\n`);
 }
 
 /** What is broken on a node is what the archive is asked for. */

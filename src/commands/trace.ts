@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import type * as admin from '../api/berth/v1/admin.ts';
+import { visible } from '../base/text.ts';
 import { askDaemon } from './ask.ts';
+import { tell } from './tell.ts';
 import { shortName, timeByKind } from './trace-kinds.ts';
 import { timelinePicture } from './trace-picture.ts';
 
@@ -8,7 +10,7 @@ import { timelinePicture } from './trace-picture.ts';
 export async function tracePod(socket: string, podId: string, svg: string | undefined): Promise<void> {
   const trace = await askDaemon(socket, (daemon) => daemon.tracePod({ podId }));
   if (svg !== undefined) writeFileSync(svg, timelinePicture(trace));
-  process.stdout.write(svg === undefined ? timeline(trace) : `${svg}: ${trace.calls.length} calls\n`);
+  tell(svg === undefined ? visible(timeline(trace), 'lines') : `${svg}: ${trace.calls.length} calls\n`);
 }
 
 const barWidth = 48;

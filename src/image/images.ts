@@ -317,17 +317,17 @@ export class Images {
     saved.passedOver.forEach(tell);
     const images: Image[] = [];
     using progress = this.pulls.begin(file);
-    let failure: unknown;
+    let failure: Fault | undefined;
     for (const image of saved.images) {
+      const name = image.names.tags[0] ?? image.found.id;
       try {
         images.push(await this.#keep(image, progress, signal));
+        for (const what of image.found.passedOver) tell(`${name}: ${what} is no layer`);
       } catch (error) {
         if (!isOfImage(error)) throw error;
         failure ??= error;
-        tell(`${image.names.tags[0] ?? image.found.id}: ${messageOf(error)}`);
-        continue;
+        tell(`${name}: ${error.message}`);
       }
-      for (const what of image.found.passedOver) tell(`${image.names.tags[0] ?? image.found.id}: ${what} is no layer`);
     }
     if (images.length === 0 && failure) throw failure;
     return images;

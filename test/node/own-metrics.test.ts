@@ -1,9 +1,11 @@
 // What Berth tells Prometheus of itself, read by Prometheus' own client library.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
-import { TestDaemon } from '../harness/daemon.ts';
+import { slowness, TestDaemon } from '../harness/daemon.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { TestPod, until, untilExited } from '../harness/pods.ts';
 import { endTestRegistry, pullTestImages } from '../harness/suite.ts';
@@ -110,7 +112,10 @@ test('names follow the conventions, and nothing of a pod is in a label', async (
 
 test('nothing else is served there, and an address that is taken stops no daemon', async () => {
   assert.equal((await fetch(`http://${address}/`)).status, 404);
-  assert.equal((await fetch(`http://${address}/metrics`, { method: 'POST' })).status, 404);
+  const posted = await fetch(`http://${address}/metrics`, { method: 'POST' });
+  assert.deepEqual([posted.status, posted.headers.get('allow')], [405, 'GET, HEAD']);
+  const asked = await fetch(`http://${address}/metrics`, { method: 'HEAD' });
+  assert.deepEqual([asked.status, await asked.text()], [200, '']);
   const other = createServer().listen(9103, '127.0.0.1');
   const second = new TestDaemon({ network: false, settings: { metrics: { address: '127.0.0.1:9103' } } });
   try {
@@ -123,4 +128,31 @@ test('nothing else is served there, and an address that is taken stops no daemon
     await second.dispose();
     other.close();
   }
+});
+
+/** A connection to the metrics, when it is there, and how many answers came on it until its end. */
+async function connected(): Promise<{ socket: Socket; answers: Promise<number> }> {
+  const socket = connect(9102, '127.0.0.1').on('error', () => {});
+  await once(socket, 'connect');
+  let heard = '';
+  socket.setEncoding('latin1').on('data', (text) => {
+    heard += text;
+  });
+  const answers = once(socket, 'close').then(() => heard.split('HTTP/1.1 200').length - 1);
+  return { socket, answers };
+}
+
+test('who asks a thousand times without taking an answer is cut off, and no answer is made for the rest', async () => {
+  const { socket, answers } = await connected();
+  socket.write('GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(1000));
+  assert.ok((await answers) <= 1);
+  assert.match(await scrape(), /berth_pods/);
+});
+
+test('connections that say nothing make room before the next scrape', async () => {
+  const silent = await Promise.all(Array.from({ length: 32 }, connected));
+  const begin = performance.now();
+  await Promise.all(silent.map(({ answers }) => answers));
+  assert.ok(performance.now() - begin < 15_000 * slowness, 'Prometheus asks every 15 to 60 seconds');
+  assert.match(await scrape(), /berth_pods/);
 });

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { defaults, loadSettings } from '../../../src/base/settings.ts';
+import { adopt } from '../../../src/base/settings-reload.ts';
 import { type Members, Setting, settingsTable, shownTables, snake, Table } from '../../../src/base/settings-table.ts';
 import { toToml } from '../../../src/base/settings-toml.ts';
 
@@ -50,6 +52,9 @@ describe('settings', () => {
     ['a table for a value', '[socket]\na = 1', /socket = a table must be an absolute path/],
     ['a value for a table', 'cni = [5]', /cni = \[5\] must be a table: \[cni\]/],
     ['a relative path', 'data_dir = "data"', /data_dir = "data" must be an absolute path/],
+    ['a limit twice', 'containers.ulimits = ["nofile=1:2", "nofile=3:4"]', /nofile=3:4"\] must be .*; no NAME twice/],
+    ['a variable twice', 'containers.env = ["A=1", "A=2"]', /containers\.env = .* no NAME twice/],
+    ['a control of 8 bits', 'data_dir = "/var/\\u009b31m"', /data_dir = .* must be an absolute path/],
     [
       'a long run directory',
       `run_dir = "/${'x'.repeat(60)}"`,
@@ -100,6 +105,54 @@ describe('settings', () => {
       assert.throws(() => loadSettings(file), message);
     });
   }
+
+  test('what is no file of text is refused at once, and so is a link to nothing, with what it is', () => {
+    const refused = (why: RegExp) => assert.throws(() => loadSettings(file), why);
+    const named = (why: string) => new RegExp(`^Fault: Cannot read configuration ${file}: ${why}`);
+    execFileSync('/usr/bin/mkfifo', [file]);
+    refused(named('it is no regular file'));
+    rmSync(file);
+    symlinkSync('/dev/zero', file);
+    refused(named('it is no regular file'));
+    rmSync(file);
+    symlinkSync('gone.toml', file);
+    refused(named('it is a link to what is not there'));
+    rmSync(file);
+    mkdirSync(file);
+    refused(named('it is no regular file'));
+    rmSync(file, { recursive: true });
+    writeFileSync(file, 'socket = "/run/\xff.sock"', 'latin1');
+    refused(named('it is not UTF-8'));
+    writeFileSync(file, '');
+    truncateSync(file, 2 << 20);
+    refused(named('it has 2097152 bytes, and may have 1048576'));
+  });
+
+  test('a drop-in is held to the same, and so is the folder of drop-ins', () => {
+    writeFileSync(file, '');
+    writeFileSync(`${file}.d`, '');
+    assert.throws(() => loadSettings(file), new RegExp(`Cannot read the folder .*${file}\\.d`));
+    rmSync(`${file}.d`);
+    mkdirSync(`${file}.d`);
+    execFileSync('/usr/bin/mkfifo', [join(`${file}.d`, '10.toml')]);
+    assert.throws(() => loadSettings(file), /config\.toml\.d\/10\.toml: it is no regular file/);
+    rmSync(join(`${file}.d`, '10.toml'));
+    symlinkSync('/nowhere', join(`${file}.d`, '20.toml'));
+    assert.throws(() => loadSettings(file), /config\.toml\.d\/20\.toml: it is a link to what is not there/);
+  });
+
+  test('a handler may be called as what every object has', () => {
+    writeFileSync(file, '[handlers.constructor]\npath = "/x"\n[handlers.valueOf]\npath = "/y"\n');
+    const settings = loadSettings(file);
+    const printed = toToml(settings);
+    writeFileSync(file, printed);
+    assert.deepEqual(loadSettings(file), settings);
+    const running = structuredClone(defaults);
+    assert.deepEqual(adopt(running, settings), {
+      inForce: [],
+      atNextStart: ['handlers'],
+    });
+  });
 
   test('what is at the edge of a range is taken', () => {
     const edges = `socket = "/${'x'.repeat(106)}"\nrun_dir = "/${'x'.repeat(39)}"\nstreaming.address = "[::1]:65535"

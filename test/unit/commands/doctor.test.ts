@@ -17,7 +17,7 @@ const healthy: NodeFacts = {
   leftovers: [],
   quarantined: [],
   others: [],
-  daemon: { socket: '/run/berth/berth.sock', problem: null },
+  daemon: { socket: '/run/berth/berth.sock', problem: null, hangs: false },
 };
 const { disk, networks } = healthy;
 
@@ -64,7 +64,7 @@ describe('berth doctor', () => {
       'warning',
       /go on/,
     ],
-    ['no daemon', { daemon: { socket: '/s', problem: 'gone' } }, 'daemon', 'warning', /gone/],
+    ['no daemon', { daemon: { socket: '/s', problem: 'gone', hangs: false } }, 'daemon', 'warning', /gone/],
   ];
   for (const [what, facts, check, grade, problem] of cases) {
     test(`${what}: ${grade}, with what to do`, () => {
@@ -76,6 +76,12 @@ describe('berth doctor', () => {
       assert.equal(exitCodeOf(examine({ ...healthy, ...facts })), grade === 'unfit' ? 2 : 1);
     });
   }
+
+  test('a daemon that hangs is not told to be started', () => {
+    const todo = (hangs: boolean) => notWell({ daemon: { socket: '/s', problem: 'late', hangs } })[0]?.todo;
+    assert.match(todo(false)!, /systemctl start/);
+    assert.match(todo(true)!, /systemctl restart/);
+  });
 
   test('a disk without a number of inodes is not judged by them', () => {
     assert.deepEqual(notWell({ disk: { ...disk, inodes: { free: 0, all: 0 } } }), []);
