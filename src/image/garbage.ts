@@ -1,5 +1,7 @@
 import type { Snapshot } from '../model/snapshot.ts';
 
+export type GcOptions = { readonly usedParents?: Iterable<string>; readonly dryRun?: boolean };
+
 /** Committed snapshots that nothing needs: no active one or one of `usedParents` stands on them. What stands on others comes first. */
 export function unneeded(
   all: readonly Snapshot[],

@@ -15,7 +15,7 @@ import type { RegistryAuth } from './auth.ts';
 import { authFor, type PullRequest } from './auth-for.ts';
 import { chainIds } from './chain.ts';
 import { findImage } from './find-image.ts';
-import { unneeded } from './garbage.ts';
+import { type GcOptions, unneeded } from './garbage.ts';
 import { parseImageRecord } from './image-record.ts';
 import { KeptDocuments } from './kept-documents.ts';
 import { translateDiskError } from './layer-errors.ts';
@@ -33,8 +33,6 @@ import { type SavedFile, saveImage } from './save.ts';
 import { type FullSettings, type ImageSettings, withDefaults } from './settings.ts';
 import { SharedPulls } from './shared-pulls.ts';
 import { ShortNames } from './short-names.ts';
-
-export type GcOptions = { readonly usedParents?: Iterable<string>; readonly dryRun?: boolean };
 
 /** Opens the images of `settings.dataDir`. A record whose layers are not all there is dropped: it can be pulled again. */
 export async function openImages(settings: ImageSettings, snapshots: Snapshots): Promise<Images> {
@@ -119,10 +117,9 @@ export class Images {
 
   async #pullOf(reference: Reference, auth: RegistryAuth | null, signal?: AbortSignal): Promise<Image> {
     const secret = createHash('sha256').update(JSON.stringify(auth)).digest('hex');
-    const { pullTimeoutMs } = this.#settings;
     const name = canonical(reference);
     return this.#pulls.join(
-      { key: `${name} ${secret}`, name, timeoutMs: pullTimeoutMs },
+      { key: `${name} ${secret}`, name, timeoutMs: this.#settings.pullTimeoutMs },
       (run) => this.#pull(reference, auth, run),
       signal,
     );
