@@ -5,6 +5,9 @@ import * as admin from '../api/berth/v1/admin.ts';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { connectTo, type Rpc } from './rpc.ts';
 
+/** For what it has at hand: a daemon that takes longer hangs. */
+export const atOnce = () => ({ deadline: Date.now() + 10_000 });
+
 /** Asks the daemon something. An error says what its cause is and what to do, not how it was carried. */
 export async function askDaemon<T>(socket: string, ask: (daemon: Rpc<admin.AdminClient>) => Promise<T>): Promise<T> {
   const client = connectTo(admin.AdminClient, admin, socket);
@@ -19,13 +22,15 @@ export async function askDaemon<T>(socket: string, ask: (daemon: Rpc<admin.Admin
 
 async function understood(error: unknown, socket: string): Promise<unknown> {
   if (!(error instanceof Error && 'details' in error && 'code' in error)) return error;
-  if (error.code === status.DEADLINE_EXCEEDED && / deadline exceeded/i.test(` ${error.details}`))
+  if (error.code === status.DEADLINE_EXCEEDED && String(error.details).startsWith(ownDeadline))
     return hanging(socket, error);
   const unreachable = error.code === status.UNAVAILABLE ? await whyUnreachable(socket) : null;
   return new Fault('Unavailable', unreachable ?? String(error.details), { cause: error });
 }
 
-/** gRPC says where in itself a call was at its deadline. */
+/** What gRPC says here, with where in itself the call was; the daemon's own words for what took it too long are others. */
+const ownDeadline = 'Deadline exceeded after';
+
 const hanging = (socket: string, cause: Error) =>
   new Fault(
     'DeadlineExceeded',

@@ -1,7 +1,7 @@
 import { loadSettings } from '../base/settings.ts';
 import { toToml } from '../base/settings-toml.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
-import { askDaemon } from './ask.ts';
+import { askDaemon, atOnce } from './ask.ts';
 import type { Commands, Given } from './command-line.ts';
 import { showHealth } from './doctor.ts';
 import { explainReference } from './explain.ts';
@@ -24,7 +24,7 @@ const word = ({ words }: Given, index: number): string => words[index]!;
 async function configurationOf(given: Given): Promise<string> {
   const settings = settingsOf(given);
   if (given.flags.running !== true) return toToml(settings);
-  return (await askDaemon(settings.socket, (daemon) => daemon.configuration({}))).toml;
+  return (await askDaemon(settings.socket, (daemon) => daemon.configuration({}, atOnce()))).toml;
 }
 
 /** What `berth` can do, in the order of its help. */

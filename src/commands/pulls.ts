@@ -1,11 +1,11 @@
 import type * as admin from '../api/berth/v1/admin.ts';
 import { amount, columns } from './amounts.ts';
-import { askDaemon } from './ask.ts';
+import { askDaemon, atOnce } from './ask.ts';
 import { tell } from './tell.ts';
 
 /** `berth pulls`: a line for each pull or load under way. */
 export async function showPulls(socket: string): Promise<void> {
-  const { pulls } = await askDaemon(socket, (daemon) => daemon.listPulls({}));
+  const { pulls } = await askDaemon(socket, (daemon) => daemon.listPulls({}, atOnce()));
   tell(pulls.length === 0 ? 'No pull is under way\n' : pullTable(pulls, Date.now()));
 }
 

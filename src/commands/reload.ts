@@ -3,7 +3,7 @@ import { log, setLogLevel } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
 import { type Adopted, adopt } from '../base/settings-reload.ts';
 import { tellSupervisor } from '../sys/supervisor.ts';
-import { askDaemon } from './ask.ts';
+import { askDaemon, atOnce } from './ask.ts';
 import { tell } from './tell.ts';
 
 /** Reads the configuration anew, for SIGHUP and `berth reload`. */
@@ -43,7 +43,7 @@ export function reloadOnSignal(reload: Reload): void {
 
 /** `berth reload`: waits until the daemon has read its configuration anew, and tells what that changed. */
 export async function reloadDaemon(socket: string): Promise<void> {
-  const { inForce, atNextStart } = await askDaemon(socket, (daemon) => daemon.reload({}));
+  const { inForce, atNextStart } = await askDaemon(socket, (daemon) => daemon.reload({}, atOnce()));
   const lines = [
     ...(inForce.length > 0 ? [`In force: ${inForce.join(', ')}`] : []),
     ...(atNextStart.length > 0 ? [`From the next start on: ${atNextStart.join(', ')}`] : []),

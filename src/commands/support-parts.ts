@@ -6,7 +6,7 @@ import type { Settings } from '../base/settings.ts';
 import { toToml } from '../base/settings-toml.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
 import { runHere } from '../sys/spawn.ts';
-import { askDaemon } from './ask.ts';
+import { askDaemon, atOnce } from './ask.ts';
 import { examine } from './doctor-checks.ts';
 import { gatherNodeFacts } from './doctor-facts.ts';
 import { connectTo, type Rpc } from './rpc.ts';
@@ -37,7 +37,7 @@ export const supportParts: SupportParts = {
     asking(settings, async ({ runtime }) => json((await runtime.listContainers({})).containers.map(containerFacts))),
   'images.json': (settings) =>
     asking(settings, async ({ images }) => json((await images.listImages({})).images.map(imageFacts))),
-  'under-way.json': async ({ socket }) => (await askDaemon(socket, (daemon) => daemon.underWay({}))).json,
+  'under-way.json': async ({ socket }) => (await askDaemon(socket, (daemon) => daemon.underWay({}, atOnce()))).json,
   'metrics.txt': ownMetrics,
   'log.txt': journal,
   'pressure.txt': () => ['cpu', 'io', 'memory'].map((name) => `${name}\n${pressure(name)}`).join('\n'),

@@ -1,14 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import type * as admin from '../api/berth/v1/admin.ts';
 import { visible } from '../base/text.ts';
-import { askDaemon } from './ask.ts';
+import { askDaemon, atOnce } from './ask.ts';
 import { tell } from './tell.ts';
 import { shortName, timeByKind } from './trace-kinds.ts';
 import { timelinePicture } from './trace-picture.ts';
 
 /** `berth trace WHAT [--svg FILE]`: where the time of the pod's latest calls, or of the image's pulls, went. */
 export async function tracePod(socket: string, podId: string, svg: string | undefined): Promise<void> {
-  const trace = await askDaemon(socket, (daemon) => daemon.tracePod({ podId }));
+  const trace = await askDaemon(socket, (daemon) => daemon.tracePod({ podId }, atOnce()));
   if (svg !== undefined) writeFileSync(svg, timelinePicture(trace));
   tell(svg === undefined ? visible(timeline(trace), 'lines') : `${svg}: ${trace.calls.length} calls\n`);
 }

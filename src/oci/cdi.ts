@@ -38,6 +38,16 @@ const mostItems = 10_000;
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** What each part may say. Annotations mean nothing to a runtime; intelRdt and netDevices are not here: nothing does them. */
+const known = {
+  spec: ['cdiVersion', 'kind', 'annotations', 'devices', 'containerEdits'],
+  device: ['name', 'annotations', 'containerEdits'],
+  edits: ['env', 'deviceNodes', 'hooks', 'mounts', 'additionalGids'],
+  deviceNodes: ['path', 'hostPath', 'type', 'major', 'minor', 'fileMode', 'permissions', 'uid', 'gid'],
+  mounts: ['hostPath', 'containerPath', 'options', 'type'],
+  hooks: ['hookName', 'path', 'args', 'env', 'timeout'],
+} as const;
+
 /** True for `vendor/class=name`. */
 export function isCdiName(text: string): boolean {
   const [kind = '', name = '', more] = text.split('=');
@@ -46,14 +56,14 @@ export function isCdiName(text: string): boolean {
 
 /** The specification that a parsed file holds. @throws Error that says which field is wrong. */
 export function parseCdiSpec(value: unknown): CdiSpec {
-  const spec = object(value, 'the file');
+  const spec = fields(object(value, 'the file'), 'the file', known.spec);
   const version = text(spec.cdiVersion, 'cdiVersion');
   if (!/^(0\.[3-9]|1)\.\d+(\.\d+)?$/.test(version)) throw new Error(`cdiVersion ${quote(version)} is not 0.3 to 1.x`);
   const kind = text(spec.kind, 'kind');
   if (!kindPattern.test(kind)) throw new Error(`kind ${quote(kind)} is not vendor/class`);
   const devices = new Map<string, CdiEdits>();
   for (const each of list(spec.devices, 'devices')) {
-    const device = object(each, 'devices');
+    const device = fields(object(each, 'devices'), 'devices', known.device);
     const name = text(device.name, 'devices.name');
     if (!namePattern.test(name) || devices.has(name))
       throw new Error(`device name ${quote(name)} is wrong or twice there`);
@@ -64,21 +74,17 @@ export function parseCdiSpec(value: unknown): CdiSpec {
 }
 
 function parseEdits(value: unknown, of: string): CdiEdits {
-  const edits = value === undefined || value === null ? {} : object(value, `containerEdits of ${of}`);
+  const given = value === undefined || value === null ? {} : object(value, `containerEdits of ${of}`);
+  const edits = fields(given, `containerEdits of ${of}`, known.edits);
   const at = (name: string) => `${name} of ${of}`;
+  const each = (name: 'deviceNodes' | 'mounts' | 'hooks') =>
+    list(edits[name], at(name)).map((each) => fields(object(each, at(name)), at(name), known[name]));
   return {
     env: list(edits.env, at('env')).map((each) => environment(each, at('env'))),
-    nodes: list(edits.deviceNodes, at('deviceNodes')).map((each) =>
-      node(object(each, at('deviceNodes')), at('deviceNodes')),
-    ),
-    mounts: list(edits.mounts, at('mounts')).map((each) => mount(object(each, at('mounts')), at('mounts'))),
-    hooks: hooks(
-      list(edits.hooks, at('hooks')).map((each) => object(each, at('hooks'))),
-      at('hooks'),
-    ),
-    additionalGids: list(edits.additionalGids ?? edits.additionalGIDs, at('additionalGids')).map((each) =>
-      count(each, at('additionalGids')),
-    ),
+    nodes: each('deviceNodes').map((node) => deviceNode(node, at('deviceNodes'))),
+    mounts: each('mounts').map((given) => mount(given, at('mounts'))),
+    hooks: hooks(each('hooks'), at('hooks')),
+    additionalGids: list(edits.additionalGids, at('additionalGids')).map((gid) => count(gid, at('additionalGids'))),
   };
 }
 
@@ -88,7 +94,7 @@ function environment(value: unknown, at: string): string {
   return pair;
 }
 
-function node(given: Json, at: string): CdiNode {
+function deviceNode(given: Json, at: string): CdiNode {
   const path = absolute(given.path, `${at}.path`);
   const type = given.type === undefined ? '' : text(given.type, `${at}.type`);
   const permissions = given.permissions === undefined ? 'rwm' : text(given.permissions, `${at}.permissions`);
@@ -140,6 +146,20 @@ function numbers<Name extends string>(given: Json, at: string, names: readonly N
   return Object.fromEntries(present.map((name) => [name, count(given[name], `${at}.${name}`)])) as {
     [P in Name]?: number;
   };
+}
+
+/**
+ * By the names that are known, in whatever case: the library of CDI, which is Go's, reads them so and refuses others. A device
+ * without what its driver asks for by a name that nobody understands would fail inside the container.
+ */
+function fields(given: Json, at: string, names: readonly string[]): Json {
+  const present = Object.entries(given).filter(([, value]) => value !== null && value !== undefined);
+  const named = present.map(([key, value]) => {
+    const name = names.find((each) => each.toLowerCase() === key.toLowerCase());
+    if (name === undefined) throw new Error(`${at}: ${quote(key)} is unknown, or nothing that Berth does`);
+    return [name, value] as const;
+  });
+  return Object.fromEntries(named);
 }
 
 function object(value: unknown, at: string): Json {

@@ -109,7 +109,7 @@ for (const handler of ociRuntimes) {
         await refused(
           create('vendor.com/x=a'),
           grpc.FAILED_PRECONDITION,
-          /in no specification in .*is its driver there/,
+          /in no specification in .*: what cannot be used: .*broken\.json \(.*wrong\.json \(.*absolute path/s,
         );
         await refused(create('vendor.com/y=b'), grpc.FAILED_PRECONDITION, /vendor\.com\/y=b/);
         await refused(create('vendor.com/z=a'), grpc.FAILED_PRECONDITION, /no-such is no device/);
@@ -120,6 +120,12 @@ for (const handler of ociRuntimes) {
           bench.daemon.logged.some(
             ({ file, reason }) => String(file).endsWith('wrong.json') && /absolute path/.test(String(reason)),
           ),
+        );
+        for (const name of ['broken.json', 'wrong.json']) rmSync(join(first, name));
+        await refused(
+          create('vendor.com/x=a'),
+          grpc.FAILED_PRECONDITION,
+          /in no specification in .*is its driver there/,
         );
       } finally {
         clean();

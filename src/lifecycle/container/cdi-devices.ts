@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { failedPrecondition, invalidArgument, isFault, messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
+import { firstBytes } from '../../base/text.ts';
 import type { ContainerConfig } from '../../model/config.ts';
 import {
   type CdiEdits,
@@ -20,6 +21,8 @@ const mostBytes = 8 << 20;
 /** Names in one directory of specifications. */
 const mostFiles = 16_384;
 const mostDevices = 1024;
+/** A folder may be full of files that cannot be used. */
+const mostErrorBytes = 2048;
 
 /** The devices that a container asks for by name, by CRI's field and by annotations of plugins older than the field. */
 export function requestedDevices({ cdiDevices, annotations }: ContainerConfig): string[] {
@@ -48,10 +51,11 @@ export async function injectDevices(
 ): Promise<Injection | null> {
   const names = requestedDevices(container);
   if (names.length === 0) return null;
-  const found = await Promise.all(folders.map((folder) => readSpecs(looker, folder)));
+  const passedOver: string[] = [];
+  const found = await Promise.all(folders.map((folder) => readSpecs(looker, folder, passedOver)));
   const used = new Set<CdiSpec>();
   const edits = names.flatMap((name) => {
-    const [spec, device] = lookUp(name, found, folders);
+    const [spec, device] = lookUp(name, found, passedOver, folders);
     const first = !used.has(spec);
     used.add(spec);
     return first ? [spec.edits, device] : [device];
@@ -59,18 +63,26 @@ export async function injectDevices(
   return merge(looker, edits);
 }
 
-function lookUp(name: string, found: readonly (readonly CdiSpec[])[], folders: readonly string[]): [CdiSpec, CdiEdits] {
+function lookUp(
+  name: string,
+  found: readonly (readonly CdiSpec[])[],
+  passedOver: readonly string[],
+  folders: readonly string[],
+): [CdiSpec, CdiEdits] {
   const [kind = '', device = ''] = name.split('=');
   for (const specs of found.toReversed()) {
     const [first, second] = specs.filter((spec) => spec.kind === kind && spec.devices.has(device));
     if (second) throw failedPrecondition(`CDI device ${name} is in two files of one directory: remove one of them`);
     if (first) return [first, first.devices.get(device)!];
   }
-  throw failedPrecondition(`CDI device ${name} is in no specification in ${folders.join(', ')}: is its driver there?`);
+  const next = passedOver.length > 0 ? `what cannot be used: ${passedOver.join('; ')}` : 'is its driver there?';
+  throw failedPrecondition(
+    firstBytes(`CDI device ${name} is in no specification in ${folders.join(', ')}: ${next}`, mostErrorBytes),
+  );
 }
 
 /** A file that cannot be used is passed over and logged: another vendor's mistake must not stop this one's devices. */
-async function readSpecs(looker: Looker, folder: string): Promise<CdiSpec[]> {
+async function readSpecs(looker: Looker, folder: string, passedOver: string[]): Promise<CdiSpec[]> {
   const specs: CdiSpec[] = [];
   for (const [name] of (await looker.list(folder, mostFiles)) ?? []) {
     if (!/\.(json|ya?ml)$/.test(name)) continue;
@@ -79,6 +91,7 @@ async function readSpecs(looker: Looker, folder: string): Promise<CdiSpec[]> {
       specs.push(parseCdiSpec(await readValue(looker, path)));
     } catch (error) {
       if (isFault(error, 'DeadlineExceeded') || isFault(error, 'Unavailable')) throw error; // of the looker, not of the file
+      passedOver.push(`${path} (${messageOf(error)})`);
       log.warn({ file: path, reason: messageOf(error) }, 'A CDI specification cannot be used');
     }
   }

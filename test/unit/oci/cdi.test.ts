@@ -15,6 +15,17 @@ test('what is absent is empty', () => {
   assert.deepEqual([kind, edits, [...devices]], ['vendor.com/gpu', none, [['0', none]]]);
 });
 
+test('names are known in every case, and what is null is not there', () => {
+  const { devices } = parseCdiSpec(
+    spec(
+      { Annotations: { a: 'b' } },
+      { additionalGIDs: [7], devicenodes: [{ Path: '/dev/x', fileMode: null }], intelRdt: null },
+    ),
+  );
+  const { additionalGids, nodes } = devices.get('0')!;
+  assert.deepEqual([additionalGids, nodes.map(({ path }) => path)], [[7], ['/dev/x']]);
+});
+
 test('mounts bind unless they say otherwise, nodes take what they leave open from the host', () => {
   const { devices } = parseCdiSpec(
     spec(
@@ -55,6 +66,18 @@ const wrong: [name: string, value: unknown, message: RegExp][] = [
   ['a number that is none', spec({}, { deviceNodes: [{ path: '/dev/x', major: '1' }] }), /major .*whole number/],
   ['an unknown hook', spec({}, { hooks: [{ hookName: 'now', path: '/x' }] }), /"now" is not one of prestart/],
   ['a hook by name', spec({}, { hooks: [{ hookName: 'prestart', path: 'x' }] }), /not an absolute path/],
+  [
+    'what no runtime here does',
+    spec({}, { netDevices: [{ hostInterfaceName: 'x', name: 'y' }] }),
+    /"netDevices" is unknown, or/,
+  ],
+  ['a name that is none', spec({}, { deviceNode: [{ path: '/dev/x' }] }), /of device 0: "deviceNode" is unknown/],
+  [
+    'a name that is none in a mount',
+    spec({}, { mounts: [{ hostPath: '/a', target: '/b' }] }),
+    /mounts of .*"target" is/,
+  ],
+  ['a name that is none at the top', spec({ device: [] }), /the file: "device" is unknown/],
   ['edits that are a list', spec({ containerEdits: [] }), /containerEdits of the specification is not an object/],
 ];
 for (const [name, value, message] of wrong) {
