@@ -20,8 +20,8 @@ export async function suiteImages({
   // The shell of Debian's busybox does not hand on variables such as "data-1"; bash does, as that of a newer busybox.
   const shells = await hostProgramsLayer([bash], { 'bin/sh': bash, 'bin/bash': bash });
   // Without it glibc asks name servers before /etc/hosts, and there are none here.
-  const lookups = await makeLayer([{ name: 'etc/nsswitch.conf', data: 'hosts: files dns\n', mode: 0o644 }]);
-  const busybox = [await busyboxLayer(), shells, lookups];
+  const order = await makeLayer([{ name: 'etc/nsswitch.conf', data: 'hosts: files dns\n', mode: 0o644 }]);
+  const busybox = [await busyboxLayer(), shells, order];
   const nginx = await nginxLayer(80);
   const withFile = (name: string, path: string, mode: number) => makeLayer([{ name, data: readFileSync(path), mode }]);
   const porter = join(cacheRoot, `go/pkg/mod/k8s.io/kubernetes@${kubernetesVersion}/test/images/agnhost/porter`);
@@ -30,9 +30,9 @@ export async function suiteImages({
     data: readFileSync(join(porter, name)),
   }));
   /** As much of these as specs of a node ask for. */
-  const lookup = program('dig', 'bind9-dnsutils');
+  const lookups = [program('dig', 'bind9-dnsutils'), program('getent', 'libc-bin')];
   const netcat = program('nc.openbsd', 'netcat-openbsd'); // busybox's has fewer options
-  const clients = await hostProgramsLayer([program('curl', 'curl'), lookup, netcat], { 'bin/nc': netcat });
+  const clients = await hostProgramsLayer([program('curl', 'curl'), ...lookups, netcat], { 'bin/nc': netcat });
   const tools = [clients, await makeLayer(certificate)];
   const twoNames = await makeLayer([
     { name: 'agnhost', data: readFileSync(agnhost), mode: 0o755 },
@@ -48,7 +48,7 @@ export async function suiteImages({
     [['busybox:1.37.0-2', 'busybox:1.37.0-1', 'busybox:1.36.1-1', 'busybox:1.29-4', 'ipc-utils:1.4'], busybox, shell],
     [
       ['glibc-dns-testing:2.1.1'],
-      [...busybox, await hostProgramsLayer([program('hostname', 'hostname'), lookup], {})],
+      [...busybox, await hostProgramsLayer([program('hostname', 'hostname'), ...lookups], {})],
       shell,
     ],
     [['nginx:1.27.0-2', 'nginx:1.28.0-2'], [...busybox, nginx], { ...shell, Cmd: ['nginx', '-g', 'daemon off;'] }],
