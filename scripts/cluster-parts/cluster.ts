@@ -4,7 +4,7 @@ import { existsSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync 
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { endProcess } from '../../src/sys/end-process.ts';
-import { clusterPrograms, ensureProgram } from '../../test/kubernetes/index.ts';
+import { clusterPrograms, ensureNameServer, ensureProgram } from '../../test/kubernetes/index.ts';
 import { factsFile, folder, kubeconfig, logOf, pidFile } from './place.ts';
 
 const here = import.meta.dirname;
@@ -40,6 +40,7 @@ function fail(text: string): never {
 async function up(): Promise<void> {
   if (running() !== null) fail('a cluster is up: scripts/cluster down');
   for (const name of clusterPrograms) console.log(`${name}: ${await ensureProgram(name)}`);
+  console.log(`coredns: ${await ensureNameServer()}`);
   for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
   const log = openSync(logOf('cluster'), 'w');
   const child = spawn(process.execPath, [join(here, 'node.ts')], { detached: true, stdio: ['ignore', log, log] });

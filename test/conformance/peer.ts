@@ -63,6 +63,8 @@ function homeOfItsOwn(): PeerHome {
   return { dir, socket: join(dir, 'containerd.sock'), state: join(dir, 'state'), cniDir };
 }
 
+/** Its pods' addresses. */
+export const peerSubnet = '10.99.0.0/24';
 /** Its plugin makes it for the first pod and leaves it. */
 const bridge = 'berthpeer0';
 
@@ -79,7 +81,7 @@ const conflist = (dir: string) => ({
       ipam: {
         type: 'host-local',
         dataDir: join(dir, 'ipam'),
-        ranges: [[{ subnet: '10.99.0.0/24' }]],
+        ranges: [[{ subnet: peerSubnet }]],
         routes: [{ dst: '0.0.0.0/0' }],
       },
     },

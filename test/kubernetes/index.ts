@@ -33,16 +33,24 @@ export const ensureProgram = (name: ClusterProgram): Promise<string> =>
 
 export const ensureKubelet = (): Promise<string> => ensureProgram('kubelet');
 
-/** What Kubernetes' suite of a node is, and what it needs beside it: by name, how it is built. */
-const suitePrograms = {
-  'e2e_node.test': [['test', '-c', link], 'k8s.io/kubernetes/test/e2e_node'],
-  ginkgo: [['build', '-ldflags=-s -w'], 'github.com/onsi/ginkgo/v2/ginkgo'],
-  agnhost: [['build', '-ldflags=-s -w'], 'k8s.io/kubernetes/test/images/agnhost'],
-  nnp: [['build', '-ldflags=-s -w'], 'k8s.io/kubernetes/test/images/nonewprivs'],
-} as const satisfies Record<string, readonly [command: readonly string[], what: string]>;
+/** Its modules are more than the others': in go.mod of this folder they would have all of the others built again. */
+const clusterSuite = join(here, 'e2e');
 
-/** A program of the suite; its path. The suite's own first build takes a quarter of an hour on two processors. */
+/** CoreDNS, a cluster's name server; its path. */
+export const ensureNameServer = (): Promise<string> =>
+  buildGo(join(here, 'dns'), ['build', '-ldflags=-s -w'], '.', 'main.go', undefined, env);
+
+/** What Kubernetes' suites of a node and of a cluster are, and what they need beside them: by name, how it is built, and where. */
+const suitePrograms = {
+  'e2e.test': [['test', '-c', '-vet=off', link], 'k8s.io/kubernetes/test/e2e', clusterSuite],
+  'e2e_node.test': [['test', '-c', '-vet=off', link], 'k8s.io/kubernetes/test/e2e_node', here],
+  ginkgo: [['build', '-ldflags=-s -w'], 'github.com/onsi/ginkgo/v2/ginkgo', here],
+  agnhost: [['build', '-ldflags=-s -w'], 'k8s.io/kubernetes/test/images/agnhost', here],
+  nnp: [['build', '-ldflags=-s -w'], 'k8s.io/kubernetes/test/images/nonewprivs', here],
+} as const satisfies Record<string, readonly [command: readonly string[], what: string, module: string]>;
+
+/** A program of the suites; its path. Each suite's own first build takes a quarter of an hour on two processors. */
 export function ensureSuiteProgram(name: keyof typeof suitePrograms): Promise<string> {
-  const [command, what] = suitePrograms[name];
-  return buildGo(here, command, what, 'tools.go', undefined, env);
+  const [command, what, module] = suitePrograms[name];
+  return buildGo(module, command, what, 'tools.go', undefined, env);
 }

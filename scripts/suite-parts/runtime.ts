@@ -1,0 +1,53 @@
+// What Kubernetes' suites run against: Berth, or containerd in its place, with the suites' images on loopback.
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { writeMirrors } from '../../test/conformance/mirrors.ts';
+import { peerSubnet, startContainerd, suiteHandler } from '../../test/conformance/peer.ts';
+import { TestDaemon } from '../../test/harness/daemon.ts';
+import { pushImage, type Registry, startTestRegistry } from '../../test/images/index.ts';
+import { program } from '../../test/images/run.ts';
+import { suiteImages } from '../../test/kubernetes/images.ts';
+import { ensureSuiteProgram } from '../../test/kubernetes/index.ts';
+
+export const runtimes = ['crun', 'runc', 'containerd'] as const;
+/** Of the release, in images. */
+export const imagePrograms = ['agnhost', 'nnp'] as const;
+
+export type Runtime = AsyncDisposable & {
+  readonly socket: string;
+  /** Its pods' addresses. */
+  readonly subnet: string;
+};
+
+/** Where cAdvisor in kubelet asks for the labels of containers. */
+const containerdSocket = '/run/containerd/containerd.sock';
+
+export async function startSuiteRegistry(): Promise<Registry> {
+  const registry = await startTestRegistry();
+  const [agnhost, nnp] = [await ensureSuiteProgram('agnhost'), await ensureSuiteProgram('nnp')];
+  for (const image of await suiteImages({ agnhost, nnp })) await pushImage(registry.address, image);
+  return registry;
+}
+
+/** Berth over an OCI runtime, or containerd, Debian's or that in the folder `other`; `folder` is for its log. */
+export async function startRuntime(
+  name: (typeof runtimes)[number],
+  registry: Registry,
+  folder: string,
+  other: string,
+): Promise<Runtime> {
+  if (name === 'containerd') {
+    const peer = await startContainerd(join(folder, 'containerd.log'), other);
+    writeMirrors(peer.certsDir, registry.address);
+    mkdirSync(dirname(containerdSocket), { recursive: true });
+    symlinkSync(peer.socket, containerdSocket);
+    return { ...peer, subnet: peerSubnet };
+  }
+  const compat = { containerd_socket: containerdSocket };
+  const handlers = { [suiteHandler]: { path: program(name, name) } };
+  const daemon = new TestDaemon({ handler: name, settings: { compat, handlers } });
+  writeMirrors(join(daemon.dir, 'certs.d'), registry.address);
+  await daemon.start();
+  const { socket, subnet } = daemon;
+  return { socket, subnet, [Symbol.asyncDispose]: () => daemon.dispose() };
+}
