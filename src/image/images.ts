@@ -303,10 +303,7 @@ export class Images {
     }
   }
 
-  /**
-   * Loads every image of a saved archive: an OCI layout (directory or tar) or what `docker save` writes. `tell` hears of what
-   * is in it and no image for this host.
-   */
+  /** Loads every image of a saved archive: an OCI layout (directory or tar) or what `docker save` writes. `tell` hears of what is not loaded. */
   async load(
     file: string,
     signal: AbortSignal = new AbortController().signal,
@@ -314,21 +311,20 @@ export class Images {
   ): Promise<Image[]> {
     await using saved = await openSaved(file, this.#settings, signal);
     saved.passedOver.forEach(tell);
-    const images: Image[] = [];
+    const [images, failures]: [Image[], unknown[]] = [[], []];
     using progress = this.pulls.begin(file);
-    let failure: unknown;
     for (const image of saved.images) {
+      const name = image.names.tags[0] ?? image.found.id;
       try {
         images.push(await this.#keep(image, progress, signal));
+        for (const what of image.found.passedOver) tell(`${name}: ${what} is no layer`);
       } catch (error) {
         if (!isOfImage(error)) throw error;
-        failure ??= error;
-        tell(`${image.names.tags[0] ?? image.found.id}: ${messageOf(error)}`);
-        continue;
+        failures.push(error);
+        tell(`${name}: ${messageOf(error)}`);
       }
-      for (const what of image.found.passedOver) tell(`${image.names.tags[0] ?? image.found.id}: ${what} is no layer`);
     }
-    if (images.length === 0 && failure) throw failure;
+    if (images.length === 0 && failures.length > 0) throw failures[0];
     return images;
   }
 
