@@ -3,6 +3,7 @@ import { type Challenge, parseChallenges } from './challenge.ts';
 import { parseJson } from './documents.ts';
 import { type Endpoint, isLoopback } from './hosts.ts';
 import type { Hop, HttpClient, Response } from './http.ts';
+import { wordsOf } from './words.ts';
 
 /** Credentials as CRI carries them; empty strings mean "not given". */
 export type RegistryAuth = {
@@ -126,12 +127,19 @@ export class Authorizer {
   async #answer(response: Response, signal: AbortSignal): Promise<boolean> {
     const challenges = parseChallenges(response.headers['www-authenticate'] ?? '');
     const before = this.#header;
+    let failure: unknown;
     for (const challenge of challenges) {
-      const header = await this.#headerFor(challenge, signal);
-      if (!header || header === before) continue;
-      this.#header = header;
-      return true;
+      try {
+        const header = await this.#headerFor(challenge, signal);
+        if (!header || header === before) continue;
+        this.#header = header;
+        return true;
+      } catch (error) {
+        signal.throwIfAborted();
+        failure ??= error; // it may be convinced in another way that it offers
+      }
     }
+    if (failure) throw failure;
     return false;
   }
 
@@ -159,9 +167,9 @@ export class Authorizer {
       response = await this.#askToken(new URL(realm), { fields, credentials: none, signal });
     }
     if (response.status !== 200) {
-      response.body.destroy();
+      const said = await this.#http.read(response, maxTokenBytes, signal).then(wordsOf, () => '');
       const kind = response.status === 401 || response.status === 403 ? 'Unauthenticated' : 'Unavailable';
-      throw new Fault(kind, `The token service ${realm.host} answered ${response.status}`);
+      throw new Fault(kind, `The token service ${realm.host} answered ${response.status}${said && `: ${said}`}`);
     }
     const json = parseJson(await this.#http.read(response, maxTokenBytes, signal), `token from ${realm.host}`);
     const token = json.token || json.access_token;

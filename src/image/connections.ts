@@ -59,6 +59,14 @@ class SecureAgent extends HttpsAgent {
   }
 }
 
+/** Without the advice that Node gives for its own command line. */
+function tlsWords(error: Error): string {
+  const [words = ''] = messageOf(error).split('; if the root CA is installed locally', 1);
+  return /self-signed|unable to (?:get|verify)/.test(words)
+    ? `${words}; add its authority to the host's, or as "ca" in hosts.toml`
+    : words;
+}
+
 async function secured(options: ConnectionOptions & Target, ms: number): Promise<Duplex> {
   const begin = performance.now();
   const socket = await dialled(options, ms);
@@ -68,7 +76,7 @@ async function secured(options: ConnectionOptions & Target, ms: number): Promise
   tls.once('secureConnect', () => resolve(tls));
   tls.on('error', (error) =>
     reject(
-      new Fault('Unavailable', `Cannot talk TLS to ${options.host} (${from}): ${messageOf(error)}`, { cause: error }),
+      new Fault('Unavailable', `Cannot talk TLS to ${options.host} (${from}): ${tlsWords(error)}`, { cause: error }),
     ),
   );
   try {
@@ -151,8 +159,7 @@ async function makeAgent(
   const tls = isSecure ? await tlsOptions(endpoint) : {};
   if (!proxy) return isSecure ? new SecureAgent(manner, tls) : new PlainAgent(manner);
   // Which proxy was decided above; how it is spoken to, Node knows.
+  const through = { ...agentOptions, timeout: manner.dialMs }; // of a tunnel that is not made, too
   const proxyEnv = { [isSecure ? 'HTTPS_PROXY' : 'HTTP_PROXY']: proxy.href };
-  return isSecure
-    ? new HttpsAgent({ ...agentOptions, ...tls, proxyEnv })
-    : new HttpAgent({ ...agentOptions, proxyEnv });
+  return isSecure ? new HttpsAgent({ ...through, ...tls, proxyEnv }) : new HttpAgent({ ...through, proxyEnv });
 }

@@ -128,7 +128,7 @@ export class HttpClient implements Disposable {
       },
     });
     const silent = (what: string, ms: number) =>
-      outgoing.destroy(new Silent(`${url.host} did not ${what} within ${ms / 1000} s`));
+      giveUp(new Silent(`${url.host} did not ${what} within ${ms / 1000} s`));
     const { silenceMs = Number.POSITIVE_INFINITY } = request;
     const answerMs = Math.min(this.#patience.answerMs, silenceMs);
     const dialMs = endpoint?.dialTimeoutMs ?? defaultDialMs;
@@ -155,8 +155,16 @@ export class HttpClient implements Disposable {
       clearTimeout(timer);
       reject(request.signal.aborted ? request.signal.reason : error);
     };
+    // A request that has no connection yet, as where a proxy is silent, would tell its end only once it has one.
+    const giveUp = (error: unknown) => {
+      ended(error);
+      outgoing.destroy(error instanceof Error ? error : undefined);
+    };
+    const leave = () => giveUp(request.signal.reason);
+    request.signal.addEventListener('abort', leave, { once: true });
     outgoing.on('error', (error) => ended(isBroken(error) ? new Interrupted(url, error) : unreachable(url, error)));
     // Node ends a request whose answer is a switch of protocols, which was not asked for, without an error.
+    outgoing.once('close', () => request.signal.removeEventListener('abort', leave));
     outgoing.once('close', () => ended(unreachable(url, new Error('it ended the connection without an answer'))));
     outgoing.end(request.body);
     return promise;
@@ -205,7 +213,7 @@ export class HttpClient implements Disposable {
 /** The connection ended before an answer: nobody knows whether the server has heard of the request. */
 class Interrupted extends Fault {
   constructor(url: URL, error: unknown) {
-    super('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
+    super('Unavailable', `Cannot talk to ${url.host}: ${wordsOf(error)}`, { cause: error });
   }
 }
 
@@ -257,5 +265,8 @@ function redirectTarget(from: URL, location: string): URL {
 
 function unreachable(url: URL, error: unknown): Error {
   if (error instanceof Fault) return error;
-  return new Fault('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
+  return new Fault('Unavailable', `Cannot talk to ${url.host}: ${wordsOf(error)}`, { cause: error });
 }
+
+/** Node tells a proxy's address with its password. */
+const wordsOf = (error: unknown): string => messageOf(error).replace(/(https?:\/\/)[^@/\s]*@/gi, '$1***@');

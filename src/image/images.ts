@@ -301,10 +301,7 @@ export class Images {
     }
   }
 
-  /**
-   * Loads every image of a saved archive: an OCI layout (directory or tar) or what `docker save` writes. `tell` hears of what
-   * is in it and no image for this host.
-   */
+  /** Loads every image of a saved archive: an OCI layout (directory or tar) or what `docker save` writes. `tell` hears of what is not loaded. */
   async load(
     file: string,
     signal: AbortSignal = new AbortController().signal,
@@ -312,9 +309,8 @@ export class Images {
   ): Promise<Image[]> {
     await using saved = await openSaved(file, this.#settings, signal);
     saved.passedOver.forEach(tell);
-    const images: Image[] = [];
+    const [images, failures]: [Image[], unknown[]] = [[], []];
     using progress = this.pulls.begin(file);
-    let failure: Fault | undefined;
     for (const image of saved.images) {
       const name = image.names.tags[0] ?? image.found.id;
       try {
@@ -322,11 +318,11 @@ export class Images {
         for (const what of image.found.passedOver) tell(`${name}: ${what} is no layer`);
       } catch (error) {
         if (!isOfImage(error)) throw error;
-        failure ??= error;
-        tell(`${name}: ${error.message}`);
+        failures.push(error);
+        tell(`${name}: ${messageOf(error)}`);
       }
     }
-    if (images.length === 0 && failure) throw failure;
+    if (images.length === 0 && failures.length > 0) throw failures[0];
     return images;
   }
 

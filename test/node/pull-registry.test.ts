@@ -1,6 +1,7 @@
 // Kinds of images, credentials and mirrors, against a real registry.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -468,4 +469,95 @@ test('proxy variables: a registry elsewhere is reached through the proxy, one on
   const count = proxy.asked.length;
   await store.pull(`${registry.host}/proxied:v1`);
   assert.equal(proxy.asked.length, count);
+});
+
+test('a proxy that makes no tunnel, or says nothing, is given up in time, and its password is not told', {
+  timeout: 30_000,
+}, async (t) => {
+  let answer = '';
+  const sockets: Socket[] = [];
+  const proxy = createTcpServer((socket) => {
+    sockets.push(socket.on('error', () => {}));
+    socket.once('data', () => {
+      if (answer) socket.end(answer);
+    });
+  });
+  await new Promise<void>((resolve) => {
+    proxy.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = proxy.address() as { port: number };
+  const before_ = { ...process.env };
+  t.after(() => {
+    process.env = before_;
+    for (const socket of sockets) socket.destroy();
+    proxy.close();
+  });
+  process.env.HTTPS_PROXY = `http://user:secret@127.0.0.1:${port}`;
+  await using store = await Store.open();
+  store.hosts('r.example', 'server = "https://r.example"\ndial_timeout = "300ms"\n');
+  await assert.rejects(store.pull('r.example/x:v1'), /tunnel timed out|did not accept/);
+  await Promise.all(sockets.map((socket) => socket.closed || new Promise((resolve) => socket.once('close', resolve))));
+  answer = 'HTTP/1.1 407 Proxy Authentication Required\r\n\r\n';
+  await assert.rejects(store.pull('r.example/x:v1'), (error: Error) => {
+    assert.match(error.message, /407/);
+    assert.doesNotMatch(error.message, /secret/);
+    return true;
+  });
+});
+
+test('a pull that is called off while a proxy says nothing ends at once', { timeout: 20_000 }, async (t) => {
+  const connected = Promise.withResolvers<void>();
+  const sockets: Socket[] = [];
+  const proxy = createTcpServer((socket) => {
+    sockets.push(socket.on('error', () => {}));
+    connected.resolve();
+  });
+  await new Promise<void>((resolve) => {
+    proxy.listen(0, '127.0.0.1', resolve);
+  });
+  const before_ = { ...process.env };
+  t.after(() => {
+    process.env = before_;
+    for (const socket of sockets) socket.destroy();
+    proxy.close();
+  });
+  process.env.HTTPS_PROXY = `http://127.0.0.1:${(proxy.address() as { port: number }).port}`;
+  await using store = await Store.open();
+  store.hosts('r.example', 'server = "https://r.example"\n');
+  const leave = new AbortController();
+  const pull = store.pull('r.example/x:v1', leave.signal);
+  pull.catch(() => {});
+  await connected.promise;
+  leave.abort(new Error('enough'));
+  await assert.rejects(pull, /enough/);
+  await store.images.idle();
+});
+
+test('where a token service cannot help, another way that the registry offers is taken; else its words are told', async () => {
+  const guard =
+    (offers: string, token: Misbehave): Misbehave =>
+    (incoming, outgoing, self) => {
+      if (incoming.url?.startsWith('/token')) return token(incoming, outgoing, self);
+      if (incoming.headers.authorization?.startsWith('Basic ')) return false;
+      const bearer = `Bearer realm="http://${self.host}/token"`;
+      outgoing.writeHead(401, { 'www-authenticate': `${bearer}${offers}` }).end();
+      return true;
+    };
+  const refuse: Misbehave = (_, outgoing) => {
+    outgoing.writeHead(401).end('{"details":"incorrect username or password"}');
+    return true;
+  };
+  const hangUp: Misbehave = (_, outgoing) => Boolean(outgoing.destroy());
+  await pushImage({ host: registry.host, repository: 'offers' }, 'v1', one);
+  const auth = authOf({ username: 'test', password: 'secret' });
+  for (const token of [refuse, hangUp]) {
+    await using proxy = await startProxy(registry.host, guard(', Basic realm="x"', token));
+    await using store = await Store.open();
+    const reference = `${proxy.host}/offers:v1`;
+    assert.equal((await store.images.pull({ reference, auth })).id, one.config.digest);
+  }
+  await using proxy = await startProxy(registry.host, guard('', refuse));
+  await using store = await Store.open();
+  const refused = { kind: 'Unauthenticated', message: /answered 401: incorrect username or password/ };
+  await assert.rejects(store.images.pull({ reference: `${proxy.host}/offers:v1`, auth }), refused);
 });

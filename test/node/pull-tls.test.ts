@@ -59,7 +59,7 @@ test('a certificate that nobody vouches for is refused, and no credentials are s
   await using scene = await secured('');
   await assert.rejects(scene.store.images.pull({ reference, auth }), {
     kind: 'Unavailable',
-    message: /self-signed certificate/,
+    message: /self-signed certificate; add its authority to the host/,
   });
   assert.deepEqual(scene.proxy.asked, []);
 });
