@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
+import { decodedChunks } from './content-encoding.ts';
 import type { HttpClient, Response } from './http.ts';
 import type { Descriptor } from './manifest.ts';
 import { isDown, type Place, Refused } from './place.ts';
@@ -153,9 +154,8 @@ export class Blob {
     const { digest, size } = this.#descriptor;
     const { response, isRanged } = await this.#open(want, { place, isLast, signal });
     const { host } = response.url;
-    const from = isRanged && response.status === 206 ? want.from : 0;
-    let at = from;
-    for await (const chunk of this.#http.chunks(response, signal)) {
+    let at = isRanged && response.status === 206 ? want.from : 0;
+    for await (const chunk of this.#content(response, place, signal)) {
       const useful = chunk.subarray(Math.min(Math.max(want.from - at, 0), chunk.length));
       at += chunk.length;
       if (at > want.to && isRanged && response.status === 206) this.#onlyWhole(place); // it says one thing and sends another
@@ -163,6 +163,18 @@ export class Blob {
       if (useful.length > 0) yield useful;
     }
     if (at < want.to) throw new Fault('Unavailable', `${host} sent ${at} of the ${size} bytes of blob ${digest}`);
+  }
+
+  /**
+   * What a response brings. A server may have encoded a whole blob unasked; one that only calls it so (a store that has all its
+   * objects as gzip) is told by the length.
+   */
+  #content(response: Response, place: Place, signal: AbortSignal): AsyncIterable<Buffer> {
+    const chunks = this.#http.chunks(response, signal);
+    const encoding = response.headers['content-encoding'];
+    if (!encoding || response.status !== 200 || saidLength(response, -1) === this.#descriptor.size) return chunks;
+    this.#wholeOnly.add(place); // its parts would be parts of what it sends
+    return decodedChunks(chunks, encoding);
   }
 
   /** A response with exactly the range wanted (206 where it was asked for), or with the whole blob. */

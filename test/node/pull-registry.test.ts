@@ -5,7 +5,7 @@ import { createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import type { RegistryAuth } from '../../src/image/index.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { authOf } from '../registry/auth.ts';
@@ -414,6 +414,30 @@ test("credentials that name no registry are Docker's where the image's name says
   await pull({ serverAddress: asking.host });
   assert.equal(asking.asked.at(-1)!.headers.authorization, basicOf('test', 'secret'));
 });
+
+for (const [encoding, encode] of [
+  ['gzip', gzipSync],
+  ['zstd', zstdCompressSync],
+  ['br', brotliCompressSync],
+] as const) {
+  test(`a layer that its server encodes unasked (${encoding}) is decoded; one that it only calls so is not`, async () => {
+    await pushImage({ host: registry.host, repository: 'encoded' }, 'v1', one);
+    for (const isTrue of [true, false]) {
+      await using server = await startProxy(registry.host, async ({ url = '' }, outgoing) => {
+        if (!url.includes('/blobs/')) return false;
+        const data = Buffer.from(await (await fetch(`http://${registry.host}${url}`)).arrayBuffer());
+        outgoing.setHeader('content-encoding', encoding);
+        if (isTrue)
+          outgoing.write(encode(data)); // its length is not said
+        else outgoing.setHeader('content-length', data.length).write(data);
+        outgoing.end();
+        return true;
+      });
+      await using store = await Store.open();
+      await expectPulled(store, `${server.host}/encoded:v1`, one.config.digest);
+    }
+  });
+}
 
 test('a mirror that is down, or lacks the image, is passed over; one without the capability is not asked', async () => {
   await using bare = await startRegistry();
