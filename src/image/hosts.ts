@@ -1,5 +1,7 @@
+import { X509Certificate } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import { parse } from 'smol-toml';
 import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
@@ -145,7 +147,7 @@ export async function endpoint(
     remarks: source === null ? [] : remarksOn(options, isOwner ? serverKeys : mirrorKeys, source),
     dialTimeoutMs: options.dial_timeout === undefined ? defaultDialMs : duration(options.dial_timeout),
     tls: {
-      ca: await Promise.all(paths(options.ca, 'ca').map((path) => readPem(folder, path))),
+      ca: await Promise.all(paths(options.ca, 'ca').map((path) => readAuthority(folder, path))),
       client: await Promise.all(clientPairs(options.client).map((pair) => readClient(folder, pair))),
       skipVerify: options.skip_verify === true,
     },
@@ -229,10 +231,28 @@ function clientPairs(value: unknown): ClientPair[] {
 }
 
 const readPem = (folder: string, path: string): Promise<string> => readBounded(resolve(folder, path));
-const readClient = async (folder: string, [cert, key]: ClientPair) => ({
-  cert: await readPem(folder, cert),
-  key: await readPem(folder, key),
-});
+
+/** TLS passes over what is no certificate in silence, and then trusts nobody who should be trusted. */
+async function readAuthority(folder: string, path: string): Promise<string> {
+  const pem = await readPem(folder, path);
+  try {
+    void new X509Certificate(pem); // of several the first
+    return pem;
+  } catch (error) {
+    throw new Error(`ca ${JSON.stringify(path)} has no certificate in PEM: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function readClient(folder: string, [cert, key]: ClientPair): Promise<{ cert: string; key: string }> {
+  const pair = { cert: await readPem(folder, cert), key: await readPem(folder, key) };
+  try {
+    createSecureContext(pair);
+    return pair;
+  } catch (error) {
+    const what = `client ${JSON.stringify(cert)}${cert === key ? '' : ` with ${JSON.stringify(key)}`}`;
+    throw new Error(`${what} is no certificate with its key, in PEM: ${messageOf(error)}`, { cause: error });
+  }
+}
 
 /** Docker's older layout, without hosts.toml: `*.crt` are authorities, `*.cert` with `*.key` are client pairs. */
 async function looseCertificates(folder: string): Promise<Table | null> {

@@ -6,6 +6,11 @@ import { test } from 'node:test';
 import { credentialsFor } from '../../../src/image/auth.ts';
 import { endpointsFor } from '../../../src/image/hosts.ts';
 import { authOf } from '../../registry/auth.ts';
+import { makeCertificate } from '../../registry/certificate.ts';
+
+const { cert, key } = makeCertificate();
+const both = `${cert}${key}`;
+const authority = `# Ours\n${makeCertificate().cert}`;
 
 function certs(files: Record<string, string>) {
   const scratch = mkdtempDisposableSync(join(tmpdir(), 'berth-hosts-'));
@@ -34,10 +39,10 @@ for (const [domain, expected] of [
 
 test('mirrors in order, then the server, with the options of each', async () => {
   using scratch = certs({
-    'docker.io/ca.pem': 'AUTHORITY',
-    'docker.io/both.pem': 'BOTH',
-    'docker.io/c.pem': 'CERT',
-    'docker.io/k.pem': 'KEY',
+    'docker.io/ca.pem': authority,
+    'docker.io/both.pem': both,
+    'docker.io/c.pem': cert,
+    'docker.io/k.pem': key,
     'docker.io/hosts.toml': `
 server = "https://upstream.example"
 ca = "ca.pem"
@@ -76,13 +81,13 @@ ca = "ca.pem"
   assert.deepEqual(found[1]!.tls, {
     ca: [],
     client: [
-      { cert: 'CERT', key: 'KEY' },
-      { cert: 'BOTH', key: 'BOTH' },
+      { cert, key },
+      { cert: both, key: both },
     ],
     skipVerify: true,
   });
   assert.deepEqual(found[1]!.headers, { 'x-one': '1', 'x-two': ['2', '3'] });
-  assert.deepEqual(found[4]!.tls.ca, ['AUTHORITY']);
+  assert.deepEqual(found[4]!.tls.ca, [authority]);
 });
 
 test('directory names: underscores, then the plain name, then _default; read anew each time', async () => {
@@ -102,9 +107,9 @@ test('directory names: underscores, then the plain name, then _default; read ane
 });
 
 test('certificates without hosts.toml', async () => {
-  using scratch = certs({ 'r.example/a.crt': 'CA', 'r.example/b.cert': 'CERT', 'r.example/b.key': 'KEY' });
+  using scratch = certs({ 'r.example/a.crt': authority, 'r.example/b.cert': cert, 'r.example/b.key': key });
   const [only] = await endpointsFor('r.example', scratch.path);
-  assert.deepEqual(only!.tls, { ca: ['CA'], client: [{ cert: 'CERT', key: 'KEY' }], skipVerify: false });
+  assert.deepEqual(only!.tls, { ca: [authority], client: [{ cert, key }], skipVerify: false });
 });
 
 for (const [what, toml] of [
@@ -123,6 +128,27 @@ for (const [what, toml] of [
       kind: 'InvalidArgument',
       message: /r\.example\/hosts\.toml/,
     });
+  });
+}
+
+for (const [what, toml, named] of [
+  ['an authority that is none', 'ca = "words.pem"', /ca "words.pem" has no certificate/],
+  ['a key for an authority', 'ca = "k.pem"', /ca "k.pem" has no certificate/],
+  ['a client whose certificate is none', 'client = [["words.pem", "k.pem"]]', /client "words.pem" with "k.pem"/],
+  ['a client whose key is none', 'client = [["c.pem", "words.pem"]]', /client "c.pem" with "words.pem"/],
+  ['a client with the key of another', 'client = [["c.pem", "other.pem"]]', /client "c.pem" with "other.pem"/],
+  ['a client that has no key', 'client = "c.pem"', /client "c.pem" is no certificate with its key/],
+] as const) {
+  test(`${what} is told with its file`, async () => {
+    using scratch = certs({
+      'r.example/hosts.toml': `[host."https://a"]\n${toml}`,
+      'r.example/words.pem': 'not found',
+      'r.example/c.pem': cert,
+      'r.example/k.pem': key,
+      'r.example/other.pem': makeCertificate().key,
+    });
+    const refusal = { kind: 'InvalidArgument', message: new RegExp(`hosts\\.toml.*${named.source}`) };
+    await assert.rejects(endpointsFor('r.example', scratch.path), refusal);
   });
 }
 
