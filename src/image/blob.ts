@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
 import { decodedChunks } from './content-encoding.ts';
 import type { HttpClient, Response } from './http.ts';
+import { compressionOf } from './layer-stream.ts';
 import type { Descriptor } from './manifest.ts';
 import { isDown, type Place, Refused } from './place.ts';
 import type { Places } from './places.ts';
@@ -165,16 +166,15 @@ export class Blob {
     if (at < want.to) throw new Fault('Unavailable', `${host} sent ${at} of the ${size} bytes of blob ${digest}`);
   }
 
-  /**
-   * What a response brings. A server may have encoded a whole blob unasked; one that only calls it so (a store that has all its
-   * objects as gzip) is told by the length.
-   */
+  /** What a response brings. A server may have encoded a whole blob unasked, or call it so (a store of which all is gzip). */
   #content(response: Response, place: Place, signal: AbortSignal): AsyncIterable<Buffer> {
+    const { size, mediaType } = this.#descriptor;
     const chunks = this.#http.chunks(response, signal);
     const encoding = response.headers['content-encoding'];
-    if (!encoding || response.status !== 200 || saidLength(response, -1) === this.#descriptor.size) return chunks;
+    if (!encoding || response.status !== 200 || saidLength(response, -1) === size) return chunks;
     this.#wholeOnly.add(place); // its parts would be parts of what it sends
-    return decodedChunks(chunks, encoding);
+    const called = /gzip|zstd/.exec(mediaType)?.[0] ?? 'none';
+    return decodedChunks(chunks, encoding, (begin) => begin.length > 0 && compressionOf(begin) === called);
   }
 
   /** A response with exactly the range wanted (206 where it was asked for), or with the whole blob. */

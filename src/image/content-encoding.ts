@@ -2,23 +2,51 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import {
   brotliDecompress,
+  brotliDecompressSync,
+  constants,
   createBrotliDecompress,
   createGunzip,
   createInflate,
   createZstdDecompress,
   gunzip,
+  gunzipSync,
   inflate,
+  inflateSync,
   zstdDecompress,
+  zstdDecompressSync,
 } from 'node:zlib';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 
-const gzip = { whole: promisify(gunzip), stream: createGunzip };
+/** What the begin of a body begins with; enough of it for a few bytes, little enough to be done at once. */
+const undone = { maxOutputLength: 2 * 1024 * 1024 };
+const some = { ...undone, finishFlush: constants.Z_SYNC_FLUSH };
+const beginOf = (start: Buffer) => start.subarray(0, 1024);
+
+const gzip = {
+  whole: promisify(gunzip),
+  stream: createGunzip,
+  begin: (start: Buffer) => gunzipSync(beginOf(start), some),
+};
 const decoders = {
   gzip,
   'x-gzip': gzip,
-  deflate: { whole: promisify(inflate), stream: createInflate },
-  br: { whole: promisify(brotliDecompress), stream: createBrotliDecompress },
-  zstd: { whole: promisify(zstdDecompress), stream: createZstdDecompress },
+  deflate: {
+    whole: promisify(inflate),
+    stream: createInflate,
+    begin: (start: Buffer) => inflateSync(beginOf(start), some),
+  },
+  br: {
+    whole: promisify(brotliDecompress),
+    stream: createBrotliDecompress,
+    begin: (start: Buffer) =>
+      brotliDecompressSync(beginOf(start), { ...undone, finishFlush: constants.BROTLI_OPERATION_FLUSH }),
+  },
+  zstd: {
+    whole: promisify(zstdDecompress),
+    stream: createZstdDecompress,
+    // A block gives nothing before it is whole: 128 KiB at most (RFC 8878, 3.1.1.2).
+    begin: (start: Buffer) => zstdDecompressSync(start, { ...undone, finishFlush: constants.ZSTD_e_flush }),
+  },
 } as const;
 
 function decoderOf(encoding: string) {
@@ -43,14 +71,28 @@ export async function decoded(data: Buffer, encoding: string, limit: number): Pr
 }
 
 /**
- * The same for a body of which it is known that it was encoded, as it comes; how long it may become is for its reader to say.
- * What has another encoding passes as it is.
+ * The same for a body as it comes. `isIts`: whether bytes may be the begin of what is meant, by which a body that is encoded is
+ * told from one that is only called so. How long it may become is for its reader to say.
  * @throws Fault DataLoss for one that is damaged.
  */
-export async function* decodedChunks(source: AsyncIterable<Buffer>, encoding: string): AsyncGenerator<Buffer> {
-  const stream = decoderOf(encoding)?.stream();
-  if (!stream) return yield* source;
-  const feeding = pipeline(source, stream);
+export async function* decodedChunks(
+  source: AsyncIterable<Buffer>,
+  encoding: string,
+  isIts: (begin: Buffer) => boolean,
+): AsyncGenerator<Buffer> {
+  const decoder = decoderOf(encoding);
+  const iterator = source[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  async function* all(): AsyncGenerator<Buffer> {
+    try {
+      for (let { value, done } = first; !done; { value, done } = await iterator.next()) yield value;
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  if (!decoder || first.done || !isEncoded(first.value, decoder.begin, isIts)) return yield* all();
+  const stream = decoder.stream();
+  const feeding = pipeline(all(), stream);
   feeding.catch(() => {}); // who reads the stream hears of it
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) yield chunk;
@@ -62,5 +104,13 @@ export async function* decodedChunks(source: AsyncIterable<Buffer>, encoding: st
   } finally {
     stream.destroy();
     await feeding.catch(() => {});
+  }
+}
+
+function isEncoded(start: Buffer, undo: (start: Buffer) => Buffer, isIts: (begin: Buffer) => boolean): boolean {
+  try {
+    return isIts(undo(start)) || !isIts(start);
+  } catch {
+    return false;
   }
 }

@@ -78,7 +78,7 @@ export class HttpClient implements Disposable {
       const { location } = response.headers;
       if (![301, 302, 303, 307, 308].includes(response.status) || !location || request.method === 'POST')
         return response;
-      response.body.destroy();
+      passOver(response.body);
       been.push(at.url.href);
       const target = redirectTarget(at.url, location);
       if (been.filter((href) => href === target.href).length > 1) break;
@@ -208,6 +208,18 @@ export class HttpClient implements Disposable {
     }
     return decoded(Buffer.concat(parts), response.headers['content-encoding'] ?? '', limit);
   }
+}
+
+/** What is read of an answer that nobody wants, so that its connection serves the next request: a new one costs more. */
+const worthReading = 64 * 1024;
+const passOverMs = 1000;
+
+/** Leaves the rest of an answer that nobody wants. `hasBody`: false for that to a HEAD, whatever length it says. */
+export function passOver(body: IncomingMessage, hasBody = true): void {
+  if (hasBody && !(Number(body.headers['content-length']) <= worthReading)) return void body.destroy();
+  const timer = setTimeout(() => body.destroy(), passOverMs);
+  body.once('close', () => clearTimeout(timer)).on('error', () => {});
+  body.resume();
 }
 
 /** The connection ended before an answer: nobody knows whether the server has heard of the request. */

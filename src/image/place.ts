@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind } from '../base/fault.ts';
 import { type Endpoint, registryHost } from './hosts.ts';
-import type { Hop, HttpClient, Response } from './http.ts';
+import { type Hop, type HttpClient, passOver, type Response } from './http.ts';
 import type { Logins } from './logins.ts';
 import type { PlaceMemory } from './place-memory.ts';
 import { wordsOf } from './words.ts';
@@ -89,7 +89,7 @@ export class Place {
       const { status } = response;
       if (status === 200 || status === 206) return response;
       if (status === 401 && refusals++ < maxLogins) {
-        response.body.destroy();
+        passOver(response.body);
         await this.#logins.learn(response, signal);
         continue;
       }
@@ -97,7 +97,7 @@ export class Place {
       if (status === 429) this.memory.busyFor(waitMs);
       if (!isLast || !transient.includes(status) || ++attempt >= maxAttempts)
         throw await this.#refused(response, signal);
-      response.body.destroy();
+      passOver(response.body);
       await sleep(waitMs, undefined, { signal });
     }
   }

@@ -7,7 +7,7 @@ import { Blob } from './blob.ts';
 import { digestOf } from './digest.ts';
 import { parseJson } from './documents.ts';
 import type { Capability } from './hosts.ts';
-import { HttpClient, type Patience } from './http.ts';
+import { HttpClient, type Patience, passOver } from './http.ts';
 import { expectDigest } from './layer-stream.ts';
 import { Logins } from './logins.ts';
 import { acceptManifest, type Descriptor } from './manifest.ts';
@@ -105,7 +105,7 @@ export class Repository implements Disposable {
     const ask: Ask<string> = async (place, isLast) => {
       const asking = { method: 'HEAD', headers: { accept: acceptManifest }, signal: this.#signal, isLast } as const;
       const { headers, body } = await place.get(`manifests/${target}`, asking);
-      body.destroy();
+      passOver(body, false);
       return String(headers['docker-content-digest'] ?? '');
     };
     try {

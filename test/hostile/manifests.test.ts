@@ -62,7 +62,7 @@ let store: Store;
 before(async () => {
   host = await registry.listen();
   registry.put(good.config, goodLayer.blob, good.manifest);
-  store = await Store.open({ progressTimeoutMs: 2000 });
+  store = await Store.open();
 });
 after(async () => {
   await store[Symbol.asyncDispose]();

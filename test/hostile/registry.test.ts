@@ -111,13 +111,17 @@ function serve({ url = '', headers }: IncomingMessage, outgoing: ServerResponse)
 const registry = new BadRegistry(true);
 const stranger = new BadRegistry(false);
 let store: Store;
+/** Waits for a silent registry no longer than a test can: only where silence is the fault, as a busy machine is silent too. */
+let hasty: Store;
 before(async () => {
   await registry.listen();
   await stranger.listen();
-  store = await Store.open({ progressTimeoutMs: 1500 });
+  store = await Store.open();
+  hasty = await Store.open({ progressTimeoutMs: 1500 });
 });
 after(async () => {
   await store[Symbol.asyncDispose]();
+  await hasty[Symbol.asyncDispose]();
   await registry[Symbol.asyncDispose]();
   await stranger[Symbol.asyncDispose]();
 });
@@ -283,12 +287,13 @@ for (const [name, [fault, kind]] of Object.entries(faults)) {
   test(`a registry where ${name}`, async () => {
     registry.reset(fault);
     stranger.reset(() => false);
-    const pull = store.images.pull({ reference: `${registry.host}/app:v1`, auth: secret });
+    const its = kind === 'DeadlineExceeded' ? hasty : store;
+    const pull = its.images.pull({ reference: `${registry.host}/app:v1`, auth: secret });
     if (kind === null) {
       const { id } = await pull;
-      assert.ok(readFileSync(join(await store.mount(id), 'noise')).equals(noise));
-      store.unmount();
-      await store.images.remove(id, () => false);
+      assert.ok(readFileSync(join(await its.mount(id), 'noise')).equals(noise));
+      its.unmount();
+      await its.images.remove(id, () => false);
     } else {
       await assert.rejects(pull, (error: Error) => {
         assert.ok(error instanceof Fault && error.kind === kind, String(error.stack));
@@ -296,8 +301,8 @@ for (const [name, [fault, kind]] of Object.entries(faults)) {
         return true;
       });
     }
-    assert.deepEqual(store.leftovers(), []);
-    assert.deepEqual(store.images.pulls.statuses(), []);
+    assert.deepEqual(its.leftovers(), []);
+    assert.deepEqual(its.images.pulls.statuses(), []);
     assert.ok(registry.requests.length < 60, `${registry.requests.length} requests`);
     const shown = JSON.stringify(stranger.requests);
     for (const word of [password, basic, 'Bearer']) assert.ok(!shown.includes(word), `a stranger saw ${word}`);

@@ -108,7 +108,7 @@ describe('a mirror that', () => {
         if (bytes) send(bytes, outgoing);
         return bytes !== undefined;
       });
-      await using store = await Store.open({ progressTimeoutMs: 1000, maxParallelLayers: 2 });
+      await using store = await Store.open({ progressTimeoutMs: 4000, maxParallelLayers: 2 });
       store.hosts('r.example', `server = "http://${registry.host}"\n[host."http://${mirror.host}"]\n`);
       assert.equal((await store.pull('r.example/many:v1')).id, many.config.digest);
       assert.ok(mirror.asked.filter(ofMany).length <= 3, mirror.asked.map(({ url }) => url).join('\n'));
@@ -485,7 +485,7 @@ test('redirects are followed where they lead: a query alone is of the path that 
   assert.equal((await store.pull(`${proxy.host}/small:v1`)).id, small.config.digest);
 });
 
-test('a document that was encoded unasked is read; a layer is taken as it is sent', async () => {
+test('a document that was encoded unasked is read; a layer that is only called so is taken as it is sent', async () => {
   await using proxy = await startProxy(registry.host, (incoming, outgoing) => {
     const encoded = { 'content-encoding': 'gzip' };
     if (incoming.url?.includes('/manifests/'))

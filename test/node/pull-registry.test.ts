@@ -422,15 +422,14 @@ for (const [encoding, encode] of [
 ] as const) {
   test(`a layer that its server encodes unasked (${encoding}) is decoded; one that it only calls so is not`, async () => {
     await pushImage({ host: registry.host, repository: 'encoded' }, 'v1', one);
-    for (const isTrue of [true, false]) {
+    for (const isTrue of [true, false, null]) {
       await using server = await startProxy(registry.host, async ({ url = '' }, outgoing) => {
         if (!url.includes('/blobs/')) return false;
         const data = Buffer.from(await (await fetch(`http://${registry.host}${url}`)).arrayBuffer());
         outgoing.setHeader('content-encoding', encoding);
-        if (isTrue)
-          outgoing.write(encode(data)); // its length is not said
-        else outgoing.setHeader('content-length', data.length).write(data);
-        outgoing.end();
+        if (isTrue === false) outgoing.setHeader('content-length', data.length);
+        outgoing.writeHead(200); // from here on no length is added
+        outgoing.end(isTrue ? encode(data) : data);
         return true;
       });
       await using store = await Store.open();
@@ -438,6 +437,27 @@ for (const [encoding, encode] of [
     }
   });
 }
+
+test('a registry that sends each layer elsewhere, and wants a login first, is asked on few connections', async () => {
+  const layers = Array.from({ length: 12 }, (_, i) => layer(tar(file(`l${i}`, `${i}`))));
+  await pushImage({ host: registry.host, repository: 'elsewhere' }, 'v1', image(layers));
+  await using front = await startProxy(registry.host, ({ url = '', headers }, outgoing) => {
+    const words = 'x'.repeat(1000);
+    const withLength = { 'content-length': words.length };
+    if (!headers.authorization)
+      outgoing.writeHead(401, { ...withLength, 'www-authenticate': 'Basic realm="x"' }).end(words);
+    else if (url.includes('/blobs/'))
+      outgoing.writeHead(307, { ...withLength, location: `http://${registry.host}${url}` }).end(words);
+    else return false;
+    return true;
+  });
+  await using store = await Store.open();
+  const auth = authOf({ username: 'test', password: 'secret' });
+  await store.images.pull({ reference: `${front.host}/elsewhere:v1`, auth });
+  await store.images.pull({ reference: `${front.host}/elsewhere:v1`, auth });
+  assert.equal(front.blobs().length, 13);
+  assert.ok(front.connections <= 5, `${front.connections} for 13 blobs of three at a time`);
+});
 
 test('a mirror that is down, or lacks the image, is passed over; one without the capability is not asked', async () => {
   await using bare = await startRegistry();

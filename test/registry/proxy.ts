@@ -15,6 +15,8 @@ export type Misbehave = (
 export type Proxy = AsyncDisposable & {
   readonly host: string;
   readonly asked: Asked[];
+  /** How many were made to it. */
+  readonly connections: number;
   /** Requests for blobs, in order. */
   blobs(): Asked[];
   /** Passes the request on; `edit` may change or cut the body. */
@@ -38,12 +40,17 @@ export async function startProxy(
   const server = tls
     ? createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: false }, answer)
     : createServer(answer);
+  let connections = 0;
+  server.on('connection', () => connections++);
   await new Promise<void>((resolve) => {
     server.listen(port, '127.0.0.1', resolve);
   });
   const proxy: Proxy = {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     asked,
+    get connections() {
+      return connections;
+    },
     blobs: () => asked.filter(({ url }) => url.includes('/blobs/')),
     forward: (incoming, outgoing, edit) => forward(upstream, incoming, outgoing, edit),
     [Symbol.asyncDispose]: async () => {
