@@ -47,8 +47,16 @@ export class LayerPool implements AsyncDisposable {
     this.#progressMs = progressMs;
   }
 
-  /** Unpacks a blob of an origin into `job.path`; see unpackLayer for what it throws. */
-  async unpack(job: UnpackJob, open: ChunkSource, origin: string, signal: AbortSignal): Promise<LayerNotes> {
+  /**
+   * Unpacks a blob of an origin into `job.path`; see unpackLayer for what it throws. `failed` hears of it before the next layer's
+   * turn comes: what is learnt of a place counts for that one already.
+   */
+  async unpack(
+    job: UnpackJob,
+    open: ChunkSource,
+    { origin, failed }: { readonly origin: string; readonly failed?: (error: unknown) => void },
+    signal: AbortSignal,
+  ): Promise<LayerNotes> {
     const name = job.digest ?? job.diffId;
     using _ = await step(`wait: ${name}, its turn`, () => this.#turns.take(origin, signal));
     await using source = await step(`registry: first bytes of ${name}`, () => this.#opened(open, signal));
@@ -61,6 +69,7 @@ export class LayerPool implements AsyncDisposable {
       this.#release(slot);
       return notes;
     } catch (error) {
+      failed?.(error);
       this.#afterFailure(slot, error);
       throw error;
     }

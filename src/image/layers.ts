@@ -1,4 +1,4 @@
-import { Fault, isFault } from '../base/fault.ts';
+import { Fault, isFault, messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import { unlessAborted } from '../base/shared-runs.ts';
@@ -150,6 +150,11 @@ export class Layers {
   ): Promise<Unpacked> {
     for (;;) {
       const stage = await this.#snapshots.stage();
+      let mayBeElsewhere = false;
+      const failed = (error: unknown) => {
+        const isWrong = isFault(error, 'DataLoss', 'InvalidArgument');
+        mayBeElsewhere = isWrong && !signal.aborted && (blame?.() ?? false);
+      };
       try {
         const job = {
           path: stage.path,
@@ -159,16 +164,15 @@ export class Layers {
           ...(file === undefined ? {} : { file }),
           ...(lowers === undefined ? {} : { lowers }),
         };
-        const notes = await this.#pool.unpack(job, source.open, origin, signal);
+        const notes = await this.#pool.unpack(job, source.open, { origin, failed }, signal);
         budget.spend(notes);
         return { stage, notes };
       } catch (error) {
         await stage[Symbol.asyncDispose]();
-        const isWrong = isFault(error, 'DataLoss') || isFault(error, 'InvalidArgument');
-        if (signal.aborted || !isWrong || !blame?.()) throw error;
+        if (!mayBeElsewhere) throw error;
         source.inVain();
         log.warn(
-          { layer: digest ?? diffId, reason: error.message },
+          { layer: digest ?? diffId, reason: messageOf(error) },
           'A layer was not what it should be: asked for elsewhere',
         );
       }

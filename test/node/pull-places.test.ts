@@ -115,25 +115,6 @@ describe('a mirror that', () => {
     });
   }
 
-  test('is down for longer than that is remembered is not asked again by the pull that saw it', async (t) => {
-    await using mirror = await startProxy(
-      registry.host,
-      onLayer((incoming, outgoing, self) => {
-        t.mock.method(performance, 'now', () => later());
-        return refuse(502)(incoming, outgoing, self);
-      }),
-    );
-    const real = performance.now.bind(performance);
-    // Each look at the clock is a second after the one before, once the mirror has refused.
-    let seconds = 0;
-    const later = () => real() + 1000 * seconds++;
-    await using store = await Store.open({ connectionsPerLayer: 1 });
-    await pushImage({ host: registry.host, repository: 'both' }, 'v1', image([large.layers[0]!, ...many.layers]));
-    store.hosts('r.example', `server = "http://${registry.host}"\n[host."http://${mirror.host}"]\n`);
-    await store.pull('r.example/both:v1');
-    assert.ok(mirror.asked.filter(ofMany).length <= 3, mirror.asked.map(({ url }) => url).join('\n'));
-  });
-
   test('takes connections and says nothing costs about what dialling may', { timeout: 30_000 }, async () => {
     await using mirror = await startProxy(registry.host, () => true);
     await using store = await Store.open();

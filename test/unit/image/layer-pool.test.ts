@@ -271,14 +271,16 @@ describe('the pool', () => {
     const workers = instead('never', () => {});
     const order: string[] = [];
     const gate = gated();
-    const first = pool.unpack(unpackJob(), gate.source, 'registry', forever).then(() => order.push('first'));
+    const first = pool
+      .unpack(unpackJob(), gate.source, { origin: 'registry' }, forever)
+      .then(() => order.push('first'));
     await gate.begun;
     const left = new AbortController();
     const job = unpackJob();
     const waiting = [
-      pool.unpack(job, () => assert.fail('it has left'), 'registry', left.signal),
-      pool.unpack(unpackJob(), whole, 'registry', forever).then(() => order.push('second')),
-      pool.unpack(unpackJob(), whole, 'registry', forever).then(() => order.push('third')),
+      pool.unpack(job, () => assert.fail('it has left'), { origin: 'registry' }, left.signal),
+      pool.unpack(unpackJob(), whole, { origin: 'registry' }, forever).then(() => order.push('second')),
+      pool.unpack(unpackJob(), whole, { origin: 'registry' }, forever).then(() => order.push('third')),
     ];
     left.abort(new Error('client left'));
     await assert.rejects(waiting[0]!, /client left/);
@@ -305,28 +307,45 @@ describe('the pool', () => {
       asked.resolve();
       yield Buffer.from(archive);
     }
-    const first = pool.unpack(unpackJob(), long, 'registry', forever);
+    const first = pool.unpack(unpackJob(), long, { origin: 'registry' }, forever);
     await busy.promise;
-    const second = pool.unpack(unpackJob(), next, 'registry', forever);
+    const second = pool.unpack(unpackJob(), next, { origin: 'registry' }, forever);
     await asked.promise;
     done.resolve();
     await Promise.all([first, second]);
     assert.equal(workers.size, 1);
   });
 
+  test('what is wrong with a layer is known before the next one is asked for', async () => {
+    await using pool = new LayerPool(1, 60_000);
+    const order: string[] = [];
+    const failed = () => void order.push('known');
+    const next = async function* () {
+      order.push('asked');
+      yield Buffer.from(archive);
+    };
+    const first = pool.unpack(unpackJob(sha256('other')), whole, { origin: 'registry', failed }, forever);
+    const second = pool.unpack(unpackJob(), next, { origin: 'registry' }, forever);
+    await assert.rejects(first, { kind: 'DataLoss' });
+    await second;
+    assert.deepEqual(order, ['known', 'asked']);
+  });
+
   test('whoever has left already takes no thread', async () => {
     await using pool = new LayerPool(1, 60_000);
     const caller = AbortSignal.abort(new Error('client left'));
-    await assert.rejects(pool.unpack(unpackJob(), whole, 'registry', caller), /client left/);
-    await pool.unpack(unpackJob(), whole, 'registry', forever);
+    await assert.rejects(pool.unpack(unpackJob(), whole, { origin: 'registry' }, caller), /client left/);
+    await pool.unpack(unpackJob(), whole, { origin: 'registry' }, forever);
   });
 
   test('a thread whose job failed is fit for the next one', async () => {
     await using pool = new LayerPool(1, 60_000);
     const workers = instead('never', () => {});
-    await assert.rejects(pool.unpack(unpackJob(sha256('other')), whole, 'registry', forever), { kind: 'DataLoss' });
+    await assert.rejects(pool.unpack(unpackJob(sha256('other')), whole, { origin: 'registry' }, forever), {
+      kind: 'DataLoss',
+    });
     const job = unpackJob();
-    assert.equal((await pool.unpack(job, whole, 'registry', forever)).bytes, 7);
+    assert.equal((await pool.unpack(job, whole, { origin: 'registry' }, forever)).bytes, 7);
     assert.equal(readFileSync(join(job.path, 'a'), 'utf8'), 'content');
     assert.equal(workers.size, 1);
   });
@@ -339,11 +358,13 @@ describe('the pool', () => {
       // Also a worker that is well may be silent for a second, on a machine where much else runs.
       await using pool = new LayerPool(1, 4000);
       const workers = instead(kind, act);
-      const failed = assert.rejects(pool.unpack(unpackJob(), whole, 'registry', forever), { kind: expected });
-      const waiting = pool.unpack(unpackJob(), whole, 'registry', forever);
+      const failed = assert.rejects(pool.unpack(unpackJob(), whole, { origin: 'registry' }, forever), {
+        kind: expected,
+      });
+      const waiting = pool.unpack(unpackJob(), whole, { origin: 'registry' }, forever);
       await failed;
       await waiting;
-      await pool.unpack(unpackJob(), whole, 'registry', forever);
+      await pool.unpack(unpackJob(), whole, { origin: 'registry' }, forever);
       assert.equal(workers.size, 2);
     });
   }
@@ -355,7 +376,7 @@ describe('the pool', () => {
     const caller = new AbortController();
     const joined = pool.join({} as JoinJob, 'registry', caller.signal);
     await told.promise;
-    const waiting = pool.unpack(unpackJob(), whole, 'registry', forever);
+    const waiting = pool.unpack(unpackJob(), whole, { origin: 'registry' }, forever);
     caller.abort(new Error('client left'));
     await assert.rejects(joined, /client left/);
     await waiting;
@@ -381,7 +402,7 @@ describe('the pool', () => {
       await using pool = new LayerPool(1, 60_000);
       const said: string[] = [];
       onMessage(({ kind }) => said.push(kind));
-      await pool.unpack(largeJob(), source, 'registry', forever);
+      await pool.unpack(largeJob(), source, { origin: 'registry' }, forever);
       assert.ok(said.includes('alive'), `${said}`); // at once, and then once a second
     });
 
@@ -389,7 +410,7 @@ describe('the pool', () => {
       await using pool = new LayerPool(1, 60_000);
       const caller = new AbortController();
       onMessage(({ kind }) => kind === 'alive' && caller.abort(new Error('client left')));
-      await assert.rejects(pool.unpack(largeJob(), source, 'registry', caller.signal), /client left/);
+      await assert.rejects(pool.unpack(largeJob(), source, { origin: 'registry' }, caller.signal), /client left/);
     });
   });
 });

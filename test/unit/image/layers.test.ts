@@ -52,7 +52,7 @@ afterEach(() => rmSync(root, { recursive: true }));
 
 /** Unpacks when the test says so; who is called off stops at once. */
 const pool = {
-  unpack: (job: UnpackJob, _open: ChunkSource, _origin: string, signal: AbortSignal) => {
+  unpack: (job: UnpackJob, _open: ChunkSource, _by: object, signal: AbortSignal) => {
     const { promise, resolve, reject } = Promise.withResolvers<LayerNotes>();
     signal.addEventListener('abort', () => reject(signal.reason));
     unpacking.push({ job, end: resolve, fail: reject });
@@ -120,10 +120,8 @@ describe('a failure', () => {
     const { promise, resolve } = Promise.withResolvers<LayerNotes>();
     const slow = {
       ...pool,
-      unpack: (job: UnpackJob, open: ChunkSource, origin: string, signal: AbortSignal) =>
-        job.diffId === diffId('b')
-          ? promise.finally(() => order.push('b ended'))
-          : pool.unpack(job, open, origin, signal),
+      unpack: (job: UnpackJob, open: ChunkSource, by: { origin: string }, signal: AbortSignal) =>
+        job.diffId === diffId('b') ? promise.finally(() => order.push('b ended')) : pool.unpack(job, open, by, signal),
     } as unknown as LayerPool;
     const done = realize(new Layers(snapshots, slow, limits), [source('a'), source('b'), source('c')]);
     const told = assert.rejects(done, /it is broken/).then(() => order.push('told'));
