@@ -9,30 +9,15 @@ import { cacheFolder } from '../test/images/paths.ts';
 import { runSuite } from '../test/kubernetes/ginkgo.ts';
 import { clusterPrograms, ensureNameServer, ensureProgram, ensureSuiteProgram } from '../test/kubernetes/index.ts';
 import { ControlPlane } from './cluster-parts/control-plane.ts';
-import { countOf, oneOf, optionsOf } from './options.ts';
+import { askedOf } from './suite-parts/asked.ts';
 import { report } from './suite-parts/report.ts';
-import { imagePrograms, runtimes, startRuntime, startSuiteRegistry } from './suite-parts/runtime.ts';
+import { imagePrograms, startRuntime, startSuiteRegistry } from './suite-parts/runtime.ts';
 
-const usage = `usage: cluster-suite.ts [--runtime crun|runc|containerd] [--focus REGEX]... [--skip REGEX]... [--processes N] [--out FILE]
-  --runtime    Berth's OCI runtime (default crun); containerd: Debian's in Berth's place, for comparison
-  --containerd the folder of another containerd than Debian's
-  --focus      only specs whose name matches (default [Conformance] of sig-node, sig-network, sig-storage and sig-apps)
-  --skip       none of these (default \\[Serial\\] and \\[Slow\\])
-  --processes  that run specs at once (default 4)
-  --out        writes a line for each spec that ran: passed or failed, and its name`;
-
-const { values } = optionsOf('node scripts/cluster-suite.ts --help', {
-  options: {
-    runtime: { type: 'string', default: 'crun' },
-    containerd: { type: 'string', default: '' },
-    focus: { type: 'string', multiple: true, default: ['\\[sig-(node|network|storage|apps)\\].*\\[Conformance\\]'] },
-    skip: { type: 'string', multiple: true, default: ['\\[Serial\\]', '\\[Slow\\]'] },
-    processes: { type: 'string', default: '4' },
-    out: { type: 'string', default: '' },
-    help: { type: 'boolean', default: false },
-  },
+const asked = askedOf({
+  name: 'cluster-suite.ts',
+  focus: '\\[sig-(node|network|storage|apps)\\].*\\[Conformance\\]',
+  focusWords: '[Conformance] of sig-node, sig-network, sig-storage and sig-apps',
 });
-const runtime = oneOf('runtime', values.runtime, runtimes);
 
 async function programs(): Promise<void> {
   for (const name of clusterPrograms) await ensureProgram(name);
@@ -41,17 +26,13 @@ async function programs(): Promise<void> {
 }
 
 async function main(): Promise<number> {
-  if (values.help) {
-    console.log(usage);
-    return 0;
-  }
+  if (!asked) return 0;
   await continueOnOwnHost(programs);
-  const { focus, skip, out } = values;
-  const processes = countOf('processes', values.processes);
+  const { runtime, containerd, focus, skip, out, processes } = asked;
   await using registry = await startSuiteRegistry();
   const folder = mkdtempSync(join(cacheFolder('cluster-suite'), `${runtime}-`));
   const dir = mkdtempSync(join(tmpdir(), 'cluster-'));
-  await using node = await startRuntime(runtime, registry, folder, values.containerd);
+  await using node = await startRuntime(runtime, registry, folder, containerd);
   const cluster = new ControlPlane({ folder, dir: join(dir, 'cluster'), podCidr: node.subnet });
   await cluster.start();
   const kubelet = await cluster.startNode({ dir, name: `bt${hostName}xsuite`, socket: node.socket });

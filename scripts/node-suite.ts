@@ -8,30 +8,15 @@ import { continueOnOwnHost } from '../test/harness/own-host.ts';
 import { cacheFolder } from '../test/images/paths.ts';
 import { ensureKubelet, ensureSuiteProgram } from '../test/kubernetes/index.ts';
 import { runNodeSuite } from '../test/kubernetes/node-suite.ts';
-import { countOf, oneOf, optionsOf } from './options.ts';
+import { askedOf } from './suite-parts/asked.ts';
 import { report } from './suite-parts/report.ts';
-import { imagePrograms, runtimes, startRuntime, startSuiteRegistry } from './suite-parts/runtime.ts';
+import { imagePrograms, startRuntime, startSuiteRegistry } from './suite-parts/runtime.ts';
 
-const usage = `usage: node-suite.ts [--runtime crun|runc|containerd] [--focus REGEX]... [--skip REGEX]... [--processes N] [--out FILE]
-  --runtime    Berth's OCI runtime (default crun); containerd: Debian's in Berth's place, for comparison
-  --containerd the folder of another containerd than Debian's
-  --focus      only specs whose name matches (default \\[NodeConformance\\])
-  --skip       none of these (default \\[Serial\\] and \\[Slow\\])
-  --processes  that run specs at once (default 4)
-  --out        writes a line for each spec that ran: passed or failed, and its name`;
-
-const { values } = optionsOf('node scripts/node-suite.ts --help', {
-  options: {
-    runtime: { type: 'string', default: 'crun' },
-    containerd: { type: 'string', default: '' },
-    focus: { type: 'string', multiple: true, default: ['\\[NodeConformance\\]'] },
-    skip: { type: 'string', multiple: true, default: ['\\[Serial\\]', '\\[Slow\\]'] },
-    processes: { type: 'string', default: '4' },
-    out: { type: 'string', default: '' },
-    help: { type: 'boolean', default: false },
-  },
+const asked = askedOf({
+  name: 'node-suite.ts',
+  focus: '\\[NodeConformance\\]',
+  focusWords: '\\[NodeConformance\\]',
 });
-const runtime = oneOf('runtime', values.runtime, runtimes);
 
 async function programs(): Promise<void> {
   await ensureKubelet();
@@ -62,21 +47,17 @@ function removeCgroups(): void {
 }
 
 async function main(): Promise<number> {
-  if (values.help) {
-    console.log(usage);
-    return 0;
-  }
+  if (!asked) return 0;
+  const { runtime, containerd, focus, skip, out, processes } = asked;
   await continueOnOwnHost(programs);
   await using registry = await startSuiteRegistry();
   using _ = { [Symbol.dispose]: removeCgroups };
   const folder = mkdtempSync(join(cacheFolder('node-suite'), `${runtime}-`));
   moveToCgroup(runtimeCgroup);
-  await using node = await startRuntime(runtime, registry, folder, values.containerd);
+  await using node = await startRuntime(runtime, registry, folder, containerd);
   moveToCgroup('');
-  const { focus, skip } = values;
-  const processes = countOf('processes', values.processes);
   const specs = await runNodeSuite(node.socket, { folder, focus, skip, processes });
-  return report(specs, { folder, out: values.out, title: `e2e_node on ${runtime}` });
+  return report(specs, { folder, out, title: `e2e_node on ${runtime}` });
 }
 
 process.exit(await main());
