@@ -128,14 +128,14 @@ export class Blob {
             break;
           }
           // A busy server was waited for, and that is said of each part: perhaps of parts alone.
-          if (want.isPart && isLast && error instanceof Refused) this.#onlyWhole(place);
+          if (want.isPart && isLast && error instanceof Refused) throw this.#onlyWhole(place);
           const moved = offset - before;
           if (moved >= crumbBytes || (moved > 0 && crumbs++ < maxCrumbs))
             attempt = -1; // it moves: only standing still is counted
           else if (!isLast) place.memory.failed(messageOf(error));
           else if (attempt + 1 < maxAttempts) await sleep(250 * 2 ** attempt, undefined, { signal });
           else if (want.isPart)
-            this.#onlyWhole(place); // that there is nothing but trouble with parts is one reason
+            throw this.#onlyWhole(place); // that there is nothing but trouble with parts is one reason
           else turns.failed(error);
         }
       }
@@ -159,7 +159,7 @@ export class Blob {
     for await (const chunk of this.#content(response, place, signal)) {
       const useful = chunk.subarray(Math.min(Math.max(want.from - at, 0), chunk.length));
       at += chunk.length;
-      if (at > want.to && isRanged && response.status === 206) this.#onlyWhole(place); // it says one thing and sends another
+      if (at > want.to && isRanged && response.status === 206) throw this.#onlyWhole(place); // it says one thing and sends another
       if (at > want.to) throw new Fault('DataLoss', `${host} sent more than the ${size} bytes of blob ${digest}`);
       if (useful.length > 0) yield useful;
     }
@@ -184,35 +184,30 @@ export class Blob {
     // Both ends, always: some servers take a range without an end for one that cannot be satisfied.
     const headers: Record<string, string> = isRanged ? { range: `bytes=${from}-${to - 1}` } : {};
     const response = await place.get(`blobs/${digest}`, { headers, signal, isLast }).catch((error) => {
-      if (isRanged && error instanceof Refused && !notAboutParts.includes(error.status)) this.#onlyWhole(place);
+      if (isRanged && error instanceof Refused && !notAboutParts.includes(error.status)) throw this.#onlyWhole(place);
       throw error;
     });
-    const refuse = (error: () => never): never => {
+    const refuse = (error: Error): never => {
       response.body.destroy();
-      return error();
+      throw error;
     };
     const { host } = response.url;
     if (!isLast && /^text\/html\b/i.test(response.headers['content-type'] ?? '')) {
-      refuse(() => {
-        throw new Fault('FailedPrecondition', `${host} sent a page, not blob ${digest}`);
-      });
+      refuse(new Fault('FailedPrecondition', `${host} sent a page, not blob ${digest}`));
     }
-    if (isRanged && response.status === 206 && !isPartAsWanted(response, from, to))
-      refuse(() => this.#onlyWhole(place));
+    if (isRanged && response.status === 206 && !isPartAsWanted(response, from, to)) refuse(this.#onlyWhole(place));
     if (response.status === 200 && (isRanged || this.#wholeOnly.has(place))) place.memory.refusedPart();
-    if (response.status === 200 && isPart) refuse(() => this.#onlyWhole(place));
+    if (response.status === 200 && isPart) refuse(this.#onlyWhole(place));
     if (!isRanged && response.status === 206 && !isWhole(response, size)) {
-      refuse(() => {
-        throw new Fault('FailedPrecondition', `${host} sent a part of blob ${digest}, which nobody asked for`);
-      });
+      refuse(new Fault('FailedPrecondition', `${host} sent a part of blob ${digest}, which nobody asked for`));
     }
     return { response, isRanged };
   }
 
-  /** @throws WholeOnly */
-  #onlyWhole(place: Place): never {
+  /** To be thrown: from now on the place is asked for the whole. */
+  #onlyWhole(place: Place): WholeOnly {
     this.#wholeOnly.add(place);
-    throw new WholeOnly();
+    return new WholeOnly();
   }
 }
 

@@ -1,4 +1,3 @@
-import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import {
   brotliDecompress,
@@ -16,6 +15,7 @@ import {
   zstdDecompressSync,
 } from 'node:zlib';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { peek, through } from './byte-streams.ts';
 
 /** What the begin of a body begins with; enough of it for a few bytes, little enough to be done at once. */
 const undone = { maxOutputLength: 2 * 1024 * 1024 };
@@ -81,29 +81,15 @@ export async function* decodedChunks(
   isIts: (begin: Buffer) => boolean,
 ): AsyncGenerator<Buffer> {
   const decoder = decoderOf(encoding);
-  const iterator = source[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  async function* all(): AsyncGenerator<Buffer> {
-    try {
-      for (let { value, done } = first; !done; { value, done } = await iterator.next()) yield value;
-    } finally {
-      await iterator.return?.();
-    }
-  }
-  if (!decoder || first.done || !isEncoded(first.value, decoder.begin, isIts)) return yield* all();
-  const stream = decoder.stream();
-  const feeding = pipeline(all(), stream);
-  feeding.catch(() => {}); // who reads the stream hears of it
+  if (!decoder) return yield* source;
+  const { start, all } = await peek(source, 1);
+  if (start.length === 0 || !isEncoded(start, decoder.begin, isIts)) return yield* all;
   try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) yield chunk;
-    await feeding;
+    yield* through(all, decoder.stream());
   } catch (error) {
     const isOfEncoding = error instanceof Error && 'code' in error && /^(Z|ZSTD|ERR_+BROTLI)_/.test(String(error.code));
     if (!isOfEncoding) throw error;
     throw new Fault('DataLoss', `It is called ${encoding}, and is not: ${messageOf(error)}`, { cause: error });
-  } finally {
-    stream.destroy();
-    await feeding.catch(() => {});
   }
 }
 

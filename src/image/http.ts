@@ -225,7 +225,7 @@ export function passOver(body: IncomingMessage, hasBody = true): void {
 /** The connection ended before an answer: nobody knows whether the server has heard of the request. */
 class Interrupted extends Fault {
   constructor(url: URL, error: unknown) {
-    super('Unavailable', `Cannot talk to ${url.host}: ${wordsOf(error)}`, { cause: error });
+    super('Unavailable', `Cannot talk to ${url.host}: ${withoutPasswords(error)}`, { cause: error });
   }
 }
 
@@ -277,8 +277,8 @@ function redirectTarget(from: URL, location: string): URL {
 
 function unreachable(url: URL, error: unknown): Error {
   if (error instanceof Fault) return error;
-  return new Fault('Unavailable', `Cannot talk to ${url.host}: ${wordsOf(error)}`, { cause: error });
+  return new Fault('Unavailable', `Cannot talk to ${url.host}: ${withoutPasswords(error)}`, { cause: error });
 }
 
 /** Node tells a proxy's address with its password. */
-const wordsOf = (error: unknown): string => messageOf(error).replace(/(https?:\/\/)[^@/\s]*@/gi, '$1***@');
+const withoutPasswords = (error: unknown): string => messageOf(error).replace(/(https?:\/\/)[^@/\s]*@/gi, '$1***@');

@@ -1,10 +1,10 @@
-import { pipeline } from 'node:stream/promises';
 import { createZstdDecompress } from 'node:zlib';
 import { Fault, messageOf } from '../base/fault.ts';
 import { letGo } from '../base/let-go.ts';
 import { pieceBytes } from '../base/pieces.ts';
 import { algorithmOf, type Digest } from '../model/ids.ts';
 import { gunzip } from '../sys/inflate.ts';
+import { peek, through } from './byte-streams.ts';
 import { Digester } from './digest.ts';
 import { translateLayerError } from './layer-errors.ts';
 import type { LayerLimits } from './layer-form.ts';
@@ -76,51 +76,14 @@ export function decompressed(
 async function* unzstd(source: AsyncIterable<Buffer>, chunkSize: number): AsyncGenerator<Buffer> {
   // Every chunk fills the input: the next one is asked for only when it was consumed, as its memory is gone then.
   const options = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: 1 };
-  const stream = createZstdDecompress(options);
-  const feeding = pipeline(source, stream);
-  feeding.catch(() => {}); // who reads the stream hears of it
   let last: Buffer | null = null;
-  try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      // zlib takes a new buffer when it has filled one to its end.
-      if (last && last.buffer !== chunk.buffer) letGo(last);
-      last = chunk;
-      yield chunk;
-    }
-    await feeding;
-    if (last) letGo(last);
-  } finally {
-    stream.destroy();
-    await feeding.catch(() => {});
+  for await (const chunk of through(source, createZstdDecompress(options))) {
+    // zlib takes a new buffer when it has filled one to its end.
+    if (last && last.buffer !== chunk.buffer) letGo(last);
+    last = chunk;
+    yield chunk;
   }
-}
-
-/** What was read first, and all of it again. Short chunks are joined until `least` bytes are there. */
-async function peek(
-  source: AsyncIterable<Buffer>,
-  least: number,
-): Promise<{ start: Buffer; all: AsyncIterable<Buffer> }> {
-  const iterator = source[Symbol.asyncIterator]();
-  let start: Buffer = Buffer.alloc(0);
-  while (start.length < least) {
-    const { value, done } = await iterator.next();
-    if (done) break;
-    // A copy of what is too short: it is no longer valid once more is asked for.
-    start = start.length === 0 && value.length >= least ? value : Buffer.concat([start, value]);
-  }
-  async function* all(): AsyncGenerator<Buffer> {
-    try {
-      if (start.length > 0) yield start;
-      for (;;) {
-        const { value, done } = await iterator.next();
-        if (done) return;
-        yield value;
-      }
-    } finally {
-      await iterator.return?.();
-    }
-  }
-  return { start, all: all() };
+  if (last) letGo(last);
 }
 
 /**

@@ -29,13 +29,8 @@ export function parseReference(text: string): Reference {
   const shown = JSON.stringify(text.slice(0, 200));
   const wrong = (why: string) => new Fault('InvalidArgument', `Image reference ${shown} is not valid: ${why}`);
   if (text.length > maxLength) throw wrong(`it is longer than ${maxLength} characters`);
-  const at = text.indexOf('@');
-  const digest = at < 0 ? null : parseDigest(text.slice(at + 1));
-  const named = at < 0 ? text : text.slice(0, at);
-  const colon = named.lastIndexOf(':');
-  const hasTag = colon > named.lastIndexOf('/');
-  const name = hasTag ? named.slice(0, colon) : named;
-  const tag = hasTag ? named.slice(colon + 1) : '';
+  const { name, hasTag, tag, afterAt } = partsOf(text);
+  const digest = afterAt === null ? null : parseDigest(afterAt);
   if (hasTag && !tagPattern.test(tag)) throw wrong(`the tag ${JSON.stringify(tag.slice(0, 200))} is not one`);
   if (!hasTag && /^(?:[0-9a-f]{64}|[0-9a-f]{128})$/.test(name)) throw wrong('it is an image id');
   const { domain, path } = splitDomain(name);
@@ -49,10 +44,21 @@ export function parseReference(text: string): Reference {
 
 /** The repository of a name that says no registry (`busybox`, `team/app`), without tag and digest; else null. */
 export function shortName(text: string): string | null {
-  const named = text.split('@', 1)[0]!;
-  const colon = named.lastIndexOf(':');
-  const name = colon > named.lastIndexOf('/') ? named.slice(0, colon) : named;
+  const { name } = partsOf(text);
   return hasDomain(name) ? null : name;
+}
+
+function partsOf(text: string) {
+  const at = text.indexOf('@');
+  const named = at < 0 ? text : text.slice(0, at);
+  const colon = named.lastIndexOf(':');
+  const hasTag = colon > named.lastIndexOf('/');
+  return {
+    name: hasTag ? named.slice(0, colon) : named,
+    hasTag,
+    tag: hasTag ? named.slice(colon + 1) : '',
+    afterAt: at < 0 ? null : text.slice(at + 1),
+  };
 }
 
 function hasDomain(name: string): boolean {
