@@ -29,6 +29,7 @@ static const struct {
     {"closeTree", close_tree},
     /* unpack.c */
     {"treeWriteFile", tree_write_file},
+    {"treeAwaitFiles", tree_await_files},
     {"treeCreateFile", tree_create_file},
     {"treeFinishFile", tree_finish_file},
     {"treeMakeDir", tree_make_dir},

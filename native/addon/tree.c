@@ -13,6 +13,7 @@ static void free_tree(napi_env env, void *data, void *hint) {
   (void)env;
   (void)hint;
   tree *t = data;
+  free_finisher(t->small);
   forget_parent(t);
   if (t->file >= 0) close(t->file);
   if (t->root >= 0) close(t->root);
@@ -48,6 +49,8 @@ napi_value close_tree(napi_env env, napi_callback_info info) {
   napi_value args[1];
   tree *t;
   if (!take_arguments(env, info, 1, args) || !take_tree(env, args[0], &t)) return NULL;
+  free_finisher(t->small);
+  t->small = NULL;
   forget_parent(t);
   if (t->file >= 0) close(t->file);
   if (t->root >= 0) close(t->root);

@@ -1,12 +1,14 @@
 /* A tree that entries are created in or read from: unpack.c makes them, join.c looks below. */
 #ifndef BERTH_TREE_H
 #define BERTH_TREE_H
+#include "finisher.h"
 #include "napi.h"
 
 /* The root, and the parent directory used last: archives come in directory order. */
 typedef struct {
   int root, parent;
   int file; /* the large file that is being written, or -1 */
+  finisher *small; /* the small files that are being written, or NULL */
   char parent_path[PATH_MAX];
 } tree;
 

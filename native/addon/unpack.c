@@ -46,23 +46,39 @@ static int create(tree *t, char *path) {
   return fd < 0 ? -errno : fd;
 }
 
-/* treeWriteFile(tree, path, content, ...attributes): a whole small file in one call. -EEXIST if the name is taken. */
+/* Throws what became of a file after its call had returned. */
+static napi_value throw_late(napi_env env, tree *t) {
+  const char *path;
+  int err = finish_files(t->small, &path);
+  return err < 0 ? addon_throw_errno(env, -err, "write file", path) : make_int(env, 0);
+}
+
+/*
+ * treeWriteFile(tree, path, content, ...attributes): a whole small file. Its name is there when this returns; the content may
+ * come later, see treeAwaitFiles. -EEXIST if the name is taken. Throws if an earlier file could not be written.
+ */
 napi_value tree_write_file(napi_env env, napi_callback_info info) {
   napi_value args[9];
   char path[PATH_MAX];
   tree *t;
   attributes a;
-  uint8_t *data;
-  size_t length;
+  file_content content = {.path = path, .attributes = &a};
   if (!take_arguments(env, info, 9, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path) ||
       !take_attributes(env, args + 3, &a))
     return NULL;
-  if (napi_get_buffer_info(env, args[2], (void **)&data, &length) != napi_ok)
+  if (napi_get_buffer_info(env, args[2], (void **)&content.data, &content.size) != napi_ok)
     return addon_throw_type(env, "The content must be a Buffer");
-  cleanup_fd int fd = create(t, path);
-  if (fd < 0) return make_int(env, fd);
-  int err = write_all(fd, data, length);
-  return make_int(env, err < 0 ? err : apply_attributes(fd, &a));
+  if (finisher_failed(t->small)) return throw_late(env, t);
+  int fd = create(t, path);
+  return make_int(env, fd < 0 ? fd : finish_file(&t->small, fd, &content));
+}
+
+/* treeAwaitFiles(tree): returns once all small files are whole. Throws if one could not be written. */
+napi_value tree_await_files(napi_env env, napi_callback_info info) {
+  napi_value args[1];
+  tree *t;
+  if (!take_arguments(env, info, 1, args) || !take_tree(env, args[0], &t)) return NULL;
+  return throw_late(env, t);
 }
 
 /*

@@ -87,7 +87,9 @@ export class LayerWriter implements TarSink, Disposable {
   /** Sets what later entries disturbed, and says what is left to settle. */
   finish(): LayerNotes {
     const { bytes, entries } = this.#count;
-    return { ...this.#form.settle(), bytes, entries };
+    const unsettled = this.#form.settle();
+    this.#tree.awaitFiles();
+    return { ...unsettled, bytes, entries };
   }
 
   /** Bytes of the blocks that these are the first in: on disk a byte between two holes takes a whole one. */

@@ -25,6 +25,7 @@ type Addon = {
   openTree(root: string): Handle;
   closeTree(tree: Handle): number;
   treeWriteFile(tree: Handle, path: string, content: Buffer, ...attributes: Values): number;
+  treeAwaitFiles(tree: Handle): number;
   treeCreateFile(tree: Handle, path: string): number;
   treeFinishFile(tree: Handle, ...attributes: Values): number;
   treeMakeDir(tree: Handle, path: string, ...attributes: Values): number;
@@ -91,9 +92,17 @@ export class Tree implements Disposable {
     return this.#handle;
   }
 
-  /** A new file with its whole content; 0 or a negative errno. */
+  /**
+   * A new file with its whole content; 0 or a negative errno. The name is there at once, content and attributes at the latest
+   * after awaitFiles. @throws Error of an earlier file that could not be written.
+   */
   writeFile(path: string, content: Buffer, a: Attributes): number {
     return addon.treeWriteFile(this.#used, path, content, a.mode, a.uid, a.gid, a.seconds, a.nanoseconds, a.xattrs);
+  }
+
+  /** Returns once all of writeFile's are whole. @throws Error of the first that could not be written. */
+  awaitFiles(): void {
+    addon.treeAwaitFiles(this.#used);
   }
 
   /** Opens a new file and returns its descriptor to write to, until finishFile; or a negative errno. One at a time. */
