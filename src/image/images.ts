@@ -33,6 +33,7 @@ import { type SavedFile, saveImage } from './save.ts';
 import { type FullSettings, type ImageSettings, withDefaults } from './settings.ts';
 import { SharedPulls } from './shared-pulls.ts';
 import { ShortNames } from './short-names.ts';
+import { SyncLater } from './sync-later.ts';
 
 /** Opens the images of `settings.dataDir`. A record whose layers are not all there is dropped: it can be pulled again. */
 export async function openImages(settings: ImageSettings, snapshots: Snapshots): Promise<Images> {
@@ -76,10 +77,12 @@ export class Images {
   readonly #memories = new PlaceMemories();
   readonly shortNames: ShortNames;
   /** The pulls and loads under way. */
-  readonly pulls = new RunningPulls();
+  readonly pulls = new RunningPulls(() => this.#sync.look());
   readonly #usage = new Map<string, Usage>();
-  #syncing: Promise<void> | null = null;
-  #syncAgain = false;
+  readonly #sync = new SyncLater(
+    () => this.#toDisk(),
+    () => this.pulls.isBusy,
+  );
 
   /** Use openImages. */
   constructor(settings: FullSettings, snapshots: Snapshots, { records, documents }: Kept) {
@@ -191,7 +194,7 @@ export class Images {
       };
       await step('record: image', () => this.#record(image, found.document));
       await this.#takeTags(image, names.tags);
-      this.#syncSoon();
+      this.#sync.want();
       return image;
     } catch (error) {
       lease[Symbol.dispose]();
@@ -366,7 +369,7 @@ export class Images {
   /** Waits until no pull is under way, called-off ones included, and what was pulled is on disk. */
   async idle(): Promise<void> {
     await this.#pulls.idle();
-    while (this.#syncing) await this.#syncing;
+    await this.#sync.idle();
   }
 
   /** Calls off every pull, waits until all is quiet, and ends the worker threads. */
@@ -376,20 +379,12 @@ export class Images {
     await this.#pool[Symbol.asyncDispose]();
   }
 
-  /** Brings layers and records to the disk, after the pull has answered. Until then a power failure undoes the pull. */
-  #syncSoon(): void {
-    if (this.#syncing) {
-      this.#syncAgain = true;
-      return;
+  /** Layers and records. */
+  async #toDisk(): Promise<void> {
+    try {
+      await this.#snapshots.sync();
+    } catch (error) {
+      log.error({ reason: messageOf(error) }, 'Cannot write pulled images to the disk');
     }
-    this.#syncing = this.#snapshots
-      .sync()
-      .catch((error) => log.error({ reason: messageOf(error) }, 'Cannot write pulled images to the disk'))
-      .finally(() => {
-        this.#syncing = null;
-        if (!this.#syncAgain) return;
-        this.#syncAgain = false;
-        this.#syncSoon();
-      });
   }
 }

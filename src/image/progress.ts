@@ -107,7 +107,17 @@ export class Progress {
 /** The pulls and loads under way, and what they and those before have read. */
 export class RunningPulls {
   readonly #running = new Set<Progress>();
+  readonly #onEnd: () => void;
   #bytes = 0;
+
+  /** `onEnd` hears of the end of each. */
+  constructor(onEnd: () => void = () => {}) {
+    this.#onEnd = onEnd;
+  }
+
+  get isBusy(): boolean {
+    return this.#running.size > 0;
+  }
 
   /** One more, until it is disposed of. */
   begin(name: string): Progress & Disposable {
@@ -115,7 +125,11 @@ export class RunningPulls {
       this.#bytes += bytes;
     });
     this.#running.add(progress);
-    return Object.assign(progress, { [Symbol.dispose]: () => void this.#running.delete(progress) });
+    const end = () => {
+      this.#running.delete(progress);
+      this.#onEnd();
+    };
+    return Object.assign(progress, { [Symbol.dispose]: end });
   }
 
   statuses(): PullStatus[] {
