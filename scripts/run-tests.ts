@@ -51,8 +51,20 @@ const durations: Record<string, number> = JSON.parse(readFileSync(durationsFile,
 const longestFirst = (files: readonly string[]): string[] =>
   files.toSorted((a, b) => (durations[b] ?? Infinity) - (durations[a] ?? Infinity));
 
-/** Most of their time nothing runs: they see deadlines through. One of them beside the others costs the others nothing. */
-const waiting = ['ends', 'hung-paths', 'kubelet', 'kubelet-agents', 'oci-runtime', 'stuck-processes', 'swap'];
+/**
+ * Most of their time nothing runs: they see deadlines through. One of them beside the others costs the others nothing. And those
+ * that run kubelet, which is built before them.
+ */
+const waiting = [
+  'ends',
+  'hung-paths',
+  'kubelet',
+  'kubelet-agents',
+  'kubelet-tracing',
+  'oci-runtime',
+  'stuck-processes',
+  'swap',
+];
 const waits = (file: string): boolean => waiting.includes(basename(file, '.test.ts'));
 
 /** All that `npm run ok` has not run; the fuzzers have their own part. */
@@ -60,14 +72,22 @@ const fuzzers = ['fuzz', 'moving-trees', 'shim-fuzz'].map((name) => `test/hostil
 const rooted = globSync('test/*/**/*.test.ts', { cwd: root }).filter(
   (file) => !file.startsWith('test/unit/') && !fuzzers.includes(file),
 );
-/** Files, and before them others; `first` keeps one lane busy from the beginning. Nobody is idle while there is work. */
-function fileTests(name: string, files: readonly string[], before: Lane = [], first: Lane = []): Part {
+type Before = { readonly first: Lane; readonly work: Lane; readonly waiting: Lane };
+/**
+ * Files, and before them others: those of `first` keep one lane busy from the beginning, the others come before files that work,
+ * and before those that wait. Nobody is idle while there is work.
+ */
+function fileTests(
+  name: string,
+  files: readonly string[],
+  before: Before = { first: [], work: [], waiting: [] },
+): Part {
   const all = longestFirst(files).map((file) => nodeTest(file));
-  const [waiting, working] = [all.filter(({ name }) => waits(name)), all.filter(({ name }) => !waits(name))];
-  const work = [...before, ...working];
+  const work = [...before.work, ...all.filter(({ name }) => !waits(name))];
+  const waiting = [...before.waiting, ...all.filter(({ name }) => waits(name))];
   return {
     name,
-    lanes: [[...first, ...work, ...waiting], ...Array<Lane>(concurrency - 1).fill(work), [...waiting, ...work]],
+    lanes: [[...before.first, ...work, ...waiting], ...Array<Lane>(concurrency - 1).fill(work), [...waiting, ...work]],
   };
 }
 
@@ -78,7 +98,9 @@ const critest = (runtime: string, options: readonly string[]): Program => ({
   counts: true,
 });
 /** Each of fuzz.test.ts's targets and of the two other files; hours of them are run by hand. */
-const fuzzing = { BERTH_FUZZ_SECONDS: '15' };
+const fuzzing = { BERTH_FUZZ_SECONDS: '8' };
+/** It must run; no test is about a time. */
+const bench = (what: string): Program => ({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] });
 /** Programs that take long, or two processors at times: not at the end, where they would run alone. */
 const beforeFiles: Lane = [
   {
@@ -90,12 +112,10 @@ const beforeFiles: Lane = [
   // In random order and two at once; the driver prints the seed, which gives the same order again.
   ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
   critest('crun', ['--websocket', '--focus', 'Streaming']),
-  // They must run; no test is about a time.
-  ...['pods', 'pull', 'flat', 'kubelet'].map((what) => ({
-    name: `bench ${what}`,
-    argv: ['scripts/bench', what, '--short'],
-  })),
+  ...['pods', 'pull', 'flat'].map(bench),
 ];
+/** On a new machine kubelet is built for minutes, which no test's deadline is for. */
+const beforeWaiting: Lane = [{ name: 'kubelet', argv: [node, 'scripts/test-kubelet.ts'] }, bench('kubelet')];
 /** The longest of all, and one emulated processor: what else there is runs beside it. */
 const machine: Program = {
   name: 'cgroup v2, systemd and AppArmor',
@@ -109,12 +129,15 @@ const everything: Part[] = [
       [{ name: 'npm run ok', argv: ['npm', 'run', '-s', 'ok'], counts: true }],
       [
         { name: 'the test images', argv: [node, 'scripts/test-images.ts'] }, // once, not by the first files at once
-        { name: 'kubelet', argv: [node, 'scripts/test-kubelet.ts'] },
         { name: 'the builds with sanitizers', argv: ['make', '-s', '-C', 'native', 'asan', 'addon-asan'] },
       ],
     ],
   },
-  fileTests('what needs root, and the machine', rooted, beforeFiles, [machine]),
+  fileTests('what needs root, and the machine', rooted, {
+    first: [machine],
+    work: beforeFiles,
+    waiting: beforeWaiting,
+  }),
 ];
 
 /** What programs that failed said of it, once more at the end, where a reader of a long run looks first. */
