@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { FieldKind, MessageShape } from '../proto/shim.ts';
 import { failureKinds, maxCapture, maxToDaemon, maxToShim, messages, protocolVersion } from '../proto/shim.ts';
+import { maxLogLine } from '../src/base/limits.ts';
 
 const path = resolve(import.meta.dirname, '../native/shim/protocol.h');
 
@@ -51,6 +52,7 @@ function header(): string {
 #define SHIM_MAX_TO_SHIM ${maxToShim}
 #define SHIM_MAX_TO_DAEMON ${maxToDaemon}
 #define SHIM_MAX_CAPTURE ${maxCapture}
+#define SHIM_MAX_LOG_LINE ${maxLogLine}
 
 enum shim_message {
 ${numbers}};

@@ -14,6 +14,7 @@
 
 #include "date.h"
 #include "descriptor.h"
+#include "protocol.h"
 #include "text.h"
 
 enum { OUT_SIZE = 131072, HEAD_SIZE = 48 };
@@ -206,7 +207,7 @@ static void put_line(struct log_file *log, const char *head, size_t head_size, c
 }
 
 static void keep(struct log_file *log, struct log_line *line, const char *text, size_t size) {
-  if (!line->text && !(line->text = malloc(LOG_LINE))) {
+  if (!line->text && !(line->text = malloc(SHIM_MAX_LOG_LINE))) {
     line->lost = true;
     return count_lost(log, size, 0, ENOMEM);
   }
@@ -227,7 +228,7 @@ void log_feed(struct log_file *log, struct log_line *line, const char *name, con
   char head[HEAD_SIZE];
   size_t head_size = make_head(head, name);
   while (size) {
-    size_t fits = LOG_LINE - line->size;
+    size_t fits = SHIM_MAX_LOG_LINE - line->size;
     const char *end = memchr(text, '\n', size > fits ? fits + 1 : size);
     size_t taken = end ? (size_t)(end - text) : fits;
     if (line->lost) {

@@ -22,7 +22,6 @@ struct log_line { /* text that no newline ended yet */
   bool cut; /* the line of that piece has ended, and its end was lost */
   bool lost; /* a piece was lost: so is the rest of the line */
 };
-enum { LOG_LINE = 16384 };
 void log_cool(void);
 int log_open(const struct log_file *log);
 void log_begin(struct log_file *log, int fd); /* for a new process */

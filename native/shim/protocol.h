@@ -7,6 +7,7 @@
 #define SHIM_MAX_TO_SHIM 4194304
 #define SHIM_MAX_TO_DAEMON 41943040
 #define SHIM_MAX_CAPTURE 16777216
+#define SHIM_MAX_LOG_LINE 16384
 
 enum shim_message {
   SHIM_HELLO = 1,

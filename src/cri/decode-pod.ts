@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
 import type { PodConfig, PodSecurity, PortMapping } from '../model/config.ts';
@@ -14,6 +15,7 @@ export function decodePodConfig(config: cri.PodSandboxConfig | undefined): PodCo
   const given = required('config', config);
   const { name: podName, uid, namespace, attempt } = required('config.metadata', given.metadata);
   const { linux } = given;
+  const security = podSecurity(linux?.securityContext);
   return {
     metadata: {
       name: requiredName('config.metadata.name', podName),
@@ -21,18 +23,27 @@ export function decodePodConfig(config: cri.PodSandboxConfig | undefined): PodCo
       namespace: name('config.metadata.namespace', namespace),
       attempt,
     },
-    hostname: line('config.hostname', name('config.hostname', given.hostname), maxHostname),
+    hostname: podHostname(given.hostname, security),
     logDirectory: optionalPath('config.log_directory', given.logDirectory),
     dns: given.dnsConfig ? dns(given.dnsConfig) : null,
     portMappings: given.portMappings.map(portMapping),
     labels: stringMap('config.labels', given.labels),
     annotations: stringMap('config.annotations', given.annotations),
     cgroupParent: cgroupParent(linux?.cgroupParent ?? ''),
-    security: podSecurity(linux?.securityContext),
+    security,
     sysctls: sysctls(linux?.sysctls ?? {}),
     overhead: linux?.overhead ? resources('config.linux.overhead', linux.overhead) : null,
     resources: linux?.resources ? resources('config.linux.resources', linux.resources) : null,
   };
+}
+
+/** With the host's network a pod has the host's UTS namespace too, where nothing is to be renamed. */
+function podHostname(value: string, { namespaces }: PodSecurity): string {
+  line('config.hostname', name('config.hostname', value), maxHostname);
+  if (namespaces.network !== 'node' || value === '' || value === hostname()) return value;
+  throw invalidArgument(
+    `config.hostname = ${JSON.stringify(value)}: a pod on the host's network is called ${hostname()} as the host is; leave it empty`,
+  );
 }
 
 function dns({ servers, searches, options }: cri.DNSConfig): PodConfig['dns'] {

@@ -1,4 +1,5 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
+import { maxLogLine } from '../base/limits.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { OciRuntime } from '../lifecycle/runtime/handlers.ts';
 import { escapesOf } from '../lifecycle/runtime/known-escapes.ts';
@@ -67,7 +68,7 @@ async function verboseInfo(deps: Deps): Promise<Record<string, string>> {
     ociRuntimes.all().map(async (each) => [each.name, (await each.features()).version] as const),
   );
   return {
-    config: JSON.stringify(settings),
+    config: JSON.stringify({ ...settings, maxContainerLogLineSize: maxLogLine }), // as containerd calls it
     ...(await cniConfig(deps)),
     host: JSON.stringify(host),
     ociRuntimes: JSON.stringify(Object.fromEntries(all)),

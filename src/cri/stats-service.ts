@@ -1,6 +1,6 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { ContainerStats, PodSandboxStats } from '../api/runtime/v1/cri.ts';
-import { notFound } from '../base/fault.ts';
+import { failedPrecondition, notFound } from '../base/fault.ts';
 import { eachSoundSoon } from '../base/sound.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import type { Container } from '../model/container.ts';
@@ -20,6 +20,8 @@ export function statsHandlers(deps: StatsDeps) {
     containerStats: async (request: cri.ContainerStatsRequest): Promise<cri.ContainerStatsResponse> => {
       const container = deps.containers.find(id('container_id', request.containerId));
       if (!container) throw notFound('container', request.containerId);
+      if (container.state.phase !== 'running')
+        throw failedPrecondition(`Container ${container.id} is not running: it uses nothing that could be told`);
       return { stats: encodeContainerStats(await deps.stats.ofContainer(container), deps.imageMountpoint) };
     },
     listContainerStats: async (request: cri.ListContainerStatsRequest) =>

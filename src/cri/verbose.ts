@@ -3,11 +3,12 @@ import { isObject } from '../base/json.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { pauseCgroup } from '../lifecycle/pod/cgroups.ts';
 import { podHostname, usesHostIpc, usesHostNetwork } from '../lifecycle/pod/files.ts';
-import { netnsOf } from '../lifecycle/pod/netns.ts';
+import { isNetnsGone, netnsOf } from '../lifecycle/pod/netns.ts';
 import { podSysctls } from '../lifecycle/pod/sysctls.ts';
 import { podMaps } from '../lifecycle/pod/user-namespaces.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
+import { cniResultOf } from './cni-result.ts';
 import { asPrinted, encodeContainerConfig, encodePodConfig } from './encode-config.ts';
 
 // What verbose statuses say: the keys that tools read of the peers, as far as they are true here.
@@ -20,9 +21,9 @@ export function podInfo(deps: Pick<Deps, 'layout' | 'settings'>, pod: Pod) {
     image: '', // no pause image: the shim forks the pause process
     runtimeHandler: pod.resolvedHandler.name,
     runtimeType: 'berth',
-    netNamespaceClosed: !isReady,
+    netNamespaceClosed: isNetnsGone(deps, pod),
     privileged: pod.config.security.privileged,
-    cniResult: 'network' in pod.state ? (pod.state.network?.result ?? null) : null,
+    cniResult: cniResultOf('network' in pod.state ? pod.state.network?.result : null),
     config: asPrinted(encodePodConfig(pod.config)),
     runtimeSpec: podSpec(deps, pod),
   };

@@ -24,7 +24,7 @@ const probe = ['sh', '-c', 'until [ -e /begun ]; do usleep 1000; done; echo prob
 
 async function lifecycle(daemon: TestDaemon, image: string, number: number): Promise<void> {
   const own = number % 2 === 0;
-  const pod = await TestPod.run(daemon, `life-${number}`, own ? {} : { hostname: '', ...hostNetwork });
+  const pod = await TestPod.run(daemon, `life-${number}`, own ? {} : hostNetwork);
   const containerId = await pod.sh('c', image, 'echo begun; touch /begun; exec sleep 10000', own ? {} : hostNetwork);
   const { stdout, exitCode } = await daemon.runtime.execSync({ containerId, cmd: probe, timeout: 30n });
   assert.equal(`${exitCode} ${Buffer.from(stdout)}`, '0 probed\n');

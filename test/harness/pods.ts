@@ -23,10 +23,12 @@ export async function until<T>(what: string, ask: () => Promise<T | undefined | 
   }
 }
 
-/** A pod of the test with a log directory of its own. */
+const isOnHostNetwork = ({ linux }: PodConfig): boolean => linux?.securityContext?.namespaceOptions?.network === 2;
+
+/** A pod of the test with a log directory of its own; as kubelet, it names only those with a network of their own. */
 export const podConfig = (daemon: TestDaemon, name: string, more: PodConfig = {}): PodConfig => ({
   metadata: { name, uid: `uid-${name}`, namespace: 'test', attempt: 0 },
-  hostname: name,
+  hostname: isOnHostNetwork(more) ? '' : name,
   logDirectory: join(daemon.logDir, name),
   ...more,
 });

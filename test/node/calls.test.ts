@@ -36,7 +36,10 @@ suite('node calls', {}, (bench) => {
       ['', 'crun', 'runc'],
     );
     assert.equal(features?.supplementalGroupsPolicy, true);
-    assert.equal(JSON.parse(info.config!).runDir, bench.daemon.runDir);
+    const { runDir, cni, maxContainerLogLineSize } = JSON.parse(info.config!);
+    assert.equal(runDir, bench.daemon.runDir);
+    // Where clients of containerd look for them.
+    assert.deepEqual([cni.confDir, maxContainerLogLineSize], [bench.daemon.cniDir, 16384]);
     assert.match(Object.values(info).join(), /none/);
     assert.deepEqual((await bench.daemon.runtime.status({})).info, {});
   });

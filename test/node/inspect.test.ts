@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { MountPropagation, NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
 import { ensureCrictl } from '../conformance/go.ts';
 import { ownHost } from '../harness/own-host.ts';
-import { TestPod } from '../harness/pods.ts';
+import { hostNetwork, TestPod } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 
 const ensureOurCrictl = () => ensureCrictl('/var/cache/berth');
@@ -96,7 +96,11 @@ for (const handler of ociRuntimes) {
         ['.info.runtimeSpec.annotations["io.kubernetes.cri.sandbox-name"]', 'pod'],
         ['.info.runtimeSpec.linux.cgroupsPath', `/${bench.daemon.name}/${pod.id}/${pod.id}`],
         ['.info.runtimeSpec.linux.sysctl["net.ipv4.ping_group_range"]', '0 2147483647'],
-        ['.info.cniResult.interfaces[]|select(.name=="eth0").name', 'eth0'],
+        ['.info.cniResult.Interfaces.eth0.IPConfigs[0].IP', await pod.ip()],
+        [
+          '.info.cniResult.Interfaces.eth0.Sandbox',
+          inspect('.info.runtimeSpec.linux.namespaces[]|select(.type=="network").path'),
+        ],
         ['.status.network.ip', await pod.ip()],
       ];
       for (const [recipe, answer] of recipes) assert.equal(inspect(recipe), answer, recipe);
@@ -105,7 +109,12 @@ for (const handler of ociRuntimes) {
         assert.equal(`${name}:[${statSync(path).ino}]`, readlinkSync(`/proc/${pid}/ns/${name}`), type);
         if (type === 'network') assert.match(path, /^\/var\/run\/netns\/cni-/);
       }
+      execFileSync('/usr/bin/umount', ['-l', inspect('.info.cniResult.Interfaces.eth0.Sandbox')]);
+      assert.equal(inspect('.info.netNamespaceClosed'), 'true');
       await pod.remove();
+      const host = await TestPod.run(bench.daemon, 'host', hostNetwork);
+      assert.equal(asked(['inspectp', host.id], '.info.netNamespaceClosed'), 'false');
+      await host.remove();
     });
 
     test('the node', () => {

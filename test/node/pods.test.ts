@@ -76,6 +76,13 @@ for (const handler of ociRuntimes) {
       await pod.remove();
     });
 
+    test('a host-network pod takes no other name than the host has, as it has no UTS namespace', async () => {
+      const refusal = TestPod.run(bench.daemon, 'renamed', { ...hostNetwork, hostname: 'other' });
+      await refused(refusal, grpc.INVALID_ARGUMENT, /config\.hostname = "other".*leave it empty/);
+      const same = await TestPod.run(bench.daemon, 'same', { ...hostNetwork, hostname: hostname() });
+      await same.remove();
+    });
+
     test('exit codes and reasons are the truth', async () => {
       const pod = await TestPod.run(bench.daemon, 'exits');
       const limited = { linux: { resources: { memoryLimitInBytes: 32n << 20n } } };

@@ -142,6 +142,13 @@ suite('stats', {}, (bench) => {
     await refused(runtime.containerStats({ containerId: 'f'.repeat(64) }), grpc.NOT_FOUND);
     await refused(runtime.podSandboxStats({ podSandboxId: 'f'.repeat(64) }), grpc.NOT_FOUND);
     await refused(runtime.containerStats({ containerId: '' }), grpc.INVALID_ARGUMENT);
+    const pod = await TestPod.run(bench.daemon, 'still');
+    const created = await pod.create('created', bench.image.busybox, { command: ['/bin/true'] });
+    const ended = await pod.sh('ended', bench.image.busybox, 'true');
+    await untilExited(bench.daemon, ended);
+    for (const containerId of [created, ended])
+      await refused(runtime.containerStats({ containerId }), grpc.FAILED_PRECONDITION, /is not running/);
+    await pod.remove();
     await refused(runtime.listContainerStats({ filter: { id: 'a\0' } }), grpc.INVALID_ARGUMENT);
   });
 });

@@ -225,7 +225,7 @@ class Chaos {
   }
 
   async #runPod(name: string): Promise<void> {
-    const config = podConfig(this.#daemon, name, { hostname: '', ...hostNetwork });
+    const config = podConfig(this.#daemon, name, hostNetwork);
     this.#begun.add(name);
     const told = await this.#ask('RunPodSandbox', {}, (client, options) => client.runPodSandbox({ config }, options));
     if (told?.answer) {

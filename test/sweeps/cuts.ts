@@ -120,7 +120,7 @@ const stop = (timeout: bigint, exitCode: number) =>
 
 const cases: Record<string, Case> = {
   'RunPodSandbox with CNI': runPod({}),
-  "RunPodSandbox on the host's network": runPod({ hostname: '', ...hostNetwork }),
+  "RunPodSandbox on the host's network": runPod(hostNetwork),
   CreateContainer: createContainer,
   StartContainer: onContainer(
     ({ daemon, folder }, containerId, pod) => ({

@@ -58,6 +58,10 @@ export async function pinNetns(deps: Pick<Deps, 'layout'>, pod: Pod): Promise<vo
   }
 }
 
+/** Whether the pod's namespace is let go, by Berth or behind its back; one on the host's network has none to lose. */
+export const isNetnsGone = (deps: Pick<Deps, 'layout'>, pod: Pod): boolean =>
+  !usesHostNetwork(pod.config) && !isMountPoint(netnsOf(deps, pod));
+
 /** Lets a namespace go; idempotent. It ends with its last process. */
 export function unpinNetns(place: string): void {
   while (isMountPoint(place)) unmount(place, { detach: true });
