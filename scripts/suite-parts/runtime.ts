@@ -15,12 +15,13 @@ export const imagePrograms = ['agnhost', 'nnp'] as const;
 
 export type Runtime = AsyncDisposable & {
   readonly socket: string;
-  /** Its pods' addresses. */
+  /** Its pods' addresses, and where their plugin keeps account of them. */
   readonly subnet: string;
+  readonly ipamDir: string;
 };
 
 /** Where cAdvisor in kubelet asks for the labels of containers. */
-const containerdSocket = '/run/containerd/containerd.sock';
+export const containerdSocket = '/run/containerd/containerd.sock';
 
 export async function startSuiteRegistry(): Promise<Registry> {
   const registry = await startTestRegistry();
@@ -41,13 +42,13 @@ export async function startRuntime(
     writeMirrors(peer.certsDir, registry.address);
     mkdirSync(dirname(containerdSocket), { recursive: true });
     symlinkSync(peer.socket, containerdSocket);
-    return { ...peer, subnet: peerSubnet };
+    return { ...peer, subnet: peerSubnet, ipamDir: join(dirname(peer.certsDir), 'ipam') };
   }
   const compat = { containerd_socket: containerdSocket };
   const handlers = { [suiteHandler]: { path: program(name, name) } };
   const daemon = new TestDaemon({ handler: name, settings: { compat, handlers } });
   writeMirrors(join(daemon.dir, 'certs.d'), registry.address);
   await daemon.start();
-  const { socket, subnet } = daemon;
-  return { socket, subnet, [Symbol.asyncDispose]: () => daemon.dispose() };
+  const { socket, subnet, ipamDir } = daemon;
+  return { socket, subnet, ipamDir, [Symbol.asyncDispose]: () => daemon.dispose() };
 }

@@ -9,6 +9,7 @@ export type Config = {
   readonly WorkingDir?: string;
   readonly StopSignal?: string;
   readonly Labels?: Readonly<Record<string, string>>;
+  readonly Volumes?: Readonly<Record<string, Readonly<Record<string, never>>>>;
 };
 
 export type BuiltImage = {
