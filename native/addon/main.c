@@ -4,6 +4,7 @@
 #include "idmap.h"
 #include "inflate.h"
 #include "join.h"
+#include "log.h"
 #include "lookup.h"
 #include "mounts.h"
 #include "notify.h"
@@ -76,6 +77,11 @@ static const struct {
     {"endProcess", end_process_call},
     /* lookup.c */
     {"lookup", lookup_call},
+    /* log.c */
+    {"logOpen", log_open},
+    {"logWrite", log_write},
+    {"logFlush", log_flush},
+    {"logLost", log_lost},
     /* notify.c */
     {"notify", notify_call},
     /* streams.c */
