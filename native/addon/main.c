@@ -74,6 +74,7 @@ static const struct {
     /* spawn.c */
     {"spawnKeeper", spawn_keeper_call},
     {"reap", reap_call},
+    {"openProcess", open_process_call},
     {"endProcess", end_process_call},
     /* lookup.c */
     {"lookup", lookup_call},
