@@ -4,6 +4,7 @@
 #include "idmap.h"
 #include "inflate.h"
 #include "join.h"
+#include "log.h"
 #include "lookup.h"
 #include "mounts.h"
 #include "notify.h"
@@ -74,9 +75,15 @@ static const struct {
     /* spawn.c */
     {"spawnKeeper", spawn_keeper_call},
     {"reap", reap_call},
+    {"openProcess", open_process_call},
     {"endProcess", end_process_call},
     /* lookup.c */
     {"lookup", lookup_call},
+    /* log.c */
+    {"logOpen", log_open},
+    {"logWrite", log_write},
+    {"logFlush", log_flush},
+    {"logLost", log_lost},
     /* notify.c */
     {"notify", notify_call},
     /* streams.c */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +100,17 @@ napi_value reap_call(napi_env env, napi_callback_info info) {
     return addon_throw_type(env, "pid must be a positive number");
   waitpid(pid, NULL, WNOHANG);
   return NULL;
+}
+
+/* openProcess(pid): a descriptor of a process, which can be read when that has ended (pidfd_open(2)). */
+napi_value open_process_call(napi_env env, napi_callback_info info) {
+  napi_value arguments[1];
+  int32_t pid;
+  if (!take_arguments(env, info, 1, arguments)) return NULL;
+  if (napi_get_value_int32(env, arguments[0], &pid) != napi_ok || pid <= 0)
+    return addon_throw_type(env, "pid must be a positive number");
+  int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+  return fd < 0 ? addon_throw_errno(env, errno, "pidfd_open", NULL) : make_int(env, fd);
 }
 
 /* endProcess(code): ends this process as _exit(2) does, with nothing that is otherwise run at an end. */

@@ -3,6 +3,6 @@
 #define BERTH_SPAWN_H
 #include "napi.h"
 
-addon_call spawn_keeper_call, reap_call, end_process_call;
+addon_call spawn_keeper_call, reap_call, open_process_call, end_process_call;
 
 #endif

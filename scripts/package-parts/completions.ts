@@ -19,7 +19,7 @@ _berth() {
     ${withValue.map((name) => `--${name}`).join(' | ')}) compopt -o default; return ;;
   esac
   case \${COMP_WORDS[1]} in
-${cases.join('')}    *) words=${quoted([...Object.keys(commands), '--help'].join(' '))} ;;
+${cases.join('')}    *) words=${quoted([...Object.keys(commands), '--help', '--version'].join(' '))} ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
   [[ -z $files || $current == -* ]] || compopt -o default
@@ -70,5 +70,5 @@ export function fishCompletion(commands: Commands): string {
       ...(takesFiles(takes) ? [] : [`${after} -f`]),
     ];
   });
-  return `# fish completion for berth\ncomplete -c berth -l help -d 'what there is'\n${lines.join('\n')}\n`;
+  return `# fish completion for berth\ncomplete -c berth -l help -d 'what there is'\ncomplete -c berth -n __fish_use_subcommand -l version -d 'print the version'\n${lines.join('\n')}\n`;
 }

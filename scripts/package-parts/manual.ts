@@ -28,7 +28,7 @@ export function commandsPage(commands: Commands, date: string): string {
     head('BERTH', 1, 'berth', 'a CRI container runtime for Kubernetes nodes', date),
     '.SH SYNOPSIS\n.B berth\n.I COMMAND\n[\\fIWORD\\fR...] [\\fIOPTION\\fR...]\n',
     `.SH COMMANDS\n${entries.join('')}`,
-    `.SH OPTIONS\n${options.join('')}${entry('--help', 'the commands; after a command, its own words and options')}`,
+    `.SH OPTIONS\n${options.join('')}${entry('--help', 'the commands; after a command, its own words and options')}${entry('--version', 'print the version')}`,
     '.SH FILES\n.I /etc/berth/config.toml\n.SH SEE ALSO\n.BR berth\\-config (5)\n',
   ].join('');
 }

@@ -7,6 +7,8 @@ export interface Kind<T> {
   /** What it must be, to go on from "must be". */
   readonly what: string;
   readonly takes: (value: unknown) => value is T;
+  /** A value as an error may quote it, where it may hold what is nobody's to read. */
+  readonly quoted?: (value: unknown) => unknown;
 }
 
 const kind = <T>(what: string, takes: (value: T) => boolean, like: T): Kind<T> => ({
@@ -113,7 +115,9 @@ export const listOf = (each: Kind<string>, least = 0): Kind<string[]> => ({
 export const namedOnce = (each: Kind<string>): Kind<string[]> => {
   const all = listOf(each);
   const isDistinct = (names: string[]) => new Set(names).size === names.length;
+  const quoted = (value: unknown) => (Array.isArray(value) ? value.map(each.quoted!) : value);
   return {
+    ...(each.quoted && { quoted }),
     what: `${all.what}; no NAME twice`,
     takes: (value): value is string[] => all.takes(value) && isDistinct(value.map((text) => text.split('=', 1)[0]!)),
   };
@@ -124,10 +128,11 @@ export const capability: Kind<string> = text('a capability such as NET_RAW', (va
   capabilityNames.includes(`CAP_${value}`),
 );
 
-export const assignment: Kind<string> = text(
-  'NAME=value',
-  (value) => /^[^=]+=/.test(value) && value.length <= longestPath,
-);
+/** Of a variable, whose value may be a secret. */
+export const assignment: Kind<string> = {
+  ...text('NAME=value', (value) => /^[^=]+=/.test(value) && value.length <= longestPath),
+  quoted: (value) => (typeof value === 'string' ? value.replace(/=.*/s, '=...') : value),
+};
 
 export const sysctl: Kind<string> = text(
   'a sysctl of the network, IPC or UTS namespace and its value: net.ipv4.tcp_syncookies=1',

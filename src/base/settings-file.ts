@@ -15,7 +15,8 @@ export function readToml(path: string): Record<string, unknown> | null {
   } catch (error) {
     const isNotThere = isErrno(error, 'ENOENT');
     if (isNotThere && !lstatSync(path, { throwIfNoEntry: false })) return null;
-    const why = isNotThere ? 'it is a link to what is not there' : messageOf(error);
+    const asRoot = isErrno(error, 'EACCES') ? ': run this as root, with sudo' : '';
+    const why = isNotThere ? 'it is a link to what is not there' : `${messageOf(error)}${asRoot}`;
     throw new Fault('InvalidArgument', `Cannot read configuration ${path}: ${why}`, { cause: error });
   }
 }

@@ -45,7 +45,7 @@ export function loadSettings(named?: string): Settings {
 
 function dropIns(folder: string): string[] {
   try {
-    const names = readdirSync(folder).filter((name) => name.endsWith('.toml'));
+    const names = readdirSync(folder).filter((name) => /^[^.].*\.toml$/.test(name)); // editors keep theirs behind a dot
     return names.sort().map((name) => join(folder, name));
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return [];
@@ -68,7 +68,8 @@ function merge(table: Table<Members>, base: Values, given: Values, at: Place): V
     if (!name.takes(key)) throw fault('is not a name: letters, digits and ._-, at most 128 of them');
     const known = ownMember(table.members, member) ?? new Table('', table.open!);
     if (known instanceof Setting) {
-      if (!known.kind.takes(value)) throw fault(`= ${inWords(value)} must be ${known.kind.what}`);
+      const { kind } = known;
+      if (!kind.takes(value)) throw fault(`= ${inWords(kind.quoted?.(value) ?? value)} must be ${kind.what}`);
       result[member] = value;
     } else {
       if (!isTable(value)) throw fault(`= ${inWords(value)} must be a table: [${shown}]`);

@@ -169,6 +169,9 @@ export function doing<T>(name: string, work: () => T): T {
   return whenOver(work, () => void call.doing.delete(now));
 }
 
+/** Runs what outlasts the call under way and is none of its work: it would keep all that the call has in memory. */
+export const outside = <T>(work: () => T): T => current.exit(work);
+
 function whenOver<T>(work: () => T, over: () => void): T {
   let result: T;
   try {

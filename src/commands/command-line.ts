@@ -39,6 +39,7 @@ const options = {
     Object.entries(flags).map(([name, { value }]) => [name, { type: value === '' ? 'boolean' : 'string' } as const]),
   ),
   help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean' },
 } satisfies ParseArgsConfig['options'];
 
 export type Asked = { readonly help: string } | { readonly command: Command; readonly given: Given };
@@ -46,8 +47,9 @@ export type Asked = { readonly help: string } | { readonly command: Command; rea
 /** What a command line asks for. @throws Fault InvalidArgument that names the word and the way on. */
 export function readCommandLine(commands: Commands, args: readonly string[]): Asked {
   const { values, positionals } = parsed(args);
-  const [name, ...words] = positionals;
-  const { help, ...given } = values as Given['flags'];
+  const { help, version, ...given } = values as Given['flags'];
+  // Who asks a program that they do not know for its version does so by an option.
+  const [name, ...words] = version && positionals.length === 0 ? ['version'] : positionals;
   if (name === undefined) {
     if (help) return { help: usageOf(commands) };
     throw invalidArgument('What shall it do? berth --help lists the commands');
@@ -58,7 +60,7 @@ export function readCommandLine(commands: Commands, args: readonly string[]): As
     throw invalidArgument(`There is no command ${JSON.stringify(name)}${near || ':'} berth --help lists them`);
   }
   if (help) return { help: helpOf(name, command) };
-  check(name, command, words, Object.keys(given));
+  check(name, command, words, version && positionals.length > 0 ? { ...given, version } : given);
   return { command, given: { words, flags: given } };
 }
 
@@ -70,14 +72,18 @@ function parsed(args: readonly string[]) {
   }
 }
 
-function check(name: string, { takes, flags }: Command, words: readonly string[], given: readonly string[]): void {
+function check(name: string, { takes, flags: own }: Command, words: readonly string[], given: Given['flags']): void {
   const see = `see berth ${name} --help`;
-  const strange = given.find((flag) => !flags.some((own) => own === flag));
+  const strange = Object.keys(given).find((flag) => !own.some((each) => each === flag));
   if (strange) throw invalidArgument(`berth ${name} has no option --${strange}: ${see}`);
   const missing = takes.slice(words.length);
   if (missing.length > 0) throw invalidArgument(`berth ${name} takes ${missing.join(' and ')} too: ${see}`);
   const extra = words.slice(takes.length);
   if (extra.length > 0) throw invalidArgument(`berth ${name} does not take ${JSON.stringify(extra[0])}: ${see}`);
+  const empty = takes.find((_, index) => words[index]!.trim() === '') ?? own.find((flag) => given[flag] === '');
+  if (empty === undefined) return;
+  const what = Object.hasOwn(flags, empty) ? flagText(empty as keyof typeof flags) : empty;
+  throw invalidArgument(`berth ${name}: ${what} is empty, as of a variable that is not set: ${see}`);
 }
 
 /** An option as it is typed: `--svg FILE`. */
@@ -99,6 +105,7 @@ export function usageOf(commands: Commands): string {
   const common = [
     [flagText('config'), flags.config.text],
     ['--help', 'this text; after a command, its own'],
+    ['--version', 'print the version'],
   ] as const;
   return `berth: a CRI container runtime for Kubernetes nodes\n\n${aligned(lines)}\n${aligned(common)}`;
 }

@@ -33,8 +33,13 @@ export type NodeFacts = {
     readonly missing: readonly string[];
     readonly binDirs: readonly string[];
   };
-  /** Null: nobody here says. */
-  readonly clockIsSet: boolean | null;
+  readonly clock: {
+    /** Null: nobody here says. */
+    readonly isSynchronised: boolean | null;
+    /** Milliseconds since the epoch: what it says, and when this program was made. */
+    readonly now: number;
+    readonly programMade: number;
+  };
   /** What is on the host and no record names. */
   readonly leftovers: readonly { readonly what: string; readonly path: string }[];
   readonly quarantined: readonly string[];
@@ -147,10 +152,17 @@ function networks({ networks: { folder, names, problems, missing, binDirs } }: N
   return wrong.length + absent.length > 0 ? [...wrong, ...absent] : [well(value)];
 }
 
-function clock({ clockIsSet }: NodeFacts): Found[] {
-  if (clockIsSet === true) return [well('synchronised')];
-  const value = clockIsSet === null ? 'nothing here says whether it is synchronised' : 'not synchronised';
+/** Of a file's time, which a copy may have from another zone. */
+const dayMs = 86_400_000;
+
+function clock({ clock: { isSynchronised, now, programMade } }: NodeFacts): Found[] {
   const todo = 'run systemd-timesyncd or chrony';
+  if (now < programMade - dayMs) {
+    const problem = 'this program was made later than that; no certificate is valid yet';
+    return [bad('unfit', `it says ${new Date(now).toISOString()}`, problem, `set it (date --set), and ${todo}`)];
+  }
+  if (isSynchronised === true) return [well('synchronised')];
+  const value = isSynchronised === null ? 'nothing here says whether it is synchronised' : 'not synchronised';
   return [bad('warning', value, 'certificates and logs need the right time', todo)];
 }
 

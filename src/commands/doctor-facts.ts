@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -30,7 +30,7 @@ export async function gatherNodeFacts(settings: Settings): Promise<NodeFacts> {
     defaultHandler: settings.defaultHandler,
     ociRuntimes: await ociRuntimesOf(settings),
     networks: await networksOf(settings),
-    clockIsSet: await clockIsSet(),
+    clock: { isSynchronised: await isSynchronised(), now: Date.now(), programMade: programMade() },
     ...leftoversOf(settings),
     others: otherRuntimes(),
     daemon: { socket: settings.socket, ...(await daemonProblem(settings.socket)) },
@@ -76,8 +76,13 @@ async function networksOf({ cni }: Settings): Promise<NodeFacts['networks']> {
   };
 }
 
+/** What is run has its own date, which a package keeps. */
+function programMade(): number {
+  return statSync(process.argv[1] ?? process.execPath).mtimeMs;
+}
+
 /** timedatectl knows of every service that sets the kernel's clock; it is not there without systemd. */
-async function clockIsSet(): Promise<boolean | null> {
+async function isSynchronised(): Promise<boolean | null> {
   try {
     const argv = ['/usr/bin/timedatectl', 'show', '--property=NTPSynchronized', '--value'];
     const { code, stdout } = await runHere({ argv, env: [], cwd: '/', deadlineMs: 5000 });

@@ -1,19 +1,32 @@
+import { isFault, messageOf } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import { visible } from '../base/text.ts';
 import { checkRegistry, type RegistryAnswer } from '../image/index.ts';
 import { columns } from './amounts.ts';
-import { examine, exitCodeOf, type Finding } from './doctor-checks.ts';
-import { gatherNodeFacts } from './doctor-facts.ts';
+import { exitCodeOf, type Finding } from './doctor-checks.ts';
+import { configurationFinding, nodeFindings, notRootFinding } from './doctor-reach.ts';
 import { tell } from './tell.ts';
 
 type Options = { readonly json: boolean; readonly registry: string | undefined };
 
 /** `berth doctor`: whether this host is fit and Berth on it is well; its exit code is the worst that was found. */
-export async function showHealth(settings: Settings, { json, registry }: Options): Promise<void> {
-  const answers = registry === undefined ? [] : await checkRegistry(registry, settings.images);
-  const findings = [...examine(await gatherNodeFacts(settings)), ...answers.map(registryFinding)];
+export async function showHealth(load: () => Settings, { json, registry }: Options): Promise<void> {
+  const findings = await findingsOf(load, registry);
   tell(json ? visible(`${JSON.stringify(findings, null, 2)}\n`, 'lines') : inLines(findings));
   process.exitCode = exitCodeOf(findings);
+}
+
+async function findingsOf(load: () => Settings, registry: string | undefined): Promise<Finding[]> {
+  if (process.geteuid?.() !== 0) return [notRootFinding];
+  let settings: Settings;
+  try {
+    settings = load();
+  } catch (error) {
+    if (!isFault(error, 'InvalidArgument')) throw error;
+    return [configurationFinding(messageOf(error))];
+  }
+  const answers = registry === undefined ? [] : await checkRegistry(registry, settings.images);
+  return [...(await nodeFindings(settings)), ...answers.map(registryFinding)];
 }
 
 function registryFinding({ base, problem, withLogin }: RegistryAnswer): Finding {

@@ -66,9 +66,9 @@ export const commands: Commands = {
     does: 'whether this host is fit for Berth, and Berth on it is well',
     takes: [],
     flags: ['config', 'json', 'registry'],
-    more: 'It changes nothing and, without --registry, asks nobody outside of this host. Exit code 0: all is well; 1: warnings; 2: pods cannot run.',
+    more: 'It changes nothing and, without --registry, asks nobody outside of this host. Exit code 0: all is well; 1: warnings; 2: pods cannot run, or what\nthere is could not be looked at.',
     run: (given) =>
-      showHealth(settingsOf(given), { json: given.flags.json === true, registry: text(given.flags.registry) }),
+      showHealth(() => settingsOf(given), { json: given.flags.json === true, registry: text(given.flags.registry) }),
   },
   bundle: {
     does: 'write what a stranger needs to understand this node',

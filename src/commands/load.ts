@@ -3,8 +3,9 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { visible } from '../base/text.ts';
 import { askDaemon } from './ask.ts';
-import { tell } from './tell.ts';
+import { remark, tell } from './tell.ts';
 
 /** Unpacking a large archive takes as long as it takes: one hour. */
 const deadlineMs = 3_600_000;
@@ -19,8 +20,8 @@ export async function loadImages(socket: string, file: string): Promise<void> {
   const { images, passedOver } = await askDaemon(socket, (daemon) =>
     daemon.loadImages({ path: spooled.path }, options),
   );
-  for (const { id, tags } of images) tell(`${id} ${tags.join(' ')}\n`);
-  for (const note of passedOver) process.stderr.write(`berth: passed over: ${note}\n`);
+  for (const { id, tags } of images) tell(`${visible(`${id} ${tags.join(' ')}`)}\n`);
+  for (const note of passedOver) remark(`passed over: ${note}`);
 }
 
 type Seekable = AsyncDisposable & { readonly path: string };

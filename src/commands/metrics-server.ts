@@ -4,6 +4,7 @@ import { parseAddress } from '../base/address.ts';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { exposition, type Metric } from '../base/metrics.ts';
+import { endSlow, withoutInterval } from '../base/slow-requests.ts';
 
 const mostConnections = 32;
 /** A request comes, and an answer is taken, within this: who is slower makes room for others. */
@@ -19,14 +20,12 @@ export async function serveMetrics(address: string, metrics: readonly Metric[]):
   const server = createServer(
     {
       maxHeaderSize: 16 * 1024,
-      headersTimeout: patienceMs,
-      requestTimeout: patienceMs,
-      connectionsCheckingInterval: 1000, // how often Node looks at the two above; 30 s if not told
+      ...withoutInterval,
     },
     answering(metrics),
   );
   server.maxConnections = mostConnections;
-  server.timeout = patienceMs;
+  endSlow(server, patienceMs);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
   server.listen({ host: parsed.host, port: parsed.port }, resolve);

@@ -5,6 +5,7 @@ import { berthVersion } from '../cri/runtime-service.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { type Container, exitReasons } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
+import { standardError } from '../sys/log-output.ts';
 import type { Tracing } from '../tracing/index.ts';
 
 /** What only the start knows: seconds until it served, and until all was mended. */
@@ -38,7 +39,7 @@ export function ownMetrics(deps: Deps, { callStats: calls, tracing, startTimes }
     if (after?.state.phase === 'exited' && before?.state.phase !== 'exited')
       exits.add({ reason: after.state.exit.reason });
   });
-  const loop = monitorEventLoopDelay({ resolution: 10 });
+  const loop = monitorEventLoopDelay({ samplePerIteration: true }); // by a timer it would wake an idle daemon a hundred times a second
   loop.enable();
   const memory = () => process.memoryUsage();
   return [
@@ -77,6 +78,9 @@ export function ownMetrics(deps: Deps, { callStats: calls, tracing, startTimes }
     counter('berth_spans_dropped_total', 'Spans that it did not get or take, by reason.', () => tracing.lost()),
     gauge('berth_start_seconds', 'What the last start took until it served, and until all was mended.', () =>
       Object.entries(startTimes).map(([until, value]) => ({ labels: { until }, value })),
+    ),
+    counter('berth_log_lines_lost_total', "Lines of the daemon's own log that nobody took.", () =>
+      one(standardError().lost),
     ),
     gauge('berth_event_loop_delay_seconds', 'How late the event loop was since the last scrape, at most.', () => {
       const most = loop.max / 1e9;

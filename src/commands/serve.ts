@@ -1,9 +1,9 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from '../base/fault.ts';
+import { Fault, messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
-import { log, setLogLevel } from '../base/log.ts';
+import { log, logThrough, setLogLevel } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
 import { Traces } from '../base/trace.ts';
 import { CallStats } from '../cri/call-stats.ts';
@@ -36,13 +36,14 @@ import { Stats } from '../stats/index.ts';
 import { lockDirectories } from '../sys/directory-lock.ts';
 import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
+import { standardError } from '../sys/log-output.ts';
 import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
 import { Tracing } from '../tracing/index.ts';
 import { serveMetrics } from './metrics-server.ts';
 import { keepSmall } from './node-flags.ts';
 import { ownMetrics, type StartTimes } from './own-metrics.ts';
 import { type Reload, reloading, reloadOnSignal } from './reload.ts';
-import { surviveSignals, tellOnSignal, toldToEnd } from './signals.ts';
+import { logWarnings, surviveSignals, tellOnSignal, toldToEnd } from './signals.ts';
 
 /**
  * What mends at once is mended before the first call: reads are then true from the first moment. What is stuck (a plugin,
@@ -59,8 +60,12 @@ type Serving = { readonly server: CriServer; readonly deps: Deps };
 
 /** `berth serve`: lock -> state -> recover -> listen; ends the process after SIGTERM or SIGINT. Containers go on. */
 export async function serveForEver(load: () => Settings): Promise<void> {
+  logThrough(standardError());
+  logWarnings();
   const settings = load();
   setLogLevel(settings.logLevel);
+  if (process.geteuid?.() !== 0)
+    throw new Fault('PermissionDenied', 'berth serve makes namespaces, mounts and cgroups: run it as root, with sudo');
   const tracing = new Tracing({ dial, authorities: hostAuthorities }, berthVersion);
   const reload = reloading(settings, load, () => tracing.follow(settings.tracing));
   keepSmall();

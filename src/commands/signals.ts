@@ -18,6 +18,12 @@ export function surviveSignals(): void {
     process.on(signal, () => log.info({ signal }, `Ignored: ${why}`));
 }
 
+/** Node would write its warnings to standard error by itself, as lines that are no JSON, and wait for whoever reads it. */
+export function logWarnings(): void {
+  process.removeAllListeners('warning');
+  process.on('warning', ({ name, message }) => log.warn({ warning: name, reason: message }, 'Node warns'));
+}
+
 /**
  * SIGUSR2 has `tell` of what is returned called, from now on: not SIGUSR1, at which Node would open a debugger where it was not
  * told not to.

@@ -7,8 +7,7 @@ import { toToml } from '../base/settings-toml.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
 import { runHere } from '../sys/spawn.ts';
 import { askDaemon, atOnce } from './ask.ts';
-import { examine } from './doctor-checks.ts';
-import { gatherNodeFacts } from './doctor-facts.ts';
+import { nodeFindings } from './doctor-reach.ts';
 import { connectTo, type Rpc } from './rpc.ts';
 
 /** Each part of the archive by its file's name: what makes its text. One that fails says so in its place. */
@@ -17,6 +16,8 @@ export type SupportParts = Readonly<Record<string, (settings: Settings) => Promi
 const callDeadlineMs = 10_000;
 /** Lines of the journal: some hours of a busy node. */
 const logLines = 20_000;
+/** Bytes of it that are kept in memory. */
+const mostOfJournal = 64 << 20;
 
 const json = (value: unknown): string =>
   `${JSON.stringify(value, (_, each) => (typeof each === 'bigint' ? String(each) : each), 1)}\n`;
@@ -29,7 +30,7 @@ export const supportParts: SupportParts = {
   'version.txt': () =>
     `berth ${berthVersion}, Node ${process.version}, Linux ${release()}, up ${uptime().toFixed(0)} s\n`,
   'config.toml': (settings) => toToml(withoutValues(settings)),
-  'doctor.json': async (settings) => json(examine(await gatherNodeFacts(settings))),
+  'doctor.json': async (settings) => json(await nodeFindings(settings)),
   'status.json': (settings) => asking(settings, async ({ runtime }) => json((await runtime.status({})).status)),
   'pods.json': (settings) =>
     asking(settings, async ({ runtime }) => json((await runtime.listPodSandbox({})).items.map(podFacts))),
@@ -79,12 +80,15 @@ async function ownMetrics({ metrics: { address } }: Settings): Promise<string> {
   return response.text();
 }
 
-/** Berth writes no secret into its log. */
+/** Berth writes no secret into its log. The newest lines come first, so that it is the oldest which have no room. */
 async function journal(): Promise<string> {
-  const argv = ['/usr/bin/journalctl', '--unit=berth', `--lines=${logLines}`, '--no-pager', '--output=short-iso'];
+  const options = ['--unit=berth', '--reverse', `--lines=${logLines}`, '--no-pager', '--output=short-iso'];
+  const argv = ['/usr/bin/journalctl', ...options];
   try {
-    const { stdout, stderr } = await runHere({ argv, env: [], cwd: '/', deadlineMs: callDeadlineMs });
-    return `${stdout}${stderr}`;
+    const command = { argv, env: [], cwd: '/', deadlineMs: callDeadlineMs, maxOutput: mostOfJournal };
+    const { stdout, stderr, truncated, timedOut } = await runHere(command);
+    const lines = `${stdout}`.trimEnd().split('\n').reverse();
+    return [...(truncated || timedOut ? ['Older lines were left out'] : []), ...lines, `${stderr}`].join('\n');
   } catch (error) {
     return `The journal cannot be read: ${messageOf(error)}. Send the daemon's standard error with this file\n`;
   }

@@ -1,22 +1,40 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { gzipSync } from 'node:zlib';
-import { invalidArgument, messageOf } from '../base/fault.ts';
+import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import { endOfArchive, memberHeader, paddingAfter } from '../image/index.ts';
 import { supportParts } from './support-parts.ts';
-import { tell } from './tell.ts';
+import { refuseStandardOutput, tell } from './tell.ts';
 
 /** `berth bundle FILE`: a support archive, root's alone. @throws Fault InvalidArgument if FILE exists. */
 export async function writeSupportArchive(settings: Settings, file: string): Promise<void> {
-  if (existsSync(file)) throw invalidArgument(`${file} exists: remove it or name another file`);
-  const folder = `berth-${hostname()}`;
-  const members: Buffer[] = [];
-  for (const [name, make] of Object.entries(supportParts)) {
-    members.push(...member(`${folder}/${name}`, await textOf(() => make(settings))));
+  refuseStandardOutput(file);
+  const fd = create(file);
+  try {
+    const folder = `berth-${hostname()}`;
+    const members: Buffer[] = [];
+    for (const [name, make] of Object.entries(supportParts)) {
+      members.push(...member(`${folder}/${name}`, await textOf(() => make(settings))));
+    }
+    writeFileSync(fd, gzipSync(Buffer.concat([...members, endOfArchive])));
+  } catch (error) {
+    rmSync(file, { force: true });
+    throw new Fault('ResourceExhausted', `Cannot write ${file}: ${messageOf(error)}`, { cause: error });
+  } finally {
+    closeSync(fd);
   }
-  writeFileSync(file, gzipSync(Buffer.concat([...members, endOfArchive])), { flag: 'wx', mode: 0o600 });
   tell(`${file}: look through it before you send it (tar -xzf ${file})\n`);
+}
+
+/** Before the work, so that nobody waits for it in vain. */
+function create(file: string): number {
+  try {
+    return openSync(file, 'wx', 0o600);
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) throw invalidArgument(`${file} exists: remove it or name another file`);
+    throw invalidArgument(`Cannot write ${file}: ${messageOf(error)}: name another file`);
+  }
 }
 
 /** What is broken on a node is what the archive is asked for. */

@@ -31,8 +31,16 @@ export function proxyFor(url: URL, env: Environment): URL | null {
   );
 }
 
-/** The same, with what stands between // and @ left out: it may be a password. */
-export const withoutPassword = (proxy: string): string => proxy.replace(/^([a-z0-9+.-]+:\/\/)?[^@/]*@/i, '$1***@');
+/**
+ * The same, with what stands before an @ left out: it may be a password. One with characters that no address may have makes
+ * the whole no address: then all counts as one that stands before the last @.
+ */
+export function withoutPassword(proxy: string): string {
+  const [scheme = ''] = /^[a-z0-9+.-]+:\/\//i.exec(proxy) ?? [];
+  const url = URL.parse(scheme === '' ? `http://${proxy}` : proxy);
+  if (url && url.username === '' && url.password === '') return proxy;
+  return `${scheme}${proxy.slice(scheme.length).replace(/^.*@/s, '***@')}`;
+}
 
 function parsed(value: string): URL | null {
   for (const text of [value, `http://${value}`]) {

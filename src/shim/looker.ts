@@ -195,7 +195,7 @@ export class Looker implements Disposable {
   }
 
   async #start(): Promise<Process> {
-    const { pid, socketFd } = await spawnKeeper(nativePath('berth-look'), 'host paths', process.stderr.fd);
+    const { pid, socketFd } = await spawnKeeper(nativePath('berth-look'), 'host paths', 2);
     const socket = new Socket({ fd: socketFd });
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
     socket.on('error', () => {}); // `close` follows

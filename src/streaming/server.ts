@@ -5,6 +5,7 @@ import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
 import { parseAddress } from '../base/address.ts';
 import { Fault, failedPrecondition, invalidArgument, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { endSlow, withoutInterval } from '../base/slow-requests.ts';
 import { Newcomers } from './newcomers.ts';
 import type { StreamRequest } from './requests.ts';
 import { commandProtocols, serveSpdyCommand } from './spdy-command.ts';
@@ -21,6 +22,8 @@ const maxMessage = 4 * 1024 * 1024;
 /** As kubelet's own: a connection on which nothing moved for so long has been forgotten by its client. */
 const idleMs = 4 * 3_600_000;
 const keepAliveMs = 30_000;
+/** How long a client may take to say which stream it came for. */
+const requestMs = 5000;
 /** SPDY's frames as the messages of a WebSocket. */
 const tunnels: readonly string[] = forwardProtocols.map((name) => `SPDY/3.1+${name}`);
 
@@ -45,6 +48,7 @@ export class StreamingServer {
     skipUTF8Validation: true, // as kubelet's library: what a channel carries is bytes, whatever the client calls it
   });
   readonly #newcomers = new Newcomers();
+  readonly #stays: (socket: Socket) => void;
   readonly #connections = new Set<Duplex>();
   readonly #host: string;
   readonly #began: Began;
@@ -54,11 +58,10 @@ export class StreamingServer {
     this.#began = began;
     this.#http = createServer({
       maxHeaderSize,
-      headersTimeout: 5000,
-      requestTimeout: 5000,
-      connectionsCheckingInterval: 1000, // how often Node looks at the two above; 30 s if not told
+      ...withoutInterval,
       keepAliveTimeout: 1000,
     });
+    this.#stays = endSlow(this.#http, requestMs);
     this.#http.on('connection', (socket: Socket) => this.#newcomers.add(socket));
     this.#http.on('request', (_, response) => {
       response.writeHead(404, { connection: 'close' }).end('This server only upgrades connections to one-shot URLs\n');
@@ -115,6 +118,7 @@ export class StreamingServer {
       return;
     }
     this.#newcomers.admit(request.socket);
+    this.#stays(request.socket);
     request.socket.setKeepAlive(true, keepAliveMs);
     request.socket.setNoDelay(true);
     request.socket.setTimeout(idleMs, () => socket.destroy());

@@ -1,12 +1,49 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { isErrno } from '../base/fault.ts';
+import { loadAddon } from './addon.ts';
+import { Descriptor } from './streams.ts';
+
+const addon = loadAddon<{ openProcess(pid: number): number }>();
+
+/**
+ * Calls `ended` once when the process, whoever's child, has ended, or is there no more; until then it costs a descriptor. What is
+ * returned ends that, and may be called again. @throws Error with an errno where the daemon lacks what it takes.
+ */
+export function whenEnded(pid: number, ended: () => void): () => void {
+  const watched = openProcess(pid);
+  let over = false;
+  void Promise.resolve(watched?.readable()).then(() => {
+    if (over) return;
+    watched?.close();
+    ended();
+  });
+  return () => {
+    over = true;
+    watched?.close();
+  };
+}
+
+function openProcess(pid: number): Descriptor | null {
+  let fd: number;
+  try {
+    fd = addon.openProcess(pid);
+  } catch (error) {
+    if (isErrno(error, 'ESRCH')) return null;
+    throw error;
+  }
+  try {
+    return new Descriptor(fd);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
 
 /**
  * How a process ended that its parent has not asked after yet: the exit code, or 128 and the signal. Null for one that runs,
  * and where nothing is known of it.
  */
 export function unreapedEnd(pid: number): number | null {
-  if (hasNamespaces(pid)) return null;
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
@@ -17,15 +54,5 @@ export function unreapedEnd(pid: number): number | null {
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ESRCH')) return null;
     throw error;
-  }
-}
-
-/** One call of the kernel's, which looks at no file of the process's own: what has ended has none any more. */
-function hasNamespaces(pid: number): boolean {
-  try {
-    readlinkSync(`/proc/${pid}/ns/net`);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -12,6 +12,7 @@ import { after, before, type TestContext, test } from 'node:test';
 import type { Finding } from '../../src/commands/doctor-checks.ts';
 import { cgroupFolders } from '../../src/sys/cgroups.ts';
 import { TestDaemon } from '../harness/daemon.ts';
+import { Hung } from '../harness/hung.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { type Certificate, makeCertificate } from '../registry/certificate.ts';
 
@@ -22,9 +23,12 @@ const daemon = new TestDaemon({});
 before(() => daemon.start());
 after(() => daemon.dispose());
 
-function doctor(): { status: number | null; found: (check: string) => Finding[] } {
+function doctor(as: { uid?: number; gid?: number } = {}): {
+  status: number | null;
+  found: (check: string) => Finding[];
+} {
   const argv = [main, 'doctor', '--json', '--config', daemon.configFile];
-  const { status, stdout } = spawnSync(process.execPath, argv, { encoding: 'utf8' });
+  const { status, stdout } = spawnSync(process.execPath, argv, { encoding: 'utf8', ...as });
   const findings = JSON.parse(stdout) as Finding[];
   return { status, found: (check) => findings.filter((each) => each.check === check) };
 }
@@ -81,6 +85,31 @@ test('without a network it is unfit, without a daemon that is said', async () =>
   mkdirSync(daemon.cniDir);
   daemon.writeConflist();
   await daemon.start();
+});
+
+test('a path that hangs is told of in time, and nothing else is waited for', async (t) => {
+  const usual = readFileSync(daemon.configFile, 'utf8');
+  t.after(() => writeFileSync(daemon.configFile, usual));
+  const at = join(daemon.dir, 'hung');
+  await using _ = await Hung.at(at, { taking: true });
+  writeFileSync(daemon.configFile, usual.replace(/^conf_dir = .*$/m, `conf_dir = "${at}/net.d"`));
+  const { status, found } = doctor();
+  const [silent, ...more] = found('paths');
+  assert.deepEqual([status, silent?.value, silent?.grade, more], [2, `${at}/net.d`, 'unfit', []]);
+  assert.match(silent!.problem, /does not answer in 5 s/);
+  assert.match(silent!.todo, /findmnt --target/);
+});
+
+test('a configuration that cannot be read is a finding, and so is who may not look', (t) => {
+  const usual = readFileSync(daemon.configFile, 'utf8');
+  t.after(() => writeFileSync(daemon.configFile, usual));
+  writeFileSync(daemon.configFile, `sockt = "/x"\n${usual}`);
+  const { status, found } = doctor();
+  assert.equal(status, 2);
+  assert.match(found('configuration')[0]!.problem, /sockt is unknown: did you mean socket\?/);
+  writeFileSync(daemon.configFile, usual);
+  const stranger = doctor({ uid: 65534, gid: 65534 });
+  assert.deepEqual([stranger.status, stranger.found('who asks')[0]!.todo], [2, 'run it as root, with sudo']);
 });
 
 /** A registry that has no image at all, and wants this login, if any; over TLS with its own certificate. */

@@ -11,7 +11,7 @@ import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { connectTo, type Rpc } from '../../src/commands/rpc.ts';
 import { inMachine, ownHost } from '../harness/own-host.ts';
 import { until } from '../harness/pods.ts';
-import { laterVersion, packagedImage, packages } from '../vm/packages.ts';
+import { laterVersion, laterWords, packagedImage, packages } from '../vm/packages.ts';
 
 await ownHost();
 
@@ -141,7 +141,7 @@ describe('installed, upgraded and purged', { skip: !inMachine && 'it installs a 
     assert.equal(Object.keys(before).length, 2 * podCount);
   });
 
-  test('an upgrade and a downgrade restart the daemon alone, and keep what the operator wrote', async () => {
+  test('an upgrade and a downgrade restart the daemon alone, and keep what the operator wrote, as dpkg asks', async () => {
     set('log_level = "debug"');
     for (const [folder, version] of [
       [packages.later(), laterVersion],
@@ -149,13 +149,63 @@ describe('installed, upgraded and purged', { skip: !inMachine && 'it installs a 
     ] as const) {
       const daemon = property('MainPID');
       if (folder === packages.now()) writeFileSync(impatience, '[Service]\nWatchdogSec=20\n');
-      dpkg('--install', debOf(folder));
+      assert.match(dpkg('--force-confold', '--install', debOf(folder)), /keeping old config file/);
       assert.notEqual(property('MainPID'), daemon);
       connect();
       assert.equal((await runtime.version({})).runtimeVersion, version);
       assert.deepEqual(await running(), before);
       assert.match(readFileSync(config, 'utf8'), /^log_level = "debug"$/m);
+      assert.equal(readFileSync(`${config}.dpkg-dist`, 'utf8').includes(laterWords), folder === packages.later());
     }
+  });
+
+  /** Installs this version again: what it said, and whether the daemon is another. Pods are as they were. */
+  async function again(): Promise<{ said: string; restarted: boolean }> {
+    const daemon = property('MainPID');
+    const said = dpkg('--force-confold', '--install', debOf(packages.now()));
+    connect();
+    if (property('ActiveState') === 'active') assert.deepEqual(await running(), before);
+    return { said, restarted: property('MainPID') !== daemon };
+  }
+  const enabled = (): string => spawnSync('systemctl', ['is-enabled', 'berth'], { encoding: 'utf8' }).stdout.trim();
+
+  test('the same version once more is an upgrade, of a unit that is disabled as well, which stays so', async () => {
+    run('systemctl', 'disable', 'berth');
+    assert.deepEqual([(await again()).restarted, enabled()], [true, 'disabled']);
+    run('systemctl', 'stop', 'berth');
+    assert.deepEqual([(await again()).restarted, enabled(), property('ActiveState')], [false, 'disabled', 'inactive']);
+    run('systemctl', 'enable', '--now', 'berth');
+    connect();
+    assert.deepEqual(await running(), before);
+  });
+
+  test('a configuration that it does not take is told of, and the daemon of before goes on', async () => {
+    const usual = readFileSync(config, 'utf8');
+    writeFileSync(config, usual.replace('log_level = "debug"', 'log_level = "loud"'));
+    const { said, restarted } = await again();
+    assert.match(said, /config\.toml: log_level = "loud" must be debug or info/);
+    assert.match(said, /the daemon is not started anew; one that runs goes on.*\n {2}systemctl restart berth/);
+    assert.equal(restarted, false);
+    writeFileSync(config, usual);
+  });
+
+  test('a unit that is masked stays so, and its daemon goes on', async () => {
+    run('systemctl', 'mask', 'berth');
+    const { said, restarted } = await again();
+    assert.match(said, /its unit is masked and stays so.*\n {2}systemctl unmask berth && systemctl enable berth/);
+    assert.deepEqual([restarted, enabled()], [false, 'masked']);
+  });
+
+  test('removed, it leaves the pods and what the operator wrote; installed again, it has them', async () => {
+    dpkg('--remove', 'berth'); // while it is masked
+    assert.deepEqual([property('ActiveState'), enabled()], ['inactive', 'masked']);
+    assert.match(readFileSync(config, 'utf8'), /^log_level = "debug"$/m);
+    assert.match((await again()).said, /its unit is masked and stays so/);
+    run('systemctl', 'unmask', 'berth');
+    dpkg('--remove', 'berth');
+    assert.deepEqual((await again()).restarted, true);
+    assert.deepEqual([property('ActiveState'), enabled()], ['active', 'enabled']);
+    assert.deepEqual(await running(), before);
   });
 
   test('a daemon that stands still is started anew by systemd, the pods go on', async () => {

@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { TestDaemon } from '../harness/daemon.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { TestPod, until, untilExited } from '../harness/pods.ts';
@@ -95,6 +97,20 @@ test('a stream is counted when a client connects, and open until it is over', as
   await finish(client);
   await until('the end of the stream', async () => (await streams())[1] === 0);
   assert.deepEqual(await streams(), [1, 0]);
+  await pod.remove();
+});
+
+test('a daemon with pods that do nothing sleeps', async () => {
+  const pod = await TestPod.run(daemon, 'sleeps');
+  for (const name of ['a', 'b']) await pod.sh(name, busybox, 'exec sleep 1000');
+  const wakeups = () =>
+    Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))![1]);
+  // What was begun may be under way still: a collection of garbage, say.
+  await until('it sleeps', async () => {
+    const before = wakeups();
+    await delay(3000);
+    return wakeups() - before <= 3; // a tick each second would be one more
+  });
   await pod.remove();
 });
 

@@ -123,9 +123,14 @@ class Root {
     mount('--bind', '/dev', join(this.path, 'dev'));
     mkdirSync(join(this.path, 'run/systemd/system'), { recursive: true });
     const fake = join(this.path, 'usr/local/sbin/systemctl');
-    const script = '#!/bin/sh\necho "$@" >>/run/systemctl.log\n[ ! -e "/run/fails-$1" ]\n';
+    const script = `#!/bin/sh
+if [ "$1" = is-enabled ]; then cat /run/is-enabled; exit; fi
+echo "$@" >>/run/systemctl.log
+[ ! -e "/run/fails-$1" ]
+`;
     writeFileSync(fake, script, { mode: 0o755 });
     cpSync(debOf(one), join(this.path, 'run/berth.deb'));
+    this.unitIs('enabled');
   }
 
   run(...argv: string[]) {
@@ -139,7 +144,12 @@ class Root {
     return this.run('/usr/bin/dpkg', '--force-unsafe-io', ...args);
   }
 
-  /** What was asked of systemd since the last time. */
+  /** As `systemctl is-enabled` says it. */
+  unitIs(state: string): void {
+    writeFileSync(join(this.path, 'run/is-enabled'), `${state}\n`);
+  }
+
+  /** What systemd was told since the last time. */
   asked(): string[] {
     const file = join(this.path, 'run/systemctl.log');
     const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
@@ -179,7 +189,8 @@ describe('dpkg', () => {
       ['postrm', 'remove'],
     ])
       assert.equal(root.run('/bin/sh', `/var/lib/dpkg/info/berth.${name}`, ...args).status, 0);
-    assert.deepEqual(root.asked(), [], 'where no systemd runs, it is not asked');
+    const forTheFirstBoot = ['enable berth.service', 'disable berth.service'];
+    assert.deepEqual(root.asked(), forTheFirstBoot, 'where no systemd runs, as in an image that is built');
     mkdirSync(join(root.path, 'run/systemd/system'), { recursive: true });
 
     const pods = join(root.path, 'run/berth/pods/x');
@@ -188,7 +199,7 @@ describe('dpkg', () => {
     writeFileSync(join(records, 'x.json'), '{}');
     const removed = root.dpkg('--remove', 'berth');
     assert.equal(removed.status, 0, removed.stderr);
-    assert.deepEqual(root.asked(), ['disable --now berth.service', 'daemon-reload']);
+    assert.deepEqual(root.asked(), ['stop berth.service', 'disable berth.service', 'daemon-reload']);
     assert.ok(root.has('var/lib/berth/v1/pods/x.json') && root.has('etc/berth/config.toml'), 'data stays');
     assert.ok(!root.has('usr/lib/berth'));
 
@@ -234,5 +245,13 @@ describe('dpkg', () => {
     root.asked();
     assert.deepEqual(installed().asked, ['daemon-reload', 'enable berth.service', 'start berth.service'], 'it is back');
     assert.deepEqual(installed().asked.at(-1), 'try-restart berth.service');
+
+    root.unitIs('masked');
+    writeFileSync(join(root.path, 'run/fails-enable'), ''); // as systemd does it then
+    const masked = installed();
+    assert.deepEqual(masked.asked, ['daemon-reload'], 'a daemon that runs is left alone');
+    assert.match(masked.stderr, /its unit is masked and stays so.*\n {2}systemctl unmask berth/);
+    assert.equal(root.dpkg('--remove', 'berth').status, 0);
+    assert.deepEqual(installed().asked.at(-1), 'daemon-reload');
   });
 });

@@ -16,12 +16,19 @@ await ownHost();
 const folder = mkdtempSync(join(tmpdir(), 'berth-supervisor-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** Node has no datagrams on unix sockets. Each one that comes is a line of JSON. */
+/** Node has no datagrams on unix sockets. Each one that comes is a line of JSON. One that is busy reads when it has a line itself. */
 const listener = `
 import json, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1].replace('@', '\\0', 1))
+if sys.argv[2:] == ['busy']:
+    other = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    other.setblocking(False)
+    try:
+        while True: other.sendto(b'x', s.getsockname())
+    except BlockingIOError: pass
 print(json.dumps('listening'), flush=True)
+if sys.argv[2:] == ['busy']: sys.stdin.readline()
 while True: print(json.dumps(s.recv(4096).decode()), flush=True)
 `;
 
@@ -30,10 +37,15 @@ class Supervisor implements AsyncDisposable {
   readonly socket: string;
   readonly #child: ChildProcess;
 
-  constructor(socket: string) {
+  constructor(socket: string, ...how: 'busy'[]) {
     this.socket = socket;
-    this.#child = spawn('/usr/bin/python3', ['-c', listener, socket], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#child = spawn('/usr/bin/python3', ['-c', listener, socket, ...how], { stdio: ['pipe', 'pipe', 'inherit'] });
     createInterface({ input: this.#child.stdout! }).on('line', (line) => this.heard.push(JSON.parse(line)));
+  }
+
+  /** One that was busy has time. */
+  reads(): void {
+    this.#child.stdin!.write('\n');
   }
 
   async hears(text: string, times = 1): Promise<void> {
@@ -78,6 +90,26 @@ test('the watchdog of another process is not fed', async () => {
     await supervisor.hears('READY=1');
     for (let call = 0; call < 50; call++) await daemon.runtime.version({});
     assert.ok(!supervisor.heard.includes('WATCHDOG=1'));
+  } finally {
+    await daemon.dispose();
+  }
+});
+
+test('a supervisor that is busy hears in the end what it must, and in its order', async () => {
+  await using supervisor = new Supervisor(join(folder, 'busy'), 'busy');
+  await supervisor.hears('listening');
+  const env = { NOTIFY_SOCKET: supervisor.socket, WATCHDOG_USEC: '100000' };
+  const daemon = new TestDaemon({ network: false, env });
+  await daemon.start();
+  try {
+    await daemon.admin.reload({});
+    supervisor.reads();
+    await supervisor.hears('READY=1', 2);
+    const told = supervisor.heard
+      .filter((line) => /^(READY|RELOADING)=1/.test(line))
+      .map((line) => line.split('\n')[0]);
+    assert.deepEqual(told, ['READY=1', 'RELOADING=1', 'READY=1']);
+    await supervisor.hears('WATCHDOG=1');
   } finally {
     await daemon.dispose();
   }

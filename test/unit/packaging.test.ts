@@ -97,7 +97,7 @@ COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.l
   };
   assert.deepEqual(complete('berth', 'pu'), ['pulls']);
   assert.deepEqual(complete('berth', 'gc', '--'), ['--config', '--dry-run', '--help']);
-  assert.deepEqual(complete('berth', ''), [...Object.keys(commands), '--help']);
+  assert.deepEqual(complete('berth', ''), [...Object.keys(commands), '--help', '--version']);
 });
 
 const fish = '/usr/bin/fish';

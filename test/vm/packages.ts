@@ -9,8 +9,9 @@ import { run } from '../images/run.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const sources = ['src', 'scripts', 'native', 'proto', 'packaging', 'package.json', 'package-lock.json', 'LICENSE'];
-/** Where the program says its version. */
+/** Where the program says its version, and what its settings mean: the later one's configuration file is another. */
 const versionFile = 'src/cri/runtime-service.ts';
+const settingsFile = 'src/base/settings-table.ts';
 
 /** Where the machine finds them, over the checkout that it shares: two folders with a .deb each, and an image. */
 export const packages = {
@@ -19,6 +20,8 @@ export const packages = {
   image: () => join(cacheFolder('packages'), 'busybox.tar'),
 };
 export const laterVersion = '99.0.0';
+/** Of its configuration file alone. */
+export const laterWords = 'The CRI socket, as a later version says.';
 export const packagedImage = 'example.org/busybox:1';
 
 /** Makes both, and the image: the machine has no network. */
@@ -29,12 +32,19 @@ export async function ensurePackages(): Promise<void> {
   try {
     for (const name of [...sources, 'CHANGELOG.md']) cpSync(join(root, name), join(copy, name), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
-    const source = readFileSync(join(copy, versionFile), 'utf8');
-    writeFileSync(join(copy, versionFile), source.replace(/(berthVersion: string = ')[^']+/, `$1${laterVersion}`));
+    change(join(copy, versionFile), /(berthVersion: string = ')[^']+/, `$1${laterVersion}`);
+    change(join(copy, settingsFile), "'The CRI socket.'", `'${laterWords}'`);
     await Promise.all([packageOf(root, packages.now()), packageOf(copy, packages.later())]);
   } finally {
     rmSync(copy, { recursive: true });
   }
+}
+
+function change(file: string, from: string | RegExp, to: string): void {
+  const source = readFileSync(file, 'utf8');
+  const changed = source.replace(from, to);
+  if (changed === source) throw new Error(`${file} has no ${from}`);
+  writeFileSync(file, changed);
 }
 
 /** But for Node, a link to the checkout's: to unpack its 130 MB three times would take the machine two minutes. */

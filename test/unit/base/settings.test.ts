@@ -35,6 +35,8 @@ describe('settings', () => {
     writeFileSync(join(`${file}.d`, '20.toml'), 'run_dir = "/run/c"');
     writeFileSync(join(`${file}.d`, '10.toml'), 'run_dir = "/run/b"\n[timeouts]\ncni_plugin = 5');
     writeFileSync(join(`${file}.d`, 'note.txt'), 'not = [toml');
+    writeFileSync(join(`${file}.d`, '.10.toml'), 'not = [toml');
+    symlinkSync('user@host.1234', join(`${file}.d`, '.#10.toml')); // Emacs' lock on a file that is being edited
     const settings = loadSettings(file);
     assert.deepEqual([settings.runDir, settings.cni.maxNetworks, settings.timeouts.cniPlugin], ['/run/c', 2, 5]);
     assert.equal(settings.cni.confDir, defaults.cni.confDir);
@@ -53,7 +55,11 @@ describe('settings', () => {
     ['a value for a table', 'cni = [5]', /cni = \[5\] must be a table: \[cni\]/],
     ['a relative path', 'data_dir = "data"', /data_dir = "data" must be an absolute path/],
     ['a limit twice', 'containers.ulimits = ["nofile=1:2", "nofile=3:4"]', /nofile=3:4"\] must be .*; no NAME twice/],
-    ['a variable twice', 'containers.env = ["A=1", "A=2"]', /containers\.env = .* no NAME twice/],
+    [
+      'a variable twice, whose value is not quoted',
+      'containers.env = ["A=1", "A=2"]',
+      /containers\.env = \["A=\.\.\.","A=\.\.\."\] must be .* no NAME twice/,
+    ],
     ['a control of 8 bits', 'data_dir = "/var/\\u009b31m"', /data_dir = .* must be an absolute path/],
     [
       'a long run directory',

@@ -27,6 +27,10 @@ describe('the command line', () => {
     ['save', /berth save takes IMAGE and FILE too/],
     ['gc --svg x', /berth gc has no option --svg: see berth gc --help/],
     ['version --config x', /berth version has no option --config/],
+    ['serve --version', /berth serve has no option --version: see berth serve --help/],
+    ['serve --config=', /berth serve: --config FILE is empty, .*: see berth serve --help/],
+    ['trace x --svg=', /berth trace: --svg FILE is empty/],
+    ['doctor --registry=', /berth doctor: --registry HOST is empty/],
     ['pulls --wat', /Unknown option '--wat': see berth --help/],
     ['serve --config', /Option '--config <value>' argument missing: see berth --help/],
   ];
@@ -36,6 +40,24 @@ describe('the command line', () => {
       assert.throws(() => readCommandLine(commands, words), message);
     });
   }
+
+  for (const [name, { takes }] of Object.entries(commands)) {
+    for (const [index, what] of takes.entries()) {
+      test(`berth ${name} with an empty ${what} is refused, with the way on`, () => {
+        for (const empty of ['', ' ']) {
+          const words = takes.map((_, other) => (other === index ? empty : 'x'));
+          const message = new RegExp(`berth ${name}: ${what} is empty, .*: see berth ${name} --help`);
+          assert.throws(() => readCommandLine(commands, [name, ...words]), message);
+        }
+      });
+    }
+  }
+
+  test('--version is the command of that name', () => {
+    const asked = readCommandLine(commands, ['--version']);
+    assert.ok('given' in asked);
+    assert.deepEqual([asked.command, asked.given], [commands.version, { words: [], flags: {} }]);
+  });
 
   test('a command gets its words and its options, wherever they stand', () => {
     const asked = readCommandLine(commands, ['--svg', 'x.svg', 'trace', 'pod', '--config', 'f']);
@@ -85,6 +107,13 @@ describe('what goes wrong is said in a line with the next step', () => {
   test('a command line that means nothing: exit code 2', () => {
     assert.match(berth('trase', 'x'), /^2: berth: There is no command "trase": did you mean trace\?.*\n$/);
   });
+  test('the version', () => {
+    for (const arg of ['version', '--version']) {
+      const { status, stdout } = spawnSync(process.execPath, [main, arg], { encoding: 'utf8' });
+      assert.equal(status, 0);
+      assert.match(stdout, /^berth \d+\.\d+\.\d+\S*\n$/);
+    }
+  });
   test('no such configuration: exit code 1', () => {
     assert.match(berth('config', '--config', '/nowhere'), /^1: berth: There is no configuration \/nowhere: .*\n$/);
   });
@@ -114,6 +143,29 @@ describe('what goes wrong is said in a line with the next step', () => {
       ...options,
     });
     assert.match(stderr, /^berth: No permission for .*berth\.sock, which is root's: run this as root, with sudo\n$/);
+  });
+
+  test('a daemon, or a configuration, for who is not root', () => {
+    const stranger = (...args: string[]) => {
+      // Root is refused nothing.
+      const options = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+      return spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', ...options }).stderr;
+    };
+    assert.match(stranger('serve', '--config', config), /^berth: berth serve makes .*: run it as root, with sudo\n$/);
+    const closed = join(folder, 'closed.toml');
+    writeFileSync(closed, '', { mode: 0 });
+    const said = stranger('config', '--config', closed);
+    assert.match(said, /^berth: Cannot read configuration .*closed\.toml: EACCES.*: run this as root, with sudo\n$/);
+  });
+  test('standard output for a command that writes a file', () => {
+    for (const args of [
+      ['bundle', '-'],
+      ['save', 'x', '-'],
+    ])
+      assert.match(
+        berth(...args, '--config', config),
+        /^1: berth: It is written to a file, not to standard output: .*\n$/,
+      );
   });
 
   const fails = (code: number, details: string) => async () => {

@@ -13,13 +13,13 @@ const healthy: NodeFacts = {
   defaultHandler: 'crun',
   ociRuntimes: [runtime],
   networks: { folder: '/etc/cni/net.d', names: ['net'], problems: [], missing: [], binDirs: ['/opt/cni/bin'] },
-  clockIsSet: true,
+  clock: { isSynchronised: true, now: 1e12, programMade: 1e12 },
   leftovers: [],
   quarantined: [],
   others: [],
   daemon: { socket: '/run/berth/berth.sock', problem: null, hangs: false },
 };
-const { disk, networks } = healthy;
+const { clock, disk, networks } = healthy;
 
 const notWell = (facts: Partial<NodeFacts>): Finding[] =>
   examine({ ...healthy, ...facts }).filter(({ grade }) => grade !== 'well');
@@ -53,8 +53,9 @@ describe('berth doctor', () => {
     ['no network', { networks: { ...networks, names: [], problems: ['none'] } }, 'networks', 'unfit', /none/],
     ['a broken conflist', { networks: { ...networks, problems: ['9.conf: bad'] } }, 'networks', 'warning', /9\.conf/],
     ['no plugin', { networks: { ...networks, missing: ['bridge'] } }, 'networks', 'unfit', /none of \/opt\/cni\/bin/],
-    ['a clock that runs free', { clockIsSet: false }, 'clock', 'warning', /right time/],
-    ['a clock nobody knows', { clockIsSet: null }, 'clock', 'warning', /right time/],
+    ['a clock that runs free', { clock: { ...clock, isSynchronised: false } }, 'clock', 'warning', /right time/],
+    ['a clock nobody knows', { clock: { ...clock, isSynchronised: null } }, 'clock', 'warning', /right time/],
+    ['a clock of 1970', { clock: { ...clock, now: 0 } }, 'clock', 'unfit', /made later/],
     ['a leftover', { leftovers: [{ what: 'the cgroup', path: '/x' }] }, 'leftovers', 'warning', /no record/],
     ['a wrong record', { quarantined: ['/x.json'] }, 'records', 'warning', /could not be read/],
     [

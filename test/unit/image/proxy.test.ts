@@ -31,6 +31,8 @@ test('a value that is no proxy is said, without its password', () => {
   }
   assert.equal(withoutPassword('http://u:p@h:1/'), 'http://***@h:1/');
   assert.equal(withoutPassword('u:p@h:1'), '***@h:1');
+  for (const odd of ['p/q', 'p@q', 'p#q', 'p?q', '@'])
+    assert.equal(withoutPassword(`http://u:${odd}@h:1`), 'http://***@h:1');
   assert.equal(withoutPassword('http://h:1/a@b'), 'http://h:1/a@b');
 });
 
