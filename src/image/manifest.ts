@@ -68,7 +68,8 @@ export function parseManifest(data: Buffer, contentType: string): Manifest | Ind
     throw invalidArgument(`The registry calls the manifest ${called}, the document itself ${own}`);
   }
   const type = own || (known(called) ? called : '');
-  if (type && !known(type)) throw new Fault('Unimplemented', `The manifest is no image but ${type.slice(0, 200)}`);
+  if (type && !known(type))
+    throw new NotForThisHost('Unimplemented', `The manifest is no image but ${type.slice(0, 200)}`);
   const hasManifests = field(json, 'manifests') !== undefined;
   const hasLayers = field(json, 'layers') !== undefined || field(json, 'config') !== undefined;
   if (hasManifests === hasLayers) throw invalidArgument('The manifest must have either layers or manifests');
@@ -136,6 +137,9 @@ function inlined(base64: string, digest: Digest, size: number): { data?: Buffer 
   return data.length === size && digestOf(data, digest) === digest ? { data } : {};
 }
 
+/** Of what is no image, or none for this host: nothing is wrong with it. */
+export class NotForThisHost extends Fault {}
+
 /** How many entries without a platform are looked into. */
 const mostUnnamed = 8;
 
@@ -158,7 +162,7 @@ export function platformChoices(index: Index, host: Platform): (Descriptor & { r
   ];
   if (choices.length > 0) return choices;
   const names = index.manifests.slice(0, 20).map(({ platform }) => platformName(platform));
-  throw new Fault(
+  throw new NotForThisHost(
     'NotFound',
     `The image has no version for ${platformName(host)}, only for: ${names.join(', ') || 'nothing'}`,
   );
