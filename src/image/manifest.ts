@@ -16,6 +16,8 @@ export type Descriptor = {
   readonly size: number;
   /** The content itself, where the descriptor brings it and it is what the digest says. */
   readonly data?: Buffer;
+  /** A host that the manifest names for it (`urls`), printable and short; nobody asks there. */
+  readonly elsewhere?: string;
 };
 
 /** A blob that a manifest lists, with the file name that its annotations give it, or none. */
@@ -124,7 +126,18 @@ function descriptor(value: unknown, what: string): Descriptor {
   }
   const digest = parseDigest(text(field(value, 'digest')));
   const mediaType = bareType(text(field(value, 'mediaType')));
-  return { mediaType, digest, size, ...inlined(text(field(value, 'data')), digest, size) };
+  return {
+    mediaType,
+    digest,
+    size,
+    ...inlined(text(field(value, 'data')), digest, size),
+    ...named(field(value, 'urls')),
+  };
+}
+
+function named(urls: unknown): { elsewhere?: string } {
+  const url = Array.isArray(urls) ? URL.parse(text(urls[0])) : null;
+  return url ? { elsewhere: (url.host || url.protocol).slice(0, 100) } : {};
 }
 
 /** A media type without its parameters; its case means nothing (RFC 9110, 8.3.1). */
