@@ -3,7 +3,7 @@ import { isObject } from '../base/json.ts';
 import { maxLayers } from '../base/limits.ts';
 import { type Digest, parseDigest } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
-import { checkConfig } from './config-limits.ts';
+import { checkConfig, checkLabelCount } from './config-limits.ts';
 import { digestOf } from './digest.ts';
 import { field, type Json, parseJson, text } from './documents.ts';
 import { distance, foreign, type Platform, parsePlatform, platformName } from './platform.ts';
@@ -218,7 +218,9 @@ export function parseConfig(data: Buffer): ParsedConfig {
   const diffIds = field(rootfs, 'diff_ids');
   if (type !== 'layers' || (given === undefined && diffIds === undefined))
     throw invalidArgument("The image's config has no rootfs of layers");
-  const labels = Object.entries(table(field(inner, 'Labels'), 'Labels')).map(([name, value]) => [name, text(value)]);
+  const labelTable = table(field(inner, 'Labels'), 'Labels');
+  checkLabelCount(labelTable);
+  const labels = Object.entries(labelTable).map(([name, value]) => [name, text(value)]);
   const config: ImageConfig = {
     ...parsePlatform(json),
     env: strings(field(inner, 'Env'), 'Env'),
