@@ -8,7 +8,7 @@ import { type ImageId, parseDigest } from '../model/ids.ts';
 import { type Archive, directoryArchive, tarArchive } from './archive.ts';
 import { digestOf } from './digest.ts';
 import { field, parseJson } from './documents.ts';
-import { translateDiskError } from './layer-errors.ts';
+import { isOfDisk, translateDiskError } from './layer-errors.ts';
 import { cleanPath } from './layer-place.ts';
 import {
   compressionOf,
@@ -177,11 +177,15 @@ export function noneOf(failures: readonly Failure[]): Fault {
   return new Fault(first.error.kind, `None of ${failures.length} images can be loaded: ${words}`);
 }
 
-/** True for what is wrong with one image of an archive: no reason not to load the others. */
-export const isOfImage = (error: unknown): error is Fault => error instanceof Fault && ofImage.has(error.kind);
+/**
+ * True for what is wrong with one image of an archive: no reason not to load the others. A disk that is full, or a caller who left,
+ * is none of it.
+ */
+export const isOfImage = (error: unknown): error is Fault =>
+  error instanceof Fault && ofImage.has(error.kind) && !isOfDisk(error);
 
-/** A disk that is full, or a caller who left, is none of them. */
 const ofImage: ReadonlySet<string> = new Set<FaultKind>([
+  'ResourceExhausted', // larger than an image may be
   'DataLoss',
   'FailedPrecondition',
   'InvalidArgument',

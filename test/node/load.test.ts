@@ -279,6 +279,34 @@ test('of an archive of which nothing can be loaded each reason is told, of its d
   assert.deepEqual(store.leftovers(), []);
 });
 
+test('an image that is larger than one may be costs no other, and is named; a disk without room ends it all', async () => {
+  const large = image([layer(tar(file('noise', randomBytes(300_000))))]);
+  const path = join(work, 'large');
+  mkdirSync(path);
+  writeLayout(path, { 'docker.io/team/large:v1': large, [name]: built });
+  {
+    await using store = await Store.open({ limits: { maxBytes: 100_000 } });
+    const { notes, kinds, take } = heard();
+    const loaded = await store.images.load(path, undefined, take);
+    assert.deepEqual(
+      loaded.map(({ tags }) => tags),
+      [[name]],
+    );
+    assert.deepEqual(kinds, ['failed']);
+    assert.match(notes[0]!, /^docker\.io\/team\/large:v1: .*more than 100000 bytes/);
+  }
+  await using store = await Store.open();
+  const snapshots = join(store.root, 'v1/snapshots');
+  mount('tmpfs', snapshots, 'tmpfs', 0, 'size=100k');
+  try {
+    const refusal = { kind: 'ResourceExhausted', message: /^The host has no room for layer/ };
+    await assert.rejects(store.images.load(path), refusal);
+    assert.deepEqual(readdirSync(snapshots), []);
+  } finally {
+    unmount(snapshots, { detach: true });
+  }
+});
+
 test('what is told of an archive is bounded: names of kilobytes, names without end', async () => {
   const long = `docker.io/team/${'n'.repeat(100_000)}:v1`;
   const listed = [entry(built.manifest, name), entry({ digest: sha256('gone'), data: Buffer.alloc(1) }, long)];
