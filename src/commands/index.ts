@@ -40,6 +40,7 @@ export const commands: Commands = {
     does: 'make the images of an OCI layout or docker-archive file available',
     takes: ['FILE'],
     flags: ['config'],
+    more: 'FILE may be - or a pipe. Exit code 1: an image that is for this host was not loaded, and is named; the others are there.',
     run: (given) => loadImages(socketOf(given), word(given, 0)),
   },
   save: {

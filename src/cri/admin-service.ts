@@ -27,9 +27,9 @@ export function adminHandlers(deps: AdminDeps) {
     loadImages: async (request: admin.LoadImagesRequest, { signal }: Call): Promise<admin.LoadImagesResponse> => {
       const path = optionalPath('path', request.path);
       if (path === '') throw invalidArgument('path is empty');
-      const passedOver: string[] = [];
-      const images = await deps.images.load(path, signal, (note) => passedOver.push(note));
-      return { images: images.map(({ id, tags }) => ({ id, tags: [...tags] })), passedOver };
+      const notes = { passedOver: [] as string[], failed: [] as string[] };
+      const images = await deps.images.load(path, signal, ({ kind, words }) => notes[kind].push(words));
+      return { images: images.map(({ id, tags }) => ({ id, tags: [...tags] })), ...notes };
     },
     saveImage: async (request: admin.SaveImageRequest, { signal }: Call): Promise<admin.SaveImageResponse> => {
       const path = optionalPath('path', request.path);

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { Fault, isErrno } from '../base/fault.ts';
 import { readBytes } from '../sys/read-file.ts';
 import { cleanPath } from './layer-place.ts';
-import { badArchive, blockSize, parseHeader } from './tar-header.ts';
+import { longText } from './tar.ts';
+import { badArchive, blockSize, type Header, parseHeader } from './tar-header.ts';
 import { type Extended, parseExtended } from './tar-pax.ts';
 
 /** Files by name, from a directory or from inside a tar. Names are clean and relative. */
@@ -120,25 +121,29 @@ async function indexMembers(file: FileHandle): Promise<Map<string, Member>> {
     const header = block && parseHeader(block);
     if (!header) return members;
     at += blockSize;
-    const size = extended?.size ?? header.size;
-    if (size < 0 || at + size > fileSize) throw badArchive('a member is longer than the archive');
-    if (header.type === 'x' || header.type === 'L') {
-      if (header.size > maxMeta) throw badArchive(`a header of ${header.size} bytes is longer than ${maxMeta}`);
-      const data = await readBlock(file, header.size, at);
-      if (header.type === 'x') extended = parseExtended(data ?? Buffer.alloc(0));
-      else longName = data?.toString('latin1').replace(/\0.*$/s, '') ?? null;
-      at += roundUp(header.size);
-      continue;
+    const stored = storedBytes(header, extended);
+    if (stored < 0 || at + stored > fileSize) throw badArchive('a member is longer than the archive');
+    if ('xXL'.includes(header.type)) {
+      if (stored > maxMeta) throw badArchive(`a header of ${stored} bytes is longer than ${maxMeta}`);
+      const data = (await readBlock(file, stored, at)) ?? Buffer.alloc(0);
+      if (header.type === 'L') longName = longText(data);
+      else extended = parseExtended(data);
+    } else if (!'Kg'.includes(header.type)) {
+      const path = cleanPath(longName ?? extended?.path ?? header.name);
+      const link = extended?.link ?? header.link;
+      if (members.size >= maxMembers) throw badArchive(`it has more than ${maxMembers} members`);
+      if ('0\x007'.includes(header.type)) members.set(path, { offset: at, size: stored });
+      else if (header.type === '1') members.set(path, { link: cleanPath(link) });
+      // Older `docker save` keeps a repeated layer as a symbolic link to its first copy.
+      else if (header.type === '2') members.set(path, { link: cleanPath(`${path.replace(/[^/]*$/, '')}${link}`) });
+      extended = longName = null;
     }
-    const path = cleanPath(extended?.path ?? longName ?? header.name);
-    const link = extended?.link ?? header.link;
-    if (members.size >= maxMembers) throw badArchive(`it has more than ${maxMembers} members`);
-    const hasContent = ['0', '\0', '7', 'K', 'g'].includes(header.type);
-    if ('0\x007'.includes(header.type)) members.set(path, { offset: at, size });
-    else if (header.type === '1') members.set(path, { link: cleanPath(link) });
-    // Older `docker save` keeps a repeated layer as a symbolic link to its first copy.
-    else if (header.type === '2') members.set(path, { link: cleanPath(`${path.replace(/[^/]*$/, '')}${link}`) });
-    if (hasContent) at += roundUp(size);
-    if (header.type !== 'K' && header.type !== 'g') extended = longName = null;
+    at += roundUp(stored);
   }
+}
+
+/** How much follows a header: what pax says of a size is about the member, not about another header of it. */
+function storedBytes({ type, size }: Header, extended: Extended | null): number {
+  if ('xXLKg'.includes(type)) return size;
+  return '123456'.includes(type) ? 0 : (extended?.size ?? size); // links, nodes and directories have none, whatever they say
 }

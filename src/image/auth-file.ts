@@ -2,7 +2,7 @@ import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
 import { log } from '../base/log.ts';
 import { readText } from '../sys/read-file.ts';
-import { hostOf, type RegistryAuth } from './auth.ts';
+import { credentialsFor, hostOf, type RegistryAuth } from './auth.ts';
 import type { Reference } from './reference.ts';
 
 const maxBytes = 1024 * 1024;
@@ -21,8 +21,18 @@ export async function nodeAuth(path: string, { domain, path: repository }: Refer
     .filter((key) => wanted.startsWith(`${place(key)}/`))
     .sort((a, b) => place(b).length - place(a).length);
   const entry = best === undefined ? undefined : auths[best];
-  return isObject(entry) ? authOf(entry, domain) : null;
+  if (!isObject(entry)) return null;
+  const auth = authOf(entry, domain);
+  try {
+    credentialsFor(domain, auth);
+  } catch (error) {
+    throw unusable(path, `its entry ${JSON.stringify(best)}: ${messageOf(error)}`);
+  }
+  return auth;
 }
+
+const unusable = (path: string, why: string) =>
+  new Fault('FailedPrecondition', `Cannot read the credentials of ${path} (images.auth_file): ${why}`);
 
 async function readAuths(path: string): Promise<Record<string, unknown>> {
   try {
@@ -38,8 +48,7 @@ async function readAuths(path: string): Promise<Record<string, unknown>> {
       return {};
     }
     // Not its text: an error of JSON.parse shows what stands at the place.
-    const why = error instanceof SyntaxError ? 'it is no JSON' : messageOf(error);
-    throw new Fault('FailedPrecondition', `Cannot read the credentials of ${path} (images.auth_file): ${why}`);
+    throw unusable(path, error instanceof SyntaxError ? 'it is no JSON' : messageOf(error));
   }
 }
 

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { parseJson } from './documents.ts';
@@ -19,7 +20,8 @@ export type RegistryAuth = {
 
 export type Credentials =
   | { readonly kind: 'none' }
-  | { readonly kind: 'basic'; readonly username: string; readonly password: string }
+  /** `encoding`: of bytes that are no UTF-8, which are shown as they came. */
+  | { readonly kind: 'basic'; readonly username: string; readonly password: string; readonly encoding?: 'latin1' }
   | { readonly kind: 'identity'; readonly token: string }
   | { readonly kind: 'registry'; readonly token: string };
 
@@ -50,10 +52,13 @@ export function credentialsFor(domain: string, auth: RegistryAuth | null): Crede
   if (auth.identityToken) return { kind: 'identity', token: auth.identityToken };
   if (auth.username || auth.password) return { kind: 'basic', username: auth.username, password: auth.password };
   if (!auth.auth) return none;
-  const text = Buffer.from(auth.auth, 'base64').toString('utf8');
+  const bytes = Buffer.from(auth.auth, 'base64');
+  const encoding = isUtf8(bytes) ? 'utf8' : 'latin1';
+  const text = bytes.toString(encoding);
   const colon = text.indexOf(':');
   if (colon < 0) throw new Fault('InvalidArgument', 'The "auth" credential is not base64 of username:password');
-  return { kind: 'basic', username: text.slice(0, colon), password: text.slice(colon + 1).replace(/\0+$/, '') };
+  const pair = { username: text.slice(0, colon), password: text.slice(colon + 1).replace(/\0+$/, '') };
+  return { kind: 'basic', ...pair, ...(encoding === 'latin1' ? { encoding } : {}) };
 }
 
 /**
@@ -72,8 +77,8 @@ export function credentialsAt(endpoint: Endpoint, domain: string, auth: Registry
 const isBeside = (endpoint: Endpoint | null, realm: URL): boolean =>
   endpoint?.isEitherScheme === true && isLoopback(realm.hostname);
 
-const basic = (username: string, password: string): string =>
-  `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+const basic = ({ username, password, encoding }: Credentials & { kind: 'basic' }): string =>
+  `Basic ${Buffer.from(`${username}:${password}`, encoding ?? 'utf8').toString('base64')}`;
 
 type TokenRequest = {
   readonly fields: URLSearchParams;
@@ -146,9 +151,7 @@ export class Authorizer {
   async #headerFor(challenge: Challenge, signal: AbortSignal): Promise<string | null> {
     const { credentials } = this.#guarded;
     if (challenge.scheme === 'bearer' && credentials.kind !== 'registry') return this.#bearer(challenge, signal);
-    if (challenge.scheme === 'basic' && credentials.kind === 'basic') {
-      return basic(credentials.username, credentials.password);
-    }
+    if (challenge.scheme === 'basic' && credentials.kind === 'basic') return basic(credentials);
     return null;
   }
 
@@ -190,11 +193,14 @@ export class Authorizer {
       const headers = { 'content-type': 'application/x-www-form-urlencoded' };
       return this.#http.send(via, realm, { method: 'POST', headers, body: fields.toString(), signal });
     }
+    const scopes = (fields.get('scope') ?? '').split(' ').filter(Boolean);
     for (const [name, value] of fields) realm.searchParams.set(name, value);
+    // Several are asked for one by one (distribution's token specification), though a challenge has them in one parameter.
+    realm.searchParams.delete('scope');
+    for (const scope of scopes) realm.searchParams.append('scope', scope);
     if (credentials.kind !== 'basic') return this.#http.send(via, realm, { signal });
-    const { username, password } = credentials;
-    realm.searchParams.set('account', username);
-    const authorization = ({ isHome }: Hop) => (isHome ? basic(username, password) : null);
+    realm.searchParams.set('account', credentials.username);
+    const authorization = ({ isHome }: Hop) => (isHome ? basic(credentials) : null);
     return this.#http.send(via, realm, { authorization, signal });
   }
 

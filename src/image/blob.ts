@@ -141,7 +141,9 @@ export class Blob {
       }
     }
     failures.push(...this.#places.passedOver('pull', order));
-    throw new Fault(kind, `Cannot fetch blob ${this.#descriptor.digest}: ${failures.slice(-5).join('; ')}`);
+    const { digest, elsewhere } = this.#descriptor;
+    const words = failures.slice(-5).join('; ');
+    throw new Fault(kind, `Cannot fetch blob ${digest}: ${words}${kind === 'NotFound' ? foreignWords(elsewhere) : ''}`);
   }
 
   /** Nobody is left only if all were refused: then all are asked again, for their words. */
@@ -210,6 +212,12 @@ export class Blob {
     return new WholeOnly();
   }
 }
+
+/** Why a layer that no registry keeps cannot be had (docs/decisions.md, "A manifest sends nobody elsewhere"). */
+const foreignWords = (host: string | undefined): string =>
+  host === undefined
+    ? ''
+    : `; its manifest says that it is at ${host}, where nothing is fetched from: push the image with all of its layers`;
 
 /** Whether a Content-Range is of the bytes from `from` up to, not including, `to` (RFC 9110, 14.4). */
 function isRange(header: string | undefined, from: number, to: number): boolean {

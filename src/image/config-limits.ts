@@ -20,6 +20,13 @@ type Bounds = {
  */
 const passedToExec = { mostBytes: 32 * 4096 - 1, mostValues: 10_000, mostTotal: 2 ** 20 } as const;
 
+const mostLabels = 10_000;
+
+/** @throws Fault InvalidArgument, before anything is made of labels of which there are a million. */
+export function checkLabelCount(labels: object): void {
+  expectAtMost('Labels', Object.keys(labels).length, mostLabels);
+}
+
 /**
  * No image that works anywhere comes near any of these. Labels are generous: build tools keep whole documents in them, some
  * of hundreds of kilobytes. Each VOLUME is a directory that is filled and mounted when a container is made.
@@ -40,7 +47,7 @@ const bounds: readonly Bounds[] = [
     field: 'Labels',
     values: ({ labels }) => Object.entries(labels).map(([name, value]) => `${name}=${value}`),
     mostBytes: 4 * 2 ** 20,
-    mostValues: 10_000,
+    mostValues: mostLabels,
     mostTotal: 4 * 2 ** 20,
   },
 ];
@@ -59,9 +66,7 @@ export function checkConfig(config: ImageConfig): void {
 
 function checkBounds(config: ImageConfig, { field, values, mostBytes, mostValues, mostTotal }: Bounds): void {
   const all = values(config);
-  if (mostValues !== undefined && all.length > mostValues) {
-    throw invalidArgument(`The image's config has ${all.length} ${field}: at most ${mostValues} are taken`);
-  }
+  if (mostValues !== undefined) expectAtMost(field, all.length, mostValues);
   let total = 0;
   for (const value of all) {
     const bytes = Buffer.byteLength(value);
@@ -75,6 +80,10 @@ function checkBounds(config: ImageConfig, { field, values, mostBytes, mostValues
   if (mostTotal !== undefined && total > mostTotal) {
     throw invalidArgument(`The image's config has ${total} bytes of ${field}: at most ${mostTotal} are taken`);
   }
+}
+
+function expectAtMost(field: string, count: number, most: number): void {
+  if (count > most) throw invalidArgument(`The image's config has ${count} ${field}: at most ${most} are taken`);
 }
 
 const shown = (text: string): string =>

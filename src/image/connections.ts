@@ -1,10 +1,10 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type ConnectionOptions, connect, createSecureContext, type SecureContext } from 'node:tls';
-import { within } from '../base/deadline.ts';
-import { Fault, messageOf } from '../base/fault.ts';
-import { dial } from './dial.ts';
+import { type ConnectionOptions, createSecureContext, type SecureContext } from 'node:tls';
+import { Fault } from '../base/fault.ts';
+import { connectBy, type Route } from './connect.ts';
 import { defaultDialMs, type Endpoint } from './hosts.ts';
 import { OneLength } from './one-length.ts';
 import { proxyFor } from './proxy.ts';
@@ -16,26 +16,34 @@ const agentOptions = { keepAlive: true, maxSockets: 16 } as const;
 type Connected = (error: Error | null, socket: Duplex) => void;
 type Target = { readonly host?: string | null; readonly port?: number | string | null };
 
-/** Gives Node's agent what was connected, or why it was not. */
-function handOver(work: Promise<Duplex>, done: Connected | undefined): void {
-  work.then(
-    (socket) => done?.(null, socket),
-    (error) => done?.(error, undefined as never),
-  );
-}
-
-const dialled = ({ host, port }: Target, ms: number) => dial(host ?? '', Number(port), ms);
-
 type Manner = {
   readonly dialMs: number;
   /** True: what comes may say its length twice; a connection then serves one request. */
   readonly doubledLength: boolean;
+  readonly proxy: Route['proxy'];
+  /** Over when the pull is: connections that are still being made end with it. */
+  readonly life: AbortSignal;
 };
 
 const agentOptionsOf = ({ doubledLength }: Manner) => ({ ...agentOptions, keepAlive: !doubledLength });
 
-const heard = async (socket: Promise<Duplex>, { doubledLength }: Manner): Promise<Duplex> =>
-  doubledLength ? new OneLength(await socket) : await socket;
+/** Gives Node's agent what was connected, or why it was not. An agent that has ended would keep it open. */
+function handOver(
+  { host, port }: Target,
+  tls: ConnectionOptions | null,
+  { dialMs, doubledLength, proxy, life }: Manner,
+  done: Connected | undefined,
+): void {
+  const route = { host: host ?? '', port: Number(port), tls, proxy };
+  connectBy(route, { ms: dialMs, life }).then(
+    (socket) => {
+      if (!life.aborted) return done?.(null, doubledLength ? new OneLength(socket) : socket);
+      socket.destroy();
+      done?.(life.reason, undefined as never);
+    },
+    (error) => done?.(error, undefined as never),
+  );
+}
 
 class PlainAgent extends HttpAgent {
   readonly #manner: Manner;
@@ -44,7 +52,7 @@ class PlainAgent extends HttpAgent {
     this.#manner = manner;
   }
   override createConnection(target: Target, done?: Connected): undefined {
-    handOver(heard(dialled(target, this.#manner.dialMs), this.#manner), done);
+    handOver(target, null, this.#manner, done);
   }
 }
 
@@ -55,35 +63,7 @@ class SecureAgent extends HttpsAgent {
     this.#manner = manner;
   }
   override createConnection(target: ConnectionOptions & Target, done?: Connected): undefined {
-    handOver(heard(secured(target as ConnectionOptions & Target, this.#manner.dialMs), this.#manner), done);
-  }
-}
-
-/** Without the advice that Node gives for its own command line. */
-function tlsWords(error: Error): string {
-  const [words = ''] = messageOf(error).split('; if the root CA is installed locally', 1);
-  return /self-signed|unable to (?:get|verify)/.test(words)
-    ? `${words}; add its authority to the host's, or as "ca" in hosts.toml`
-    : words;
-}
-
-async function secured(options: ConnectionOptions & Target, ms: number): Promise<Duplex> {
-  const begin = performance.now();
-  const socket = await dialled(options, ms);
-  const { promise, resolve, reject } = Promise.withResolvers<Duplex>();
-  const from = `${socket.remoteAddress} port ${socket.remotePort}`;
-  const tls = connect({ ...options, socket } as ConnectionOptions);
-  tls.once('secureConnect', () => resolve(tls));
-  tls.on('error', (error) =>
-    reject(
-      new Fault('Unavailable', `Cannot talk TLS to ${options.host} (${from}): ${tlsWords(error)}`, { cause: error }),
-    ),
-  );
-  try {
-    return await within(Math.max(1, ms - (performance.now() - begin)), `The TLS handshake with ${from}`, promise);
-  } catch (error) {
-    tls.destroy();
-    throw error;
+    handOver(target, target as ConnectionOptions, this.#manner, done);
   }
 }
 
@@ -110,6 +90,18 @@ async function tlsOptions(endpoint: Endpoint | null): Promise<ConnectionOptions>
   return { secureContext: context, rejectUnauthorized: !skipVerify };
 }
 
+/** How a proxy is spoken to: one of https as any server that the host's authorities vouch for. */
+async function towards(proxy: URL | null): Promise<Route['proxy']> {
+  if (!proxy) return null;
+  if (proxy.protocol !== 'https:') return { url: proxy, tls: null };
+  const host = proxy.hostname.replace(/^\[|\]$/g, '');
+  const secureContext = contextOfHost(await hostAuthorities());
+  return { url: proxy, tls: { secureContext, host, ...(isIP(host) ? {} : { servername: host }) } };
+}
+
+/** How a request goes out; `proxy`: where it goes to a proxy that is told the whole address. */
+export type Outgoing = { readonly agent: HttpAgent | HttpsAgent; readonly proxy: URL | null };
+
 /**
  * The kept-alive connections of one pull. Certificates and the dial timeout are those of the endpoint that is asked; null
  * means a place that a redirect led to: it is met with the host's authorities alone.
@@ -119,8 +111,10 @@ export class Connections implements Disposable {
   readonly #agents = new Map<Endpoint | null, Map<string, Promise<HttpAgent | HttpsAgent>>>();
   /** Origins that say their answers' length twice. */
   readonly #doubling = new Set<string>();
+  readonly #life = new AbortController();
 
   [Symbol.dispose](): void {
+    this.#life.abort(new Fault('Cancelled', 'The pull is over'));
     for (const agents of this.#agents.values())
       for (const agent of agents.values())
         agent.then(
@@ -137,29 +131,30 @@ export class Connections implements Disposable {
   }
 
   /** @throws Fault FailedPrecondition if the environment names a proxy that is none. */
-  async agent(endpoint: Endpoint | null, url: URL): Promise<HttpAgent | HttpsAgent> {
+  async towards(endpoint: Endpoint | null, url: URL): Promise<Outgoing> {
     const proxy = proxyFor(url, process.env);
     const agents = this.#agents.get(endpoint) ?? new Map<string, Promise<HttpAgent | HttpsAgent>>();
     this.#agents.set(endpoint, agents);
     const doubledLength = this.#doubling.has(url.origin);
+    const isSecure = url.protocol === 'https:';
     const key = `${url.protocol} ${proxy?.href ?? ''} ${doubledLength}`;
-    const made = agents.get(key) ?? makeAgent(endpoint, url.protocol === 'https:', proxy, doubledLength);
+    const made = agents.get(key) ?? this.#agent(endpoint, isSecure, proxy, doubledLength);
     agents.set(key, made);
-    return made;
+    return { agent: await made, proxy: isSecure ? null : proxy };
   }
-}
 
-async function makeAgent(
-  endpoint: Endpoint | null,
-  isSecure: boolean,
-  proxy: URL | null,
-  doubledLength: boolean,
-): Promise<HttpAgent | HttpsAgent> {
-  const manner = { dialMs: endpoint?.dialTimeoutMs ?? defaultDialMs, doubledLength };
-  const tls = isSecure ? await tlsOptions(endpoint) : {};
-  if (!proxy) return isSecure ? new SecureAgent(manner, tls) : new PlainAgent(manner);
-  // Which proxy was decided above; how it is spoken to, Node knows.
-  const through = { ...agentOptions, timeout: manner.dialMs }; // of a tunnel that is not made, too
-  const proxyEnv = { [isSecure ? 'HTTPS_PROXY' : 'HTTP_PROXY']: proxy.href };
-  return isSecure ? new HttpsAgent({ ...through, ...tls, proxyEnv }) : new HttpAgent({ ...through, proxyEnv });
+  async #agent(
+    endpoint: Endpoint | null,
+    isSecure: boolean,
+    proxy: URL | null,
+    doubledLength: boolean,
+  ): Promise<HttpAgent | HttpsAgent> {
+    const manner: Manner = {
+      dialMs: endpoint?.dialTimeoutMs ?? defaultDialMs,
+      doubledLength,
+      proxy: await towards(proxy),
+      life: this.#life.signal,
+    };
+    return isSecure ? new SecureAgent(manner, await tlsOptions(endpoint)) : new PlainAgent(manner);
+  }
 }

@@ -1,12 +1,19 @@
 import { connect, isIPv6, type Socket } from 'node:net';
 import { within } from '../base/deadline.ts';
 import { Fault, messageOf } from '../base/fault.ts';
+import { unlessAborted } from '../base/shared-runs.ts';
 import { lookup } from '../sys/lookup.ts';
 
 /** How long an address is alone in being tried (RFC 8305, 8: Connection Attempt Delay). */
 const headStartMs = 250;
 
-export type Addresses = (name: string) => Promise<readonly string[]>;
+export type DialOptions = {
+  /** Ends it, with its reason. */
+  readonly signal?: AbortSignal;
+  readonly addressesOf?: (name: string) => Promise<readonly string[]>;
+};
+
+const forever = new AbortController().signal;
 
 /**
  * Connects by TCP as browsers do (RFC 8305): the addresses of a name are tried one after the other, IPv6 and IPv4 in turn,
@@ -14,11 +21,18 @@ export type Addresses = (name: string) => Promise<readonly string[]>;
  * for the next one's sake.
  * @throws Fault Unavailable with each address, its port and what came of it.
  */
-export async function dial(host: string, port: number, ms: number, addressesOf: Addresses = lookup): Promise<Socket> {
+export async function dial(
+  host: string,
+  port: number,
+  ms: number,
+  { signal = forever, addressesOf = lookup }: DialOptions = {},
+): Promise<Socket> {
   const name = host.replace(/^\[|\]$/g, '');
   const begin = performance.now();
-  const addresses = inTurn(await within(ms, `Looking up ${name}`, addressesOf(name)));
-  return firstOf(addresses, { name, port, ms: Math.max(1, ms - (performance.now() - begin)), wholeMs: ms });
+  signal.throwIfAborted();
+  const found = within(ms, `Looking up ${name}`, addressesOf(name));
+  const addresses = inTurn(await unlessAborted(found, signal));
+  return firstOf(addresses, { name, port, ms: Math.max(1, ms - (performance.now() - begin)), wholeMs: ms, signal });
 }
 
 /** Families in turn, beginning with the one that the resolver has first. */
@@ -31,9 +45,15 @@ export function inTurn(addresses: readonly string[]): string[] {
     .filter((address) => address !== undefined);
 }
 
-type Target = { readonly name: string; readonly port: number; readonly ms: number; readonly wholeMs: number };
+type Target = {
+  readonly name: string;
+  readonly port: number;
+  readonly ms: number;
+  readonly wholeMs: number;
+  readonly signal: AbortSignal;
+};
 
-function firstOf(addresses: readonly string[], { name, port, ms, wholeMs }: Target): Promise<Socket> {
+function firstOf(addresses: readonly string[], { name, port, ms, wholeMs, signal }: Target): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const waiting = [...addresses];
   const trying = new Map<Socket, string>();
@@ -42,8 +62,14 @@ function firstOf(addresses: readonly string[], { name, port, ms, wholeMs }: Targ
   const end = () => {
     clearTimeout(next);
     clearTimeout(deadline);
+    signal.removeEventListener('abort', leave);
     for (const socket of trying.keys()) socket.destroy();
   };
+  const leave = () => {
+    end();
+    reject(signal.reason);
+  };
+  signal.addEventListener('abort', leave, { once: true });
   const fail = () => {
     end();
     reject(new Fault('Unavailable', `Cannot connect to ${name}: ${failures.join('; ') || 'it has no address'}`));

@@ -22,13 +22,24 @@ export function parseJson(data: Buffer, what: string): Json {
 export const folded = (name: string): string => name.toLowerCase().replaceAll('ſ', 's');
 
 /**
+ * No kind of object that has fields, rather than names of somebody's own, has 30 of them. Half a million in a document, looked through
+ * for each field that is asked for, would take the event loop for a second.
+ */
+const mostFields = 1000;
+
+/**
  * What a document has under a name, as Go's programs read it: whatever the case of its letters, and of several such keys the
  * last that is not null. An image whose `entrypoint` they honour would otherwise run as something else here.
  */
 export function field(json: Json, name: string): unknown {
   const wanted = folded(name);
   let found: unknown;
-  for (const key in json) if (folded(key) === wanted && Object.hasOwn(json, key)) found = json[key] ?? found;
+  let fields = 0;
+  for (const key in json) {
+    if (++fields > mostFields) throw invalidArgument(`A document has an object of more than ${mostFields} fields`);
+    if (key.length !== name.length || folded(key) !== wanted || !Object.hasOwn(json, key)) continue;
+    found = json[key] ?? found;
+  }
   return found;
 }
 

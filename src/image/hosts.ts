@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
+import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { parse } from 'smol-toml';
@@ -38,6 +39,8 @@ export type Endpoint = {
 };
 
 export const defaultDialMs = 30_000;
+/** A day: no kernel tries for so long, and a timer takes no more than 24. */
+const longestDialMs = 24 * 3_600_000;
 const everything: readonly Capability[] = ['pull', 'resolve', 'push'];
 const maxFileBytes = 1024 * 1024;
 
@@ -182,11 +185,23 @@ function headersOf(value: unknown): Record<string, string | string[]> {
   if (!isObject(value)) throw new Error('header is not a table');
   return Object.fromEntries(
     Object.entries(value).map(([name, item]) => {
-      if (typeof item === 'string') return [name, item];
-      if (Array.isArray(item) && item.every((part) => typeof part === 'string')) return [name, item as string[]];
-      throw new Error(`header ${JSON.stringify(name)} is neither a string nor a list of strings`);
+      const values: unknown[] = Array.isArray(item) ? item : [item];
+      if (!values.every((each) => typeof each === 'string'))
+        throw new Error(`header ${JSON.stringify(name)} is neither a string nor a list of strings`);
+      checkHeader(name, values);
+      return [name, item as string | string[]];
     }),
   );
+}
+
+/** Not its value: it may be a secret. */
+function checkHeader(name: string, values: readonly string[]): void {
+  try {
+    validateHeaderName(name);
+    for (const value of values) validateHeaderValue(name, value);
+  } catch (error) {
+    throw new Error(`header ${JSON.stringify(name)} has a character that no header may have`, { cause: error });
+  }
 }
 
 const unitMs: Readonly<Record<string, number>> = {
@@ -206,7 +221,7 @@ function duration(value: unknown): number {
   const ms = parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * unitMs[unit ?? '']!, 0);
   if (whole !== value || !(ms >= 1))
     throw new Error(`dial_timeout ${JSON.stringify(value)} is not a duration such as "3s"`);
-  return ms;
+  return Math.min(ms, longestDialMs);
 }
 
 function paths(value: unknown, what: string): string[] {

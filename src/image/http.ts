@@ -5,7 +5,8 @@ import { letGoWhole } from '../base/let-go.ts';
 import { BodyPieces } from './body-pieces.ts';
 import { Connections } from './connections.ts';
 import { decoded } from './content-encoding.ts';
-import { defaultDialMs, type Endpoint } from './hosts.ts';
+import type { Endpoint } from './hosts.ts';
+import { proxyAuthorization } from './tunnel.ts';
 
 export type Request = {
   readonly method?: 'GET' | 'HEAD' | 'POST';
@@ -103,12 +104,13 @@ export class HttpClient implements Disposable {
   }
 
   async #ask(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
-    const { url, spelling } = hop;
-    const agent = await this.#connections.agent(endpoint, url);
+    const { url, spelling = url.pathname + url.search } = hop;
+    const { agent, proxy } = await this.#connections.towards(endpoint, url);
     request.signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<Response>();
     const shown = request.authorization?.(hop) ?? null;
     const authorization = shown === null ? {} : { authorization: shown };
+    const proxySecret = proxy && proxyAuthorization(proxy);
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const outgoing = send(url, {
       method: request.method ?? 'GET',
@@ -118,30 +120,24 @@ export class HttpClient implements Disposable {
       // What Go's clients take, and with them every registry's operator, is taken here: folded headers, a length beside
       // chunks. The connection is the server's own, so that it can deceive nobody but itself.
       insecureHTTPParser: true,
-      ...(spelling === undefined ? {} : { path: spelling }),
+      path: proxy ? url.origin + spelling : spelling,
       headers: {
         'user-agent': version,
         'accept-encoding': 'identity',
         ...endpoint?.headers,
         ...request.headers,
         ...authorization,
+        ...(proxySecret === null ? {} : { 'proxy-authorization': proxySecret }),
       },
     });
     const silent = (what: string, ms: number) =>
       giveUp(new Silent(`${url.host} did not ${what} within ${ms / 1000} s`));
     const { silenceMs = Number.POSITIVE_INFINITY } = request;
     const answerMs = Math.min(this.#patience.answerMs, silenceMs);
-    const dialMs = endpoint?.dialTimeoutMs ?? defaultDialMs;
-    // What is dialled here has this deadline itself, and says which addresses it tried; a proxy has not.
-    let timer = setTimeout(() => silent('accept a connection', dialMs), dialMs + 500);
+    // Until it has a connection it waits for one that is free, or for what has a deadline of its own (connect.ts).
+    let timer: NodeJS.Timeout | undefined;
     outgoing.once('socket', (socket) => {
-      const connected = () => {
-        clearTimeout(timer);
-        timer = setTimeout(() => silent('answer', answerMs), answerMs);
-      };
-      if (socket.connecting)
-        socket.once('connect', connected); // to a proxy; what is dialled here comes connected
-      else connected();
+      timer = setTimeout(() => silent('answer', answerMs), answerMs);
       // Node's parser, which heard it first, has copied what it wants.
       socket.on('data', letGoWhole);
       outgoing.once('close', () => socket.off('data', letGoWhole));
@@ -149,13 +145,15 @@ export class HttpClient implements Disposable {
     outgoing.once('response', (body) => {
       clearTimeout(timer);
       const bodySilenceMs = Math.min(this.#patience.progressMs, silenceMs);
-      resolve({ ...hop, status: body.statusCode ?? 0, headers: body.headers, body, shown, silenceMs: bodySilenceMs });
+      // 203 is a 200 that a proxy on the way has touched (RFC 9110, 15.3.4).
+      const status = body.statusCode === 203 ? 200 : (body.statusCode ?? 0);
+      resolve({ ...hop, status, headers: body.headers, body, shown, silenceMs: bodySilenceMs });
     });
     const ended = (error: unknown) => {
       clearTimeout(timer);
       reject(request.signal.aborted ? request.signal.reason : error);
     };
-    // A request that has no connection yet, as where a proxy is silent, would tell its end only once it has one.
+    // A request that has no connection yet would tell its end only once it has one.
     const giveUp = (error: unknown) => {
       ended(error);
       outgoing.destroy(error instanceof Error ? error : undefined);
@@ -225,7 +223,7 @@ export function passOver(body: IncomingMessage, hasBody = true): void {
 /** The connection ended before an answer: nobody knows whether the server has heard of the request. */
 class Interrupted extends Fault {
   constructor(url: URL, error: unknown) {
-    super('Unavailable', `Cannot talk to ${url.host}: ${withoutPasswords(error)}`, { cause: error });
+    super('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
   }
 }
 
@@ -277,8 +275,5 @@ function redirectTarget(from: URL, location: string): URL {
 
 function unreachable(url: URL, error: unknown): Error {
   if (error instanceof Fault) return error;
-  return new Fault('Unavailable', `Cannot talk to ${url.host}: ${withoutPasswords(error)}`, { cause: error });
+  return new Fault('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
 }
-
-/** Node tells a proxy's address with its password. */
-const withoutPasswords = (error: unknown): string => messageOf(error).replace(/(https?:\/\/)[^@/\s]*@/gi, '$1***@');

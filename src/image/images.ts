@@ -22,7 +22,7 @@ import { translateDiskError } from './layer-errors.ts';
 import { LayerPool } from './layer-pool.ts';
 import { Layers } from './layers.ts';
 import { Leases } from './leases.ts';
-import { isLoadLeftover, isOfImage, openSaved, type SavedImage } from './load.ts';
+import { isLoadLeftover, isOfImage, noneOf, notesOf, openSaved, type SavedImage, type Tell } from './load.ts';
 import { union } from './names.ts';
 import { PlaceMemories } from './place-memory.ts';
 import { logPull, type Progress, RunningPulls } from './progress.ts';
@@ -304,28 +304,32 @@ export class Images {
     }
   }
 
-  /** Loads every image of a saved archive: an OCI layout (directory or tar) or what `docker save` writes. `tell` hears of what is not loaded. */
+  /**
+   * Loads every image of a saved archive: an OCI layout (directory or tar) or what `docker save` writes. `tell` hears of what is
+   * not loaded. @throws Fault if nothing is.
+   */
   async load(
     file: string,
     signal: AbortSignal = new AbortController().signal,
-    tell: (note: string) => void = () => {},
+    tell: Tell = () => {},
   ): Promise<Image[]> {
     await using saved = await openSaved(file, this.#settings, signal);
-    saved.passedOver.forEach(tell);
-    const [images, failures]: [Image[], unknown[]] = [[], []];
+    const images: Image[] = [];
+    const failures = [...saved.failures];
+    const passedOver = [...saved.passedOver];
     using progress = this.pulls.begin(file);
     for (const image of saved.images) {
       const name = image.names.tags[0] ?? image.found.id;
       try {
         images.push(await this.#keep(image, progress, signal));
-        for (const what of image.found.passedOver) tell(`${name}: ${what} is no layer`);
+        passedOver.push(...image.found.passedOver.map((what) => `${name}: ${what} is no layer`));
       } catch (error) {
         if (!isOfImage(error)) throw error;
-        failures.push(error);
-        tell(`${name}: ${messageOf(error)}`);
+        failures.push({ name, error });
       }
     }
-    if (images.length === 0 && failures.length > 0) throw failures[0];
+    if (images.length === 0) throw noneOf(failures);
+    for (const note of notesOf(passedOver, failures)) tell(note);
     return images;
   }
 

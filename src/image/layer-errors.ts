@@ -18,11 +18,16 @@ function layerFault(error: unknown): string | null {
   return null;
 }
 
-/** Errors of the host's disk as the caller should see them. */
+const noRoom = ['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE'];
+const noWriting = ['EIO', 'EROFS'];
+
+/** Errors of the host's disk as the caller should see them; each keeps its errno in `code`, by which isOfDisk knows it. */
 export function translateDiskError(error: unknown, what = 'the image'): unknown {
-  const doing = isErrno(error, 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE')
-    ? 'has no room for'
-    : isErrno(error, 'EIO', 'EROFS') && 'cannot write';
-  if (!doing) return error;
-  return new Fault('ResourceExhausted', `The host ${doing} ${what}: ${messageOf(error)}`, { cause: error });
+  const doing = isErrno(error, ...noRoom) ? 'has no room for' : isErrno(error, ...noWriting) && 'cannot write';
+  if (!doing || error instanceof Fault) return error;
+  const fault = new Fault('ResourceExhausted', `The host ${doing} ${what}: ${messageOf(error)}`, { cause: error });
+  return Object.assign(fault, { code: (error as NodeJS.ErrnoException).code });
 }
+
+/** Whether it is the host's disk that fails, rather than an image that is larger than one may be. */
+export const isOfDisk = (error: unknown): boolean => isErrno(error, ...noRoom, ...noWriting);

@@ -29,6 +29,6 @@ export const toPlainError = (error: unknown): PlainError => ({
 });
 
 export function fromPlainError({ fault, message, code }: PlainError): Error {
-  if (fault) return new Fault(fault, message);
-  return Object.assign(new Error(message), code === null ? {} : { code });
+  const error = fault ? new Fault(fault, message) : new Error(message);
+  return Object.assign(error, code === null ? {} : { code });
 }

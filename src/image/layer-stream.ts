@@ -182,8 +182,12 @@ export function expectDigest(what: string, expected: string | null, actual: stri
 
 function translateStreamError(error: unknown, job: UnpackJob): unknown {
   const name = job.digest ?? job.diffId;
-  if (error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code))) {
-    return new Fault('DataLoss', `Layer ${name} does not decompress: ${messageOf(error)}`, { cause: error });
-  }
-  return translateLayerError(error, name, job.path);
+  return translateLayerError(translateDamage(error, `Layer ${name}`), name, job.path);
+}
+
+/** What is wrong with the compression of `what`, in the words of its caller; any other error as it is. */
+export function translateDamage(error: unknown, what: string): unknown {
+  const isOfCompression = error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code));
+  if (!isOfCompression) return error;
+  return new Fault('DataLoss', `${what} does not decompress: ${messageOf(error)}`, { cause: error });
 }

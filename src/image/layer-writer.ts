@@ -12,6 +12,7 @@ import { badArchive } from './tar-header.ts';
 export type LayerNotes = Unsettled & { readonly bytes: number; readonly entries: number };
 
 const maxId = 2 ** 32 - 2; // 2^32-1 means "leave as it is" to chown
+const minId = -(2 ** 31);
 /** Of the file systems that layers lie on. */
 const blockBytes = 4096;
 /** Zeros that become a hole: shorter runs would only break a file into pieces. */
@@ -157,12 +158,19 @@ function writeAll(fd: number, data: Buffer, position: number): void {
 }
 
 function attributesOf(entry: Entry): Attributes {
-  const { mode, uid, gid, seconds, nanoseconds } = entry;
-  if (uid < 0 || uid > maxId || gid < 0 || gid > maxId) {
-    throw badArchive(`${JSON.stringify(entry.path)} has the owner ${uid}:${gid}, out of range`);
+  const { mode, seconds, nanoseconds } = entry;
+  const [uid, gid] = [idOf(entry.uid), idOf(entry.gid)];
+  if (uid === null || gid === null) {
+    throw badArchive(`${JSON.stringify(entry.path)} has the owner ${entry.uid}:${entry.gid}, out of range`);
   }
   const xattrs = entry.xattrs.size === 0 ? undefined : packXattrs(keptXattrs(entry));
   return { mode, uid, gid, seconds, nanoseconds, xattrs };
+}
+
+/** An owner as the kernel has it: those below zero (nobody is -2 on macOS) are counted from 2^32 down. Null for none that it has. */
+function idOf(said: number): number | null {
+  const id = said < 0 && said >= minId ? said + 2 ** 32 : said;
+  return id >= 0 && id <= maxId ? id : null;
 }
 
 /**

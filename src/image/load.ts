@@ -1,17 +1,25 @@
 import { createReadStream } from 'node:fs';
 import { open, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Fault, type FaultKind, invalidArgument, messageOf } from '../base/fault.ts';
+import { Fault, type FaultKind, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
 import { maxLayers } from '../base/limits.ts';
 import { type ImageId, parseDigest } from '../model/ids.ts';
 import { type Archive, directoryArchive, tarArchive } from './archive.ts';
 import { digestOf } from './digest.ts';
 import { field, parseJson } from './documents.ts';
+import { isOfDisk, translateDiskError } from './layer-errors.ts';
 import { cleanPath } from './layer-place.ts';
-import { compressionOf, decompressed, expectDigest, magicBytes, refuseForeign } from './layer-stream.ts';
+import {
+  compressionOf,
+  decompressed,
+  expectDigest,
+  magicBytes,
+  refuseForeign,
+  translateDamage,
+} from './layer-stream.ts';
 import type { LayerSource } from './layers.ts';
-import { type IndexEntry, indexEntry, parseConfig, platformChoices } from './manifest.ts';
+import { type IndexEntry, indexEntry, NotForThisHost, parseConfig, platformChoices } from './manifest.ts';
 import { mostNames } from './names.ts';
 import { platformName } from './platform.ts';
 import { type Documents, describe, type Found, fileOf } from './pull.ts';
@@ -25,9 +33,13 @@ export type SavedImage = {
   readonly names: { readonly tags: readonly string[]; readonly digests: readonly string[] };
 };
 
+/** What of an archive is not loaded, and why: by its own fault, or because nobody on this host has a use for it. */
+export type Note = { readonly kind: 'failed' | 'passedOver'; readonly words: string };
+export type Tell = (note: Note) => void;
+
 type Contents = {
   readonly images: readonly SavedImage[];
-  /** What is there beside, and why it is not loaded. */
+  readonly failures: readonly Failure[];
   readonly passedOver: readonly string[];
 };
 export type Saved = Contents & AsyncDisposable;
@@ -36,6 +48,11 @@ const maxIndexBytes = 4 * 2 ** 20;
 const maxImages = 1000;
 /** Reasons in one error. */
 const mostTold = 5;
+/** What is told of an archive has to fit into an answer (gRPC's clients take 4 MiB): so many notes, so many characters of each. */
+const mostNotes = 1000;
+const longestNote = 1000;
+/** Of a name as an archive has it. */
+const longestLabel = 200;
 const temporaryPrefix = '.load-';
 let serial = 0;
 
@@ -64,25 +81,40 @@ async function openArchive(
   stack: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<Archive> {
-  if ((await stat(file)).isDirectory()) return directoryArchive(file);
+  if (await isDirectory(file)) return directoryArchive(file);
   const begin = await firstBytes(file);
   refuseForeign(begin, file);
   const compression = compressionOf(begin);
   if (compression === 'none') return tarArchive(file);
   const plain = join(settings.dataDir, `${temporaryPrefix}${process.pid}-${serial++}.tar`);
-  stack.defer(() => unlink(plain));
-  let left = settings.limits.maxBytes;
-  const bounded = async function* (source: AsyncIterable<Buffer>) {
-    for await (const chunk of source) {
-      left -= chunk.length;
-      if (left < 0)
-        throw new Fault('ResourceExhausted', `${file} unpacks to more than ${settings.limits.maxBytes} bytes`);
-      yield chunk;
-    }
-  };
-  await using out = await open(plain, 'wx', 0o600);
-  await out.writeFile(bounded(decompressed(createReadStream(file), compression)), { signal });
+  try {
+    await using out = await open(plain, 'wx', 0o600);
+    stack.defer(() => unlink(plain));
+    const whole = decompressed(createReadStream(file), compression);
+    await out.writeFile(bounded(whole, settings.limits.maxBytes, file), { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw translateDiskError(translateDamage(error, file), `${file} unpacked`);
+  }
   return tarArchive(plain);
+}
+
+async function isDirectory(file: string): Promise<boolean> {
+  try {
+    return (await stat(file)).isDirectory();
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error;
+    throw new Fault('NotFound', `Cannot load ${file}: there is no such file`, { cause: error });
+  }
+}
+
+async function* bounded(source: AsyncIterable<Buffer>, limit: number, file: string): AsyncGenerator<Buffer> {
+  let left = limit;
+  for await (const chunk of source) {
+    left -= chunk.length;
+    if (left < 0) throw new Fault('ResourceExhausted', `${file} unpacks to more than ${limit} bytes`);
+    yield chunk;
+  }
 }
 
 async function firstBytes(file: string): Promise<Buffer> {
@@ -93,30 +125,26 @@ async function firstBytes(file: string): Promise<Buffer> {
 
 async function savedImages(archive: Archive, settings: FullSettings): Promise<Contents> {
   const docker = (await archive.has('manifest.json')) ? await dockerManifest(archive) : [];
-  const passedOver: string[] = [];
-  const tell = (note: string) => passedOver.push(note);
-  if (await archive.has('oci-layout')) return { images: await ociImages(archive, settings, docker, tell), passedOver };
-  if (docker.length === 0) throw invalidArgument('The archive is neither an OCI layout nor a docker archive');
-  const good = new Good(tell);
-  for (const item of docker) await good.add(labelOf(item), () => dockerImage(archive, item, settings, tell)); // one at a time in memory
-  return { images: good.images(), passedOver };
+  const found = new Gathered();
+  if (await archive.has('oci-layout')) await ociImages(archive, settings, docker, found);
+  // One at a time in memory.
+  else for (const item of docker) await found.add(labelOf(item), () => dockerImage(archive, item, settings, found));
+  if (found.images.length === 0) throw noneOf(found.failures);
+  return found;
 }
 
-type Tell = (note: string) => void;
+/** An image of an archive that is not loaded. */
+export type Failure = { readonly name: string; readonly error: Fault };
 
-/** One that is bad costs no other; if all are, the first failure is that of the whole. */
-class Good {
-  readonly #images: SavedImage[] = [];
-  readonly #failures: { readonly name: string; readonly error: Fault }[] = [];
-  readonly #tell: Tell;
-
-  constructor(tell: Tell) {
-    this.#tell = tell;
-  }
+/** What an archive was found to have: an image that is bad costs no other. */
+class Gathered implements Contents {
+  readonly images: SavedImage[] = [];
+  readonly failures: Failure[] = [];
+  readonly passedOver: string[] = [];
 
   async add(name: string, read: () => Promise<SavedImage>): Promise<void> {
     try {
-      this.#images.push(await read());
+      this.images.push(await read());
     } catch (error) {
       this.failed(name, error);
     }
@@ -125,26 +153,39 @@ class Good {
   /** @throws what is no single image's fault. */
   failed(name: string, error: unknown): void {
     if (!isOfImage(error)) throw error;
-    this.#failures.push({ name, error });
-  }
-
-  images(): SavedImage[] {
-    const [first, ...more] = this.#failures;
-    if (this.#images.length === 0 && first) {
-      if (more.length === 0) throw first.error;
-      const words = this.#failures.slice(0, mostTold).map(({ name, error }) => `${name}: ${error.message}`);
-      throw new Fault(first.error.kind, `None of ${more.length + 1} images can be loaded: ${words.join('; ')}`);
-    }
-    for (const { name, error } of this.#failures) this.#tell(`${name}: ${error.message}`);
-    return this.#images;
+    this.failures.push({ name: name.slice(0, longestLabel), error });
   }
 }
 
-/** True for what is wrong with one image of an archive: no reason not to load the others. */
-export const isOfImage = (error: unknown): error is Fault => error instanceof Fault && ofImage.has(error.kind);
+const told = ({ name, error }: Failure): string => `${name}: ${error.message}`.slice(0, longestNote);
 
-/** A disk that is full, or a caller who left, is none of them. */
+/** What is told of an archive: what it has beside images, then the images that are not loaded. */
+export function* notesOf(passedOver: readonly string[], failures: readonly Failure[]): Generator<Note> {
+  for (const words of passedOver.slice(0, mostNotes)) yield { kind: 'passedOver', words: words.slice(0, longestNote) };
+  if (passedOver.length > mostNotes)
+    yield { kind: 'passedOver', words: `${passedOver.length - mostNotes} other things` };
+  for (const failure of failures)
+    yield { kind: failure.error instanceof NotForThisHost ? 'passedOver' : 'failed', words: told(failure) };
+}
+
+/** The error of an archive of which nothing can be loaded. */
+export function noneOf(failures: readonly Failure[]): Fault {
+  const [first, ...more] = failures;
+  if (!first) return invalidArgument('The archive is neither an OCI layout nor a docker archive');
+  if (more.length === 0) return first.error;
+  const words = failures.slice(0, mostTold).map(told).join('; ');
+  return new Fault(first.error.kind, `None of ${failures.length} images can be loaded: ${words}`);
+}
+
+/**
+ * True for what is wrong with one image of an archive: no reason not to load the others. A disk that is full, or a caller who left,
+ * is none of it.
+ */
+export const isOfImage = (error: unknown): error is Fault =>
+  error instanceof Fault && ofImage.has(error.kind) && !isOfDisk(error);
+
 const ofImage: ReadonlySet<string> = new Set<FaultKind>([
+  'ResourceExhausted', // larger than an image may be
   'DataLoss',
   'FailedPrecondition',
   'InvalidArgument',
@@ -199,12 +240,12 @@ function expectAtMost(most: number, list: readonly unknown[], where: string, wha
 }
 
 /** A name that is none is told, and costs no other. */
-const fullTags = (tags: readonly string[], tell: Tell): string[] =>
+const fullTags = (tags: readonly string[], { passedOver }: Gathered): string[] =>
   tags.flatMap((tag) => {
     try {
       return tagOf(parseReference(tag)) ?? [];
     } catch (error) {
-      tell(messageOf(error));
+      passedOver.push(messageOf(error));
       return [];
     }
   });
@@ -214,7 +255,7 @@ async function dockerImage(
   archive: Archive,
   item: DockerItem,
   settings: FullSettings,
-  tell: Tell,
+  found: Gathered,
 ): Promise<SavedImage> {
   if (item instanceof Fault) throw item;
   const data = await archive.read(item.config, settings.limits.maxConfigBytes);
@@ -223,9 +264,9 @@ async function dockerImage(
     throw invalidArgument(`${item.config} lists ${diffIds.length} layers, manifest.json ${item.layers.length}`);
   }
   if (config.os !== '' && config.os !== settings.platform.os)
-    throw new Fault('FailedPrecondition', `${item.config} is for ${platformName(config)}`);
+    throw new NotForThisHost('FailedPrecondition', `${item.config} is for ${platformName(config)}`);
   const id = digestOf(data);
-  const found: Found = {
+  const described: Found = {
     id: id as string as ImageId,
     target: id,
     config,
@@ -243,7 +284,7 @@ async function dockerImage(
     open: (signal: AbortSignal) => archive.stream(name, signal),
     origin: '',
   }));
-  return { found, sources, names: { tags: fullTags(item.tags, tell), digests: [] } };
+  return { found: described, sources, names: { tags: fullTags(item.tags, found), digests: [] } };
 }
 
 const blobName = (digest: string): string => `blobs/${parseDigest(digest).replace(':', '/')}`;
@@ -270,34 +311,32 @@ async function ociImages(
   archive: Archive,
   settings: FullSettings,
   docker: readonly DockerItem[],
-  tell: Tell,
-): Promise<SavedImage[]> {
+  found: Gathered,
+): Promise<void> {
   const documents = layoutDocuments(archive);
-  const good = new Good(tell);
   const image = async (entries: readonly [Listed, ...Listed[]]): Promise<SavedImage> => {
     const [{ name }] = entries;
-    const found = await imageOf(documents, entries, settings);
+    const described = await imageOf(documents, entries, settings);
     // `docker save` names its images in manifest.json also.
-    const config = blobName(found.id);
+    const config = blobName(described.id);
     const names = [
       ...(name ? [name] : []),
       ...docker.flatMap((item) => (!(item instanceof Fault) && item.config === config ? item.tags : [])),
     ];
-    const tags = fullTags(names, tell);
-    const sources = found.layers.map((layer, i) => ({
+    const tags = fullTags(names, found);
+    const sources = described.layers.map((layer, i) => ({
       digest: layer.digest,
-      diffId: found.diffIds[i]!,
+      diffId: described.diffIds[i]!,
       ...fileOf(layer),
       size: layer.size,
       open: (signal: AbortSignal) => archive.stream(blobName(layer.digest), signal),
       origin: '',
     }));
-    const digests = tags.map((tag) => byDigest(parseReference(tag), found.target));
-    return { found, sources, names: { tags: [...new Set(tags)], digests: [...new Set(digests)] } };
+    const digests = tags.map((tag) => byDigest(parseReference(tag), described.target));
+    return { found: described, sources, names: { tags: [...new Set(tags)], digests: [...new Set(digests)] } };
   };
-  for (const entries of byName(await listedImages(archive, good)))
-    await good.add(entries[0].name || entries[0].digest, () => image(entries));
-  return good.images();
+  for (const entries of byName(await listedImages(archive, found)))
+    await found.add(entries[0].name || entries[0].digest, () => image(entries));
 }
 
 /** Of entries with one name (platforms of an image) the one for this host. */
@@ -315,7 +354,7 @@ async function imageOf(
       beside ??= found;
     } catch (error) {
       if (!isOfImage(error)) throw error;
-      failure ??= error;
+      if (failure === undefined || failure instanceof NotForThisHost) failure = error;
     }
   }
   if (beside) return beside;
@@ -335,7 +374,7 @@ function byName(listed: readonly Listed[]): [Listed, ...Listed[]][] {
 }
 
 /** index.json: one descriptor an image or platform, its name in an annotation. */
-async function listedImages(archive: Archive, good: Good): Promise<Listed[]> {
+async function listedImages(archive: Archive, found: Gathered): Promise<Listed[]> {
   const index = parseJson(await archive.read('index.json', maxIndexBytes), 'index.json of the archive');
   const manifests = field(index, 'manifests');
   if (!Array.isArray(manifests)) throw invalidArgument('index.json in the archive lists no manifests');
@@ -346,7 +385,7 @@ async function listedImages(archive: Archive, good: Good): Promise<Listed[]> {
     try {
       return [{ ...indexEntry(item), name }];
     } catch (error) {
-      good.failed(name || 'index.json', error);
+      found.failed(name || 'index.json', error);
       return [];
     }
   });

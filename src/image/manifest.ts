@@ -3,7 +3,7 @@ import { isObject } from '../base/json.ts';
 import { maxLayers } from '../base/limits.ts';
 import { type Digest, parseDigest } from '../model/ids.ts';
 import type { ImageConfig } from '../model/image.ts';
-import { checkConfig } from './config-limits.ts';
+import { checkConfig, checkLabelCount } from './config-limits.ts';
 import { digestOf } from './digest.ts';
 import { field, type Json, parseJson, text } from './documents.ts';
 import { distance, foreign, type Platform, parsePlatform, platformName } from './platform.ts';
@@ -16,6 +16,8 @@ export type Descriptor = {
   readonly size: number;
   /** The content itself, where the descriptor brings it and it is what the digest says. */
   readonly data?: Buffer;
+  /** A host that the manifest names for it (`urls`), printable and short; nobody asks there. */
+  readonly elsewhere?: string;
 };
 
 /** A blob that a manifest lists, with the file name that its annotations give it, or none. */
@@ -68,7 +70,8 @@ export function parseManifest(data: Buffer, contentType: string): Manifest | Ind
     throw invalidArgument(`The registry calls the manifest ${called}, the document itself ${own}`);
   }
   const type = own || (known(called) ? called : '');
-  if (type && !known(type)) throw new Fault('Unimplemented', `The manifest is no image but ${type.slice(0, 200)}`);
+  if (type && !known(type))
+    throw new NotForThisHost('Unimplemented', `The manifest is no image but ${type.slice(0, 200)}`);
   const hasManifests = field(json, 'manifests') !== undefined;
   const hasLayers = field(json, 'layers') !== undefined || field(json, 'config') !== undefined;
   if (hasManifests === hasLayers) throw invalidArgument('The manifest must have either layers or manifests');
@@ -123,7 +126,18 @@ function descriptor(value: unknown, what: string): Descriptor {
   }
   const digest = parseDigest(text(field(value, 'digest')));
   const mediaType = bareType(text(field(value, 'mediaType')));
-  return { mediaType, digest, size, ...inlined(text(field(value, 'data')), digest, size) };
+  return {
+    mediaType,
+    digest,
+    size,
+    ...inlined(text(field(value, 'data')), digest, size),
+    ...named(field(value, 'urls')),
+  };
+}
+
+function named(urls: unknown): { elsewhere?: string } {
+  const url = Array.isArray(urls) ? URL.parse(text(urls[0])) : null;
+  return url ? { elsewhere: (url.host || url.protocol).slice(0, 100) } : {};
 }
 
 /** A media type without its parameters; its case means nothing (RFC 9110, 8.3.1). */
@@ -135,6 +149,9 @@ function inlined(base64: string, digest: Digest, size: number): { data?: Buffer 
   const data = Buffer.from(base64, 'base64');
   return data.length === size && digestOf(data, digest) === digest ? { data } : {};
 }
+
+/** Of what is no image, or none for this host: nothing is wrong with it. */
+export class NotForThisHost extends Fault {}
 
 /** How many entries without a platform are looked into. */
 const mostUnnamed = 8;
@@ -158,7 +175,7 @@ export function platformChoices(index: Index, host: Platform): (Descriptor & { r
   ];
   if (choices.length > 0) return choices;
   const names = index.manifests.slice(0, 20).map(({ platform }) => platformName(platform));
-  throw new Fault(
+  throw new NotForThisHost(
     'NotFound',
     `The image has no version for ${platformName(host)}, only for: ${names.join(', ') || 'nothing'}`,
   );
@@ -201,7 +218,9 @@ export function parseConfig(data: Buffer): ParsedConfig {
   const diffIds = field(rootfs, 'diff_ids');
   if (type !== 'layers' || (given === undefined && diffIds === undefined))
     throw invalidArgument("The image's config has no rootfs of layers");
-  const labels = Object.entries(table(field(inner, 'Labels'), 'Labels')).map(([name, value]) => [name, text(value)]);
+  const labelTable = table(field(inner, 'Labels'), 'Labels');
+  checkLabelCount(labelTable);
+  const labels = Object.entries(labelTable).map(([name, value]) => [name, text(value)]);
   const config: ImageConfig = {
     ...parsePlatform(json),
     env: strings(field(inner, 'Env'), 'Env'),

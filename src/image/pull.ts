@@ -9,6 +9,7 @@ import {
   type Index,
   type ListedLayer,
   type Manifest,
+  NotForThisHost,
   parseConfig,
   parseManifest,
   platformChoices,
@@ -124,7 +125,8 @@ class Search {
     const runs = isNamed ? config.os === '' || config.os === platform.os : distance(config, platform) >= 0;
     if (!runs) {
       const its = platformName(config);
-      throw new Fault('FailedPrecondition', `The image ${name} is for ${its}, this host is ${platformName(platform)}`);
+      const why = `The image ${name} is for ${its}, this host is ${platformName(platform)}`;
+      throw new NotForThisHost('FailedPrecondition', why);
     }
     return {
       id: manifest.config.digest as string as ImageId,

@@ -34,7 +34,9 @@ export function parseReference(text: string): Reference {
   if (hasTag && !tagPattern.test(tag)) throw wrong(`the tag ${JSON.stringify(tag.slice(0, 200))} is not one`);
   if (!hasTag && /^(?:[0-9a-f]{64}|[0-9a-f]{128})$/.test(name)) throw wrong('it is an image id');
   const { domain, path } = splitDomain(name);
-  if (!domainPattern.test(domain)) throw wrong(`${JSON.stringify(domain)} is not a registry's name`);
+  // A port beyond 65535, or an address with too many parts, is what nothing can be asked at.
+  if (!domainPattern.test(domain) || !URL.canParse(`https://${domain}`))
+    throw wrong(`${JSON.stringify(domain)} is not a registry's name`);
   if (path === '' || domain.length + path.length > maxNameLength) throw wrong('the name is empty or too long');
   for (const component of path.split('/')) {
     if (!componentPattern.test(component)) throw wrong(`${JSON.stringify(component)} in its name must be lower case`);

@@ -32,7 +32,7 @@ export function parseHeader(block: Buffer): Header | null {
   const posix = block.toString('latin1', 257, 263) === 'ustar\0';
   const gnu = block.toString('latin1', 257, 265) === 'ustar  \0';
   const star = posix && block.toString('latin1', 508, 512) === 'tar\0';
-  const prefix = posix ? text(block, 345, star ? 476 : 500) : '';
+  const prefix = posix ? text(block, 345, star ? 476 : 500) : gnu ? mistakenPrefix(block) : '';
   const name = text(block, 0, 100);
   const devices = posix || gnu;
   return {
@@ -47,6 +47,18 @@ export function parseHeader(block: Buffer): Header | null {
     major: devices ? number(block, 329, 337, 'device number') : 0,
     minor: devices ? number(block, 337, 345, 'device number') : 0,
   };
+}
+
+/**
+ * Go before 1.8 (Docker before 1.13) called some headers GNU's, as of owners beyond 2^21, and put the beginning of a long name where
+ * POSIX has it. There GNU has two times: it is told, as Go tells it, by these being none and the text being ASCII.
+ */
+function mistakenPrefix(block: Buffer): string {
+  const areTimes = [345, 357].every(
+    (at) => block[at] === 0 || block[at]! & 0x80 || /^ *[0-7]* *$/.test(text(block, at, at + 12)),
+  );
+  const prefix = areTimes ? '' : text(block, 345, 500);
+  return /^[\x01-\x7f]*$/.test(prefix) ? prefix : '';
 }
 
 /** Bytes up to the first NUL. */

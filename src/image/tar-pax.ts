@@ -54,9 +54,15 @@ function apply(result: Extended, key: string, value: Buffer): void {
     result.xattrs.set(name, Buffer.from(value));
     return;
   }
-  const set = setters.get(key);
-  // A record with nothing in it takes back what was said before (POSIX pax, "path=" and the like).
-  if (set && value.length > 0) set(result, value.toString('latin1'));
+  if (value.length > 0) setters.get(key)?.(result, value.toString('latin1'));
+  else takeBack(result, key);
+}
+
+const ownFields = { path: 'path', linkpath: 'link', size: 'size', uid: 'uid', gid: 'gid', mtime: 'mtime' } as const;
+
+/** A record with nothing in it takes back what one before it said (POSIX pax, "path=" and the like). */
+function takeBack(result: Extended, key: string): void {
+  if (Object.hasOwn(ownFields, key)) delete result[ownFields[key as keyof typeof ownFields]];
 }
 
 const setters = new Map<string, (to: Extended, value: string) => void>([
@@ -81,13 +87,13 @@ const setters = new Map<string, (to: Extended, value: string) => void>([
   [
     'uid',
     (to, value) => {
-      to.uid = decimal(value, 'uid');
+      to.uid = owner(value, 'uid');
     },
   ],
   [
     'gid',
     (to, value) => {
-      to.gid = decimal(value, 'gid');
+      to.gid = owner(value, 'gid');
     },
   ],
   [
@@ -155,6 +161,10 @@ export function decimal(value: string, what: string): number {
     throw badArchive(`the ${what} ${JSON.stringify(value.slice(0, 40))} is not a number`);
   return result;
 }
+
+/** The same, or less than zero: some systems number accounts so. */
+const owner = (value: string, what: string): number =>
+  value.startsWith('-') ? -decimal(value.slice(1), what) : decimal(value, what);
 
 /** Seconds with a fraction, possibly negative: -1.25 is 0.75 s into the second that begins at -2. */
 function timestamp(value: string): { seconds: number; nanoseconds: number } {

@@ -189,7 +189,8 @@ export class TarReader {
   }
 
   #describe(header: Header, extended: Extended | null): Entry {
-    const path = extended?.sparse.name ?? extended?.path ?? this.#longName ?? header.name;
+    // Where both are there, GNU's long name counts for more than pax' path, as with Go.
+    const path = extended?.sparse.name ?? this.#longName ?? extended?.path ?? header.name;
     let type = typeOf[header.type];
     if (!type) throw badArchive(`${JSON.stringify(path)} has the unknown type ${JSON.stringify(header.type)}`);
     // Before POSIX had a type for directories, their names ended in a slash.
@@ -198,7 +199,7 @@ export class TarReader {
     return {
       type,
       path,
-      link: type === 'link' || type === 'symlink' ? (extended?.link ?? this.#longLink ?? header.link) : '',
+      link: type === 'link' || type === 'symlink' ? (this.#longLink ?? extended?.link ?? header.link) : '',
       mode: header.mode & 0o7777,
       uid: extended?.uid ?? header.uid,
       gid: extended?.gid ?? header.gid,
@@ -282,8 +283,8 @@ const emptyContent = Buffer.alloc(0);
 const padding = (size: number): number => (blockSize - (size % blockSize)) % blockSize;
 const padded = (size: number): number => size + padding(size);
 
-/** The content of an L or K header: a name, usually with a NUL behind it. */
-function longText(data: Buffer): string {
+/** The content of an L or K header: a name, usually with a NUL behind it; null for none. */
+export function longText(data: Buffer): string | null {
   const end = data.indexOf(0);
-  return data.toString('latin1', 0, end < 0 ? data.length : end);
+  return data.toString('latin1', 0, end < 0 ? data.length : end) || null;
 }

@@ -22,11 +22,13 @@ test('an address that is silent, or has no route, costs the next one a moment at
   });
   t.after(() => server.close());
   const { port } = server.address() as { port: number };
-  const socket = await dial('r.example', port, 10_000, async () => ['2001:db8::1', '192.0.2.1', '127.0.0.1']);
+  const socket = await dial('r.example', port, 10_000, {
+    addressesOf: async () => ['2001:db8::1', '192.0.2.1', '127.0.0.1'],
+  });
   assert.equal(socket.remoteAddress, '127.0.0.1');
   socket.destroy();
   await assert.rejects(
-    dial('r.example', port, 500, async () => ['2001:db8::1', '192.0.2.1']),
+    dial('r.example', port, 500, { addressesOf: async () => ['2001:db8::1', '192.0.2.1'] }),
     /r\.example: \[2001:db8::1\]:\d+: .*E(?:NETUNREACH|ADDRNOTAVAIL|HOSTUNREACH).*; 192\.0\.2\.1:\d+ did not answer within 0\.5 s/,
   );
 });

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { mount, unmount } from '../../src/sys/mounts.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { blob, image, layer, sha256, writeLayout } from '../registry/images.ts';
 import { Store } from '../registry/store.ts';
@@ -176,6 +178,16 @@ const artifact = (layerType: string) => {
 };
 const manifestOf = ({ manifest }: typeof built) => JSON.parse(manifest.data.toString()) as object;
 
+/** What `load` tells. */
+function heard() {
+  const [notes, kinds]: [string[], string[]] = [[], []];
+  const take = ({ kind, words }: { kind: string; words: string }) => {
+    kinds.push(kind);
+    notes.push(words);
+  };
+  return { notes, kinds, take };
+}
+
 test('signatures and charts are artifacts; what is not for this host or cannot be read is passed over by name', async () => {
   const signature = artifact('application/vnd.dev.cosign.simplesigning.v1+json');
   const chart = artifact('application/vnd.cncf.helm.chart.content.v1.tar+gzip');
@@ -184,8 +196,8 @@ test('signatures and charts are artifacts; what is not for this host or cannot b
   const listed = [entry(signature, 'docker.io/team/app:sha256-x.sig'), entry(built.manifest, name), entry(chart), arm];
   const path = layoutOf('mixed', [...listed, entry(secret)], [signature, chart, secret]);
   await using store = await Store.open();
-  const notes: string[] = [];
-  const loaded = await store.images.load(path, undefined, (note) => notes.push(note));
+  const { notes, kinds, take } = heard();
+  const loaded = await store.images.load(path, undefined, take);
   assert.deepEqual(
     loaded.map(({ tags, artifactType }) => [...tags, artifactType]),
     [
@@ -197,6 +209,7 @@ test('signatures and charts are artifacts; what is not for this host or cannot b
   assert.equal(notes.length, 2);
   assert.match(notes[0]!, /team\/arm:v1: .*s390x/);
   assert.match(notes[1]!, /encrypted/);
+  assert.deepEqual(kinds, ['passedOver', 'failed']); // the second one is for this host
   const nothing = layoutOf('nothing', [entry(secret)], [secret]);
   await assert.rejects(store.images.load(nothing), { kind: 'Unimplemented', message: /encrypted/ });
 });
@@ -236,15 +249,80 @@ test('images that are damaged are told, and cost no other: in a layout, in a doc
     ],
   ] as const) {
     await using store = await Store.open();
-    const notes: string[] = [];
-    const loaded = await store.images.load(path, undefined, (note) => notes.push(note));
+    const { notes, kinds, take } = heard();
+    const loaded = await store.images.load(path, undefined, take);
     assert.deepEqual(
       loaded.map(({ tags }) => tags),
       [[name]],
     );
     assert.equal(notes.length, expected.length, notes.join('\n'));
-    for (const [index, words] of expected.entries()) assert.match(notes[index]!, words);
+    for (const [index, words] of expected.entries()) {
+      assert.match(notes[index]!, words);
+      assert.equal(kinds[index], /windows/.test(notes[index]!) ? 'passedOver' : 'failed');
+    }
   }
+});
+
+test('of an archive of which nothing can be loaded each reason is told, of its documents and of its layers', async () => {
+  const damaged = image([layer(tar(file('c', 'damaged too')))]);
+  const cut = { ...damaged.layers[0]!.blob, data: Buffer.from('no layer') };
+  const entries = [
+    entry({ digest: sha256('gone'), data: Buffer.alloc(1) }, 'docker.io/team/missing:v1'),
+    entry(damaged.manifest, 'docker.io/team/damaged:v1'),
+  ];
+  const path = layoutOf('all-bad', entries, [damaged.manifest, damaged.config, cut]);
+  await using store = await Store.open();
+  await assert.rejects(store.images.load(path), {
+    kind: 'NotFound',
+    message: /None of 2 images .*missing:v1: .*no file.*damaged:v1: .*digest/,
+  });
+  assert.deepEqual(store.leftovers(), []);
+});
+
+test('an image that is larger than one may be costs no other, and is named; a disk without room ends it all', async () => {
+  const large = image([layer(tar(file('noise', randomBytes(300_000))))]);
+  const path = join(work, 'large');
+  mkdirSync(path);
+  writeLayout(path, { 'docker.io/team/large:v1': large, [name]: built });
+  {
+    await using store = await Store.open({ limits: { maxBytes: 100_000 } });
+    const { notes, kinds, take } = heard();
+    const loaded = await store.images.load(path, undefined, take);
+    assert.deepEqual(
+      loaded.map(({ tags }) => tags),
+      [[name]],
+    );
+    assert.deepEqual(kinds, ['failed']);
+    assert.match(notes[0]!, /^docker\.io\/team\/large:v1: .*more than 100000 bytes/);
+  }
+  await using store = await Store.open();
+  const snapshots = join(store.root, 'v1/snapshots');
+  mount('tmpfs', snapshots, 'tmpfs', 0, 'size=100k');
+  try {
+    const refusal = { kind: 'ResourceExhausted', message: /^The host has no room for layer/ };
+    await assert.rejects(store.images.load(path), refusal);
+    assert.deepEqual(readdirSync(snapshots), []);
+  } finally {
+    unmount(snapshots, { detach: true });
+  }
+});
+
+test('what is told of an archive is bounded: names of kilobytes, names without end', async () => {
+  const long = `docker.io/team/${'n'.repeat(100_000)}:v1`;
+  const listed = [entry(built.manifest, name), entry({ digest: sha256('gone'), data: Buffer.alloc(1) }, long)];
+  const names = { Config: 'none.json', RepoTags: [], Layers: [] };
+  const folder = layoutOf('long-names', listed);
+  const bad = Array.from({ length: 100 }, (_, i) => `Not A Name ${i}`);
+  const config = `blobs/${built.config.digest.replace(':', '/')}`;
+  const items = Array.from({ length: 20 }, () => ({ Config: config, RepoTags: bad, Layers: [] }));
+  writeFileSync(join(folder, 'manifest.json'), JSON.stringify([...items, names]));
+  await using store = await Store.open();
+  const { notes, kinds, take } = heard();
+  await store.images.load(folder, undefined, take);
+  assert.ok(notes.every((note) => note.length <= 1000));
+  assert.equal(notes.length, 1002);
+  assert.match(notes[1000]!, /^1000 other things/);
+  assert.equal(kinds[1001], 'failed');
 });
 
 test('several platforms under one name mean the one of this host', async () => {
@@ -272,10 +350,47 @@ test('a name that is none is told, and costs neither the image nor its other nam
   ];
   writeFileSync(path, tar(...contents, file('c.json', data), file('manifest.json', JSON.stringify(manifest))));
   await using store = await Store.open();
-  const notes: string[] = [];
-  const [loaded] = await store.images.load(path, undefined, (note) => notes.push(note));
+  const { notes, kinds, take } = heard();
+  const [loaded] = await store.images.load(path, undefined, take);
   assert.deepEqual(loaded?.tags, ['docker.io/library/app:1']);
   assert.match(notes.join(), /Not A Name/);
+  assert.deepEqual(kinds, ['passedOver']);
+});
+
+test('a file that is not there is named', async () => {
+  await using store = await Store.open();
+  for (const path of [join(work, 'none.tar'), '/dev/null/x'])
+    await assert.rejects(store.images.load(path), {
+      kind: 'NotFound',
+      message: `Cannot load ${path}: there is no such file`,
+    });
+});
+
+test('an archive whose compression is damaged, or that has no room unpacked, is told so, and leaves nothing', async () => {
+  const whole = gzipSync(tar(file('noise', randomBytes(1_000_000))));
+  const middle = Buffer.from(whole);
+  middle.fill(0xff, 500_000, 500_100);
+  await using store = await Store.open();
+  const path = join(work, 'damaged.tar.gz');
+  for (const damaged of [whole.subarray(0, -20), middle, zstdCompressSync(whole).subarray(0, -20)]) {
+    writeFileSync(path, damaged);
+    await assert.rejects(store.images.load(path), {
+      kind: 'DataLoss',
+      message: /damaged\.tar\.gz does not decompress/,
+    });
+  }
+  assert.deepEqual(store.leftovers(), []);
+  writeFileSync(path, whole);
+  const dataDir = join(store.root, 'v1');
+  mount('tmpfs', dataDir, 'tmpfs', 0, 'size=100k');
+  try {
+    await assert.rejects(store.images.load(path), { kind: 'ResourceExhausted', message: /has no room for .*ENOSPC/ });
+    mount('tmpfs', dataDir, 'tmpfs', 32 | 1, 'size=100k'); // MS_REMOUNT, MS_RDONLY
+    await assert.rejects(store.images.load(path), { kind: 'ResourceExhausted', message: /cannot write .*EROFS/ });
+    assert.deepEqual(readdirSync(dataDir), []);
+  } finally {
+    unmount(dataDir, { detach: true });
+  }
 });
 
 test('what is compressed in a way that is not read is refused by its name', async () => {

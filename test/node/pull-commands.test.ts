@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { mount, unmount } from '../../src/sys/mounts.ts';
 import { TestDaemon } from '../harness/daemon.ts';
 import { ownHost } from '../harness/own-host.ts';
-import { image, layer, pushImage } from '../registry/images.ts';
+import { image, layer, pushImage, writeLayout } from '../registry/images.ts';
 import { startProxy } from '../registry/proxy.ts';
 import { type Registry, startRegistry } from '../registry/server.ts';
 import { file, tar } from '../registry/tar.ts';
@@ -82,6 +82,33 @@ test('saved, removed, collected and loaded again', async () => {
   const { stdout } = await promisify(execFile)('/bin/bash', ['-c', script, ...words]);
   assert.equal(stdout, `${id} ${reference}\n`.repeat(2));
   await daemon.images.removeImage({ image: { image: id } });
+});
+
+test('of an archive with a damaged image the good ones are loaded, and the exit code says that not all are', async () => {
+  const bad = image([layer(tar(file('bad', 'x')))]);
+  const windows = image([], { editConfig: (config) => Object.assign(config, { os: 'windows' }) });
+  const folder = join(daemon.dir, 'layout');
+  mkdirSync(folder);
+  writeLayout(folder, {
+    'docker.io/team/good:v1': built,
+    'docker.io/team/bad\u001b[2J:v1': bad,
+    'docker.io/team/other:v1': windows,
+  });
+  writeFileSync(join(folder, 'blobs', bad.layers[0]!.blob.digest.replace(':', '/')), 'no layer');
+  await assert.rejects(berth('load', folder), (error: Error & { code: number; stdout: string; stderr: string }) => {
+    assert.equal(error.code, 1);
+    assert.equal(error.stdout, `${built.config.digest} docker.io/team/good:v1\n`);
+    assert.match(error.stderr, /passed over: .*team\/other:v1: .*windows/);
+    assert.match(error.stderr, /1 of 2 images were not loaded:\n {2}.*sha256:[0-9a-f]{64}: .*digest/);
+    assert.doesNotMatch(error.stderr, /\u001b/);
+    return true;
+  });
+  const { images } = await daemon.images.listImages({});
+  assert.deepEqual(
+    images.map((one) => one.id),
+    [built.config.digest],
+  );
+  await daemon.images.removeImage({ image: { image: built.config.digest } });
 });
 
 test('a disk that fills up while it pulls: ResourceExhausted, nothing half-made, and the next pull works', async () => {

@@ -48,6 +48,34 @@ for (const compression of ['gzip', 'none'] as const) {
   });
 }
 
+test('a layer that is elsewhere by its manifest is taken from the registry, and nobody is asked there', async () => {
+  await using elsewhere = await startProxy(registry.host);
+  const urls = [`http://${elsewhere.host}/v2/app/blobs/${bigBlob.digest}`];
+  const foreign = image(built.layers, {
+    editManifest: (manifest) => {
+      for (const each of manifest.layers as { urls?: string[] }[]) each.urls = urls;
+    },
+  });
+  let isGone = false;
+  await using proxy = await startProxy(registry.host, (incoming, outgoing) => {
+    if (incoming.url?.includes('/manifests/')) {
+      outgoing.writeHead(200, { 'content-type': foreign.mediaType }).end(foreign.manifest.data);
+    } else if (isGone && isBig(incoming.url)) outgoing.writeHead(404).end();
+    else return false;
+    return true;
+  });
+  {
+    await using store = await Store.open();
+    assert.equal((await store.pull(`${proxy.host}/app:v1`)).id, built.config.digest);
+  }
+  isGone = true;
+  await using store = await Store.open();
+  const words = `answered 404.*its manifest says that it is at ${elsewhere.host}, where nothing is fetched from`;
+  await assert.rejects(store.pull(`${proxy.host}/app:v1`), { kind: 'NotFound', message: new RegExp(words) });
+  assert.deepEqual(elsewhere.asked, []);
+  assert.deepEqual(store.leftovers(), []);
+});
+
 test('a manifest or a config that is not what its digest says is refused', async () => {
   for (const target of [built.manifest.digest, built.config.digest]) {
     await using proxy = await startProxy(registry.host, async (incoming, outgoing, self) => {

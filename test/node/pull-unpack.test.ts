@@ -198,6 +198,23 @@ test('an extended attribute without a value is kept', async () => {
   assert.deepEqual(describeTree(await store.mount(loaded!.id)).empty!.xattrs, { 'user.empty': '' });
 });
 
+test('owners below zero are those that the kernel has by these numbers; -1 is nobody', async () => {
+  const content = tar(
+    file('header', 'x', { uid: -2, gid: -(2 ** 31) }),
+    file('pax', 'x', { pax: { uid: '-2', gid: '-3' } }),
+  );
+  const scratch = mkdtempSync(join(work, 'case-'));
+  writeLayout(scratch, { app: image([layer(content)]) });
+  const [loaded] = await store.images.load(scratch);
+  const { header: one, pax } = describeTree(await store.mount(loaded!.id));
+  assert.deepEqual([one!.uid, one!.gid, pax!.uid, pax!.gid], [2 ** 32 - 2, 2 ** 31, 2 ** 32 - 2, 2 ** 32 - 3]);
+  for (const uid of [-1, -(2 ** 31) - 1, 2 ** 32 - 1]) {
+    const bad = mkdtempSync(join(work, 'case-'));
+    writeLayout(bad, { app: image([layer(tar(file('a', 'x', { uid })))]) });
+    await assert.rejects(store.images.load(bad), { kind: 'InvalidArgument', message: /out of range/ });
+  }
+});
+
 test("overlayfs' own attributes and SELinux labels in a layer are dropped", async () => {
   const scratch = mkdtempSync(join(work, 'case-'));
   const pax = {

@@ -183,7 +183,7 @@ describe('an image with a module beside its layers', () => {
       await using store = await Store.open({ maxParallelLayers: 1 });
       const notes: string[] = [];
       const built = image([module, content], { editConfig });
-      const [loaded] = await store.images.load(layout(built), undefined, (note) => notes.push(note));
+      const [loaded] = await store.images.load(layout(built), undefined, ({ words }) => notes.push(words));
       assert.deepEqual([loaded!.id, loaded!.layers, loaded!.artifactType], [built.config.digest, [content.diffId], '']);
       assert.deepEqual(loaded!.passedOver, [`${wasm} ${module.diffId}`]);
       assert.deepEqual(notes, [`docker.io/r/a:1: ${wasm} ${module.diffId} is no layer`]);

@@ -54,6 +54,16 @@ test('a refresh token is one', async () => {
   assert.deepEqual(credentialsFor(wanted.domain, await nodeAuth(file, wanted)), { kind: 'identity', token: 'refresh' });
 });
 
+test('an entry that has no name and password is told with its file and key, without what it has', async () => {
+  writeFileSync(file, JSON.stringify({ auths: { 'bad.example': { auth: 'c2VjcmV0' } } }));
+  await assert.rejects(nodeAuth(file, parseReference('bad.example/x')), (error: Error & { kind?: string }) => {
+    assert.equal(error.kind, 'FailedPrecondition');
+    assert.match(error.message, /config\.json .*"bad\.example".*not base64/);
+    assert.doesNotMatch(error.message, /c2VjcmV0|secret/);
+    return true;
+  });
+});
+
 test('no setting, no file, none in it: nothing; a file that is none is an error without its text', async () => {
   const wanted = parseReference('registry.example/x');
   assert.equal(await nodeAuth('', wanted), null);

@@ -29,29 +29,26 @@ test('families in turn, the one that the resolver has first leading', () => {
 });
 
 test('addresses that refuse, of either family, give way at once', async () => {
-  const socket = await dial('r.example', port, 10_000, async () => ['127.0.0.2', '::1', '127.0.0.1']);
+  const socket = await dial('r.example', port, 10_000, { addressesOf: async () => ['127.0.0.2', '::1', '127.0.0.1'] });
   assert.equal(socket.remoteAddress, '127.0.0.1');
   socket.destroy();
 });
 
 test('every address, its port and what came of it are named', async () => {
   await assert.rejects(
-    dial('r.example', 1, 10_000, async () => ['127.0.0.1', '::1']),
+    dial('r.example', 1, 10_000, { addressesOf: async () => ['127.0.0.1', '::1'] }),
     (error: Error) => /r\.example: 127\.0\.0\.1:1: .*ECONNREFUSED.*; \[::1\]:1: \S/.test(error.message),
   );
+  await assert.rejects(dial('r.example', 1, 10_000, { addressesOf: async () => [] }), /r\.example: it has no address/);
   await assert.rejects(
-    dial('r.example', 1, 10_000, async () => []),
-    /r\.example: it has no address/,
-  );
-  await assert.rejects(
-    dial('r.example', 1, 10_000, async () => Promise.reject(new Error('no such zone'))),
+    dial('r.example', 1, 10_000, { addressesOf: async () => Promise.reject(new Error('no such zone')) }),
     /no such zone/,
   );
 });
 
 test('nothing takes longer than it may', async () => {
   await assert.rejects(
-    dial('r.example', port, 50, () => new Promise(() => {})),
+    dial('r.example', port, 50, { addressesOf: () => new Promise(() => {}) }),
     /Looking up r\.example did not finish within 0\.05 s/,
   );
 });

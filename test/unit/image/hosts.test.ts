@@ -121,6 +121,9 @@ for (const [what, toml] of [
   ['names a certificate that is not there', '[host."https://a"]\nca = "none.pem"'],
   ['has credentials that are no answer', '[host."https://a"]\ncredentials = "yes"'],
   ['has a host that is no table', 'host = { a = 1 }'],
+  ['has a port that is none', '[host."https://a:99999"]'],
+  ['has a header that is none', '[host."https://a".header]\n"X Y" = "z"'],
+  ['has a header of two lines', '[host."https://a".header]\nX-Y = ["a", "b\\nc"]'],
 ] as const) {
   test(`a hosts.toml that ${what} is refused, and named`, async () => {
     using scratch = certs({ 'r.example/hosts.toml': toml });
@@ -158,6 +161,12 @@ for (const { name, auth, expected } of [
   { name: 'empty ones', auth: authOf({}), expected: { kind: 'none' } },
   { name: 'name and password', auth: authOf({ username: 'u', password: 'p:w' }), expected: basic },
   { name: 'base64', auth: authOf({ auth: Buffer.from('u:p:w\0\0').toString('base64') }), expected: basic },
+  { name: 'base64 without padding', auth: authOf({ auth: 'dTpwOnc' }), expected: basic },
+  {
+    name: 'base64 of bytes that are no UTF-8',
+    auth: authOf({ auth: Buffer.from('u:p\xe9', 'latin1').toString('base64') }),
+    expected: { kind: 'basic', username: 'u', password: 'p\xe9', encoding: 'latin1' },
+  },
   {
     name: 'an identity token',
     auth: authOf({ username: 'u', identityToken: 't' }),
@@ -182,6 +191,12 @@ for (const { name, auth, expected } of [
 
 test('credentials that are not base64 of two parts are refused', () => {
   assert.throws(() => credentialsFor('docker.io', authOf({ auth: 'bm9jb2xvbg==' })), { kind: 'InvalidArgument' });
+});
+
+test('a dial timeout is no longer than a timer takes', async () => {
+  using scratch = certs({ 'r.example/hosts.toml': '[host."https://a"]\ndial_timeout = "1000000h"' });
+  const [mirror] = await endpointsFor('r.example', scratch.path);
+  assert.equal(mirror?.dialTimeoutMs, 24 * 3_600_000);
 });
 
 test('a key that means nothing is told, with the one that may be meant', async () => {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ownEndpoint } from '../../../src/image/hosts.ts';
 import { HttpClient } from '../../../src/image/http.ts';
 
 const forever = new AbortController().signal;
@@ -30,4 +32,34 @@ test('What was read from a connection is let go once it was parsed, and every by
     );
     socket.off('data', keep);
   }
+});
+
+test('a request that waits for a free connection is not taken for one that nobody answers', {
+  timeout: 20_000,
+}, async () => {
+  const held: ServerResponse[] = [];
+  const sixteen = Promise.withResolvers<void>();
+  const slow = createServer((_request, response) => {
+    held.push(response);
+    if (held.length === 16) sixteen.resolve();
+    if (held.length > 16) response.end('late');
+  });
+  await once(slow.listen(0, '127.0.0.1'), 'listening');
+  const { port } = slow.address() as AddressInfo;
+  using http = new HttpClient({ answerMs: 60_000, progressMs: 60_000 });
+  const [own] = await ownEndpoint(`127.0.0.1:${port}`);
+  const endpoint = { ...own!, dialTimeoutMs: 200 };
+  const ask = async () => {
+    const response = await http.send(endpoint, new URL(`http://127.0.0.1:${port}/`), { signal: forever });
+    return (await http.read(response, 10, forever)).toString();
+  };
+  const first = Array.from({ length: 16 }, ask);
+  await sixteen.promise;
+  const last = ask();
+  last.catch(() => {});
+  await sleep(1500); // far more than dialling may take
+  for (const response of held) response.end('held');
+  assert.deepEqual(await Promise.all(first), Array(16).fill('held'));
+  assert.equal(await last, 'late');
+  slow.close();
 });

@@ -421,7 +421,7 @@ describe('the document that an image is named by', () => {
 test('an image that is being loaded is told of while it is', async () => {
   await using store = await Store.open({ maxParallelLayers: 1 });
   assert.deepEqual(store.images.pulls.statuses(), []);
-  await assert.rejects(store.images.load(join(folder, 'none')), { code: 'ENOENT' });
+  await assert.rejects(store.images.load(join(folder, 'none')), { kind: 'NotFound' });
   assert.deepEqual(store.images.pulls.statuses(), []);
 });
 

@@ -9,7 +9,7 @@ import { type Archive, directoryArchive, tarArchive } from '../../../src/image/a
 import { openSaved } from '../../../src/image/load.ts';
 import { withDefaults } from '../../../src/image/settings.ts';
 import { blob, image, layer, sha256, writeLayout } from '../../registry/images.ts';
-import { dir, file, hardlink, type Member, symlink, tar } from '../../registry/tar.ts';
+import { dir, file, hardlink, type Member, paxRecord, symlink, tar } from '../../registry/tar.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-archive-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -103,6 +103,25 @@ describe('a tar', () => {
     assert.equal((await archive.read(pax!, 100)).toString(), 'by pax');
     assert.equal((await archive.read(gnu!, 100)).toString(), 'by GNU');
     assert.equal(await archive.has('short'), false);
+  });
+
+  test('is read like a layer: what pax says of a size is about the member, and a link has none', async () => {
+    const pax: Member = { name: 'x', type: 'x', content: paxRecord('size', '7') };
+    const long = (type: string, name: string): Member => ({ name: '././@LongLink', type, content: `${name}\0` });
+    const path = written(
+      tar(
+        pax,
+        long('K', 'elsewhere'),
+        long('L', 'seven'),
+        file('short', 'content', { size: 0 }),
+        { name: 'g', type: 'g', content: paxRecord('comment', 'x') },
+        { ...hardlink('same', 'seven'), size: 1_000_000 },
+        file('last', 'x'),
+      ),
+    );
+    await using archive = await tarArchive(path);
+    for (const name of ['seven', 'same']) assert.equal((await archive.read(name, 100)).toString(), 'content');
+    assert.equal((await archive.read('last', 100)).toString(), 'x');
   });
 
   const bad: Record<string, { data: Buffer; message: RegExp }> = {

@@ -249,6 +249,16 @@ test('a config is read, and what is absent is empty', () => {
   }
 });
 
+test('a document with fields without end is refused, as a manifest and as a config', () => {
+  const fields = Object.fromEntries(Array.from({ length: 1001 }, (_, i) => [`x${i}`, 0]));
+  const refusal = { kind: 'InvalidArgument', message: /more than 1000 fields/ };
+  assert.throws(() => parseManifest(json({ schemaVersion: 2, layers: [], ...fields }), ''), refusal);
+  assert.throws(() => parseConfig(json({ rootfs: { type: 'layers' }, config: fields })), refusal);
+  const labels = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`x${i}`, 'y']));
+  const { config } = parseConfig(json({ rootfs: { type: 'layers' }, config: { Labels: labels } }));
+  assert.equal(Object.keys(config.labels).length, 5000);
+});
+
 test('keys whatever their case, the last of several, as Go reads JSON', () => {
   const text = `{"Config":{"entrypoint":["/e"],"CMD":["c"],"env":["A=1"],"User":"1","uſer":"1000","workingdir":"/w","User":null},
     "rootfS":{"diff_IDs":["${digest('1')}"]},"OS":"linux","architecture":"x86_64"}`;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { cleanPath } from '../../../src/image/layer-place.ts';
 import { type Entry, smallFile, TarReader } from '../../../src/image/tar.ts';
-import { dir, file, hardlink, header, type Member, symlink, tar } from '../../registry/tar.ts';
+import { dir, file, hardlink, header, type Member, paxRecord, symlink, tar } from '../../registry/tar.ts';
 
 type Read = Omit<Entry, 'xattrs'> & { xattrs: Record<string, string>; content: string };
 
@@ -51,6 +51,7 @@ test('chunks of any size give the same entries', () => {
     assert.deepEqual(read(mixed, step), whole, `chunks of ${step}`);
 });
 
+const gnu = 'ustar  \0';
 const one = (member: Member) => read(tar(member))[0]!;
 for (const { name, member, expected } of [
   { name: 'a GNU base-256 owner', member: file('a', '', { uid: 2 ** 31 }), expected: { uid: 2 ** 31 } },
@@ -67,9 +68,29 @@ for (const { name, member, expected } of [
   },
   { name: 'ustar prefix', member: file('b', '', { prefix: 'a' }), expected: { path: 'a/b' } },
   {
-    name: 'no prefix in GNU archives',
-    member: file('b', '', { prefix: 'a', magic: 'ustar  \0' }),
+    name: 'no prefix in GNU archives: there are times',
+    member: file('b', '', { magic: gnu, patch: (block) => block.write('14703721000\0 14703721001', 345) }),
     expected: { path: 'b' },
+  },
+  {
+    name: 'a time in base 256, which is no prefix either',
+    member: file('b', '', { magic: gnu, patch: (block) => block.writeUInt32BE(0x80_00_00_61, 345) }),
+    expected: { path: 'b' },
+  },
+  {
+    name: 'a prefix in a GNU header, as Go before 1.8 has it',
+    member: file('b', '', { prefix: 'some/long/way', magic: gnu, uid: 2 ** 22 }),
+    expected: { path: 'some/long/way/b', uid: 2 ** 22 },
+  },
+  {
+    name: 'neither times nor a text in a GNU header',
+    member: file('b', '', { prefix: 'caf\xe9', magic: gnu }),
+    expected: { path: 'b' },
+  },
+  {
+    name: 'an owner below zero',
+    member: file('a', '', { uid: -2, pax: { gid: '-3' } }),
+    expected: { uid: -2, gid: -3 },
   },
   {
     name: 'no prefix in v7 archives',
@@ -104,6 +125,43 @@ for (const { name, member, expected } of [
     for (const [key, value] of Object.entries(expected)) assert.deepEqual(entry[key as keyof Read], value, key);
   });
 }
+
+test("GNU's long names count for more than pax' paths, and an empty one for nothing", () => {
+  const long = (type: string, content: string): Member => ({ name: '././@LongLink', type, content });
+  const pax = (records: Buffer): Member => ({ name: 'x', type: 'x', content: records });
+  const both = pax(Buffer.concat([paxRecord('path', 'by pax'), paxRecord('linkpath', 'to pax')]));
+  const found = read(
+    tar(
+      both,
+      long('L', 'by GNU\0'),
+      long('K', 'to GNU\0'),
+      symlink('short', 'to'),
+      long('L', '\0'),
+      long('K', ''),
+      both,
+      symlink('short', 'to'),
+      long('L', '\0'),
+      symlink('short', 'to'),
+    ),
+  );
+  assert.deepEqual(
+    found.map(({ path, link }) => [path, link]),
+    [
+      ['by GNU', 'to GNU'],
+      ['by pax', 'to pax'],
+      ['short', 'to'],
+    ],
+  );
+});
+
+test('a pax record with nothing in it takes back what one before it said', () => {
+  const said = ['path', 'linkpath', 'size', 'uid', 'gid', 'mtime'].map((key) => paxRecord(key, '9'));
+  const takenBack = ['path', 'linkpath', 'size', 'uid', 'gid', 'mtime', 'nothing'].map((key) => paxRecord(key, ''));
+  const header_: Member = { name: 'x', type: 'x', content: Buffer.concat([...said, ...takenBack]) };
+  const [entry] = read(tar(header_, file('a', 'x', { uid: 1, gid: 2, mtime: 3 })));
+  const { path, size, uid, gid, seconds } = entry!;
+  assert.deepEqual({ path, size, uid, gid, seconds }, { path: 'a', size: 1, uid: 1, gid: 2, seconds: 3 });
+});
 
 test('global headers are passed over, and what follows the end is ignored', () => {
   const global = header({ name: 'pax_global_header', type: 'g' }, 20);

@@ -32,8 +32,10 @@ export interface LoadImagesRequest {
 
 export interface LoadImagesResponse {
   images: LoadedImage[];
-  /** What the archive holds beside, and why it was not loaded: signatures, charts, images for other machines, names that are none. */
+  /** What the archive holds beside, and why it was not loaded: images for other machines, names that are none. */
   passedOver: string[];
+  /** Images that should have been loaded and were not, each with what is wrong with it. */
+  failed: string[];
 }
 
 export interface LoadedImage {
@@ -210,7 +212,7 @@ export const LoadImagesRequest: MessageFns<LoadImagesRequest> = {
 };
 
 function createBaseLoadImagesResponse(): LoadImagesResponse {
-  return { images: [], passedOver: [] };
+  return { images: [], passedOver: [], failed: [] };
 }
 
 export const LoadImagesResponse: MessageFns<LoadImagesResponse> = {
@@ -220,6 +222,9 @@ export const LoadImagesResponse: MessageFns<LoadImagesResponse> = {
     }
     for (const v of message.passedOver) {
       writer.uint32(18).string(v!);
+    }
+    for (const v of message.failed) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -253,6 +258,14 @@ export const LoadImagesResponse: MessageFns<LoadImagesResponse> = {
             message.passedOver.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.failed.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -272,6 +285,7 @@ export const LoadImagesResponse: MessageFns<LoadImagesResponse> = {
     const message = createBaseLoadImagesResponse();
     message.images = object.images?.map((e) => LoadedImage.fromPartial(e)) || [];
     message.passedOver = object.passedOver?.map((e) => e) || [];
+    message.failed = object.failed?.map((e) => e) || [];
     return message;
   },
 };
