@@ -5,6 +5,7 @@ import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
 import { parseAddress } from '../base/address.ts';
 import { Fault, failedPrecondition, invalidArgument, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { Forwards } from './forwards.ts';
 import { Newcomers } from './newcomers.ts';
 import type { StreamRequest } from './requests.ts';
 import { commandProtocols, serveSpdyCommand } from './spdy-command.ts';
@@ -45,6 +46,7 @@ export class StreamingServer {
     skipUTF8Validation: true, // as kubelet's library: what a channel carries is bytes, whatever the client calls it
   });
   readonly #newcomers = new Newcomers();
+  readonly #forwards = new Forwards();
   readonly #connections = new Set<Duplex>();
   readonly #host: string;
   readonly #began: Began;
@@ -124,7 +126,8 @@ export class StreamingServer {
       this.#connections.delete(socket);
       over();
     });
-    this.#serve(request, socket, head, wanted).catch((error) => {
+    const counted = wanted.kind === 'portforward' ? this.#forwards.counted(wanted) : wanted;
+    this.#serve(request, socket, head, counted).catch((error) => {
       log.warn({ kind, reason: messageOf(error) }, 'A streaming connection failed');
       socket.destroy();
     });
