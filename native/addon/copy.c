@@ -1,4 +1,4 @@
-/* Copies a tree with its owners, modes, attributes, times and hard links, off the caller's thread. */
+/* Copies a tree with its owners, modes, attributes, times and hard links, on a thread apart. */
 #include "copy.h"
 
 #include <stdio.h>
@@ -142,7 +142,7 @@ napi_value start_copy(napi_env env, napi_callback_info info) {
   napi_value args[2];
   job *j = calloc(1, sizeof *j);
   if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
-  j->work = (addon_work){.run = run_copy, .what = "copy a tree to", .path = j->to};
+  j->work = (addon_work){.run = run_copy, .what = "copy a tree to", .path = j->to, .apart = true};
   if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], j->from) || !take_path(env, args[1], j->to))
     return addon_drop(&j->work);
   return addon_start(env, &j->work);

@@ -8,12 +8,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-enum { longest_name = 253, most_addresses = 32, thread_stack = 256 * 1024 };
+#include "work.h"
+
+enum { longest_name = 253, most_addresses = 32 };
 
 typedef struct {
   napi_deferred deferred;
@@ -46,8 +47,8 @@ static void *run(void *data) {
     if (as_text(info, l->addresses[l->count])) l->count++;
   if (found) freeaddrinfo(found);
   napi_threadsafe_function done = l->done; /* l is freed by whom this call wakes */
-  napi_call_threadsafe_function(done, l, napi_tsfn_blocking);
-  napi_release_threadsafe_function(done, napi_tsfn_release);
+  if (napi_call_threadsafe_function(done, l, napi_tsfn_blocking) != napi_closing)
+    napi_release_threadsafe_function(done, napi_tsfn_release);
   return NULL;
 }
 
@@ -79,18 +80,6 @@ static void settle(napi_env env, napi_value callback, void *context, void *data)
   free(l);
 }
 
-static int start(lookup *l) {
-  pthread_t thread;
-  pthread_attr_t attributes;
-  int err = pthread_attr_init(&attributes);
-  if (err) return err;
-  err = pthread_attr_setstacksize(&attributes, thread_stack);
-  if (!err) err = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  if (!err) err = pthread_create(&thread, &attributes, run, l);
-  pthread_attr_destroy(&attributes);
-  return err;
-}
-
 /* lookup(name): a promise of its addresses as texts, in the order of getaddrinfo(3) (RFC 6724). */
 napi_value lookup_call(napi_env env, napi_callback_info info) {
   napi_value args[1], promise, what;
@@ -106,7 +95,7 @@ napi_value lookup_call(napi_env env, napi_callback_info info) {
     free(l);
     return addon_throw_errno(env, ENOMEM, "look up", name);
   }
-  int err = napi_create_promise(env, &l->deferred, &promise) == napi_ok ? start(l) : ENOMEM;
+  int err = napi_create_promise(env, &l->deferred, &promise) == napi_ok ? addon_thread(run, l) : ENOMEM;
   if (!err) return promise;
   napi_release_threadsafe_function(l->done, napi_tsfn_abort);
   free(l);

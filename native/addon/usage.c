@@ -1,4 +1,4 @@
-/* Measures whole trees, removes them and writes a filesystem back, off the caller's thread. */
+/* Measures whole trees, removes them and writes a filesystem back, on threads apart. */
 #include "usage.h"
 
 #include "held.h"
@@ -71,7 +71,7 @@ static napi_value start(napi_env env, napi_callback_info info, addon_work how) {
 
 /* removeTree(path): a promise. */
 napi_value remove_call(napi_env env, napi_callback_info info) {
-  return start(env, info, (addon_work){.run = run_remove, .what = "remove"});
+  return start(env, info, (addon_work){.run = run_remove, .what = "remove", .apart = true});
 }
 
 /* diskUsage(path, maxSeconds): a promise of bytes and inodes, as many as were found until then. */
@@ -80,7 +80,7 @@ napi_value disk_usage(napi_env env, napi_callback_info info) {
   int64_t seconds;
   job *j = calloc(1, sizeof *j);
   if (!j) return addon_throw_errno(env, ENOMEM, "allocate", NULL);
-  j->work = (addon_work){.run = run_measure, .result = measured, .what = "measure", .path = j->path};
+  j->work = (addon_work){.run = run_measure, .result = measured, .what = "measure", .path = j->path, .apart = true};
   if (!take_arguments(env, info, 2, args) || !take_path(env, args[0], j->path) || !take_int64(env, args[1], &seconds))
     return addon_drop(&j->work);
   j->result.walk.until = seconds_from_now(seconds);
@@ -89,5 +89,5 @@ napi_value disk_usage(napi_env env, napi_callback_info info) {
 
 /* syncFilesystem(path): a promise. */
 napi_value sync_filesystem(napi_env env, napi_callback_info info) {
-  return start(env, info, (addon_work){.run = run_sync, .what = "syncfs"});
+  return start(env, info, (addon_work){.run = run_sync, .what = "syncfs", .apart = true});
 }

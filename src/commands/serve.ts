@@ -100,7 +100,7 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
   const stats = new Stats({ ...deps, logLoss: (id) => deps.logLosses.of(id) });
   const callStats = new CallStats();
   const startTimes: StartTimes = {};
-  const { mountpoint: imageMountpoint } = await deps.images.fsInfo();
+  const imageMountpoint = deps.snapshots.root;
   const server = await listen({ ...deps, stats, imageMountpoint, reload, callStats, tracing });
   const tookMs = Math.round(performance.now() - begin);
   startTimes.serving = tookMs / 1000;

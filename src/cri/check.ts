@@ -12,10 +12,11 @@ export function required<T>(field: string, value: T | undefined): T {
   return value;
 }
 
-/** Any text without NUL: it will become a C string. */
+/** Any text without NUL, of at most `max` bytes of UTF-8: it will become a C string, and the kernel counts bytes. */
 export function text(field: string, value: string, max = maxText): string {
   if (value.includes('\0')) throw invalidArgument(`${field} contains a NUL character`);
-  if (value.length > max) throw invalidArgument(`${field} has ${value.length} characters, at most ${max} are allowed`);
+  const size = value.length * 3 <= max ? 0 : Buffer.byteLength(value);
+  if (size > max) throw invalidArgument(`${field} has ${size} bytes, at most ${max} are allowed`);
   return value;
 }
 
@@ -45,10 +46,21 @@ export function id(field: string, value: string): string {
   return line(field, value, 256);
 }
 
+/** Kernel: PATH_MAX, without the NUL, and NAME_MAX. */
+const maxPath = 4095;
+const maxPathName = 255;
+
+/** A path that fits the kernel, of whatever form; may be empty. */
+export function path(field: string, value: string): string {
+  line(field, value, maxPath);
+  const long = value.split('/').find((part) => part.length * 3 > maxPathName && Buffer.byteLength(part) > maxPathName);
+  if (long === undefined) return value;
+  throw invalidArgument(`${field} = ${shown(value)} has a name of over ${maxPathName} bytes in it`);
+}
+
 /** An absolute path without `..`, or empty. */
 export function optionalPath(field: string, value: string): string {
-  line(field, value);
-  if (value === '') return value;
+  if (path(field, value) === '') return value;
   if (!value.startsWith('/')) throw invalidArgument(`${field} = ${shown(value)} must be an absolute path`);
   if (value.split('/').includes('..')) throw invalidArgument(`${field} = ${shown(value)} must not contain ".."`);
   return value;

@@ -9,7 +9,7 @@ import {
   mountOptions,
 } from '../model/config.ts';
 import { signalFromCri } from '../model/signals.ts';
-import { choice, line, optionalPath, required, requiredName, stringMap, text } from './check.ts';
+import { choice, line, optionalPath, path, required, requiredName, stringMap, text } from './check.ts';
 import { commonSecurity, idMappings, resources, securityProfile, texts } from './decode-common.ts';
 
 const propagations = { 0: 'private', 1: 'hostToContainer', 2: 'bidirectional' } as const;
@@ -30,7 +30,7 @@ export function decodeContainerConfig(config: cri.ContainerConfig | undefined): 
     },
     command: texts('config.command', given.command),
     args: texts('config.args', given.args),
-    workingDir: line('config.working_dir', given.workingDir),
+    workingDir: path('config.working_dir', given.workingDir),
     envs: given.envs.map(environment),
     mounts: given.mounts.map(mount),
     devices: given.devices.map(device),
@@ -60,7 +60,7 @@ function environment({ key, value }: cri.KeyValue): { key: string; value: string
 
 function mount(given: cri.Mount): Mount {
   const field = 'config.mounts';
-  const containerPath = line(`${field}.container_path`, given.containerPath);
+  const containerPath = path(`${field}.container_path`, given.containerPath);
   if (containerPath === '') throw invalidArgument(`${field}.container_path is empty`);
   const image = line(`${field}.image`, given.image?.image ?? '');
   const hostPath = optionalPath(`${field}.host_path`, given.hostPath);
@@ -85,7 +85,7 @@ function mount(given: cri.Mount): Mount {
     gidMappings: idMappings(`${field}.gidMappings`, given.gidMappings),
     image,
     userSpecifiedImage: line(`${field}.image.user_specified_image`, given.image?.userSpecifiedImage ?? ''),
-    imageSubPath: line(`${field}.image_sub_path`, given.imageSubPath),
+    imageSubPath: path(`${field}.image_sub_path`, given.imageSubPath),
     mountOptions: [...new Set(given.mountOptions)].map(mountOption),
   };
 }
@@ -113,7 +113,7 @@ function device(given: cri.Device): Device {
 
 /** Relative to the pod's log directory, and below it. */
 function logPath(value: string): string {
-  line('config.log_path', value);
+  path('config.log_path', value);
   if (value !== '' && value.split('/').some((name) => name === '' || name === '.' || name === '..')) {
     const shown = JSON.stringify(value.slice(0, 200));
     throw invalidArgument(`config.log_path = ${shown} must be relative, without "." and ".." and empty names`);

@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { invalidArgument } from '../base/fault.ts';
 import type { PodConfig, PodSecurity, PortMapping } from '../model/config.ts';
-import { choice, line, name, optionalPath, required, requiredName, stringMap } from './check.ts';
+import { choice, line, name, optionalPath, path, required, requiredName, stringMap } from './check.ts';
 import { commonSecurity, resources, securityProfile } from './decode-common.ts';
 
 const protocols = { 0: 'tcp', 1: 'udp', 2: 'sctp' } as const;
@@ -71,7 +71,7 @@ function portMapping(mapping: cri.PortMapping): PortMapping {
 
 /** An absolute path (cgroupfs) or a slice name (systemd). */
 function cgroupParent(value: string): string {
-  line('config.linux.cgroup_parent', value);
+  path('config.linux.cgroup_parent', value);
   if (value.split('/').includes('..')) throw invalidArgument(`config.linux.cgroup_parent = "${value}" contains ".."`);
   return value;
 }

@@ -1,7 +1,14 @@
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { ContainerAttributes } from '../api/runtime/v1/cri.ts';
 import { eachSound } from '../base/sound.ts';
-import type { CgroupUsage, ContainerFigures, InterfaceUsage, PodFigures, Psi } from '../stats/index.ts';
+import {
+  type CgroupUsage,
+  type ContainerFigures,
+  defaultInterface,
+  type InterfaceUsage,
+  type PodFigures,
+  type Psi,
+} from '../stats/index.ts';
 import { nanoseconds, uint64 } from './numbers.ts';
 
 const value = (number: number): cri.UInt64Value => ({ value: uint64(number) });
@@ -84,9 +91,6 @@ const interfaceUsage = (used: InterfaceUsage): cri.NetworkInterfaceUsage => ({
   txBytes: value(used.txBytes),
   txErrors: value(used.txErrors),
 });
-
-/** The pod's own interface, which CNI calls eth0. */
-const defaultInterface = 'eth0';
 
 /**
  * Absent without that interface (the host's network, a pod that just ended): kubelet reads the default interface of any

@@ -11,9 +11,10 @@ import { line, required, text } from './check.ts';
 import { encodeImage } from './encode.ts';
 import { item, listBytes } from './list-bytes.ts';
 import { nanoseconds, uint64 } from './numbers.ts';
+import type { StatsDeps } from './stats-service.ts';
 
 /** Every call of ImageService that is served. */
-export function imageHandlers(deps: Deps) {
+export function imageHandlers(deps: StatsDeps) {
   return {
     listImages: (request: cri.ListImagesRequest) => listBytes(imageItems(deps, request.filter)),
     imageStatus: async (request: cri.ImageStatusRequest): Promise<cri.ImageStatusResponse> => {
@@ -86,7 +87,7 @@ async function imageInfo(deps: Deps, image: Image): Promise<string> {
   return `${JSON.stringify(facts).slice(0, -1)},"${name}":${isShown ? text : JSON.stringify(known)}}`;
 }
 
-async function fsInfo(deps: Deps): Promise<cri.ImageFsInfoResponse> {
+async function fsInfo(deps: StatsDeps): Promise<cri.ImageFsInfoResponse> {
   const { mountpoint, bytes, inodes } = await deps.images.fsInfo();
   const timestamp = nanoseconds(Date.now());
   const usage = (used: { bytes: number; inodes: number }): cri.FilesystemUsage => ({
@@ -96,7 +97,7 @@ async function fsInfo(deps: Deps): Promise<cri.ImageFsInfoResponse> {
     inodesUsed: { value: uint64(used.inodes) },
   });
   const layers = deps.snapshots.list().filter(({ kind }) => kind === 'active');
-  const used = await Promise.all(layers.map(({ key }) => deps.snapshots.usage(key)));
+  const used = await Promise.all(layers.map(({ key }) => deps.stats.ofLayer(key)));
   const total = {
     bytes: used.reduce((sum, one) => sum + (one?.bytes ?? 0), 0),
     inodes: used.reduce((sum, one) => sum + (one?.inodes ?? 0), 0),

@@ -1,8 +1,10 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { MetricType, PodSandboxMetrics } from '../api/runtime/v1/cri.ts';
-import { eachSound, eachSoundSoon } from '../base/sound.ts';
+import { eachSound, eachSoundSoon, itself } from '../base/sound.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
+import type { PodFigures } from '../stats/index.ts';
 import { containerFacts, podFacts, readFilesystem } from '../stats/metric-facts.ts';
 import { baseLabels, type MetricFacts, metricSources } from '../stats/metrics.ts';
 import type { Handlers, Streams } from './calls.ts';
@@ -32,31 +34,46 @@ export function metricsStreams(deps: StatsDeps) {
   } satisfies Streams;
 }
 
+/**
+ * Figures are read at once, and then the processes of one cgroup after the other: in each there may be thousands, and calls
+ * have their turn between them.
+ */
 async function podMetricsItems(deps: StatsDeps): Promise<Buffer[]> {
   const filesystem = await readFilesystem(deps.snapshots.root);
   const ready = [...deps.pods.all()].filter(({ state }) => state.phase === 'ready');
-  return eachSoundSoon(ready, async (pod) => item(PodSandboxMetrics, await metricsOfPod(deps, pod, filesystem)));
+  const items: Buffer[] = [];
+  for (const figures of await eachSoundSoon(ready, (pod) => deps.stats.ofPod(pod))) {
+    const containerMetrics = await metricsOfContainers(figures, filesystem);
+    const encoded = (pod: Pod) =>
+      item(PodSandboxMetrics, { ...metricsOfPod(pod, figures, filesystem), containerMetrics });
+    items.push(...eachSound([figures.pod], itself, encoded));
+    await turn();
+  }
+  return items;
 }
 
-async function metricsOfPod(
-  deps: StatsDeps,
-  pod: Pod,
-  filesystem: MetricFacts['filesystem'],
-): Promise<cri.PodSandboxMetrics> {
-  const figures = await deps.stats.ofPod(pod);
-  return {
-    podSandboxId: pod.id,
-    metrics: metricsOf(podFacts(figures, pod.cgroup, filesystem), podLabels(pod)),
-    containerMetrics: eachSound(
-      figures.containers,
-      ({ container }) => container,
-      (one) => ({
-        containerId: one.container.id,
-        metrics: metricsOf(containerFacts(one, filesystem), containerLabels(pod, one.container)),
-      }),
-    ),
-  };
+type Filesystem = MetricFacts['filesystem'];
+
+async function metricsOfContainers(
+  { pod, containers }: PodFigures,
+  filesystem: Filesystem,
+): Promise<cri.ContainerMetrics[]> {
+  const all: cri.ContainerMetrics[] = [];
+  for (const figures of containers) {
+    const metrics = (container: Container): cri.ContainerMetrics => ({
+      containerId: container.id,
+      metrics: metricsOf(containerFacts(figures, filesystem), containerLabels(pod, container)),
+    });
+    all.push(...eachSound([figures.container], itself, metrics));
+    await turn();
+  }
+  return all;
 }
+
+const metricsOfPod = (pod: Pod, figures: PodFigures, filesystem: Filesystem) => ({
+  podSandboxId: pod.id,
+  metrics: metricsOf(podFacts(figures, pod.cgroup, filesystem), podLabels(pod)),
+});
 
 type Labels = Readonly<Record<(typeof baseLabels)[number], string>>;
 

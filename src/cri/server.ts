@@ -83,9 +83,10 @@ export async function listen(deps: ServerDeps): Promise<CriServer> {
 /** As a client of their health spells them. */
 const serviceNames = ['runtime.v1.RuntimeService', 'runtime.v1.ImageService', 'berth.v1.Admin'];
 
-/** A call on a pod that is still being mended waits for it, and for nothing else. */
+/** A call names what it is about unmistakably. One on a pod that is still being mended waits for it, and for nothing else. */
 function waitingForPods(deps: StatsDeps, handlers: Handlers): Handlers {
   const wait = async (request: NamesPod, { signal }: Call) => {
+    refuseAmbiguous(deps, request);
     const podId = deps.mending.size === 0 ? undefined : podNamedBy(deps, request);
     if (podId !== undefined) await deps.mending.settled(podId, signal);
   };
@@ -100,6 +101,18 @@ function waitingForPods(deps: StatsDeps, handlers: Handlers): Handlers {
 }
 
 type NamesPod = { readonly podSandboxId?: unknown; readonly containerId?: unknown };
+
+/** Taken for unknown, what begins several ids would be stopped, or removed, without a word and without being so. */
+function refuseAmbiguous({ pods, containers }: StatsDeps, { podSandboxId, containerId }: NamesPod): void {
+  const named = [
+    { field: 'pod_sandbox_id', value: podSandboxId, records: pods },
+    { field: 'container_id', value: containerId, records: containers },
+  ];
+  for (const { field, value, records } of named) {
+    if (typeof value !== 'string' || !records.isAmbiguous(value)) continue;
+    throw invalidArgument(`${field} = ${JSON.stringify(value)} begins several ids: give more of the one that is meant`);
+  }
+}
 
 function podNamedBy({ pods, containers }: StatsDeps, { podSandboxId, containerId }: NamesPod): PodId | undefined {
   if (typeof podSandboxId === 'string') return pods.find(podSandboxId)?.id;

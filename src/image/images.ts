@@ -10,7 +10,7 @@ import type { ImageId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
-import { removeTree, type Usage } from '../sys/files.ts';
+import { removeTree } from '../sys/files.ts';
 import type { RegistryAuth } from './auth.ts';
 import { authFor, type PullRequest } from './auth-for.ts';
 import { chainIds } from './chain.ts';
@@ -21,6 +21,7 @@ import { KeptDocuments } from './kept-documents.ts';
 import { translateDiskError } from './layer-errors.ts';
 import { LayerPool } from './layer-pool.ts';
 import { Layers } from './layers.ts';
+import { LayersOnDisk } from './layers-on-disk.ts';
 import { Leases } from './leases.ts';
 import { isLoadLeftover, isOfImage, noneOf, notesOf, openSaved, type SavedImage, type Tell } from './load.ts';
 import { union } from './names.ts';
@@ -78,7 +79,7 @@ export class Images {
   readonly shortNames: ShortNames;
   /** The pulls and loads under way. */
   readonly pulls = new RunningPulls(() => this.#sync.look());
-  readonly #usage = new Map<string, Usage>();
+  readonly #onDisk: LayersOnDisk;
   readonly #sync = new SyncLater(
     () => this.#toDisk(),
     () => this.pulls.isBusy,
@@ -88,6 +89,7 @@ export class Images {
   constructor(settings: FullSettings, snapshots: Snapshots, { records, documents }: Kept) {
     this.#settings = settings;
     this.#snapshots = snapshots;
+    this.#onDisk = new LayersOnDisk(snapshots);
     this.#records = records;
     this.#documents = documents;
     // More threads than processors would only take memory.
@@ -269,7 +271,7 @@ export class Images {
   async gc({ usedParents = [], dryRun = false }: GcOptions = {}): Promise<{ key: string; bytes: number }[]> {
     using _ = await this.#locks.hold('records');
     const found = await Promise.all(
-      this.#unneeded(usedParents).map(async (key) => ({ key, bytes: (await this.#measure(key)).bytes })),
+      this.#unneeded(usedParents).map(async (key) => ({ key, bytes: (await this.#onDisk.of(key)).bytes })),
     );
     if (!dryRun) await this.#sweep(usedParents);
     return found;
@@ -296,7 +298,7 @@ export class Images {
     for (const key of keys) {
       try {
         await this.#snapshots.remove(key, () => needed(key));
-        if (!this.#snapshots.get(key)) this.#usage.delete(key);
+        if (!this.#snapshots.get(key)) this.#onDisk.forget(key);
       } catch (error) {
         // A container, or a layer of another image, stands on it: gc comes back for it.
         if (!isFault(error, 'FailedPrecondition')) throw error;
@@ -353,21 +355,7 @@ export class Images {
 
   /** Where images are, and what they take there: every layer once, as `du` counts. */
   async fsInfo(): Promise<{ mountpoint: string; bytes: number; inodes: number }> {
-    const total = { mountpoint: this.#snapshots.root, bytes: 0, inodes: 0 };
-    for (const { key, kind } of this.#snapshots.list()) {
-      if (kind !== 'committed') continue;
-      const usage = this.#usage.get(key) ?? (await this.#measure(key));
-      total.bytes += usage.bytes;
-      total.inodes += usage.inodes;
-    }
-    return total;
-  }
-
-  /** A committed tree never changes: measured once. One that is removed meanwhile takes nothing. */
-  async #measure(key: string): Promise<Usage> {
-    const usage = await this.#snapshots.usage(key);
-    if (usage && this.#snapshots.get(key)) this.#usage.set(key, usage);
-    return usage ?? { bytes: 0, inodes: 0 };
+    return { mountpoint: this.#snapshots.root, ...(await this.#onDisk.usage()) };
   }
 
   /** Waits until no pull is under way, called-off ones included, and what was pulled is on disk. */

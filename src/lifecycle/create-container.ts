@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path';
 import type { Caller } from '../base/caller.ts';
-import { failedPrecondition, messageOf, notFound } from '../base/fault.ts';
+import { failedPrecondition, invalidArgument, messageOf, notFound } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
 import { step, traced } from '../base/trace.ts';
@@ -102,12 +102,23 @@ function newRecord(deps: Deps, pod: Pod, image: Image, config: ContainerConfig, 
     mounts: config.mounts,
     volumeImages: volumeImages(deps, config.mounts),
     stopSignal: stopSignal(config.stopSignal, image.config.stopSignal),
-    logPath: config.logPath && pod.config.logDirectory ? join(pod.config.logDirectory, config.logPath) : '',
+    logPath: logPathOf(pod, config),
     cgroupsPath: containerCgroup(pod, id),
     createdAt: creationTime(earlierAttempts(deps, pod, config)),
     bootId: deps.bootId,
     state: { phase: 'creating' },
   };
+}
+
+/** Kernel: PATH_MAX, without the NUL. */
+const longestPath = 4095;
+
+function logPathOf(pod: Pod, { logPath }: ContainerConfig): string {
+  if (logPath === '' || pod.config.logDirectory === '') return '';
+  const path = join(pod.config.logDirectory, logPath);
+  const size = Buffer.byteLength(path);
+  if (size <= longestPath) return path;
+  throw invalidArgument(`The log path has ${size} bytes, at most ${longestPath} are possible: ${path.slice(0, 99)}...`);
 }
 
 function earlierAttempts(deps: Deps, pod: Pod, { metadata: { name } }: ContainerConfig): Container[] {

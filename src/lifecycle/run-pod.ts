@@ -6,6 +6,7 @@ import { step, traced } from '../base/trace.ts';
 import type { PodConfig } from '../model/config.ts';
 import { newPodId, type PodId } from '../model/ids.ts';
 import { isWhatIsAsked, type Pod, type PodNetwork, podAfter, podKey } from '../model/pod.ts';
+import { bandwidthsOf } from '../network/index.ts';
 import { checkSysctls } from '../oci/index.ts';
 import type { Shim } from '../shim/index.ts';
 import { mapLines } from '../sys/idmap.ts';
@@ -22,7 +23,7 @@ import {
 } from './pod/cgroups.ts';
 import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod/files.ts';
 import { netnsOf, newNetns } from './pod/netns.ts';
-import { podSysctls } from './pod/sysctls.ts';
+import { podSysctls, writingSysctls } from './pod/sysctls.ts';
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
 
@@ -33,12 +34,14 @@ export type RunPodRequest = { readonly config: PodConfig; readonly handler: stri
 
 /**
  * Makes a pod and waits until it is ready. A retry joins the run in flight, or is given what the first call made.
- * @throws Fault InvalidArgument for an unknown handler or a forbidden sysctl, AlreadyExists for a duplicate.
+ * @throws Fault InvalidArgument for an unknown handler, a forbidden sysctl or a bandwidth that is none, AlreadyExists for a
+ * duplicate.
  */
 export async function runPod(deps: Deps, request: RunPodRequest, caller: Caller): Promise<PodId> {
   deps.ociRuntimes.get(request.handler);
   checkSysctls(request.config.sysctls, request.config.security.namespaces);
   checkCgroupParent(deps, request.config);
+  if (!usesHostNetwork(request.config)) bandwidthsOf(request.config.annotations); // throws
   const key = podKey(request.config);
   const { namespace, name } = request.config.metadata;
   const existing = () => {
@@ -120,7 +123,7 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout' | 'settings'>, pod:
   const maps = podMaps(config);
   const ownNetwork = !usesHostNetwork(config);
   const cgroup = pauseEntrance(pod);
-  const { pausePid } = await shim.sandbox({
+  const made = shim.sandbox({
     network: ownNetwork,
     ipc: !usesHostIpc(config),
     uts: ownNetwork, // with the host's network the name is the host's too
@@ -133,7 +136,7 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout' | 'settings'>, pod:
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
     ...(maps && { userMaps: { uids: mapLines(maps.uids), gids: mapLines(maps.gids) } }),
   });
-  return pausePid;
+  return (await writingSysctls(made)).pausePid;
 }
 
 /** Sysctls of interfaces, and those that plugins set too, are the pod's own once the plugins are done. */
@@ -144,7 +147,7 @@ async function joinNetwork(
 ): Promise<PodNetwork | null> {
   const network = await attach(deps, pod, shim);
   const settings = podSysctls(deps, pod).filter(isAfterPlugins);
-  if (settings.length > 0) await step('sysctls: of the network', () => shim.setSysctls(settings));
+  if (settings.length > 0) await step('sysctls: of the network', () => writingSysctls(shim.setSysctls(settings)));
   return network;
 }
 

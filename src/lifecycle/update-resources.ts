@@ -1,4 +1,4 @@
-import { readFile, unlink, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, failedPrecondition, invalidArgument, messageOf } from '../base/fault.ts';
 import type { Resources } from '../model/config.ts';
@@ -6,7 +6,7 @@ import type { Container } from '../model/container.ts';
 import { buildResources, clampOomScore } from '../oci/index.ts';
 import { controllerFolder } from '../sys/cgroups.ts';
 import { setOomScore } from '../sys/oom-score.ts';
-import { replaceFile } from '../sys/write-file.ts';
+import { removeFile, replaceFile } from '../sys/write-file.ts';
 import type { Deps } from './deps.ts';
 import { holdContainer, holdPod, mustExist } from './hold.ts';
 import type { OciRuntime } from './runtime/handlers.ts';
@@ -35,10 +35,14 @@ export async function updateContainerResources(deps: Needs, id: string, wanted: 
   await deps.containers.put({ ...container, config: { ...container.config, resources } });
 }
 
-/** 0 and empty mean "not set" on the wire, so they cannot take a limit away. */
+/**
+ * 0 and empty mean "not set" on the wire, so they cannot take a limit away. A limit of memory alone is that of memory and
+ * swap too, as at the creation: one of before may be below it.
+ */
 function merged(old: Resources, wanted: Resources): Resources {
   const set = Object.entries(wanted).filter(([, value]) => value !== 0 && value !== '' && !isEmpty(value));
-  return { ...old, ...Object.fromEntries(set), unified: { ...old.unified, ...wanted.unified } };
+  const memorySwapLimit = wanted.memoryLimit === 0 ? old.memorySwapLimit : 0;
+  return { ...old, memorySwapLimit, ...Object.fromEntries(set), unified: { ...old.unified, ...wanted.unified } };
 }
 
 const isEmpty = (value: unknown): boolean => Array.isArray(value) && value.length === 0;
@@ -61,7 +65,7 @@ async function rewriteBundle(
 async function updateProcess(deps: Needs, container: Container, resources: Resources): Promise<void> {
   try {
     await runUpdate(deps, container, resources);
-    setOomScore(container.cgroupsPath, clampOomScore(resources.oomScoreAdj, deps.host.oomScoreAdjMin));
+    await updateOomScore(deps, container, resources);
   } catch (error) {
     await runUpdate(deps, container, container.config.resources).catch((failure: unknown) => {
       const text = `${messageOf(error)}; and the old limits could not be put back: ${messageOf(failure)}`;
@@ -69,6 +73,16 @@ async function updateProcess(deps: Needs, container: Container, resources: Resou
     });
     throw error;
   }
+}
+
+/** Where it is to be another than it was: what processes have made of their own since is theirs. */
+async function updateOomScore(
+  { host }: Pick<Deps, 'host'>,
+  { cgroupsPath, config }: Container,
+  { oomScoreAdj }: Resources,
+): Promise<void> {
+  if (oomScoreAdj !== config.resources.oomScoreAdj)
+    await setOomScore(cgroupsPath, clampOomScore(oomScoreAdj, host.oomScoreAdjMin));
 }
 
 async function runUpdate(deps: Needs, container: Container, resources: Resources): Promise<void> {
@@ -86,7 +100,7 @@ async function runUpdate(deps: Needs, container: Container, resources: Resources
     if (outcome.timedOut || outcome.code !== 0)
       throw asRequested(await ociFault({ doing: `Cannot change the limits of container ${id}`, runtime }, outcome));
   } finally {
-    await unlink(file);
+    await removeFile(file);
   }
 }
 

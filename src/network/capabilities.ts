@@ -1,3 +1,4 @@
+import { invalidArgument } from '../base/fault.ts';
 import type { PodConfig } from '../model/config.ts';
 import type { PluginConfig } from './conflist.ts';
 
@@ -28,6 +29,9 @@ export function runtimeConfig(plugin: PluginConfig, args: CapabilityArgs): Capab
 
 const suffixes: Record<string, number> = {
   '': 1,
+  n: 1e-9,
+  u: 1e-6,
+  m: 1e-3,
   k: 1e3,
   M: 1e6,
   G: 1e9,
@@ -43,20 +47,40 @@ const suffixes: Record<string, number> = {
 };
 /** The bandwidth plugin refuses a burst above 4 GiB; the peers send the largest it takes. */
 const burst = 2 ** 31 - 1;
+/** Bits per second that Kubernetes takes for a bandwidth. */
+const [least, most] = [1e3, 1e15];
+const bandwidths = { ingress: 'kubernetes.io/ingress-bandwidth', egress: 'kubernetes.io/egress-bandwidth' } as const;
 
-/** Bits per second of a Kubernetes quantity (`10M`), or null if it is none. */
+/** The number of a Kubernetes quantity (`10M`, `1e6`, `.5Gi`), or null if it is none. */
 export function parseQuantity(text: string): number | null {
-  const [, digits = '', suffix = ''] = /^(\d+(?:\.\d+)?)([A-Za-z]*)$/.exec(text) ?? [];
-  const factor = suffixes[suffix];
-  return digits === '' || factor === undefined ? null : Math.floor(Number(digits) * factor);
+  const [, digits = '', exponent, suffix = ''] =
+    /^\+?(\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,3})|([A-Za-z]*))$/.exec(text) ?? [];
+  const factor = exponent === undefined ? suffixes[suffix] : 10 ** Number(exponent);
+  return digits === '' || factor === undefined ? null : Number(digits) * factor;
+}
+
+/**
+ * What a pod's annotations say of its bandwidth, bits per second; absent: nothing.
+ * @throws Fault InvalidArgument for what is no quantity, or none that makes sense: it would be no limit at all.
+ */
+export function bandwidthsOf(annotations: Readonly<Record<string, string>>): { ingress?: number; egress?: number } {
+  const found = Object.entries(bandwidths).flatMap(([direction, key]) => {
+    const text = annotations[key];
+    if (text === undefined) return [];
+    const rate = parseQuantity(text);
+    if (rate !== null && rate >= least && rate <= most) return [[direction, Math.floor(rate)]];
+    throw invalidArgument(
+      `Annotation ${key} = ${JSON.stringify(text.slice(0, 100))} is no bandwidth from 1k to 1P bits per second`,
+    );
+  });
+  return Object.fromEntries(found);
 }
 
 function bandwidthOf(annotations: Readonly<Record<string, string>>): Record<string, number> | null {
-  const ingress = parseQuantity(annotations['kubernetes.io/ingress-bandwidth'] ?? '');
-  const egress = parseQuantity(annotations['kubernetes.io/egress-bandwidth'] ?? '');
-  if (ingress === null && egress === null) return null;
+  const { ingress, egress } = bandwidthsOf(annotations);
+  if (ingress === undefined && egress === undefined) return null;
   return {
-    ...(ingress !== null && { ingressRate: ingress, ingressBurst: burst }),
-    ...(egress !== null && { egressRate: egress, egressBurst: burst }),
+    ...(ingress !== undefined && { ingressRate: ingress, ingressBurst: burst }),
+    ...(egress !== undefined && { egressRate: egress, egressBurst: burst }),
   };
 }

@@ -11,8 +11,10 @@ export type PluginConfig = {
 /** One CNI network configuration list (CNI spec, section 1). */
 export type NetworkList = {
   readonly name: string;
+  /** The newest of those that the list says it is good for, as far as it is known here. */
   readonly cniVersion: string;
-  readonly disableCheck: boolean;
+  /** Others share the network: what is no attachment of ours is no garbage. */
+  readonly disableGC: boolean;
   readonly plugins: readonly PluginConfig[];
   /** The file's bytes, or the list that was made of a single-plugin file. */
   readonly source: string;
@@ -30,7 +32,7 @@ const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 export function parseNetworkList(source: string): NetworkList {
   const json: unknown = JSON.parse(source);
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new Error('it is not a JSON object');
-  const { name, cniVersion, disableCheck, plugins } = json as Record<string, unknown>;
+  const { name, cniVersion, cniVersions, disableGC, plugins } = json as Record<string, unknown>;
   const single = plugins === undefined && 'type' in json;
   const list: unknown = single ? [json] : plugins;
   if (typeof name !== 'string' || !namePattern.test(name)) throw new Error(`name ${JSON.stringify(name)} is not valid`);
@@ -41,9 +43,37 @@ export function parseNetworkList(source: string): NetworkList {
       throw new Error(`plugin type ${JSON.stringify(type)} must be the name of a program, without a path`);
     }
   }
-  const version = typeof cniVersion === 'string' && cniVersion !== '' ? cniVersion : '0.1.0';
+  const version = newestOf(cniVersion, cniVersions);
   const whole = single ? JSON.stringify({ name, cniVersion: version, plugins: list }) : source;
-  return { name, cniVersion: version, disableCheck: disableCheck === true, plugins: list, source: whole };
+  return { name, cniVersion: version, disableGC: flag('disableGC', disableGC), plugins: list, source: whole };
+}
+
+/** The newest version of the CNI specification that Berth speaks. */
+const newest = '1.1.0';
+
+/** CNI spec, "Version considerations": the highest that both sides know. A list that names none is of the first. */
+function newestOf(cniVersion: unknown, cniVersions: unknown): string {
+  const one = typeof cniVersion === 'string' && cniVersion !== '' ? cniVersion : '';
+  if (cniVersions === undefined) return one || '0.1.0';
+  const all: readonly unknown[] = Array.isArray(cniVersions) ? cniVersions : [null];
+  const wrong = all.find((each) => typeof each !== 'string' || !/^\d+\.\d+\.\d+$/.test(each));
+  if (wrong !== undefined) throw new Error(`cniVersions ${JSON.stringify(cniVersions)} is no list of versions`);
+  const known = [...(all as readonly string[]), one].filter((each) => each !== '' && byVersion(each, newest) <= 0);
+  return known.sort(byVersion).at(-1) ?? (one || '0.1.0');
+}
+
+function byVersion(a: string, b: string): number {
+  const [x, y] = [a.split('.').map(Number), b.split('.').map(Number)];
+  const at = x.findIndex((number, index) => number !== y[index]);
+  return at < 0 ? 0 : (x[at] ?? 0) - (y[at] ?? 0);
+}
+
+/** libcni takes the words as well. */
+function flag(key: string, value: unknown): boolean {
+  const word = typeof value === 'string' ? value.toLowerCase() : value;
+  if (word === undefined || word === false || word === 'false') return false;
+  if (word === true || word === 'true') return true;
+  throw new Error(`${key} ${JSON.stringify(value)} is not true or false`);
 }
 
 /** What a look into the configuration directory found: the valid lists in file-name order, and what is wrong. */

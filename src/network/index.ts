@@ -17,6 +17,8 @@ import { type CachedAttachment, ResultCache } from './result-cache.ts';
 import { parsePodCidrs, writeFromTemplate } from './template.ts';
 import { Undo } from './undo.ts';
 
+export { bandwidthsOf } from './capabilities.ts';
+
 /** What a pod brings to its networks. */
 export type Attachment = {
   readonly podId: PodId;
@@ -129,8 +131,9 @@ export class Network {
   }
 
   /**
-   * CNI GC with the attachments that are alive; plugins before CNI 1.1 are left alone. New attachments wait: a plugin would
-   * take them for garbage. `live`: pods on record, those in the making included.
+   * CNI GC with the attachments that are alive; plugins before CNI 1.1 are left alone, and networks that others share
+   * (disableGC). New attachments wait: a plugin would take them for garbage. `live`: pods on record, those in the making
+   * included.
    */
   async collectGarbage(live: () => readonly PodId[]): Promise<void> {
     this.#collecting = this.#collect(live);
@@ -147,7 +150,7 @@ export class Network {
     const attachments = live().flatMap((containerID) => used.map((_, i) => ({ containerID, ifname: `eth${i}` })));
     const extra = { 'cni.dev/valid-attachments': attachments };
     for (const list of used) {
-      if (!atLeast(list.cniVersion, 1, 1)) continue;
+      if (list.disableGC || !atLeast(list.cniVersion, 1, 1)) continue;
       await this.#chain.callEach(runHere, { command: 'GC', list, extra, deadlineMs: gcMs });
     }
   }

@@ -1,9 +1,9 @@
-import { mkdir, readdir, unlink } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
 import { readText } from '../sys/read-file.ts';
-import { isTemporary, replaceFile } from '../sys/write-file.ts';
+import { isTemporary, removeFile, replaceFile } from '../sys/write-file.ts';
 import type { CapabilityArgs } from './capabilities.ts';
 
 /** What libcni keeps of one attachment, in its file format, so that tools and other runtimes can read it. */
@@ -76,7 +76,7 @@ export class ResultCache {
   /** Every attachment of a container, in file-name order. Removes what an interrupted `put` left of it. */
   async of(containerId: string): Promise<CachedAttachment[]> {
     const all = (await this.#names()).filter((name) => name.includes(`-${containerId}-`));
-    for (const name of all.filter(isTemporary)) await remove(join(this.#directory, name));
+    for (const name of all.filter(isTemporary)) await removeFile(join(this.#directory, name));
     return (await this.#readAll(all)).filter((entry) => entry.containerId === containerId);
   }
 
@@ -86,7 +86,7 @@ export class ResultCache {
   }
 
   async forget(attachment: CachedAttachment): Promise<void> {
-    await remove(this.#path(attachment));
+    await removeFile(this.#path(attachment));
   }
 
   async #names(): Promise<string[]> {
@@ -116,14 +116,6 @@ export class ResultCache {
 
   #path(attachment: Named): string {
     return join(this.#directory, fileNameOf(attachment));
-  }
-}
-
-async function remove(path: string): Promise<void> {
-  try {
-    await unlink(path);
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw error;
   }
 }
 

@@ -12,6 +12,7 @@ export type CdiNode = {
   readonly fileMode?: number;
   readonly uid?: number;
   readonly gid?: number;
+  /** Of r, w and m; none: the node is there, and nobody may open it by it. */
   readonly permissions: string;
 };
 
@@ -97,15 +98,15 @@ function environment(value: unknown, at: string): string {
 function deviceNode(given: Json, at: string): CdiNode {
   const path = absolute(given.path, `${at}.path`);
   const type = given.type === undefined ? '' : text(given.type, `${at}.type`);
-  const permissions = given.permissions === undefined ? 'rwm' : text(given.permissions, `${at}.permissions`);
+  const permissions = given.permissions === undefined ? '' : text(given.permissions, `${at}.permissions`);
   if (!['', 'b', 'c', 'u'].includes(type)) throw new Error(`${at}.type ${quote(type)} is not b, c or u`);
-  if (!/^[rwm]{0,3}$/.test(permissions))
-    throw new Error(`${at}.permissions ${quote(permissions)} is not of r, w and m`);
+  if (!/^([rwm]{0,3}|none)$/.test(permissions))
+    throw new Error(`${at}.permissions ${quote(permissions)} is not of r, w and m, nor none`);
   return {
     path,
     hostPath: given.hostPath === undefined ? path : absolute(given.hostPath, `${at}.hostPath`),
     type: type === 'u' ? 'c' : type,
-    permissions: permissions === '' ? 'rwm' : permissions,
+    permissions: permissions === '' ? 'rwm' : permissions === 'none' ? '' : permissions,
     ...numbers(given, at, ['major', 'minor', 'fileMode', 'uid', 'gid']),
   };
 }

@@ -5,7 +5,8 @@ import type { OciDevice, OciDeviceRule } from './spec.ts';
 export function buildDevices({ container, devices }: SpecInput): { nodes: OciDevice[]; rules: OciDeviceRule[] } {
   const nodes = devices.map(node);
   if (container.security.privileged) return { nodes, rules: [{ allow: true, access: 'rwm' }] };
-  return { nodes, rules: [{ allow: false, access: 'rwm' }, ...devices.map(rule)] };
+  const opened = devices.filter(({ access }) => access !== '');
+  return { nodes, rules: [{ allow: false, access: 'rwm' }, ...opened.map(rule)] };
 }
 
 const node = ({ path, type, major, minor, fileMode, uid, gid }: ResolvedDevice): OciDevice => ({

@@ -21,7 +21,7 @@ export type ResolvedMount = Mount & {
   readonly nodev?: boolean;
 };
 
-/** A device node as it shall appear in the container; `access` is a subset of `rwm`. */
+/** A device node as it shall appear in the container; `access` is a subset of `rwm`, which may be empty. */
 export type ResolvedDevice = {
   readonly path: string;
   readonly type: 'b' | 'c';

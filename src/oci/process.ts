@@ -90,12 +90,9 @@ function passable(what: string, text: string): string {
   if (text.includes('\0')) {
     throw invalidArgument(`${what} ${JSON.stringify(text.slice(0, 64))} holds a NUL character: remove it`);
   }
-  if (text.length >= longestString) {
-    throw invalidArgument(
-      `${what} ${JSON.stringify(text.slice(0, 64))}... has ${text.length} characters: Linux takes 131071`,
-    );
-  }
-  return text;
+  const size = text.length * 3 < longestString ? 0 : Buffer.byteLength(text);
+  if (size < longestString) return text;
+  throw invalidArgument(`${what} ${JSON.stringify(text.slice(0, 64))}... has ${size} bytes: Linux takes 131071`);
 }
 
 /** Without CAP_SYS_RESOURCE nobody may go below the value that the daemon itself has (proc(5)). */

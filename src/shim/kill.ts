@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { within } from '../base/deadline.ts';
 import { isErrno, isFault } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { removeFile } from '../sys/write-file.ts';
 import { childGone } from './gone.ts';
 
 const name = 'berth-shim';
@@ -12,8 +12,8 @@ const endMs = 2000;
 
 /**
  * Ends the shim of this folder by SIGKILL, for one that does not answer; its pause process goes with it. None counts as
- * ended. It is known by its command line, which names a folder that only root may make. One that the kernel does not let
- * go is left behind: another may take its place in the folder.
+ * ended. It is root's, on the host, and known by its command line, which names a folder that only root may make. One that the
+ * kernel does not let go is left behind: another may take its place in the folder.
  */
 export async function killShim(podDir: string): Promise<void> {
   const shims = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && isShimOf(podDir, pid));
@@ -36,33 +36,30 @@ async function ended(podDir: string, pid: number): Promise<void> {
       { pid, folder: podDir },
       'A shim is stuck in the kernel, as what it wrote to does not answer; it is left behind',
     );
-    await withdraw(podDir);
-  }
-}
-
-/** Its socket takes connections as long as it is there. */
-async function withdraw(podDir: string): Promise<void> {
-  try {
-    await unlink(join(podDir, 'shim.sock'));
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw error;
+    await removeFile(join(podDir, 'shim.sock')); // it takes connections as long as it is there
   }
 }
 
 /**
  * True if the process of this pid is the shim of this folder. Its name comes first: what is stuck may hold its memory locked,
- * and a look at its command line would wait for that. A container's process may call itself what it likes: what has pids of
- * its own is no shim, and nothing of its memory is read.
+ * and a look at its command line would wait for that. Others may call themselves what they like, and have in the place of a
+ * command line what never answers: of what is not root's, or has pids or mounts of its own, as containers have, nothing of
+ * its memory is read.
  */
 export function isShimOf(podDir: string, pid: string): boolean {
-  if (!unlessGone(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).startsWith(name)) return false;
-  if (pidsOf(pid) !== pidsOf('self')) return false;
-  const [, folder] = unlessGone(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+  if (!of(pid, 'comm').startsWith(name)) return false;
+  if (!/^Uid:(\t0){4}$/m.test(of(pid, 'status')) || !isOfTheHost(pid)) return false;
+  const [, folder] = of(pid, 'cmdline').split('\0');
   return folder === podDir;
 }
 
-/** Which PID namespace it is in. */
-const pidsOf = (pid: string): string => unlessGone(() => readlinkSync(`/proc/${pid}/ns/pid`));
+/** As this process is; a daemon before may have had other mounts, those of the host. */
+const isOfTheHost = (pid: string): boolean =>
+  namespaceOf(pid, 'pid') === namespaceOf('self', 'pid') &&
+  ['self', '1'].some((other) => namespaceOf(pid, 'mnt') === namespaceOf(other, 'mnt'));
+
+const of = (pid: string, file: string): string => unlessGone(() => readFileSync(`/proc/${pid}/${file}`, 'utf8'));
+const namespaceOf = (pid: string, type: string): string => unlessGone(() => readlinkSync(`/proc/${pid}/ns/${type}`));
 
 /** Empty for what is of a process that has ended. */
 function unlessGone(read: () => string): string {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { Fault, failedPrecondition, invalidArgument, isErrno, messageOf, notFound } from '../base/fault.ts';
@@ -32,13 +33,14 @@ const unnamed = '';
 const folderOf = (key: string): string => key.replaceAll(':', '-');
 
 /**
- * Opens the overlayfs snapshotter at `root`, making it if it is new. What an interrupted run left is removed, and so is
- * every tree written before a reboot and not known to have reached the disk.
+ * Opens the overlayfs snapshotter at `root`, making it if it is new. What an interrupted run left is put aside, and so is
+ * every tree written before a reboot and not known to have reached the disk; that is removed when it takes no start's time.
  */
 export async function openSnapshots(root: string): Promise<Snapshots> {
   await mkdir(root, { recursive: true, mode: 0o700 });
   await chmod(root, 0o700);
   const found = new Map<string, Metadata>();
+  const leftovers: string[] = [];
   const boot = bootId();
   for (const name of await readdir(root)) {
     const metadata = isLeftover(name) ? null : await readMetadata(join(root, name), folderOf);
@@ -48,14 +50,37 @@ export async function openSnapshots(root: string): Promise<Snapshots> {
     }
     if (!isLeftover(name))
       log.warn({ snapshot: name }, 'Removing a snapshot that is incomplete or was not on disk yet');
-    await removeTree(join(root, name));
+    leftovers.push(await putAside(root, name));
   }
   for (const orphan of orphansOf(found)) {
     log.warn({ snapshot: orphan.key, parent: orphan.parent }, 'Removing a snapshot whose parent is gone');
     found.delete(orphan.key);
-    await removeTree(join(root, folderOf(orphan.key)));
+    leftovers.push(await putAside(root, folderOf(orphan.key)));
   }
+  void removeAll(leftovers);
   return new Snapshots(root, boot, found);
+}
+
+/** Gives what is no snapshot a name that nobody else gives, and returns that: a stage or a layer may soon have the other. */
+async function putAside(root: string, name: string): Promise<string> {
+  const aside = join(root, `.remove-${randomUUID()}`);
+  try {
+    await rename(join(root, name), aside);
+    return aside;
+  } catch (error) {
+    log.warn({ snapshot: name, reason: messageOf(error) }, 'What is left of a snapshot is removed where it is');
+    await removeTree(join(root, name));
+    return aside;
+  }
+}
+
+/** A container's layer has as many files as the container made, and no start waits for their end. */
+async function removeAll(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    await removeTree(path).catch((error: unknown) => {
+      log.warn({ path, reason: messageOf(error) }, 'What is left of a snapshot stays until the next start');
+    });
+  }
 }
 
 /** Committed snapshots that stand, directly or not, on one that is missing. An active one is its container's to remove. */

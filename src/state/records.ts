@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync, unlinkSync } from 'node:fs';
-import { mkdir, rename, unlink } from 'node:fs/promises';
+import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno, messageOf } from '../base/fault.ts';
+import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { step } from '../base/trace.ts';
-import { isTemporary, replaceFile } from '../sys/write-file.ts';
+import { isTemporary, removeFile, replaceFile } from '../sys/write-file.ts';
 
 export type RecordsOptions<T> = {
   /** What one record is, for messages: `pod`. */
@@ -86,13 +86,22 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
 
   /** The record with this id, or the only one whose id starts with it. */
   find(idOrPrefix: string): T | undefined {
+    const [found, another] = this.#named(idOrPrefix);
+    return another ? undefined : found;
+  }
+
+  /** True for no id, but the beginning of several. */
+  isAmbiguous(idOrPrefix: string): boolean {
+    return this.#named(idOrPrefix).length > 1;
+  }
+
+  /** The record with this id, or else those whose ids start with it, two at most. */
+  #named(idOrPrefix: string): T[] {
     const exact = this.#map.get(idOrPrefix as Key);
-    if (exact || idOrPrefix === '') return exact;
-    let found: T | undefined;
+    if (exact || idOrPrefix === '') return exact ? [exact] : [];
+    const found: T[] = [];
     for (const [id, record] of this.#map) {
-      if (!id.startsWith(idOrPrefix)) continue;
-      if (found) return undefined;
-      found = record;
+      if (id.startsWith(idOrPrefix) && found.push(record) === 2) break;
     }
     return found;
   }
@@ -177,20 +186,12 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
   /** Forgets the record; one that is not there counts as forgotten. */
   async delete(id: Key): Promise<void> {
     await this.#inTurn(id, async () => {
-      await this.#unlink(id);
+      await removeFile(join(this.#directory, fileName(id)));
       this.#unsaved.delete(id);
       const before = this.#map.get(id);
       this.#map.delete(id);
       if (before) this.#tell(undefined, before);
     });
-  }
-
-  async #unlink(id: Key): Promise<void> {
-    try {
-      await unlink(join(this.#directory, fileName(id)));
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error;
-    }
   }
 
   #tell(after: T | undefined, before: T | undefined): void {

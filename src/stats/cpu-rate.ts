@@ -10,12 +10,20 @@ const shortestMs = 1000;
  */
 export class CpuRates {
   readonly #tracks = new Map<string, Track>();
+  readonly #now: () => number;
 
-  /** @param startedAt when the usage was 0. @param now both in milliseconds since the epoch. */
-  rate(key: string, total: number, startedAt: number, now: number): number {
-    const { newer, older } = this.#tracks.get(key) ?? startingTrack(startedAt);
+  /** `now` in milliseconds, monotonic: by the host's time of day a rate would be 0 from when it is set back until it is as late again. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** @param ranMs how long ago the usage was 0. */
+  rate(key: string, total: number, ranMs: number): number {
+    const now = this.#now();
+    const start = { at: now - Math.max(ranMs, 0), total: 0 };
+    const { newer, older } = this.#tracks.get(key) ?? { older: start, newer: start };
     const restarted = total < newer.total; // another cgroup of the same name
-    const base = restarted ? { at: startedAt, total: 0 } : now - newer.at >= shortestMs ? newer : older;
+    const base = restarted ? start : now - newer.at >= shortestMs ? newer : older;
     const keepNewer = !restarted && now - newer.at < shortestMs;
     this.#tracks.set(key, { older: base, newer: keepNewer ? newer : { at: now, total } });
     return now > base.at ? Math.round(((total - base.total) / (now - base.at)) * 1000) : 0;
@@ -26,8 +34,3 @@ export class CpuRates {
     for (const key of this.#tracks.keys()) if (!keys.has(key)) this.#tracks.delete(key);
   }
 }
-
-const startingTrack = (startedAt: number): Track => {
-  const start = { at: startedAt, total: 0 };
-  return { older: start, newer: start };
-};

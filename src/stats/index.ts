@@ -11,7 +11,7 @@ import { type InterfaceUsage, readNetworkUsage } from './network-usage.ts';
 
 export type { CgroupUsage, MemoryUsage } from './cgroup-usage.ts';
 export type { Usage } from './layer-usage.ts';
-export type { InterfaceUsage } from './network-usage.ts';
+export { defaultInterface, type InterfaceUsage } from './network-usage.ts';
 export type { Psi } from './pressure.ts';
 
 /** Times are milliseconds since the epoch, rates nanoseconds of CPU per second. */
@@ -40,7 +40,6 @@ export type StatsDeps = {
   readonly pods: Records<PodId, Pod>;
   readonly containers: Records<ContainerId, Container>;
   readonly snapshots: Snapshots;
-  /** The cgroup of a pod, as `sys/cgroups` takes it. */
   /** What the log of a container lost, if it lost any. */
   readonly logLoss: (id: ContainerId) => ContainerFigures['logLoss'] | undefined;
 };
@@ -64,16 +63,21 @@ export class Stats {
     const at = Date.now();
     const { state } = container;
     const usage = readCgroupUsage(container.cgroupsPath);
-    const startedAt = state.phase === 'running' ? state.startedAt : at;
-    const cpuRate = usage.cpu ? this.#rates.rate(container.id, usage.cpu.total, startedAt, at) : 0;
+    const ranMs = state.phase === 'running' ? at - state.startedAt : 0;
+    const cpuRate = usage.cpu ? this.#rates.rate(container.id, usage.cpu.total, ranMs) : 0;
     const logLoss = this.#deps.logLoss(container.id) ?? { bytes: 0, lines: 0 };
-    return { container, at, usage, cpuRate, logLoss, layer: await this.#layers.of(container.id, at) };
+    return { container, at, usage, cpuRate, logLoss, layer: await this.#layers.of(container.id) };
+  }
+
+  /** What the writable layer of a container takes; null once it is gone. Some seconds old at most. */
+  ofLayer(key: string): Promise<Usage | null> {
+    return this.#layers.of(key);
   }
 
   async ofPod(pod: Pod): Promise<PodFigures> {
     const at = Date.now();
     const usage = readCgroupUsage(pod.cgroup);
-    const cpuRate = usage.cpu ? this.#rates.rate(pod.id, usage.cpu.total, pod.createdAt, at) : 0;
+    const cpuRate = usage.cpu ? this.#rates.rate(pod.id, usage.cpu.total, at - pod.createdAt) : 0;
     const own = pod.state.phase === 'ready' && pod.config.security.namespaces.network !== 'node';
     const containers = [...this.#deps.containers.all()].filter(
       ({ podId, state }) => podId === pod.id && state.phase === 'running',

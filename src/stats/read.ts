@@ -1,15 +1,32 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { isErrno } from '../base/fault.ts';
 
 /** A cgroup or proc file's text, or null when it is not there: the controller lacks it or the cgroup is gone. */
-export function readText(path: string): string | null {
+export const readText = (path: string): string | null => unlessAbsent(() => readFileSync(path, 'utf8'));
+
+function unlessAbsent(read: () => string): string | null {
   try {
-    return readFileSync(path, 'utf8');
+    return read();
   } catch (error) {
     // ENODEV: the cgroup was removed meanwhile; EOPNOTSUPP: pressure without CONFIG_PSI_DEFAULT; EINVAL: an offline device
     if (isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP', 'ENOTDIR', 'ESRCH', 'EINVAL')) return null;
     throw error;
   }
+}
+
+/** The first bytes of such a file, which somebody else can make large. */
+export function readStart(path: string, most: number): string | null {
+  return unlessAbsent(() => {
+    const file = openSync(path, 'r');
+    try {
+      const bytes = Buffer.allocUnsafe(most);
+      let size = 0;
+      for (let got = -1; got !== 0 && size < most; size += got) got = readSync(file, bytes, size, most - size, null);
+      return bytes.toString('utf8', 0, size);
+    } finally {
+      closeSync(file);
+    }
+  });
 }
 
 /** A file with one number in it, or null; `max` is Infinity. */

@@ -6,6 +6,7 @@ import { parseAddress } from '../base/address.ts';
 import { Fault, failedPrecondition, invalidArgument, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { endSlow, withoutInterval } from '../base/slow-requests.ts';
+import { Forwards } from './forwards.ts';
 import { Newcomers } from './newcomers.ts';
 import type { StreamRequest } from './requests.ts';
 import { commandProtocols, serveSpdyCommand } from './spdy-command.ts';
@@ -49,6 +50,7 @@ export class StreamingServer {
   });
   readonly #newcomers = new Newcomers();
   readonly #stays: (socket: Socket) => void;
+  readonly #forwards = new Forwards();
   readonly #connections = new Set<Duplex>();
   readonly #host: string;
   readonly #began: Began;
@@ -128,7 +130,8 @@ export class StreamingServer {
       this.#connections.delete(socket);
       over();
     });
-    this.#serve(request, socket, head, wanted).catch((error) => {
+    const counted = wanted.kind === 'portforward' ? this.#forwards.counted(wanted) : wanted;
+    this.#serve(request, socket, head, counted).catch((error) => {
       log.warn({ kind, reason: messageOf(error) }, 'A streaming connection failed');
       socket.destroy();
     });

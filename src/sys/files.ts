@@ -1,6 +1,7 @@
 import { getSystemErrorMessage, getSystemErrorName } from 'node:util';
 import { Fault } from '../base/fault.ts';
 import { loadAddon } from './addon.ts';
+import { apart } from './apart.ts';
 
 /** What `du` says of a tree: allocated bytes (st_blocks), and inodes, hard links counted once. */
 export type Usage = { readonly bytes: number; readonly inodes: number };
@@ -51,22 +52,22 @@ export const copyDirectoryAttributes = (from: string, to: string): void => {
   addon.copyDirectoryAttributes(from, to);
 };
 
-/** Removes whatever is at `path` with all below it, however deep; a missing path counts as removed. Off the main thread. */
+/** Removes whatever is at `path` with all below it, however deep; a missing path counts as removed. On a thread of its own. */
 export async function removeTree(path: string): Promise<void> {
-  await addon.removeTree(path);
+  await apart('remove', () => addon.removeTree(path));
 }
 
 /** Long enough for millions of files. Whoever writes faster than they are counted would hold a thread up for ever. */
 const maxWalkSeconds = 10;
 
 /**
- * Measures a tree off the main thread. What vanishes meanwhile is not counted, nor is what is mounted in it; after
+ * Measures a tree on a thread of its own. What vanishes meanwhile is not counted, nor is what is mounted in it; after
  * `maxSeconds`, what was found until then.
  */
 export const diskUsage = (path: string, maxSeconds = maxWalkSeconds): Promise<Usage> =>
   addon.diskUsage(path, maxSeconds);
 
-/** Writes back everything dirty in the filesystem that holds `path` (syncfs). */
+/** Writes back everything dirty in the filesystem that holds `path` (syncfs), on a thread of its own. */
 export async function syncFilesystem(path: string): Promise<void> {
   await addon.syncFilesystem(path);
 }

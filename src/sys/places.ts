@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { Fault } from '../base/fault.ts';
 import { loadAddon } from './addon.ts';
+import { apart } from './apart.ts';
 import { errnoError } from './files.ts';
 
 type Addon = {
@@ -45,8 +46,8 @@ export function openInRoot(root: string, path: string): Place | null {
 
 /**
  * Copies a directory's content and attributes into `to`, an empty one; owners, modes, times, xattrs, hard links and holes
- * are kept. What is mounted in it is not copied.
+ * are kept. What is mounted in it is not copied. On a thread of its own.
  */
 export async function copyTree(from: string, to: string): Promise<void> {
-  await addon.copyTree(from, to);
+  await apart('copy', () => addon.copyTree(from, to));
 }

@@ -1,3 +1,5 @@
+import { unlink } from 'node:fs/promises';
+import { isErrno } from '../base/fault.ts';
 import { loadAddon } from './addon.ts';
 
 type WriteAddon = {
@@ -30,6 +32,15 @@ export async function replaceFile(
 /** Writes a file where nobody reads yet; mode and errors as above. A symbolic link at `path` is refused (ELOOP). */
 export async function writeNewFile(path: string, data: string | Uint8Array, mode = 0o600): Promise<void> {
   await addon.writeFile(path, '', bytesOf(data), mode, false);
+}
+
+/** Removes a file; one that is not there counts as removed. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  }
 }
 
 /** Makes a directory with this mode, whatever the umask; one that exists gets the mode. Its parent must exist. */

@@ -4,13 +4,22 @@ import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import * as cri from '../../src/api/runtime/v1/cri.ts';
 import { ownHost } from '../harness/own-host.ts';
-import { type ContainerConfig, type PodConfig, podConfig, refused, TestPod, until } from '../harness/pods.ts';
+import {
+  type ContainerConfig,
+  hostNetwork,
+  type PodConfig,
+  podConfig,
+  refused,
+  TestPod,
+  until,
+} from '../harness/pods.ts';
 import { suite } from '../harness/suite.ts';
 
 await ownHost();
 
 suite('requests', {}, (bench) => {
   const metadata = { name: 'n', uid: 'u', namespace: 'ns', attempt: 0 };
+  const ownNetwork = (sysctls: Record<string, string>): PodConfig => ({ metadata, linux: { sysctls } });
   const security = (context: object): PodConfig => ({ metadata, linux: { securityContext: context } });
 
   const badPods: [name: string, config: PodConfig | undefined, message: RegExp][] = [
@@ -22,7 +31,20 @@ suite('requests', {}, (bench) => {
     ['a namespace with ;', { metadata: { ...metadata, namespace: 'a;K8S_POD_UID=x' } }, /metadata\.namespace/],
     ['a uid with NUL', { metadata: { ...metadata, uid: 'a\0' } }, /metadata\.uid/],
     ['a hostname with /', { metadata, hostname: 'a/b' }, /config\.hostname/],
-    ['a hostname of 65 characters', { metadata, hostname: 'a'.repeat(65) }, /hostname has 65 characters/],
+    ['a hostname of 65 characters', { metadata, hostname: 'a'.repeat(65) }, /hostname has 65 bytes/],
+    ['a hostname of 66 bytes', { metadata, hostname: 'ä'.repeat(33) }, /hostname has 66 bytes/],
+    [
+      'a log directory with a long name',
+      { metadata, logDirectory: `/var/log/${'a'.repeat(256)}/x` },
+      /log_directory.* has a name of over 255 bytes/,
+    ],
+    [
+      'a cgroup parent with a long name',
+      { metadata, linux: { cgroupParent: `/${'a'.repeat(256)}` } },
+      /cgroup_parent.* has a name of over 255 bytes/,
+    ],
+    ['a sysctl value that the kernel does not take', ownNetwork({ 'kernel.msgmax': 'x' }), /msgmax=x: EINVAL/],
+    ['one that it does not take after CNI', ownNetwork({ 'net.ipv4.ip_forward': 'x' }), /ip_forward=x: EINVAL/],
     ['a relative log directory', { metadata, logDirectory: 'logs' }, /log_directory.*absolute/],
     ['a log directory with ..', { metadata, logDirectory: '/var/log/../../etc' }, /log_directory.*"\.\."/],
     ['a bad network mode', security({ namespaceOptions: { network: 99 } }), /network = 99/],
@@ -55,6 +77,11 @@ suite('requests', {}, (bench) => {
       'a sysctl value of two lines',
       { metadata, linux: { sysctls: { 'net.ipv4.ip_forward': '1\n2' } } },
       /control character/,
+    ],
+    [
+      'a bandwidth that is none',
+      { metadata, annotations: { 'kubernetes.io/egress-bandwidth': '10Mbit' } },
+      /egress-bandwidth = "10Mbit" is no bandwidth/,
     ],
     ['a cgroup parent with ..', { metadata, linux: { cgroupParent: '/a/../../b' } }, /cgroup_parent/],
     ['an oom_score_adj of 1001', { metadata, linux: { resources: { oomScoreAdj: 1001n } } }, /oom_score_adj = 1001/],
@@ -89,6 +116,15 @@ suite('requests', {}, (bench) => {
       [{ ...base, metadata: { name: 'a/b' } }, /metadata\.name/],
       [{ ...base, logPath: '/etc/cron.d/x' }, /log_path.*relative/],
       [{ ...base, logPath: '../../x' }, /log_path/],
+      [{ ...base, logPath: `${'ä'.repeat(128)}.log` }, /log_path.* has a name of over 255 bytes/],
+      [{ ...base, logPath: new Array(20).fill('a'.repeat(203)).join('/') }, /log path has \d+ bytes, at most 4095/],
+      [
+        { ...base, mounts: [{ containerPath: `/${'a'.repeat(256)}`, hostPath: '/x' }] },
+        /container_path.* over 255 bytes/,
+      ],
+      [{ ...base, workingDir: `/${'a'.repeat(256)}` }, /working_dir.* over 255 bytes/],
+      [{ ...base, args: ['ä'.repeat(70_000)] }, /args\[0\] has 140000 bytes/],
+      [{ ...base, envs: [{ key: 'AB', value: Buffer.from('a'.repeat(131_069)) }] }, /AB=a+"\.\.\. has 131072 bytes/],
       [{ ...base, envs: [{ key: 'A=B', value: Buffer.from('') }] }, /envs\.key/],
       [{ ...base, envs: [{ key: '', value: Buffer.from('x') }] }, /envs\.key/],
       [{ ...base, envs: [{ key: 'A', value: Buffer.from('x\0y') }] }, /NUL/],
@@ -155,6 +191,23 @@ suite('requests', {}, (bench) => {
     }
     const unknown = { image: 'localhost:1/a:1', runtimeHandler: 'never' };
     await refused(images.pullImage({ image: unknown }), grpc.INVALID_ARGUMENT, /"never" is not configured/);
+  });
+
+  test('the beginning of an id is taken where only one has it, and refused where several have', async () => {
+    const { runtime } = bench.daemon;
+    const pod = await TestPod.run(bench.daemon, 'prefixes', hostNetwork);
+    const ids: string[] = [];
+    while (new Set(ids.map(([first]) => first)).size === ids.length)
+      ids.push(await pod.create(`c${ids.length}`, bench.image.busybox, { command: ['/bin/true'] }));
+    const containerId = ids.at(-1)!.slice(0, 1);
+    const message = /container_id = "." begins several ids/;
+    await refused(runtime.containerStatus({ containerId }), grpc.INVALID_ARGUMENT, message);
+    await refused(runtime.stopContainer({ containerId }), grpc.INVALID_ARGUMENT, message);
+    await refused(runtime.removeContainer({ containerId }), grpc.INVALID_ARGUMENT, message);
+    assert.equal((await runtime.listContainers({})).containers.length, ids.length);
+    await runtime.removeContainer({ containerId: ids.at(-1)!.slice(0, 20) });
+    assert.equal((await runtime.listContainers({})).containers.length, ids.length - 1);
+    await pod.remove();
   });
 
   test('calls that are not built yet answer UNIMPLEMENTED by name', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -15,13 +15,20 @@ await ownHost();
 const folder = mkdtempSync(join(tmpdir(), 'berth-kill-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** A shell that has the name of a shim and, as its argument, a pod's folder: a script that waits. */
-async function impersonate(name: string): Promise<{ pod: string; pid: number }> {
-  const [program, pod] = [join(folder, 'berth-shim'), join(folder, name)];
+/**
+ * A shell that has the name of a shim and, as its argument, a pod's folder: a script that waits. `through` is a command that
+ * runs it otherwise.
+ */
+async function impersonate(name: string, through: readonly string[] = []): Promise<{ pod: string; pid: number }> {
+  const place = mkdtempSync(join(folder, 'place-'));
+  const [program, pod] = [join(place, 'berth-shim'), join(place, name)];
   copyFileSync('/bin/sh', program);
-  writeFileSync(pod, 'echo up; read forever');
-  const script = '"$0" "$1" <&3 & echo $!';
-  const parent = spawn('/bin/sh', ['-c', script, program, pod], { stdio: ['ignore', 'pipe', 'inherit', 'pipe'] });
+  for (const path of [folder, place, program]) chmodSync(path, 0o755); // for others too
+  writeFileSync(pod, 'echo up; read forever', { mode: 0o644 });
+  const script = '"$@" <&3 & echo $!';
+  const parent = spawn('/bin/sh', ['-c', script, 'sh', ...through, program, pod], {
+    stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
+  });
   const text: string[] = [];
   for await (const chunk of parent.stdout!) {
     text.push(`${chunk}`);
@@ -40,6 +47,21 @@ test('a shim is known by its name and its folder, and has ended when it was kill
   assert.ok(['Z', null].includes(stateOf(pid)), `${stateOf(pid)}`);
   await killShim(pod); // there is none any more
 });
+
+const others = {
+  "a host's user": ['/usr/bin/setpriv', '--reuid', '65534', '--clear-groups'],
+  'mounts of its own': ['/usr/bin/unshare', '--mount'],
+};
+for (const [what, through] of Object.entries(others)) {
+  test(`with ${what} a process may call itself a shim, and is none`, { timeout: 10_000 }, async () => {
+    const { pod, pid } = await impersonate('pod', through);
+    const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    assert.deepEqual([argv[1], isShimOf(pod, `${pid}`)], [pod, false]);
+    await killShim(pod);
+    assert.equal(stateOf(pid), 'S');
+    process.kill(pid, 'SIGKILL');
+  });
+}
 
 test('what is no shim, or gone, is none', async () => {
   const sleeper = spawn('/bin/sleep', ['60']);

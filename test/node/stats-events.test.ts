@@ -319,6 +319,24 @@ for (const handler of ociRuntimes) {
       await pod.remove();
     });
 
+    test('what processes have made of their own OOM score stays, unless the request says another', async () => {
+      const { runtime } = bench.daemon;
+      const pod = await TestPod.run(bench.daemon, 'update-own');
+      const linux = { resources: { cpuShares: 300n, oomScoreAdj: 300n } };
+      const script = 'echo 700 >/proc/self/oom_score_adj; echo done; while :; do sleep 1; done';
+      const containerId = await pod.talking('c', bench.image.busybox, script, { linux });
+      const { info } = await runtime.containerStatus({ containerId, verbose: true });
+      const { pid } = JSON.parse(info.info!);
+      const score = () => readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8').trim();
+      for (const oomScoreAdj of [0n, 300n]) {
+        await runtime.updateContainerResources({ containerId, linux: { cpuShares: 400n, oomScoreAdj } });
+        assert.equal(score(), '700');
+      }
+      await runtime.updateContainerResources({ containerId, linux: { oomScoreAdj: 500n } });
+      assert.equal(score(), '500');
+      await pod.remove();
+    });
+
     test('a created container starts with the new limits', async () => {
       const { daemon } = bench;
       const { runtime } = daemon;

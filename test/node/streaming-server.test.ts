@@ -271,6 +271,25 @@ suite('the streaming server', {}, (bench) => {
     for (const server of servers) server.close();
     await pod.remove();
   });
+
+  test('a client has 1024 connections forwarded, and is told where they end', async () => {
+    const pod = await TestPod.run(bench.daemon, 'many', hostNetwork);
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const port = String((server.address() as { port: number }).port);
+    const { url } = await bench.daemon.runtime.portForward({ podSandboxId: pod.id, port: [Number(port)] });
+    const client = await SpdyClient.connect(url, 'portforward.k8s.io');
+    const errors = Array.from({ length: 1026 }, (_, nth) => {
+      const { incoming } = client.open({ streamType: 'error', port, requestID: String(nth) });
+      client.open({ streamType: 'data', port, requestID: String(nth) });
+      return incoming;
+    });
+    for (const incoming of errors.slice(1024))
+      assert.match(await text(incoming), /Cannot forward port \d+: this client has 1024 connections: end some of them/);
+    client.close();
+    server.close();
+    await pod.remove();
+  });
 });
 
 /** How many sockets the server has with a client, gone or not (proc_net(5): ESTABLISHED and CLOSE_WAIT). */

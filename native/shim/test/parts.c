@@ -8,11 +8,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../client.h"
+#include "../command.h"
 #include "../exit.h"
+#include "../job.h"
 #include "../losses.h"
 #include "../orphan.h"
 #include "../shutdown.h"
@@ -52,6 +55,21 @@ int poll(struct pollfd *fds, nfds_t count, int timeout) {
   uint64_t until = timeout < 0 ? clock_stops : clock_ms + (uint64_t)timeout;
   if (ready == 0 && until != UINT64_MAX) clock_ms = until < clock_stops ? until : clock_stops;
   return ready;
+}
+
+static int awaited = -1; /* a client's end that waits for an answer */
+static const char pid_file[] = "parts.pid";
+static enum { STAYED, WENT_BEFORE, WENT_AFTER } went; /* the pid file, and the answer */
+
+static bool answered(void) {
+  char byte;
+  return recv(awaited, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+/* In the place of the C library's, too. */
+int unlink(const char *path) {
+  if (strcmp(path, pid_file) == 0) went = answered() ? WENT_AFTER : WENT_BEFORE;
+  return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }
 
 static int watched(int fd) {
@@ -229,6 +247,27 @@ static void a_tap_that_is_read_slowly(void) {
   EXPECT(!taps.first);
 }
 
+/* Who has the answer to a command finds nothing of it: an exec of this program, with a pid file from before. */
+static void no_pid_file_is_left(const char *program, const char *script) {
+  const char *const texts[] = {program, "-c", script};
+  char argv[200] = "", *at = argv;
+  for (size_t i = 0; i < 3; i++) at = (char *)wire_next(strcpy(at, texts[i]));
+  int served, status, own = connected(&served);
+  struct shim_exec want = {
+      .argv = {argv, 3, 0}, .env = {"", 0, 0}, .cwd = ".", .pid_file = pid_file, .start_deadline_ms = 60000};
+  EXPECT(write_file(pid_file, O_CREAT, "7", 1) == 0);
+  awaited = own;
+  command_exec(first_client, 1, &want);
+  pid_t pid = waitpid(-1, &status, 0);
+  EXPECT(pid > 0 && jobs_reaped(pid, status));
+  EXPECT(answered() && !jobs_running());
+  EXPECT(went == WENT_BEFORE);
+}
+
+static void a_command_that_fails(void) { no_pid_file_is_left("/bin/sh", "exit 3"); }
+static void a_command_that_is_not_there(void) { no_pid_file_is_left("/nowhere", ""); }
+static void a_command_that_lies(void) { no_pid_file_is_left("/bin/sh", "echo none >parts.pid"); }
+
 static const struct {
   const char *name;
   void (*run)(void);
@@ -244,6 +283,9 @@ static const struct {
     {"a capture is bounded, whatever was asked for", a_capture_is_bounded},
     {"who is attached and does not read is cut off in the end", a_tap_that_is_not_read},
     {"who is attached and reads slowly is not", a_tap_that_is_read_slowly},
+    {"a command that fails is answered when its pid file is gone", a_command_that_fails},
+    {"so is one that cannot be run", a_command_that_is_not_there},
+    {"so is one whose pid file names nothing", a_command_that_lies},
 };
 
 /* In an empty folder: the names, or one of them. */

@@ -13,6 +13,9 @@ import {
 } from '../../oci/index.ts';
 import type { FileFacts, Looker } from '../../shim/index.ts';
 
+/** Who a container runs as, in its own user namespace. */
+type Owner = { readonly uid: number; readonly gid: number };
+
 /** What injected devices change in a container. */
 export type Injection = Omit<CdiEdits, 'nodes'> & { readonly devices: readonly ResolvedDevice[] };
 
@@ -48,6 +51,7 @@ export async function injectDevices(
   looker: Looker,
   container: ContainerConfig,
   folders: readonly string[],
+  user: Owner,
 ): Promise<Injection | null> {
   const names = requestedDevices(container);
   if (names.length === 0) return null;
@@ -60,7 +64,7 @@ export async function injectDevices(
     used.add(spec);
     return first ? [spec.edits, device] : [device];
   });
-  return merge(looker, edits);
+  return merge(looker, edits, user);
 }
 
 function lookUp(
@@ -105,9 +109,9 @@ async function readValue(looker: Looker, path: string): Promise<unknown> {
   return parseCdiYaml(source);
 }
 
-const merge = async (looker: Looker, edits: readonly CdiEdits[]): Promise<Injection> => ({
+const merge = async (looker: Looker, edits: readonly CdiEdits[], user: Owner): Promise<Injection> => ({
   env: edits.flatMap(({ env }) => env),
-  devices: await Promise.all(edits.flatMap(({ nodes }) => nodes.map((node) => resolveNode(looker, node)))),
+  devices: await Promise.all(edits.flatMap(({ nodes }) => nodes.map((node) => resolveNode(looker, node, user)))),
   mounts: edits.flatMap(({ mounts }) => mounts),
   hooks: mergeHooks(edits),
   additionalGids: [...new Set(edits.flatMap(({ additionalGids }) => additionalGids.filter((gid) => gid > 0)))],
@@ -122,24 +126,37 @@ function mergeHooks(edits: readonly CdiEdits[]): CdiEdits['hooks'] {
   return all;
 }
 
-/** What the specification leaves open is as on the host's node. */
-async function resolveNode(looker: Looker, node: CdiNode): Promise<ResolvedDevice> {
-  const { path, type, major, minor, fileMode, uid, gid, permissions } = node;
-  const host = type !== '' && major !== undefined && minor !== undefined ? null : await hostNode(looker, node);
+/**
+ * What the specification leaves open is as CDI's library has it: kind, numbers and mode are those of the host's node, which
+ * needs not be there if the specification says kind and numbers; the owner is who the container runs as.
+ */
+async function resolveNode(looker: Looker, node: CdiNode, user: Owner): Promise<ResolvedDevice> {
+  const { path, hostPath, type, major = 0, minor = 0, fileMode, permissions } = node;
+  const isWhole = type !== '' && major !== 0;
+  const host = isWhole && fileMode !== undefined ? null : await hostNode(looker, hostPath);
+  if (!isWhole) checkHostNode(node, host);
   return {
     path,
-    type: (type || (host?.kind === 'block' ? 'b' : 'c')) as 'b' | 'c',
-    major: major ?? host?.major ?? 0,
-    minor: minor ?? host?.minor ?? 0,
+    type: (type || host?.type) as 'b' | 'c',
+    ...(major === 0 && host ? { major: host.major, minor: host.minor } : { major, minor }),
     fileMode: fileMode ?? host?.mode ?? 0o666,
-    uid: uid ?? host?.uid ?? 0,
-    gid: gid ?? host?.gid ?? 0,
+    uid: node.uid ?? user.uid,
+    gid: node.gid ?? user.gid,
     access: permissions,
   };
 }
 
-async function hostNode(looker: Looker, { hostPath }: CdiNode): Promise<FileFacts> {
-  const found = await looker.stat(hostPath);
-  if (found?.kind === 'block' || found?.kind === 'character') return found;
-  throw failedPrecondition(`CDI device node ${hostPath} is no device on this host: is its driver loaded?`);
+type HostNode = Pick<FileFacts, 'major' | 'minor' | 'mode'> & { readonly type: 'b' | 'c' };
+
+/** Null where no device is. */
+async function hostNode(looker: Looker, path: string): Promise<HostNode | null> {
+  const found = await looker.stat(path);
+  if (found?.kind === 'block') return { ...found, type: 'b' };
+  return found?.kind === 'character' ? { ...found, type: 'c' } : null;
+}
+
+function checkHostNode({ hostPath, type }: CdiNode, host: HostNode | null): void {
+  if (!host) throw failedPrecondition(`CDI device node ${hostPath} is no device on this host: is its driver loaded?`);
+  if (type === '' || type === host.type) return;
+  throw failedPrecondition(`CDI device node ${hostPath} is of type ${host.type} on this host, not ${type}`);
 }

@@ -41,13 +41,14 @@ export async function gatherSpecInputs(looker: Looker, request: InputRequest): P
   const { security, devices } = request.container;
   const apparmorProfile = resolveApparmor(security, request.host);
   await ensureProfile(apparmorProfile);
-  const injected = await injectDevices(looker, request.container, cdiDirs);
+  const user = readUser(request.container, request.image, request.rootfs);
+  const injected = await injectDevices(looker, request.container, cdiDirs, user);
   const found = await resolveDevices(looker, devices);
   const own = devicesOfUser ? found.map((device) => ownedBy(device, security)) : found;
   const asked = unique([...own, ...(injected?.devices ?? [])]);
   return {
     ...known,
-    user: readUser(request.container, request.image, request.rootfs),
+    user,
     devices:
       security.privileged && hostDevicesIfPrivileged ? unique([...asked, ...(await hostDevices(looker))]) : asked,
     injected,

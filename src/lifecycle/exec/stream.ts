@@ -1,10 +1,10 @@
-import { unlink } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { Fault, invalidArgument } from '../../base/fault.ts';
 import type { Container } from '../../model/container.ts';
 import type { ProcessIo } from '../../model/process-io.ts';
 import type { OpenExec, Stdio } from '../../shim/index.ts';
 import { setWindowSize, terminalOf, writeTo } from '../../sys/streams.ts';
+import { removeFile } from '../../sys/write-file.ts';
 import type { Deps } from '../deps.ts';
 import { runningContainer } from '../ready.ts';
 import { ociDeadlineMs, ociFault, ociRuntimeEnv } from '../runtime/oci-command.ts';
@@ -70,7 +70,7 @@ async function open(
       stderr: io.stderr !== null,
     });
   } finally {
-    await unlink(processFile);
+    await removeFile(processFile);
   }
 }
 

@@ -1,8 +1,8 @@
-import { unlink } from 'node:fs/promises';
 import { longestMs } from '../../base/deadline.ts';
 import { Fault, invalidArgument } from '../../base/fault.ts';
 import { step, traced } from '../../base/trace.ts';
 import type { Container } from '../../model/container.ts';
+import { removeFile } from '../../sys/write-file.ts';
 import { youngProcesses } from '../../sys/young-processes.ts';
 import type { Deps } from '../deps.ts';
 import { runningContainer } from '../ready.ts';
@@ -46,7 +46,7 @@ export async function execSync(
     const runtime = deps.ociRuntimes.of(container);
     throw await ociFault({ doing: `${doing} cannot be run`, runtime }, { ...output, timedOut });
   } finally {
-    await unlink(prepared.processFile);
+    await removeFile(prepared.processFile);
   }
 }
 

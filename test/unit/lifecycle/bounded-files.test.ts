@@ -68,7 +68,7 @@ for (const [kind, make] of Object.entries(kinds)) {
     make(join(place, 'cdi/a.json'));
     using looker = new Looker(patienceMs);
     await assert.rejects(
-      injectDevices(looker, container, [join(place, 'cdi')]),
+      injectDevices(looker, container, [join(place, 'cdi')], { uid: 0, gid: 0 }),
       /vendor\/class=a is in no specification/,
     );
     make(join(place, 'cni/a.conflist'));

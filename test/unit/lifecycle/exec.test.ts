@@ -1,6 +1,6 @@
 // Commands in containers: what the shim is asked for, and what is left when they end.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { PassThrough, Writable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { Fault } from '../../../src/base/fault.ts';
@@ -89,6 +89,20 @@ describe('ExecSync', () => {
     }));
     const { code, stdout } = await execSync(deps, containerId, ['/bin/probe'], 1000, signal);
     assert.deepEqual([code, `${stdout}`], [3, 'no']);
+  });
+
+  test('a container that is removed meanwhile, with its bundle, leaves the command its end', async () => {
+    let remove = () => {};
+    const { deps } = await world(running, async () => {
+      remove();
+      return { ...ended({ code: 137 }), started: true };
+    });
+    remove = () => rmSync(deps.layout.bundle(podId, containerId), { recursive: true });
+    assert.equal((await execSync(deps, containerId, ['/bin/probe'], 1000, signal)).code, 137);
+    await assert.rejects(execSync(deps, containerId, ['/bin/probe'], 1000, signal), {
+      kind: 'FailedPrecondition',
+      message: /bundle of container c+ is gone/,
+    });
   });
 
   test('is refused where nothing runs, and for no command', async () => {

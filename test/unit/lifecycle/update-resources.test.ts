@@ -47,6 +47,19 @@ test('what a request leaves empty stays; record, bundle and process are changed'
   assert.equal(existsSync(join(world.deps.layout.bundle(podId, containerId), 'update.json')), false);
 });
 
+test('a limit of memory alone is that of memory and swap, also where a lower one was asked for before', async () => {
+  const world = await limited(running);
+  const limit = async (memoryLimit: number, memorySwapLimit: number) => {
+    await updateContainerResources(world.deps, containerId, { ...noResources, memoryLimit, memorySwapLimit });
+    return bundled(world).linux.resources.memory;
+  };
+  assert.deepEqual(await limit(64 << 20, 96 << 20), { limit: 64 << 20, swap: 96 << 20 });
+  assert.deepEqual(await limit(128 << 20, 0), { limit: 128 << 20, swap: 128 << 20 });
+  assert.deepEqual(await limit(0, 192 << 20), { limit: 128 << 20, swap: 192 << 20 });
+  await updateContainerResources(world.deps, containerId, { ...noResources, cpuShares: 7 });
+  assert.deepEqual(bundled(world).linux.resources.memory, { limit: 128 << 20, swap: 192 << 20 });
+});
+
 test('of one that does not run yet only its bundle is changed: it starts with it', async () => {
   const world = await limited({ phase: 'created' });
   await updateContainerResources(world.deps, containerId, wanted);

@@ -14,19 +14,26 @@ after(() => rmSync(dir, { recursive: true }));
 const at = (...parts: string[]) => join(dir, ...parts);
 
 /** A network whose one plugin keeps what it was told. */
-function makeNetwork(name: string): void {
-  const list = { cniVersion: '1.1.0', name, plugins: [{ type: name }] };
+function makeNetwork(name: string, more: object = {}): void {
+  const list = { cniVersion: '1.1.0', name, plugins: [{ type: name }], ...more };
   writeFileSync(at('conf', `${name}.conflist`), JSON.stringify(list));
   const answer = `[ $CNI_COMMAND != ADD ] || echo '{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.3/24"}]}'`;
   writeFileSync(at('bin', name), `#!/bin/sh\ncat >${at('told', name)}-$CNI_COMMAND-$CNI_IFNAME\n${answer}\n`);
   chmodSync(at('bin', name), 0o755);
 }
 
-test('every attachment of a pod that lives is said to be valid to its network', async () => {
-  for (const name of ['bin', 'conf', 'told', 'cache/results']) mkdirSync(at(name), { recursive: true });
-  for (const name of ['first', 'second']) makeNetwork(name);
+function makeFolders(): Network {
+  for (const name of ['bin', 'conf', 'told', 'cache/results']) {
+    rmSync(at(name), { recursive: true, force: true });
+    mkdirSync(at(name), { recursive: true });
+  }
   const cni = { ...defaults.cni, confDir: at('conf'), binDirs: [at('bin')], cacheDir: at('cache'), maxNetworks: 2 };
-  const network = new Network({ cni, dataDir: '/data', timeouts: defaults.timeouts }, '/kept');
+  return new Network({ cni, dataDir: '/data', timeouts: defaults.timeouts }, '/kept');
+}
+
+test('every attachment of a pod that lives is said to be valid to its network', async () => {
+  const network = makeFolders();
+  for (const name of ['first', 'second']) makeNetwork(name);
   await network.up(runHere, attachment);
   const added = readdirSync(at('told')).flatMap((name) => (/^(\w+)-ADD-(\w+)$/.exec(name) ?? []).slice(1));
   assert.deepEqual(added.sort(), ['eth0', 'eth1', 'first', 'second']);
@@ -37,4 +44,25 @@ test('every attachment of a pod that lives is said to be valid to its network', 
     const found = valid.some((each) => JSON.stringify(each) === JSON.stringify({ containerID: podId, ifname }));
     assert.ok(found, `${ifname} of ${name} is not in ${JSON.stringify(valid)}`);
   }
+});
+
+test('a network that is shared with others is not asked to collect', async () => {
+  const network = makeFolders();
+  makeNetwork('alone', { cniVersion: '0.3.1', cniVersions: ['0.4.0', '1.1.0'] });
+  makeNetwork('shared', { disableGC: true });
+  await network.collectGarbage(() => [podId]);
+  assert.deepEqual(readdirSync(at('told')), ['alone-GC-']);
+});
+
+test('what a plugin leaves running when it has collected holds up no new pod', { timeout: 60_000 }, async () => {
+  const network = makeFolders();
+  makeNetwork('daemon');
+  const begun = at('told', 'pid');
+  const program = readFileSync(at('bin', 'daemon'), 'utf8');
+  writeFileSync(at('bin', 'daemon'), `${program}[ $CNI_COMMAND != GC ] || { setsid sleep 600 & echo $! >${begun}; }\n`);
+  const collected = network.collectGarbage(() => [podId]);
+  const { ips } = await network.up(runHere, attachment);
+  await collected;
+  process.kill(Number(readFileSync(begun, 'utf8')), 'SIGKILL');
+  assert.deepEqual(ips, ['10.1.2.3']);
 });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { PodConfig } from '../../../src/model/config.ts';
-import { capabilityArgs, parseQuantity, runtimeConfig } from '../../../src/network/capabilities.ts';
+import { bandwidthsOf, capabilityArgs, parseQuantity, runtimeConfig } from '../../../src/network/capabilities.ts';
 import { ConflistDirectory, parseNetworkList } from '../../../src/network/conflist.ts';
 import { fillTemplate, parsePodCidrs } from '../../../src/network/template.ts';
 
@@ -18,6 +18,9 @@ describe('parseNetworkList', () => {
     ['a type with a path', '{"name":"x","plugins":[{"type":"../sh"}]}', /without a path/],
     ['a type of ..', '{"name":"x","plugins":[{"type":".."}]}', /without a path/],
     ['a plugin that is null', '{"name":"x","plugins":[null]}', /without a path/],
+    ['versions that are no list', '{"name":"x","cniVersions":"1.0.0","plugins":[{"type":"a"}]}', /cniVersions "1\.0\./],
+    ['a version that is none', '{"name":"x","cniVersions":["1"],"plugins":[{"type":"a"}]}', /cniVersions \["1"\]/],
+    ['a switch that is none', '{"name":"x","disableGC":1,"plugins":[{"type":"a"}]}', /disableGC 1 is not true or/],
   ];
   for (const [name, source, message] of refused) {
     test(`${name} is refused`, () => assert.throws(() => parseNetworkList(source), message));
@@ -28,6 +31,22 @@ describe('parseNetworkList', () => {
     assert.deepEqual([list.name, list.cniVersion, list.plugins[0]?.type], ['x', '0.4.0', 'ptp']);
     assert.deepEqual(parseNetworkList(list.source).plugins, list.plugins);
   });
+
+  const versions: [cniVersion: string | undefined, cniVersions: string[] | undefined, taken: string][] = [
+    [undefined, undefined, '0.1.0'],
+    ['0.3.1', undefined, '0.3.1'],
+    [undefined, ['0.3.1', '1.1.0', '0.4.0'], '1.1.0'],
+    ['0.4.0', ['0.3.1'], '0.4.0'],
+    ['0.4.0', ['1.0.0', '1.2.0', '2.0.0'], '1.0.0'],
+    ['1.2.0', ['9.0.0'], '1.2.0'],
+    [undefined, [], '0.1.0'],
+  ];
+  for (const [cniVersion, cniVersions, taken] of versions) {
+    test(`of ${cniVersion} and ${cniVersions} it is ${taken}`, () => {
+      const source = JSON.stringify({ name: 'x', cniVersion, cniVersions, plugins: [{ type: 'a' }] });
+      assert.equal(parseNetworkList(source).cniVersion, taken);
+    });
+  }
 });
 
 describe('ConflistDirectory', () => {
@@ -99,11 +118,26 @@ describe('capabilities', () => {
     '': null,
     '-1M': null,
     '1Q': null,
-    '1e3': null,
+    '1e3': 1000,
+    '5E-1': 0.5,
+    '2E': 2e18,
+    '.5Gi': 2 ** 29,
+    '1eM': null,
+    '10Mbit': null,
   };
   for (const [text, expected] of Object.entries(quantities)) {
     test(`bandwidth ${JSON.stringify(text)}`, () => assert.equal(parseQuantity(text), expected));
   }
+
+  test('a bandwidth is from 1k to 1P, of which whole bits are taken', () => {
+    const [ingress, egress] = ['kubernetes.io/ingress-bandwidth', 'kubernetes.io/egress-bandwidth'];
+    assert.deepEqual(bandwidthsOf({ [ingress]: '1e6', [egress]: '1.0005k' }), { ingress: 1e6, egress: 1000 });
+    assert.deepEqual(bandwidthsOf({ other: 'x' }), {});
+    for (const wrong of ['', '10Mbit', '999', '1.1P', '2E', '-1M']) {
+      const refused = { kind: 'InvalidArgument', message: /egress-bandwidth = ".*" is no bandwidth/ };
+      assert.throws(() => bandwidthsOf({ [egress]: wrong }), refused, wrong);
+    }
+  });
 
   test('a plugin gets what it declares, and only mappings with a host port', () => {
     const config = {

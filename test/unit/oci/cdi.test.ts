@@ -38,6 +38,7 @@ test('mounts bind unless they say otherwise, nodes take what they leave open fro
         deviceNodes: [
           { path: '/dev/x' },
           { path: '/dev/y', hostPath: '/dev/z', type: 'u', major: 1, minor: 2, permissions: '' },
+          { path: '/dev/z', permissions: 'none' },
         ],
       },
     ),
@@ -49,6 +50,7 @@ test('mounts bind unless they say otherwise, nodes take what they leave open fro
   assert.deepEqual(devices.get('0')?.nodes, [
     { path: '/dev/x', hostPath: '/dev/x', type: '', permissions: 'rwm' },
     { path: '/dev/y', hostPath: '/dev/z', type: 'c', permissions: 'rwm', major: 1, minor: 2 },
+    { path: '/dev/z', hostPath: '/dev/z', type: '', permissions: '' },
   ]);
 });
 

@@ -49,6 +49,10 @@ describe('Records', () => {
     assert.equal(records.find('ab'), undefined);
     assert.equal(records.find(''), undefined);
     assert.equal(records.find('zz'), undefined);
+    assert.deepEqual(
+      ['ab', 'abc', 'abd', '', 'zz'].filter((id) => records.isAmbiguous(id)),
+      ['ab'],
+    );
   });
 
   test('bad files go to quarantine, temporary ones away; the rest is served', async () => {

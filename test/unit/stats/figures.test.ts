@@ -8,7 +8,7 @@ import { readCgroupUsage } from '../../../src/stats/cgroup-usage.ts';
 import { CpuRates } from '../../../src/stats/cpu-rate.ts';
 import { parseBlkio, parseIoStat } from '../../../src/stats/device-io.ts';
 import { metricSources } from '../../../src/stats/metrics.ts';
-import { parseNetDev } from '../../../src/stats/network-usage.ts';
+import { interfacesIn, parseNetDev } from '../../../src/stats/network-usage.ts';
 import { parsePsi } from '../../../src/stats/pressure.ts';
 import type { CgroupTree } from '../../../src/sys/cgroup-tree.ts';
 
@@ -150,13 +150,31 @@ describe('readCgroupUsage', () => {
 
 describe('CpuRates', () => {
   test('the first look measures since the start, later ones between looks of at least a second', () => {
-    const rates = new CpuRates();
-    assert.equal(rates.rate('c', 1e9, 0, 2000), 0.5e9);
-    assert.equal(rates.rate('c', 1.1e9, 0, 2100), Math.round((1.1e9 / 2100) * 1000), 'too soon for a base of its own');
-    assert.equal(rates.rate('c', 3e9, 0, 4000), 1e9);
-    assert.equal(rates.rate('c', 1e8, 4900, 5000), 1e9, 'a restarted one starts anew');
+    let now = 0;
+    const rates = new CpuRates(() => now);
+    const at = (ms: number, total: number, ranMs: number) => {
+      now = ms;
+      return rates.rate('c', total, ranMs);
+    };
+    assert.equal(at(2000, 1e9, 2000), 0.5e9);
+    assert.equal(at(2100, 1.1e9, 2100), Math.round((1.1e9 / 2100) * 1000), 'too soon for a base of its own');
+    assert.equal(at(4000, 3e9, 4000), 1e9);
+    assert.equal(at(5000, 1e8, 100), 1e9, 'a restarted one starts anew');
     rates.keep(new Set());
-    assert.equal(rates.rate('c', 1e9, 8000, 9000), 1e9);
+    assert.equal(at(9000, 1e9, 1000), 1e9);
+    rates.keep(new Set());
+    assert.equal(at(9500, 1e9, -3_600_000), 0, 'started after now, as the clock was set back');
+  });
+
+  test('a clock that is set back an hour changes no rate', (t) => {
+    let elapsed = 5000;
+    t.mock.method(performance, 'now', () => elapsed);
+    t.mock.timers.enable({ apis: ['Date'], now: 1e12 });
+    const rates = new CpuRates();
+    rates.rate('c', 1e9, 1000);
+    elapsed += 2000;
+    t.mock.timers.setTime(1e12 - 3_600_000);
+    assert.equal(rates.rate('c', 2e9, -3_597_000), 0.5e9);
   });
 });
 
@@ -178,6 +196,15 @@ test('parseNetDev reads both directions', () => {
     txDropped: 6,
   });
   assert.deepEqual(parseNetDev(''), []);
+});
+
+test("a pod's own interface is among those that are told of, however many others are made in it", () => {
+  const line = (name: string) => `${name}: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n`;
+  const others = Array.from({ length: 100 }, (_, nth) => line(`dummy${nth}`));
+  const text = `head\nhead\n${line('lo')}${others.join('')}${line('eth0')}dummy100: 1 2 0 0`;
+  const names = interfacesIn(text).map(({ name }) => name);
+  assert.deepEqual([names.length, names.slice(0, 2), names.at(-1)], [64, ['eth0', 'dummy0'], 'dummy62']);
+  assert.deepEqual(interfacesIn(''), []);
 });
 
 test('block device figures of v1 and v2', () => {
