@@ -177,10 +177,7 @@ export function noneOf(failures: readonly Failure[]): Fault {
   return new Fault(first.error.kind, `None of ${failures.length} images can be loaded: ${words}`);
 }
 
-/**
- * True for what is wrong with one image of an archive: no reason not to load the others. A disk that is full, or a caller who left,
- * is none of it.
- */
+/** True for what is wrong with one image of an archive: no reason not to load the others. Not for a full disk, or a caller who left. */
 export const isOfImage = (error: unknown): error is Fault =>
   error instanceof Fault && ofImage.has(error.kind) && !isOfDisk(error);
 
