@@ -12,7 +12,9 @@ await ownHost();
 const tests = join(import.meta.dirname, '..');
 const native = join(tests, '../native');
 const files = [
-  ...['files', 'inflate', 'places', 'names', 'write-file', 'tree-files'].map((name) => `unit/sys/${name}`),
+  ...['files', 'inflate', 'log-output', 'places', 'names', 'write-file', 'tree-files'].map(
+    (name) => `unit/sys/${name}`,
+  ),
   'unit/shim/looker',
   ...['pull-unpack', 'pull-escape', 'pull-lower-files', 'snapshots'].map((name) => `node/${name}`),
   ...['security/walks', 'hostile/moving-trees'],
