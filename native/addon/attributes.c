@@ -40,9 +40,16 @@ int clear_xattrs(int fd) {
   return 0;
 }
 
-/* chown clears set-id bits and file capabilities, so it comes first; reading and writing change times: those last. */
+/*
+ * chown clears set-id bits and file capabilities, so it comes first; reading and writing change times: those last. What is there
+ * already is not set again: each is a change of the inode, and a look is none.
+ */
 int apply_attributes(int fd, const attributes *a) {
-  if (fchown(fd, a->uid, a->gid) < 0 || fchmod(fd, a->mode) < 0) return -errno;
+  struct stat st;
+  if (fstat(fd, &st) < 0) return -errno;
+  bool moves = st.st_uid != a->uid || st.st_gid != a->gid;
+  if (moves && fchown(fd, a->uid, a->gid) < 0) return -errno;
+  if ((moves || (st.st_mode & 07777) != a->mode) && fchmod(fd, a->mode) < 0) return -errno;
   int err = apply_xattrs(a, fd, NULL);
   if (err < 0) return err;
   return futimens(fd, a->times) < 0 ? -errno : 0;

@@ -38,11 +38,11 @@ static bool take_attributes(napi_env env, const napi_value *args, attributes *a)
   return false;
 }
 
-static int create(tree *t, char *path) {
+static int create(tree *t, char *path, mode_t mode) {
   const char *base;
   int parent = find_parent(t, path, &base);
   if (parent < 0) return parent;
-  int fd = openat(parent, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  int fd = openat(parent, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
   return fd < 0 ? -errno : fd;
 }
 
@@ -69,7 +69,7 @@ napi_value tree_write_file(napi_env env, napi_callback_info info) {
   if (napi_get_buffer_info(env, args[2], (void **)&content.data, &content.size) != napi_ok)
     return addon_throw_type(env, "The content must be a Buffer");
   if (finisher_failed(t->small)) return throw_late(env, t);
-  int fd = create(t, path);
+  int fd = create(t, path, a.mode & 0777); /* less the umask, as a rule what it is to be */
   return make_int(env, fd < 0 ? fd : finish_file(&t->small, fd, &content));
 }
 
@@ -92,7 +92,7 @@ napi_value tree_create_file(napi_env env, napi_callback_info info) {
   if (!take_arguments(env, info, 2, args) || !take_tree(env, args[0], &t) || !take_bytes_path(env, args[1], path))
     return NULL;
   if (t->file >= 0) return make_int(env, -EBUSY);
-  int fd = create(t, path);
+  int fd = create(t, path, 0600);
   if (fd >= 0) t->file = fd;
   return make_int(env, fd);
 }
