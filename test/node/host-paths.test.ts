@@ -19,7 +19,11 @@ const odd: Record<string, Odd & { readonly below?: string }> = {
   'a link to nothing': { make: (path) => symlinkSync('/nowhere/at/all', path), says: /leads to nothing/ },
   'a link to itself': { make: (path) => symlinkSync(path, path), says: /in circles/ },
   'below a file': { make: (path) => writeFileSync(path, ''), below: '/x', says: /through what is no directory/ },
-  'a name of 300 bytes': { make: (path) => mkdirSync(path), below: `/${'n'.repeat(300)}`, says: /a name of over 255 bytes/ },
+  'a name of 300 bytes': {
+    make: (path) => mkdirSync(path),
+    below: `/${'n'.repeat(300)}`,
+    says: /a name of over 255 bytes/,
+  },
   'a path of 4 KiB': { make: (path) => mkdirSync(path), below: `/${deep}`, says: /too long|4096|path/i },
 };
 
