@@ -6,10 +6,10 @@
 #include "finisher.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include "content.h"
 #include "held.h"
+#include "thread.h"
 
 /* Files that wait before the thread is woken: a wake costs as much as one of them. */
 enum { WORTH_A_WAKE = 16 };
@@ -127,20 +127,10 @@ static finisher *new_finisher(void) {
   return f;
 }
 
-/* Signals are for Node's threads. */
-static bool start_thread(finisher *f) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool started = pthread_create(&f->thread, NULL, run, f) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return started;
-}
-
 /* Enough wait to be worth it. Without a thread, finish_files does all. The lock is held. */
 static void wake(finisher *f) {
   if (f->has_thread) pthread_cond_broadcast(&f->changed);
-  else f->has_thread = start_thread(f);
+  else f->has_thread = addon_thread(&f->thread, run, f) == 0;
 }
 
 /* False: there is no room, and nothing was taken. */

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +18,10 @@
 #include <unistd.h>
 
 #include "held.h"
+#include "thread.h"
 
 /* Of each of two halves, one of which is written while the other fills. */
-enum { ROOM = 1 << 20, THREAD_STACK = 256 * 1024 };
+enum { ROOM = 1 << 20 };
 
 /* Lines, and how many came after them that found no room: until the half is written no more are taken, to keep their order. */
 struct half {
@@ -129,23 +129,6 @@ static void *run(void *data) {
   return NULL;
 }
 
-/* Signals are node's threads' to take. */
-static int start_thread(struct log *log) {
-  pthread_t thread;
-  pthread_attr_t attributes;
-  sigset_t all, before;
-  int err = pthread_attr_init(&attributes);
-  if (err) return err;
-  sigfillset(&all);
-  pthread_attr_setstacksize(&attributes, THREAD_STACK);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  err = pthread_create(&thread, &attributes, run, log);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
-  return err;
-}
-
 /*
  * O_NONBLOCK is of the open file, which others have too (a shell, the program before in a pipeline): so a pipe or a terminal is
  * opened anew, by the link that /proc has for it. A socket cannot be opened, and has a flag for each send.
@@ -193,7 +176,7 @@ napi_value log_open(napi_env env, napi_callback_info info) {
   if (napi_get_value_string_utf8(env, arguments[1], log->prefix, sizeof log->prefix, &length) != napi_ok ||
       napi_create_external(env, log, NULL, NULL, &external) != napi_ok)
     return addon_throw_type(env, "logOpen takes a descriptor and a text");
-  int err = start_thread(log);
+  int err = addon_thread(NULL, run, log);
   return err ? addon_throw_errno(env, err, "start the log's thread", NULL) : external;
 }
 

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "work.h"
+#include "thread.h"
 
 enum { longest_name = 253, most_addresses = 32 };
 
@@ -95,7 +95,7 @@ napi_value lookup_call(napi_env env, napi_callback_info info) {
     free(l);
     return addon_throw_errno(env, ENOMEM, "look up", name);
   }
-  int err = napi_create_promise(env, &l->deferred, &promise) == napi_ok ? addon_thread(run, l) : ENOMEM;
+  int err = napi_create_promise(env, &l->deferred, &promise) == napi_ok ? addon_thread(NULL, run, l) : ENOMEM;
   if (!err) return promise;
   napi_release_threadsafe_function(l->done, napi_tsfn_abort);
   free(l);

@@ -91,24 +91,26 @@ napi_value spawn_keeper_call(napi_env env, napi_callback_info info) {
   return addon_start(env, &j->work);
 }
 
+static bool take_pid(napi_env env, napi_callback_info info, int32_t *pid) {
+  napi_value arguments[1];
+  if (!take_arguments(env, info, 1, arguments)) return false;
+  if (napi_get_value_int32(env, arguments[0], pid) == napi_ok && *pid > 0) return true;
+  addon_throw_type(env, "pid must be a positive number");
+  return false;
+}
+
 /* reap(pid): takes the exit status of a child that has ended; one that is not ours, or runs, is left alone. */
 napi_value reap_call(napi_env env, napi_callback_info info) {
-  napi_value arguments[1];
   int32_t pid;
-  if (!take_arguments(env, info, 1, arguments)) return NULL;
-  if (napi_get_value_int32(env, arguments[0], &pid) != napi_ok || pid <= 0)
-    return addon_throw_type(env, "pid must be a positive number");
+  if (!take_pid(env, info, &pid)) return NULL;
   waitpid(pid, NULL, WNOHANG);
   return NULL;
 }
 
 /* openProcess(pid): a descriptor of a process, which can be read when that has ended (pidfd_open(2)). */
 napi_value open_process_call(napi_env env, napi_callback_info info) {
-  napi_value arguments[1];
   int32_t pid;
-  if (!take_arguments(env, info, 1, arguments)) return NULL;
-  if (napi_get_value_int32(env, arguments[0], &pid) != napi_ok || pid <= 0)
-    return addon_throw_type(env, "pid must be a positive number");
+  if (!take_pid(env, info, &pid)) return NULL;
   int fd = (int)syscall(SYS_pidfd_open, pid, 0);
   return fd < 0 ? addon_throw_errno(env, errno, "pidfd_open", NULL) : make_int(env, fd);
 }

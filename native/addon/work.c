@@ -2,12 +2,12 @@
 #include "work.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 
-enum { thread_stack = 512 * 1024 };
+#include "thread.h"
+
 /* Of threads apart: however many they are, they leave the processor to the loop. */
 enum { patience = 10 };
 
@@ -62,22 +62,10 @@ static void end_apart(napi_env env, napi_value callback, void *context, void *da
   else addon_drop(data);
 }
 
-int addon_thread(void *(*body)(void *), void *data) {
-  pthread_t thread;
-  pthread_attr_t attributes;
-  int err = pthread_attr_init(&attributes);
-  if (err) return err;
-  err = pthread_attr_setstacksize(&attributes, thread_stack);
-  if (!err) err = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  if (!err) err = pthread_create(&thread, &attributes, body, data);
-  pthread_attr_destroy(&attributes);
-  return err;
-}
-
 static bool start_apart(napi_env env, addon_work *work, napi_value name) {
   if (napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, NULL, end_apart, &work->done) != napi_ok)
     return false;
-  if (addon_thread(run_apart, work) == 0) return true;
+  if (addon_thread(NULL, run_apart, work) == 0) return true;
   napi_release_threadsafe_function(work->done, napi_tsfn_abort);
   return false;
 }

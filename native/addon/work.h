@@ -24,7 +24,4 @@ napi_value addon_drop(addon_work *work);
 /* A promise. Takes the work, whatever comes of it. */
 napi_value addon_start(napi_env env, addon_work *work);
 
-/* A detached thread with a small stack; 0 or an errno. */
-int addon_thread(void *(*body)(void *), void *data);
-
 #endif
