@@ -1,4 +1,5 @@
 import { invalidArgument } from '../base/fault.ts';
+import { longestPath } from '../base/limits.ts';
 
 /** Bytes that a name may have; longer ones do not fit file names or CNI arguments. */
 const maxName = 253;
@@ -46,13 +47,12 @@ export function id(field: string, value: string): string {
   return line(field, value, 256);
 }
 
-/** Kernel: PATH_MAX, without the NUL, and NAME_MAX. */
-const maxPath = 4095;
+/** Kernel: NAME_MAX. */
 const maxPathName = 255;
 
 /** A path that fits the kernel, of whatever form; may be empty. */
 export function path(field: string, value: string): string {
-  line(field, value, maxPath);
+  line(field, value, longestPath);
   const long = value.split('/').find((part) => part.length * 3 > maxPathName && Buffer.byteLength(part) > maxPathName);
   if (long === undefined) return value;
   throw invalidArgument(`${field} = ${shown(value)} has a name of over ${maxPathName} bytes in it`);

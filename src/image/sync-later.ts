@@ -6,7 +6,6 @@ export const mostDelayMs = 10_000;
  * disk stops who makes files there meanwhile. Until it is there a power failure undoes a pull.
  */
 export class SyncLater {
-  /** Does not reject. */
   readonly #sync: () => Promise<void>;
   readonly #isBusy: () => boolean;
   #isWanted = false;

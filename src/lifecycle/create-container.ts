@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { Caller } from '../base/caller.ts';
 import { failedPrecondition, invalidArgument, messageOf, notFound } from '../base/fault.ts';
+import { longestPath } from '../base/limits.ts';
 import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
 import { step, traced } from '../base/trace.ts';
@@ -109,9 +110,6 @@ function newRecord(deps: Deps, pod: Pod, image: Image, config: ContainerConfig, 
     state: { phase: 'creating' },
   };
 }
-
-/** Kernel: PATH_MAX, without the NUL. */
-const longestPath = 4095;
 
 function logPathOf(pod: Pod, { logPath }: ContainerConfig): string {
   if (logPath === '' || pod.config.logDirectory === '') return '';
