@@ -190,7 +190,7 @@ describe('installed, upgraded and purged', { skip: !inMachine && 'it installs a 
   });
 
   test('a unit that is masked stays so, and the package is whole', async () => {
-    run('systemctl', 'stop', 'berth'); // of one that is masked while it runs systemd forgets what the unit says
+    run('systemctl', 'stop', 'berth'); // of one that is masked while it runs systemd takes no notification
     run('systemctl', 'mask', 'berth');
     const { said } = await again();
     assert.match(said, /its unit is masked and stays so.*\n {2}systemctl unmask berth && systemctl enable berth/);
