@@ -1,5 +1,8 @@
 import { isIP } from 'node:net';
 
+/** A host as an address has it, without the brackets that a URL puts around IPv6. */
+export const withoutBrackets = (host: string): string => host.replace(/^\[|\]$/g, '');
+
 export type Address = { readonly host: string; readonly port: number };
 
 /** `127.0.0.1:0`, `[::1]:10010`: an IP address and a port, 0 for any. Null for anything else. */

@@ -1,5 +1,6 @@
 import { parseAddress } from './address.ts';
 import { capabilityNames } from './capability-names.ts';
+import { longestPath } from './limits.ts';
 import { isSysctlName, ownerOfSysctl } from './namespaced-sysctls.ts';
 
 /** What a setting may be. */
@@ -21,8 +22,7 @@ const text = (what: string, takes: (value: string) => boolean): Kind<string> =>
 /** No text of a configuration has a control character in it: none is a path's, and log lines and programs get them. */
 const isPrintable = (value: string): boolean => !/[\x00-\x1f\x7f-\x9f]/.test(value);
 
-/** PATH_MAX with its end, and sockaddr_un's sun_path with its own. */
-const longestPath = 4095;
+/** sockaddr_un's sun_path, without the NUL. */
 const longestSocket = 107;
 
 const isPath = (value: string, most: number): boolean =>

@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
 import { dirname } from 'node:path';
-import { isErrno } from '../base/fault.ts';
+import { usualPath } from '../base/command.ts';
 import type { Settings } from '../base/settings.ts';
+import { runHere } from '../sys/spawn.ts';
 import { examine, type Finding } from './doctor-checks.ts';
 import { gatherNodeFacts } from './doctor-facts.ts';
 
@@ -26,37 +26,14 @@ export async function silentPaths(paths: readonly string[], ms: number): Promise
   return paths.filter((_, index) => !answers[index]);
 }
 
-/**
- * A process of its own looks, as the kernel may never let go of one that waits for a file server. It is left behind then, and
- * ends with the wait.
- */
-function answersIn(path: string, ms: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const script = 'ls -f -- "$1"; stat -f -- "$1"';
-  const child = spawn('/bin/sh', ['-c', script, 'sh', path], {
-    stdio: 'ignore',
-    detached: true, // so that the kill is for what the shell started too
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-  });
-  const late = setTimeout(() => {
-    resolve(false);
-    kill(child.pid);
-    child.unref();
-  }, ms);
-  const over = () => {
-    clearTimeout(late);
-    resolve(true);
-  };
-  child.once('exit', over);
-  child.once('error', over); // there is no shell: the checks say what else is missing
-  return promise;
-}
-
-function kill(group: number | undefined): void {
+/** A process of its own looks, as the kernel may never let go of one that waits for a file server. It ends with the wait. */
+async function answersIn(path: string, deadlineMs: number): Promise<boolean> {
+  const script = 'ls -f -- "$1" >/dev/null 2>&1; stat -f -- "$1" >/dev/null 2>&1';
+  const argv = ['/bin/sh', '-c', script, 'sh', path];
   try {
-    if (group !== undefined) process.kill(-group, 'SIGKILL');
-  } catch (error) {
-    if (!isErrno(error, 'ESRCH')) throw error; // it ended just now
+    return !(await runHere({ argv, env: [`PATH=${usualPath}`], cwd: '/', deadlineMs })).timedOut;
+  } catch {
+    return true; // there is no shell: the checks say what else is missing
   }
 }
 

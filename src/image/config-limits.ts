@@ -1,9 +1,7 @@
 import { invalidArgument } from '../base/fault.ts';
+import { longestPath } from '../base/limits.ts';
 import type { ImageConfig } from '../model/image.ts';
 import { highestId, plainId } from '../model/users.ts';
-
-/** PATH_MAX, less its NUL. */
-const longestPath = 4095;
 
 type Bounds = {
   /** As an image's config calls it. */

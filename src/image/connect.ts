@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect } from 'node:tls';
+import { withoutBrackets } from '../base/address.ts';
 import { within } from '../base/deadline.ts';
 import { Fault, messageOf } from '../base/fault.ts';
 import { unlessAborted } from '../base/shared-runs.ts';
@@ -58,7 +59,7 @@ export async function connectBy({ host, port, tls, proxy }: Route, { ms, life }:
 }
 
 function addressOf({ hostname, port, protocol }: URL): { host: string; port: number } {
-  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || (protocol === 'https:' ? 443 : 80)) };
+  return { host: withoutBrackets(hostname), port: Number(port || (protocol === 'https:' ? 443 : 80)) };
 }
 
 function handshake(

@@ -3,6 +3,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ConnectionOptions, createSecureContext, type SecureContext } from 'node:tls';
+import { withoutBrackets } from '../base/address.ts';
 import { Fault } from '../base/fault.ts';
 import { connectBy, type Route } from './connect.ts';
 import { defaultDialMs, type Endpoint } from './hosts.ts';
@@ -94,7 +95,7 @@ async function tlsOptions(endpoint: Endpoint | null): Promise<ConnectionOptions>
 async function towards(proxy: URL | null): Promise<Route['proxy']> {
   if (!proxy) return null;
   if (proxy.protocol !== 'https:') return { url: proxy, tls: null };
-  const host = proxy.hostname.replace(/^\[|\]$/g, '');
+  const host = withoutBrackets(proxy.hostname);
   const secureContext = contextOfHost(await hostAuthorities());
   return { url: proxy, tls: { secureContext, host, ...(isIP(host) ? {} : { servername: host }) } };
 }

@@ -1,4 +1,5 @@
 import { connect, isIPv6, type Socket } from 'node:net';
+import { withoutBrackets } from '../base/address.ts';
 import { within } from '../base/deadline.ts';
 import { Fault, messageOf } from '../base/fault.ts';
 import { unlessAborted } from '../base/shared-runs.ts';
@@ -27,7 +28,7 @@ export async function dial(
   ms: number,
   { signal = forever, addressesOf = lookup }: DialOptions = {},
 ): Promise<Socket> {
-  const name = host.replace(/^\[|\]$/g, '');
+  const name = withoutBrackets(host);
   const begin = performance.now();
   signal.throwIfAborted();
   const found = within(ms, `Looking up ${name}`, addressesOf(name));

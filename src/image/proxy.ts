@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { withoutBrackets } from '../base/address.ts';
 import { Fault } from '../base/fault.ts';
 import { isLoopback } from './hosts.ts';
 
@@ -53,7 +54,7 @@ function parsed(value: string): URL | null {
 
 /** Whether NO_PROXY has a host: `*`, addresses, CIDRs, domains with what is below them, `.domain` for that alone; all but CIDRs with a port. */
 function isExcepted(url: URL, list: string): boolean {
-  const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
+  const host = withoutBrackets(url.hostname).toLowerCase();
   const port = url.port || (url.protocol === 'https:' ? '443' : '80');
   if (isLoopback(url.hostname)) return true;
   const items = list.split(',').map((item) => item.trim().toLowerCase());

@@ -1,5 +1,6 @@
 import { isIP, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
+import { withoutBrackets } from '../base/address.ts';
 import type { Answer } from './queue.ts';
 
 /** What this folder needs of others, handed in: the file that OpenTelemetry is in has no second copy of them. */
@@ -18,7 +19,7 @@ const dialMs = 5000;
 export const mostOfAnswer = 64 * 1024;
 
 const portOf = ({ port, protocol }: URL): number => Number(port) || (protocol === 'https:' ? 443 : 80);
-const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, '');
+const hostOf = ({ hostname }: URL): string => withoutBrackets(hostname);
 
 /**
  * A connection to the endpoint, which ends when `signal` aborts. Each request has one of its own: they come seconds apart, and
