@@ -14,6 +14,8 @@ await ownHost();
 
 /** Sequences that mean something, the same ones each time; others, and a hundred thousand of them, by hand. */
 const wanted = Number(process.env.BERTH_SEQUENCES ?? 100);
+/** By hand: each way goes on until this time is over. */
+const minutes = Number(process.env.BERTH_MINUTES ?? 0);
 const seed = Number(process.env.BERTH_SEED ?? 1);
 const shownFailures = Number(process.env.BERTH_SHOWN ?? 12);
 /** Whether umoci has to make of them what the model does. */
@@ -324,10 +326,13 @@ for (const way of Object.keys(ways) as Way[]) {
     });
   }
 
-  test(`random sequences of layers, ${wanted} from seed ${seed}, ${way}`, async () => {
+  const amount = minutes > 0 ? `${minutes} minutes` : wanted;
+  test(`random sequences of layers, ${amount} from seed ${seed}, ${way}`, async (t) => {
     const failures: string[] = [];
     let done = 0;
-    for (let number = seed; done < wanted; number++) {
+    const end = performance.now() + minutes * 60_000;
+    const goesOn = () => (minutes > 0 ? performance.now() < end : done < wanted);
+    for (let number = seed; goesOn(); number++) {
       const pick = random(number);
       const layers = Array.from({ length: 2 + pick(3) }, () => layerOf(pick));
       const lines = await difference(layers, way);
@@ -335,6 +340,7 @@ for (const way of Object.keys(ways) as Way[]) {
       done++;
       if (lines.length > 0) failures.push(`seed ${number}\n${shown(layers)}\n  ${lines.join('\n  ')}`);
     }
+    t.diagnostic(`${done} sequences that mean something`);
     assert.equal(
       failures.length,
       0,
