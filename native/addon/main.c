@@ -1,8 +1,8 @@
 /* All that JavaScript sees of the addon. */
 #include "copy.h"
+#include "decoder.h"
 #include "files.h"
 #include "idmap.h"
-#include "inflate.h"
 #include "join.h"
 #include "log.h"
 #include "lookup.h"
@@ -53,11 +53,15 @@ static const struct {
     {"treeCopyFile", tree_copy_file},
     {"treeCopyNode", tree_copy_node},
     {"treeRename", tree_rename},
-    /* inflate.c */
-    {"openInflater", open_inflater},
-    {"closeInflater", close_inflater},
-    {"inflate", inflate_call},
-    {"inflaterEnded", inflater_ended},
+    /* decoder.c */
+    {"openDecoder", open_decoder},
+    {"decoderPush", decoder_push},
+    {"decoderRoom", decoder_room},
+    {"decoderEnd", decoder_end},
+    {"decoderTake", decoder_take},
+    {"decoderProblem", decoder_problem},
+    {"decoderDigest", decoder_digest},
+    {"closeDecoder", close_decoder},
     /* usage.c */
     {"removeTree", remove_call},
     {"diskUsage", disk_usage},

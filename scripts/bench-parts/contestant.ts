@@ -59,7 +59,7 @@ export const startBerth = (handler = 'crun'): Promise<Contestant> =>
   startDaemon('Berth', new TestDaemon({ main: bundle(), handler }));
 
 /** The same of another checkout, whose C is built. */
-export async function startBuild(checkout: string, handler: string): Promise<Contestant> {
+export async function startBuild(checkout: string, handler = 'crun'): Promise<Contestant> {
   const other: { makeBundle: typeof makeBundle } = await import(resolve(checkout, 'scripts/bundle.ts'));
   const main = other.makeBundle(bundleFolder('other'));
   return startDaemon('other build', new TestDaemon({ main, handler, subnet: '10.101.0.0/24' }));

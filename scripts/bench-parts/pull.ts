@@ -6,7 +6,7 @@ import { endProcess } from '../../src/sys/end-process.ts';
 import { cacheFolder } from '../../test/images/paths.ts';
 import { ensureContainerd, ensureCrio } from '../../test/peers/index.ts';
 import { countOf, oneOf, optionsOf } from '../options.ts';
-import { type Contestant, processorMs, startBerth, startCrioPeer, startPeer } from './contestant.ts';
+import { type Contestant, processorMs, startBerth, startBuild, startCrioPeer, startPeer } from './contestant.ts';
 import { type Places, startPlaces } from './places.ts';
 import { type PullCase, pullCases } from './pull-cases.ts';
 import { pushPullImages } from './pull-images.ts';
@@ -18,6 +18,7 @@ const { values } = optionsOf('scripts/bench --help', {
     short: { type: 'boolean', default: false },
     json: { type: 'string', default: '' },
     peer: { type: 'string', default: '' },
+    build: { type: 'string', default: '' },
     containerd: { type: 'string', default: '' },
     crio: { type: 'string', default: '' },
     newest: { type: 'boolean', default: false },
@@ -91,7 +92,9 @@ async function main(): Promise<void> {
   await pushPullImages(places.here, new Set(cases.map(({ repository }) => repository)));
   await using stack = new AsyncDisposableStack();
   const contestants = [stack.use(await startBerth())];
-  contestants.push(stack.use(await startPeer({ peer: values.peer, containerd: folders.containerd }, places.here)));
+  const { build, peer } = values;
+  const { containerd } = folders;
+  contestants.push(stack.use(await (build ? startBuild(build) : startPeer({ peer, containerd }, places.here))));
   if (folders.crio) contestants.push(stack.use(await startCrioPeer(folders.crio, Object.values(places))));
   const rows: Row[] = [];
   for (const each of cases) rows.push(...(await rowsOf(contestants, places, each)));

@@ -358,9 +358,14 @@ export class Images {
     return { mountpoint: this.#snapshots.root, ...(await this.#onDisk.usage()) };
   }
 
-  /** Waits until no pull is under way, called-off ones included, and what was pulled is on disk. */
+  /** Waits until no pull is under way, called-off ones included. */
+  settled(): Promise<void> {
+    return this.#pulls.idle();
+  }
+
+  /** The same, and what was pulled is on disk: that takes as long as the disk is busy with whatever others write. */
   async idle(): Promise<void> {
-    await this.#pulls.idle();
+    await this.settled();
     await this.#sync.idle();
   }
 

@@ -2,7 +2,7 @@ import { Fault } from '../base/fault.ts';
 import { algorithmOf } from '../model/ids.ts';
 import { Digester } from './digest.ts';
 import { translateLayerError } from './layer-errors.ts';
-import { expectDigest, type UnpackJob } from './layer-stream.ts';
+import { type BlobPieces, expectDigest, type UnpackJob } from './layer-stream.ts';
 import { type LayerNotes, LayerWriter } from './layer-writer.ts';
 import type { Entry } from './tar.ts';
 
@@ -27,7 +27,7 @@ const plain: Omit<Entry, 'path'> = {
  * @throws Fault DataLoss, ResourceExhausted.
  */
 export async function unpackFile(
-  source: AsyncIterable<Buffer>,
+  source: BlobPieces,
   job: UnpackJob,
   name: string,
   onStep: () => void = () => {},
@@ -43,6 +43,7 @@ export async function unpackFile(
       digester.update(chunk);
       writer.write(chunk, position);
       position += chunk.length;
+      source.taken?.(chunk);
       onStep();
     }
     writer.end();

@@ -1,10 +1,8 @@
-import { createZstdDecompress } from 'node:zlib';
 import { Fault, messageOf } from '../base/fault.ts';
-import { letGo } from '../base/let-go.ts';
 import { pieceBytes } from '../base/pieces.ts';
 import { algorithmOf, type Digest } from '../model/ids.ts';
-import { gunzip } from '../sys/inflate.ts';
-import { peek, through } from './byte-streams.ts';
+import { type CompressionFormat, Decoder, type DecoderOptions } from '../sys/decoder.ts';
+import { peek } from './byte-streams.ts';
 import { Digester } from './digest.ts';
 import { translateLayerError } from './layer-errors.ts';
 import type { LayerLimits } from './layer-form.ts';
@@ -25,7 +23,7 @@ export type UnpackJob = {
   readonly lowers?: readonly string[];
 };
 
-export type Compression = 'gzip' | 'zstd' | 'none';
+export type Compression = CompressionFormat | 'none';
 
 /** By the first four bytes, whatever the media type says: the digests say whether it is the right blob. */
 export function compressionOf(start: Buffer): Compression {
@@ -55,8 +53,8 @@ export function refuseForeign(start: Buffer, what: string): void {
   }
 }
 
-/** Large enough that the thread pool's round trip does not show, and one ahead: it inflates while this thread writes. */
-const outputBytes = 512 * 1024;
+/** Large enough that waking who reads it does not show. */
+const outputBytes = 256 * 1024;
 /** For a blob that is a single piece: images of many small layers need no more. */
 const smallOutputBytes = 64 * 1024;
 
@@ -64,26 +62,18 @@ const smallOutputBytes = 64 * 1024;
  * What a source holds once decompressed, all members and frames of it. A chunk is valid until the one after it is asked for.
  * @throws Error with a code of node:zlib's for what is damaged.
  */
-export function decompressed(
+export const decompressed = (
   source: AsyncIterable<Buffer>,
-  compression: Exclude<Compression, 'none'>,
-  isSmall = false,
-): AsyncIterable<Buffer> {
-  const chunkBytes = isSmall ? smallOutputBytes : outputBytes;
-  return compression === 'gzip' ? gunzip(source, chunkBytes) : unzstd(source, chunkBytes);
-}
+  format: CompressionFormat,
+  {
+    isSmall = false,
+    ...options
+  }: Partial<Pick<DecoderOptions, 'digest' | 'taken'>> & { readonly isSmall?: boolean } = {},
+): Decoder => new Decoder(source, { ...options, format, chunkBytes: isSmall ? smallOutputBytes : outputBytes });
 
-async function* unzstd(source: AsyncIterable<Buffer>, chunkSize: number): AsyncGenerator<Buffer> {
-  // Every chunk fills the input: the next one is asked for only when it was consumed, as its memory is gone then.
-  const options = { chunkSize, readableHighWaterMark: 2 * chunkSize, writableHighWaterMark: 1 };
-  let last: Buffer | null = null;
-  for await (const chunk of through(source, createZstdDecompress(options))) {
-    // zlib takes a new buffer when it has filled one to its end.
-    if (last && last.buffer !== chunk.buffer) letGo(last);
-    last = chunk;
-    yield chunk;
-  }
-  if (last) letGo(last);
+/** The pieces of a blob as they come. One stays as it is, also while the next ones are asked for, until it was taken. */
+export interface BlobPieces extends AsyncIterable<Buffer> {
+  taken?(piece: Uint8Array): void;
 }
 
 /**
@@ -93,38 +83,31 @@ async function* unzstd(source: AsyncIterable<Buffer>, chunkSize: number): AsyncG
  * if it has to be unpacked on those below it.
  */
 export async function unpackLayer(
-  source: AsyncIterable<Buffer>,
+  source: BlobPieces,
   job: UnpackJob,
   onStep: () => void = () => {},
 ): Promise<LayerNotes> {
   const { start, all } = await peek(source, magicBytes);
   refuseForeign(start, `The layer ${job.digest ?? job.diffId}`);
-  const compression = compressionOf(start);
-  const isCompressed = compression !== 'none';
-  const inner = new Digester(algorithmOf(job.diffId));
-  const outer = outerDigester(job, isCompressed);
   using writer = new LayerWriter(job.path, job.limits, job.lowers, onStep);
   const reader = new TarReader(writer);
   const ratio = new RatioGuard(job.limits.maxRatio);
-  const fetched = (chunk: Buffer) => {
-    outer?.update(chunk);
-    ratio.fetched(chunk.length);
-  };
-  const blob = tap(all, fetched);
+  const taken = (piece: Uint8Array) => source.taken?.(piece);
+  const layer = layerContent(all, start, job, { taken, fetched: (bytes) => ratio.fetched(bytes) });
+  const inner = new Digester(algorithmOf(job.diffId));
   try {
-    const chunks = isCompressed ? decompressed(blob, compression, start.length < pieceBytes) : blob;
-    for await (const chunk of chunks) {
+    for await (const chunk of layer.content) {
       inner.update(chunk);
       const before = writer.holes;
       reader.push(chunk);
-      if (isCompressed) ratio.unpacked(chunk.length - (writer.holes - before));
+      if (layer.isCompressed) ratio.unpacked(chunk.length - (writer.holes - before));
       onStep();
     }
   } catch (error) {
     throw translateStreamError(error, job);
   }
   const diffId = inner.digest();
-  expectDigest('Layer', job.digest, outer?.digest() ?? diffId);
+  expectDigest('Layer', job.digest, layer.digest() ?? diffId);
   expectDigest('Unpacked layer', job.diffId, diffId);
   reader.finish();
   try {
@@ -134,10 +117,37 @@ export async function unpackLayer(
   }
 }
 
-/** What verifies the blob as it comes, or null where nothing is stated of it or the diffID's digester computes the same. */
-function outerDigester({ digest, diffId }: UnpackJob, isCompressed: boolean): Digester | null {
-  if (digest === null || (!isCompressed && algorithmOf(digest) === algorithmOf(diffId))) return null;
-  return new Digester(algorithmOf(digest));
+type LayerContent = {
+  readonly isCompressed: boolean;
+  readonly content: AsyncIterable<Buffer>;
+  /** What verifies the blob as it came, at its end; null where nothing is stated of it or the diffID's digest is the same. */
+  readonly digest: () => Digest | null;
+};
+type Hearer = { readonly taken: (piece: Uint8Array) => void; readonly fetched: (bytes: number) => void };
+
+function layerContent(
+  blob: AsyncIterable<Buffer>,
+  start: Buffer,
+  { digest, diffId }: UnpackJob,
+  { taken, fetched }: Hearer,
+): LayerContent {
+  const algorithm = digest && algorithmOf(digest);
+  const compression = compressionOf(start);
+  if (compression !== 'none') {
+    const options = { isSmall: start.length < pieceBytes, digest: algorithm, taken };
+    const content = decompressed(
+      tap(blob, (piece) => fetched(piece.length)),
+      compression,
+      options,
+    );
+    return { isCompressed: true, content, digest: () => algorithm && (`${algorithm}:${content.digest()}` as Digest) };
+  }
+  const digester = algorithm && algorithm !== algorithmOf(diffId) ? new Digester(algorithm) : null;
+  const content = thenTaken(
+    tap(blob, (piece) => digester?.update(piece)),
+    taken,
+  );
+  return { isCompressed: false, content, digest: () => digester?.digest() ?? null };
 }
 
 /** Below this a bomb does no harm. */
@@ -167,10 +177,17 @@ class RatioGuard {
   }
 }
 
-async function* tap(source: AsyncIterable<Buffer>, see: (chunk: Buffer) => void): AsyncGenerator<Buffer> {
-  for await (const chunk of source) {
-    see(chunk);
-    yield chunk;
+async function* tap(source: AsyncIterable<Buffer>, see: (piece: Buffer) => void): AsyncGenerator<Buffer> {
+  for await (const piece of source) {
+    see(piece);
+    yield piece;
+  }
+}
+
+async function* thenTaken(source: AsyncIterable<Buffer>, taken: (piece: Buffer) => void): AsyncGenerator<Buffer> {
+  for await (const piece of source) {
+    yield piece;
+    taken(piece);
   }
 }
 

@@ -2,12 +2,12 @@
 // thread is for. It ends when its parent terminates it.
 import '../base/no-code-from-text.ts';
 import { parentPort } from 'node:worker_threads';
-import { letGo } from '../base/let-go.ts';
+import { letGoWhole } from '../base/let-go.ts';
 import { pieceBytes } from '../base/pieces.ts';
 import { unpackFile } from './layer-file.ts';
 import { joinLayer } from './layer-join.ts';
 import { type FromWorker, type ToWorker, toPlainError } from './layer-protocol.ts';
-import { type UnpackJob, unpackLayer } from './layer-stream.ts';
+import { type BlobPieces, type UnpackJob, unpackLayer } from './layer-stream.ts';
 
 const port = parentPort;
 if (!port) throw new Error('layer-worker runs as a worker thread only');
@@ -25,8 +25,8 @@ function onStep(): void {
   tell({ kind: 'alive' });
 }
 
-/** The chunks of the job under way, as they arrive. Each is valid until the next one is asked for. */
-class Inbox implements AsyncIterable<Buffer> {
+/** The pieces of the job under way, as they arrive. */
+class Inbox implements BlobPieces {
   readonly #waiting: Uint8Array<ArrayBuffer>[] = [];
   #state: 'open' | 'ended' | 'aborted' = 'open';
   #wake = Promise.withResolvers<void>();
@@ -46,16 +46,20 @@ class Inbox implements AsyncIterable<Buffer> {
     if (this.#state === 'aborted') throw new Error('The unpacking was called off');
   }
 
+  /** Its memory goes back to be filled again, or is freed. */
+  taken(piece: Uint8Array<ArrayBuffer>): void {
+    const { buffer, byteLength } = piece;
+    const memory = byteLength === pieceBytes && buffer.byteLength === pieceBytes ? buffer : null;
+    if (!memory) letGoWhole(piece);
+    tell({ kind: 'taken', bytes: byteLength, memory }, memory ? [memory] : []);
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     for (;;) {
       this.throwIfAborted();
       const chunk = this.#waiting.shift();
       if (chunk) {
-        const { buffer, byteOffset, byteLength } = chunk;
-        yield Buffer.from(buffer, byteOffset, byteLength);
-        const memory = byteLength === pieceBytes ? buffer : null;
-        if (!memory) letGo(chunk);
-        tell({ kind: 'taken', bytes: byteLength, memory }, memory ? [memory] : []);
+        yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
       } else if (this.#state === 'ended') {
         return;
       } else {

@@ -61,6 +61,7 @@ suite('processes that are stuck in the kernel', { network: false, settings }, (b
     const other = await runPod();
     const look = () => other.create('c', bench.image.busybox, { ...sleeper, mounts }).catch((error) => error);
     await until('that it is looked at again', async () => (await look()).code !== RESOURCE_EXHAUSTED);
+    await until('the end of all', async () => processesNamed('berth-look', bench.daemon.pid).length === 0);
     await other.remove();
   });
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createGunzip } from 'node:zlib';
-import { gunzip } from '../../src/sys/inflate.ts';
+import { Decoder } from '../../src/sys/decoder.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { fuzz, pick, type Random } from './fuzz-support.ts';
 import { cut, member, stream, unsealed } from './gzip-streams.ts';
@@ -29,7 +29,8 @@ async function* over(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
   yield* pieces;
 }
 
-const ours = (pieces: Iterable<Buffer>, room: number) => outcome(gunzip(over(pieces), room));
+const ours = (pieces: Iterable<Buffer>, room: number) =>
+  outcome(new Decoder(over(pieces), { format: 'gzip', chunkBytes: room }));
 
 function theirs(data: Buffer): Promise<Outcome> {
   const reader = createGunzip();

@@ -12,7 +12,7 @@ await ownHost();
 const tests = join(import.meta.dirname, '..');
 const native = join(tests, '../native');
 const files = [
-  ...['files', 'inflate', 'log-output', 'places', 'names', 'write-file', 'tree-files'].map(
+  ...['files', 'decoder', 'log-output', 'places', 'names', 'write-file', 'tree-files'].map(
     (name) => `unit/sys/${name}`,
   ),
   'unit/shim/looker',

@@ -170,7 +170,7 @@ for (const [name, case_] of Object.entries(cases)) {
     stop.abort(new Error('the caller went away'));
     await assert.rejects(pull, { message: 'the caller went away' });
     const rejected = performance.now();
-    await store.images.idle(); // stages are gone by then, and threads have said that they are done
+    await store.images.settled(); // stages are gone by then, and threads have said that they are done
     const idle = performance.now();
     assert.deepEqual(store.leftovers(), []);
     assert.deepEqual(store.images.pulls.statuses(), []);
@@ -198,7 +198,7 @@ test('called off while thousands of links are settled', async (t) => {
   const since = performance.now();
   stop.abort(new Error('the caller went away'));
   await assert.rejects(pull, { message: 'the caller went away' });
-  await store.images.idle();
+  await store.images.settled();
   report(t, since, { 'all is idle': performance.now() });
   assert.deepEqual(store.leftovers(), []);
   const { id } = await store.pull(`${registry.host}/app:links`);

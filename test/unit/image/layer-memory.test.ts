@@ -1,6 +1,7 @@
 // The memory of what a thread unpacks: it is freed, or given back, chunk by chunk. V8 would let hundreds of them wait.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +71,7 @@ describe('a thread that is given', () => {
     const diffId = `sha256:${createHash('sha256').update(tar).digest('hex')}` as Digest;
     try {
       const path = mkdtempSync(join(folder, 'tree-'));
+      await once(worker, 'online'); // one that has not begun has no figures
       const before = (await worker.getHeapStatistics()).external_memory;
       const source = async function* () {
         yield Buffer.from(packed);
