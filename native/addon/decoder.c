@@ -139,6 +139,7 @@ static void go_on(decoder *d, hands *h) {
 static void *run(void *argument) {
   decoder *d = argument;
   hands h = {0};
+  pthread_setname_np(pthread_self(), "berth-decoder");
   pthread_mutex_lock(&d->lock);
   while (!d->stops && d->state == GOES_ON) go_on(d, &h);
   pthread_mutex_unlock(&d->lock);

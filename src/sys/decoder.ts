@@ -46,10 +46,7 @@ export type DecoderOptions = {
  */
 export class Decoder implements AsyncIterable<Buffer> {
   readonly #source: AsyncIterator<Uint8Array>;
-  readonly #taken: (piece: Uint8Array) => void;
-  readonly #handle: Handle;
-  readonly #memory: readonly Buffer[];
-  readonly #hasDigest: boolean;
+  readonly #options: DecoderOptions;
   #digest = '';
   /** Given to the thread, the first given first. */
   readonly #inputs: Uint8Array[] = [];
@@ -61,12 +58,9 @@ export class Decoder implements AsyncIterable<Buffer> {
   #isOpen = true;
   #news = Promise.withResolvers<void>();
 
-  constructor(source: AsyncIterable<Uint8Array>, { format, chunkBytes, digest = null, taken }: DecoderOptions) {
+  constructor(source: AsyncIterable<Uint8Array>, options: DecoderOptions) {
     this.#source = source[Symbol.asyncIterator]();
-    this.#taken = taken ?? (() => {});
-    this.#hasDigest = digest !== null;
-    this.#memory = Array.from({ length: buffers }, () => Buffer.allocUnsafeSlow(chunkBytes));
-    this.#handle = addon.openDecoder(formats[format], digest ?? '', this.#hear);
+    this.#options = options;
   }
 
   /** In hexadecimal, once all was read. */
@@ -76,38 +70,45 @@ export class Decoder implements AsyncIterable<Buffer> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    const { format, chunkBytes, digest } = this.#options;
+    const handle = addon.openDecoder(formats[format], digest ?? '', () => this.#hear(handle));
+    const memory = Array.from({ length: buffers }, () => Buffer.allocUnsafeSlow(chunkBytes));
+    const giveRoom = (output: Buffer) => {
+      this.#outputs.push(output);
+      addon.decoderRoom(handle, output);
+    };
     try {
-      for (const output of this.#memory) this.#giveRoom(output);
-      this.#feed().catch((error: unknown) => this.#fail(error));
-      for (let chunk = await this.#next(); chunk; chunk = await this.#next()) {
+      memory.forEach(giveRoom);
+      this.#feed(handle).catch((error: unknown) => this.#fail(error));
+      for (let chunk = await this.#next(handle); chunk; chunk = await this.#next(handle)) {
         yield chunk;
-        this.#giveRoom(this.#memory.find(({ buffer }) => buffer === chunk!.buffer)!);
+        giveRoom(memory.find(({ buffer }) => buffer === chunk!.buffer)!);
       }
-      if (this.#hasDigest) this.#digest = addon.decoderDigest(this.#handle).toString('hex');
+      if (digest) this.#digest = addon.decoderDigest(handle).toString('hex');
     } finally {
-      this.#close();
+      // Nothing is under way any more, and nobody looks at what was there. A source that is silent for long is not waited for.
+      this.#isOpen = false;
+      addon.closeDecoder(handle);
+      memory.forEach(letGo);
+      this.#source.return?.()?.catch(() => {});
+      this.#wake();
     }
   }
 
-  #giveRoom(output: Buffer): void {
-    this.#outputs.push(output);
-    addon.decoderRoom(this.#handle, output);
-  }
-
   /** The next chunk; null at the end. */
-  async #next(): Promise<Buffer | null> {
+  async #next(handle: Handle): Promise<Buffer | null> {
     for (;;) {
       const chunk = this.#made.shift();
       if (chunk) return chunk;
       if (this.#failure) throw this.#failure.error;
       if (this.#standing === standings.ended) return null;
       if (this.#standing === standings.endedEarly) throw damaged('Z_BUF_ERROR', 'unexpected end of file');
-      if (this.#standing === standings.damaged) throw damaged('Z_DATA_ERROR', addon.decoderProblem(this.#handle));
+      if (this.#standing === standings.damaged) throw damaged('Z_DATA_ERROR', addon.decoderProblem(handle));
       await this.#news.promise;
     }
   }
 
-  async #feed(): Promise<void> {
+  async #feed(handle: Handle): Promise<void> {
     for (;;) {
       while (this.#isOpen && this.#inputs.length >= inputsAhead) await this.#news.promise;
       if (!this.#isOpen) return;
@@ -116,19 +117,19 @@ export class Decoder implements AsyncIterable<Buffer> {
       if (done) break;
       if (value.length === 0) continue;
       this.#inputs.push(value);
-      addon.decoderPush(this.#handle, value);
+      addon.decoderPush(handle, value);
     }
-    addon.decoderEnd(this.#handle);
+    addon.decoderEnd(handle);
   }
 
-  readonly #hear = (): void => {
+  #hear(handle: Handle): void {
     if (!this.#isOpen) return;
-    const [standing, taken, ...filled] = addon.decoderTake(this.#handle);
+    const [standing, taken, ...filled] = addon.decoderTake(handle);
     this.#standing = standing;
-    for (const input of this.#inputs.splice(0, taken)) this.#taken(input);
+    for (const input of this.#inputs.splice(0, taken)) this.#options.taken?.(input);
     for (const length of filled) this.#made.push(this.#outputs.shift()!.subarray(0, length));
     this.#wake();
-  };
+  }
 
   #fail(error: unknown): void {
     this.#failure = { error };
@@ -138,14 +139,5 @@ export class Decoder implements AsyncIterable<Buffer> {
   #wake(): void {
     this.#news.resolve();
     this.#news = Promise.withResolvers();
-  }
-
-  /** Nothing is under way any more, and nobody looks at what was there. A source that is silent for long is not waited for. */
-  #close(): void {
-    this.#isOpen = false;
-    addon.closeDecoder(this.#handle);
-    for (const output of this.#memory) letGo(output);
-    this.#source.return?.()?.catch(() => {});
-    this.#wake();
   }
 }
