@@ -68,27 +68,35 @@ class SecureAgent extends HttpsAgent {
   }
 }
 
-let ofHost: { authorities: readonly string[]; context: SecureContext } | null = null;
+type Client = { readonly cert: string[]; readonly key: string[] };
+const noClient: Client = { cert: [], key: [] };
 
-/** Made once: to read some 140 certificates takes milliseconds. */
-function contextOfHost(authorities: readonly string[]): SecureContext {
-  if (ofHost?.authorities !== authorities) {
-    ofHost = { authorities, context: createSecureContext({ ca: [...authorities] }) };
-  }
-  return ofHost.context;
+/** How many are kept: as many as a node has registries with authorities of their own, or nearly. */
+const mostContexts = 8;
+let kept: { authorities: readonly string[]; contexts: Map<string, SecureContext> } | null = null;
+
+/**
+ * Who is trusted, and what is shown: the host's authorities, and an endpoint's beside them. Kept, because to read some 140
+ * certificates takes milliseconds and megabytes, of which V8 sees nothing, so that it would let them wait.
+ */
+function contextOf(authorities: readonly string[], ca: readonly string[], { cert, key }: Client): SecureContext {
+  if (kept?.authorities !== authorities) kept = { authorities, contexts: new Map() };
+  const { contexts } = kept;
+  const name = JSON.stringify([ca, cert, key]);
+  const shown = cert.length > 0 ? { cert, key } : {};
+  const context = contexts.get(name) ?? createSecureContext({ ca: [...authorities, ...ca], ...shown });
+  contexts.delete(name);
+  contexts.set(name, context); // behind those that were used before
+  for (const oldest of contexts.keys()) if (contexts.size > mostContexts) contexts.delete(oldest);
+  return context;
 }
 
 /** What an endpoint wants beside the host's authorities, and without them where it trusts anybody. */
 async function tlsOptions(endpoint: Endpoint | null): Promise<ConnectionOptions> {
   const authorities = await hostAuthorities();
   const { ca = [], client = [], skipVerify = false } = endpoint?.tls ?? {};
-  if (ca.length + client.length === 0) {
-    return { secureContext: contextOfHost(authorities), rejectUnauthorized: !skipVerify };
-  }
-  const cert = client.map((pair) => pair.cert);
-  const key = client.map((pair) => pair.key);
-  const context = createSecureContext({ ca: [...authorities, ...ca], ...(cert.length > 0 ? { cert, key } : {}) });
-  return { secureContext: context, rejectUnauthorized: !skipVerify };
+  const shown = { cert: client.map((pair) => pair.cert), key: client.map((pair) => pair.key) };
+  return { secureContext: contextOf(authorities, ca, shown), rejectUnauthorized: !skipVerify };
 }
 
 /** How a proxy is spoken to: one of https as any server that the host's authorities vouch for. */
@@ -96,7 +104,7 @@ async function towards(proxy: URL | null): Promise<Route['proxy']> {
   if (!proxy) return null;
   if (proxy.protocol !== 'https:') return { url: proxy, tls: null };
   const host = withoutBrackets(proxy.hostname);
-  const secureContext = contextOfHost(await hostAuthorities());
+  const secureContext = contextOf(await hostAuthorities(), [], noClient);
   return { url: proxy, tls: { secureContext, host, ...(isIP(host) ? {} : { servername: host }) } };
 }
 
