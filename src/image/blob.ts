@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
-import { decodedChunks } from './content-encoding.ts';
+import { canDecode, cannotDecode, decodedChunks, isCalledEncoded } from './content-encoding.ts';
 import type { HttpClient, Response } from './http.ts';
 import { compressionOf } from './layer-stream.ts';
 import type { Descriptor } from './manifest.ts';
@@ -173,8 +173,13 @@ export class Blob {
     const { size, mediaType } = this.#descriptor;
     const chunks = this.#http.chunks(response, signal);
     const encoding = response.headers['content-encoding'];
-    if (!encoding || response.status !== 200 || saidLength(response, -1) === size) return chunks;
+    const said = saidLength(response, -1);
+    if (!encoding || !isCalledEncoded(encoding) || response.status !== 200 || said === size) return chunks;
     this.#wholeOnly.add(place); // its parts would be parts of what it sends
+    if (said >= 0 && !canDecode(encoding)) {
+      response.body.destroy();
+      throw cannotDecode(`What ${response.url.host} sent`, encoding);
+    }
     const called = /gzip|zstd/.exec(mediaType)?.[0] ?? 'none';
     return decodedChunks(chunks, encoding, (begin) => begin.length > 0 && compressionOf(begin) === called);
   }
