@@ -114,6 +114,8 @@ export class Blob {
           return;
         } catch (error) {
           if (signal.aborted) throw signal.reason;
+          // All is here: what broke, or never came, is the end of it. The digest says whether it is the blob.
+          if (offset === want.to && offset > before && isDown(error)) return;
           if (error instanceof WholeOnly) {
             if (want.isPart) throw error;
             attempt--; // asked for the whole now, and for that once

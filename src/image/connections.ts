@@ -11,8 +11,9 @@ import { OneLength } from './one-length.ts';
 import { proxyFor } from './proxy.ts';
 import { hostAuthorities } from './trust.ts';
 
-/** As a pull may need at once: parts of some layers, and what they redirect to. */
-const agentOptions = { keepAlive: true, maxSockets: 16 } as const;
+/** To one host, as a pull may need at once: parts of some layers. */
+export const mostConnections = 16;
+const agentOptions = { keepAlive: true, maxSockets: mostConnections } as const;
 
 type Connected = (error: Error | null, socket: Duplex) => void;
 type Target = { readonly host?: string | null; readonly port?: number | string | null };
@@ -100,8 +101,14 @@ async function towards(proxy: URL | null): Promise<Route['proxy']> {
   return { url: proxy, tls: { secureContext, host, ...(isIP(host) ? {} : { servername: host }) } };
 }
 
-/** How a request goes out; `proxy`: where it goes to a proxy that is told the whole address. */
-export type Outgoing = { readonly agent: HttpAgent | HttpsAgent; readonly proxy: URL | null };
+/** How a request goes out. */
+export type Outgoing = {
+  readonly agent: HttpAgent | HttpsAgent;
+  /** Where it goes to a proxy that is told the whole address. */
+  readonly proxy: URL | null;
+  /** Through a proxy, told or not. */
+  readonly isProxied: boolean;
+};
 
 /**
  * The kept-alive connections of one pull. Certificates and the dial timeout are those of the endpoint that is asked; null
@@ -141,7 +148,7 @@ export class Connections implements Disposable {
     const key = `${url.protocol} ${proxy?.href ?? ''} ${doubledLength}`;
     const made = agents.get(key) ?? this.#agent(endpoint, isSecure, proxy, doubledLength);
     agents.set(key, made);
-    return { agent: await made, proxy: isSecure ? null : proxy };
+    return { agent: await made, proxy: isSecure ? null : proxy, isProxied: proxy !== null };
   }
 
   async #agent(

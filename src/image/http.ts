@@ -1,9 +1,10 @@
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { isIPv6, type Socket } from 'node:net';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { letGoWhole } from '../base/let-go.ts';
 import { BodyPieces } from './body-pieces.ts';
-import { Connections } from './connections.ts';
+import { Connections, mostConnections } from './connections.ts';
 import { decoded } from './content-encoding.ts';
 import type { Endpoint } from './hosts.ts';
 import { proxyAuthorization } from './tunnel.ts';
@@ -37,6 +38,8 @@ export type Response = Hop & {
   readonly shown: string | null;
   /** How long its body may be silent. */
   readonly silenceMs: number;
+  /** Who sends it, and at which address: for errors. */
+  readonly sender: string;
 };
 
 /** How long a place may be silent, in milliseconds. */
@@ -89,23 +92,29 @@ export class HttpClient implements Disposable {
   }
 
   /**
-   * Again, once, if the connection ended before an answer (a kept-alive one may be closed at the moment it is used), or if
-   * the answer said its length twice, which has to be known beforehand.
+   * Again, once, if the connection ended before an answer, or if the answer said its length twice, which has to be known
+   * beforehand. Kept connections do not count: all that there are may have been closed by the moment they are used, by a balancer
+   * that forgets who was silent for minutes.
    */
   async #once(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
-    try {
-      return await this.#ask(endpoint, hop, request);
-    } catch (error) {
-      const isWorthIt =
-        error instanceof Interrupted || (saidLengthTwice(error) && this.#connections.allowDoubledLength(hop.url));
-      if (!isWorthIt || request.signal.aborted) throw error;
-      return await this.#ask(endpoint, hop, request);
+    let again = false;
+    for (let kept = 0; ; ) {
+      try {
+        return await this.#ask(endpoint, hop, request);
+      } catch (error) {
+        if (request.signal.aborted) throw error;
+        const isBroken = error instanceof Interrupted;
+        if (isBroken && error.wasKept && kept++ < mostConnections) continue;
+        const isWorthIt = isBroken || (saidLengthTwice(error) && this.#connections.allowDoubledLength(hop.url));
+        if (again || !isWorthIt) throw error;
+        again = true;
+      }
     }
   }
 
   async #ask(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
     const { url, spelling = url.pathname + url.search } = hop;
-    const { agent, proxy } = await this.#connections.towards(endpoint, url);
+    const { agent, proxy, isProxied } = await this.#connections.towards(endpoint, url);
     request.signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<Response>();
     const shown = request.authorization?.(hop) ?? null;
@@ -130,14 +139,15 @@ export class HttpClient implements Disposable {
         ...(proxySecret === null ? {} : { 'proxy-authorization': proxySecret }),
       },
     });
-    const silent = (what: string, ms: number) =>
-      giveUp(new Silent(`${url.host} did not ${what} within ${ms / 1000} s`));
+    let sender = url.host;
     const { silenceMs = Number.POSITIVE_INFINITY } = request;
     const answerMs = Math.min(this.#patience.answerMs, silenceMs);
     // Until it has a connection it waits for one that is free, or for what has a deadline of its own (connect.ts).
     let timer: NodeJS.Timeout | undefined;
     outgoing.once('socket', (socket) => {
-      timer = setTimeout(() => silent('answer', answerMs), answerMs);
+      if (!isProxied) sender = withAddress(url.host, socket);
+      const silent = () => giveUp(new Silent(`${sender} did not answer within ${answerMs / 1000} s`));
+      timer = setTimeout(silent, answerMs);
       // Node's parser, which heard it first, has copied what it wants.
       socket.on('data', letGoWhole);
       outgoing.once('close', () => socket.off('data', letGoWhole));
@@ -147,7 +157,7 @@ export class HttpClient implements Disposable {
       const bodySilenceMs = Math.min(this.#patience.progressMs, silenceMs);
       // 203 is a 200 that a proxy on the way has touched (RFC 9110, 15.3.4).
       const status = body.statusCode === 203 ? 200 : (body.statusCode ?? 0);
-      resolve({ ...hop, status, headers: body.headers, body, shown, silenceMs: bodySilenceMs });
+      resolve({ ...hop, status, headers: body.headers, body, shown, silenceMs: bodySilenceMs, sender });
     });
     const ended = (error: unknown) => {
       clearTimeout(timer);
@@ -160,10 +170,12 @@ export class HttpClient implements Disposable {
     };
     const leave = () => giveUp(request.signal.reason);
     request.signal.addEventListener('abort', leave, { once: true });
-    outgoing.on('error', (error) => ended(isBroken(error) ? new Interrupted(url, error) : unreachable(url, error)));
+    outgoing.on('error', (error) =>
+      ended(isBroken(error) ? new Interrupted(sender, error, outgoing.reusedSocket) : unreachable(sender, error)),
+    );
     // Node ends a request whose answer is a switch of protocols, which was not asked for, without an error.
     outgoing.once('close', () => request.signal.removeEventListener('abort', leave));
-    outgoing.once('close', () => ended(unreachable(url, new Error('it ended the connection without an answer'))));
+    outgoing.once('close', () => ended(unreachable(sender, new Error('it ended the connection without an answer'))));
     outgoing.end(request.body);
     return promise;
   }
@@ -172,8 +184,8 @@ export class HttpClient implements Disposable {
    * The body in pieces (pieceBytes); silence for longer than the progress timeout ends it. The time the consumer takes does
    * not count.
    */
-  async *chunks({ body, url, headers, silenceMs }: Response, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const message = `${url.host} sent nothing for ${silenceMs / 1000} s`;
+  async *chunks({ body, sender, headers, silenceMs }: Response, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const message = `${sender} sent nothing for ${silenceMs / 1000} s`;
     const leave = () => body.destroy(signal.reason);
     signal.addEventListener('abort', leave, { once: true });
     try {
@@ -183,7 +195,7 @@ export class HttpClient implements Disposable {
       for (let piece = await pieces.next(); piece; piece = await pieces.next()) yield piece;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      throw error instanceof Fault ? error : unreachable(url, error);
+      throw error instanceof Fault ? error : unreachable(sender, error);
     } finally {
       signal.removeEventListener('abort', leave);
       body.destroy();
@@ -222,8 +234,12 @@ export function passOver(body: IncomingMessage, hasBody = true): void {
 
 /** The connection ended before an answer: nobody knows whether the server has heard of the request. */
 class Interrupted extends Fault {
-  constructor(url: URL, error: unknown) {
-    super('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
+  /** The connection had served a request before. */
+  readonly wasKept: boolean;
+
+  constructor(sender: string, error: unknown, wasKept: boolean) {
+    super('Unavailable', cannotTalk(sender, error), { cause: error });
+    this.wasKept = wasKept;
   }
 }
 
@@ -273,7 +289,15 @@ function redirectTarget(from: URL, location: string): URL {
   return target;
 }
 
-function unreachable(url: URL, error: unknown): Error {
+function unreachable(sender: string, error: unknown): Error {
   if (error instanceof Fault) return error;
-  return new Fault('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
+  return new Fault('Unavailable', cannotTalk(sender, error), { cause: error });
+}
+
+const cannotTalk = (sender: string, error: unknown): string => `Cannot talk to ${sender}: ${messageOf(error)}`;
+
+/** A host of several addresses may fail at one. */
+function withAddress(host: string, { remoteAddress = '', remotePort = 0 }: Socket): string {
+  const address = `${isIPv6(remoteAddress) ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`;
+  return remoteAddress === '' || address === host ? host : `${host} (${address})`;
 }
