@@ -7,7 +7,7 @@ import { BodyPieces } from './body-pieces.ts';
 import { Connections, mostConnections } from './connections.ts';
 import { decoded } from './content-encoding.ts';
 import type { Endpoint } from './hosts.ts';
-import { proxyAuthorization } from './tunnel.ts';
+import { userInfoOf } from './tunnel.ts';
 
 export type Request = {
   readonly method?: 'GET' | 'HEAD' | 'POST';
@@ -27,6 +27,8 @@ export type Hop = {
   readonly spelling?: string;
   /** False once a redirect led to another origin, even if a later one leads back: others chose what is asked there. */
   readonly isHome: boolean;
+  /** The Authorization header that a redirect's own address brings, for where it leads. */
+  readonly brought?: string;
 };
 
 /** A response whose body was not read: read it or destroy it. */
@@ -85,8 +87,11 @@ export class HttpClient implements Disposable {
       passOver(response.body);
       been.push(at.url.href);
       const target = redirectTarget(at.url, location);
+      const brought = userInfoOf(target) ?? undefined;
+      target.username = target.password = '';
       if (been.filter((href) => href === target.href).length > 1) break;
-      at = { url: target, spelling: spellingOf(location), isHome: at.isHome && target.origin === url.origin };
+      const isHome = at.isHome && target.origin === url.origin;
+      at = { url: target, spelling: spellingOf(location), isHome, ...(brought && { brought }) };
     }
     throw new Fault('FailedPrecondition', `${url.host} redirects in a circle, or more than ${maxRedirects} times`);
   }
@@ -118,8 +123,9 @@ export class HttpClient implements Disposable {
     request.signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<Response>();
     const shown = request.authorization?.(hop) ?? null;
-    const authorization = shown === null ? {} : { authorization: shown };
-    const proxySecret = proxy && proxyAuthorization(proxy);
+    const secret = shown ?? hop.brought;
+    const authorization = secret === undefined ? {} : { authorization: secret };
+    const proxySecret = proxy && userInfoOf(proxy);
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const outgoing = send(url, {
       method: request.method ?? 'GET',
@@ -285,7 +291,6 @@ function redirectTarget(from: URL, location: string): URL {
       `${from.host} redirects from ${from.protocol} to ${target.protocol}//${target.host}`,
     );
   }
-  target.username = target.password = '';
   return target;
 }
 
