@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
 import { canDecode, cannotDecode, decodedChunks, isCalledEncoded } from './content-encoding.ts';
-import type { HttpClient, Response } from './http.ts';
+import { type HttpClient, OddAnswer, type Response } from './http.ts';
 import { compressionOf } from './layer-stream.ts';
 import type { Descriptor } from './manifest.ts';
 import { isDown, type Place, Refused } from './place.ts';
@@ -119,6 +119,10 @@ export class Blob {
           if (error instanceof WholeOnly) {
             if (want.isPart) throw error;
             attempt--; // asked for the whole now, and for that once
+            continue;
+          }
+          if (error instanceof OddAnswer) {
+            attempt--; // now it is known how to read what comes, and that is so once
             continue;
           }
           failures.push(`${place.host}: ${messageOf(error)}`);

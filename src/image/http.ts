@@ -7,6 +7,7 @@ import { BodyPieces } from './body-pieces.ts';
 import { Connections, mostConnections } from './connections.ts';
 import { decoded } from './content-encoding.ts';
 import type { Endpoint } from './hosts.ts';
+import { isOddAnswer } from './plain-answer.ts';
 import { userInfoOf } from './tunnel.ts';
 
 export type Request = {
@@ -54,8 +55,8 @@ export type Patience = {
 
 /** As Go's clients follow. */
 const maxRedirects = 10;
-/** Go's clients take a megabyte; some registries send long policies. */
-const maxHeaderBytes = 256 * 1024;
+/** Some registries send long policies; Go's clients take ten megabytes. */
+const maxHeaderBytes = 1024 * 1024;
 const version = 'berth';
 
 /** The requests of one pull. */
@@ -97,8 +98,7 @@ export class HttpClient implements Disposable {
   }
 
   /**
-   * Again, once, if the connection ended before an answer, or if the answer said its length twice, which has to be known
-   * beforehand. Kept connections do not count: all that there are may have been closed by the moment they are used, by a balancer
+   * Again, once, if the connection ended before an answer, or if the answer is odd, which has to be known beforehand. Kept connections do not count: all that there are may have been closed by the moment they are used, by a balancer
    * that forgets who was silent for minutes.
    */
   async #once(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
@@ -110,7 +110,7 @@ export class HttpClient implements Disposable {
         if (request.signal.aborted) throw error;
         const isBroken = error instanceof Interrupted;
         if (isBroken && error.wasKept && kept++ < mostConnections) continue;
-        const isWorthIt = isBroken || (saidLengthTwice(error) && this.#connections.allowDoubledLength(hop.url));
+        const isWorthIt = isBroken || (isOdd(error) && this.#connections.allowOddAnswers(hop.url));
         if (again || !isWorthIt) throw error;
         again = true;
       }
@@ -160,6 +160,11 @@ export class HttpClient implements Disposable {
     });
     outgoing.once('response', (body) => {
       clearTimeout(timer);
+      outgoing.once('error', (error) => {
+        const isFirst = isOddAnswer(error) && this.#connections.allowOddAnswers(url);
+        if (body.complete) return; // what follows it is nobody's
+        body.destroy(isFirst ? new OddAnswer(sender, error) : unreachable(sender, error));
+      });
       const bodySilenceMs = Math.min(this.#patience.progressMs, silenceMs);
       // 203 is a 200 that a proxy on the way has touched (RFC 9110, 15.3.4).
       const status = body.statusCode === 203 ? 200 : (body.statusCode ?? 0);
@@ -249,6 +254,13 @@ class Interrupted extends Fault {
   }
 }
 
+/** The body was sent in a way that has to be known beforehand: now it is, and may be asked for again. */
+export class OddAnswer extends Fault {
+  constructor(sender: string, error: unknown) {
+    super('Unavailable', cannotTalk(sender, error), { cause: error });
+  }
+}
+
 /** It was there, and said nothing: with more patience it may. */
 export class Silent extends Fault {
   constructor(message: string) {
@@ -256,8 +268,7 @@ export class Silent extends Fault {
   }
 }
 
-const saidLengthTwice = (error: unknown): boolean =>
-  error instanceof Fault && isErrno(error.cause, 'HPE_UNEXPECTED_CONTENT_LENGTH');
+const isOdd = (error: unknown): boolean => error instanceof Fault && isOddAnswer(error.cause);
 
 const isBroken = (error: unknown): boolean => !(error instanceof Fault) && isErrno(error, 'ECONNRESET', 'EPIPE');
 
