@@ -1,9 +1,10 @@
 import { isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
-import { parseJson } from './documents.ts';
+import { field, parseJson } from './documents.ts';
 import { type Endpoint, isLoopback } from './hosts.ts';
 import type { Hop, HttpClient, Response } from './http.ts';
+import { retryAfterMs, transient } from './retry-after.ts';
 import { wordsOf } from './words.ts';
 
 /** Credentials as CRI carries them; empty strings mean "not given". */
@@ -31,6 +32,21 @@ export const isEmpty = (auth: RegistryAuth | null): boolean =>
 
 export const none: Credentials = { kind: 'none' };
 const maxTokenBytes = 1024 * 1024;
+
+/** A service that gives no tokens for a while. */
+export class BusyTokenService extends Fault {
+  readonly #retryAfter: string | undefined;
+
+  constructor(status: number, message: string, retryAfter: string | undefined) {
+    super(status === 429 ? 'ResourceExhausted' : 'Unavailable', message);
+    this.#retryAfter = retryAfter;
+  }
+
+  /** How long it wants to be left alone, before it is asked for the `attempt`th time again. */
+  waitMs(attempt: number): number {
+    return retryAfterMs(this.#retryAfter, attempt, Date.now());
+  }
+}
 
 /** The name of a registry: `https://index.docker.io/v1/` and `docker.io` are one. */
 export function hostOf(address: string): string {
@@ -169,17 +185,21 @@ export class Authorizer {
       response.body.destroy(); // many mirrors know nobody of the registry's, and give to anybody
       response = await this.#askToken(new URL(realm), { fields, credentials: none, signal });
     }
-    if (response.status !== 200) {
-      const said = await this.#http.read(response, maxTokenBytes, signal).then(wordsOf, () => '');
-      const kind = response.status === 401 || response.status === 403 ? 'Unauthenticated' : 'Unavailable';
-      throw new Fault(kind, `The token service ${realm.host} answered ${response.status}${said && `: ${said}`}`);
-    }
+    if (response.status !== 200) throw await this.#refused(response, signal);
     const json = parseJson(await this.#http.read(response, maxTokenBytes, signal), `token from ${realm.host}`);
-    const token = json.token || json.access_token;
+    const token = field(json, 'token') || field(json, 'access_token');
     if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
       throw new Fault('Unauthenticated', `The token service ${realm.host} answered without a token`);
     }
     return `Bearer ${token}`;
+  }
+
+  async #refused(response: Response, signal: AbortSignal): Promise<Fault> {
+    const { status, url, headers } = response;
+    const said = await this.#http.read(response, maxTokenBytes, signal).then(wordsOf, () => '');
+    const message = `The token service ${url.host} answered ${status}${said && `: ${said}`}`;
+    if (transient.includes(status)) return new BusyTokenService(status, message, headers['retry-after']);
+    return new Fault(status === 401 || status === 403 ? 'Unauthenticated' : 'Unavailable', message);
   }
 
   #askToken(realm: URL, { fields: wanted, credentials, signal }: TokenRequest): Promise<Response> {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
-import { decodedChunks } from './content-encoding.ts';
-import type { HttpClient, Response } from './http.ts';
+import { canDecode, cannotDecode, decodedChunks, isCalledEncoded } from './content-encoding.ts';
+import { type HttpClient, OddAnswer, type Response } from './http.ts';
 import { compressionOf } from './layer-stream.ts';
 import type { Descriptor } from './manifest.ts';
 import { isDown, type Place, Refused } from './place.ts';
@@ -114,9 +114,15 @@ export class Blob {
           return;
         } catch (error) {
           if (signal.aborted) throw signal.reason;
+          // All is here: what broke, or never came, is the end of it. The digest says whether it is the blob.
+          if (offset === want.to && offset > before && isDown(error)) return;
           if (error instanceof WholeOnly) {
             if (want.isPart) throw error;
             attempt--; // asked for the whole now, and for that once
+            continue;
+          }
+          if (error instanceof OddAnswer) {
+            attempt--; // now it is known how to read what comes, and that is so once
             continue;
           }
           failures.push(`${place.host}: ${messageOf(error)}`);
@@ -173,8 +179,13 @@ export class Blob {
     const { size, mediaType } = this.#descriptor;
     const chunks = this.#http.chunks(response, signal);
     const encoding = response.headers['content-encoding'];
-    if (!encoding || response.status !== 200 || saidLength(response, -1) === size) return chunks;
+    const said = saidLength(response, -1);
+    if (!encoding || !isCalledEncoded(encoding) || response.status !== 200 || said === size) return chunks;
     this.#wholeOnly.add(place); // its parts would be parts of what it sends
+    if (said >= 0 && !canDecode(encoding)) {
+      response.body.destroy();
+      throw cannotDecode(`What ${response.url.host} sent`, encoding);
+    }
     const called = /gzip|zstd/.exec(mediaType)?.[0] ?? 'none';
     return decodedChunks(chunks, encoding, (begin) => begin.length > 0 && compressionOf(begin) === called);
   }

@@ -7,38 +7,39 @@ import { withoutBrackets } from '../base/address.ts';
 import { Fault } from '../base/fault.ts';
 import { connectBy, type Route } from './connect.ts';
 import { defaultDialMs, type Endpoint } from './hosts.ts';
-import { OneLength } from './one-length.ts';
+import { PlainAnswer } from './plain-answer.ts';
 import { proxyFor } from './proxy.ts';
 import { hostAuthorities } from './trust.ts';
 
-/** As a pull may need at once: parts of some layers, and what they redirect to. */
-const agentOptions = { keepAlive: true, maxSockets: 16 } as const;
+/** To one host, as a pull may need at once: parts of some layers. */
+export const mostConnections = 16;
+const agentOptions = { keepAlive: true, maxSockets: mostConnections } as const;
 
 type Connected = (error: Error | null, socket: Duplex) => void;
 type Target = { readonly host?: string | null; readonly port?: number | string | null };
 
 type Manner = {
   readonly dialMs: number;
-  /** True: what comes may say its length twice; a connection then serves one request. */
-  readonly doubledLength: boolean;
+  /** True: answers may be odd; a connection then serves one request. */
+  readonly oddAnswers: boolean;
   readonly proxy: Route['proxy'];
   /** Over when the pull is: connections that are still being made end with it. */
   readonly life: AbortSignal;
 };
 
-const agentOptionsOf = ({ doubledLength }: Manner) => ({ ...agentOptions, keepAlive: !doubledLength });
+const agentOptionsOf = ({ oddAnswers }: Manner) => ({ ...agentOptions, keepAlive: !oddAnswers });
 
 /** Gives Node's agent what was connected, or why it was not. An agent that has ended would keep it open. */
 function handOver(
   { host, port }: Target,
   tls: ConnectionOptions | null,
-  { dialMs, doubledLength, proxy, life }: Manner,
+  { dialMs, oddAnswers, proxy, life }: Manner,
   done: Connected | undefined,
 ): void {
   const route = { host: host ?? '', port: Number(port), tls, proxy };
   connectBy(route, { ms: dialMs, life }).then(
     (socket) => {
-      if (!life.aborted) return done?.(null, doubledLength ? new OneLength(socket) : socket);
+      if (!life.aborted) return done?.(null, oddAnswers ? new PlainAnswer(socket) : socket);
       socket.destroy();
       done?.(life.reason, undefined as never);
     },
@@ -108,8 +109,14 @@ async function towards(proxy: URL | null): Promise<Route['proxy']> {
   return { url: proxy, tls: { secureContext, host, ...(isIP(host) ? {} : { servername: host }) } };
 }
 
-/** How a request goes out; `proxy`: where it goes to a proxy that is told the whole address. */
-export type Outgoing = { readonly agent: HttpAgent | HttpsAgent; readonly proxy: URL | null };
+/** How a request goes out. */
+export type Outgoing = {
+  readonly agent: HttpAgent | HttpsAgent;
+  /** Where it goes to a proxy that is told the whole address. */
+  readonly proxy: URL | null;
+  /** Through a proxy, told or not. */
+  readonly isProxied: boolean;
+};
 
 /**
  * The kept-alive connections of one pull. Certificates and the dial timeout are those of the endpoint that is asked; null
@@ -118,8 +125,8 @@ export type Outgoing = { readonly agent: HttpAgent | HttpsAgent; readonly proxy:
 export class Connections implements Disposable {
   /** By endpoint, not by address: two endpoints at one address may differ in whom they trust. */
   readonly #agents = new Map<Endpoint | null, Map<string, Promise<HttpAgent | HttpsAgent>>>();
-  /** Origins that say their answers' length twice. */
-  readonly #doubling = new Set<string>();
+  /** Origins whose answers are odd. */
+  readonly #odd = new Set<string>();
   readonly #life = new AbortController();
 
   [Symbol.dispose](): void {
@@ -132,10 +139,10 @@ export class Connections implements Disposable {
         );
   }
 
-  /** From now on the answers of this origin may say their length twice; false if they might already. */
-  allowDoubledLength({ origin }: URL): boolean {
-    if (this.#doubling.has(origin)) return false;
-    this.#doubling.add(origin);
+  /** From now on the answers of this origin are put as Node's parser takes them; false if they were already. */
+  allowOddAnswers({ origin }: URL): boolean {
+    if (this.#odd.has(origin)) return false;
+    this.#odd.add(origin);
     return true;
   }
 
@@ -144,23 +151,23 @@ export class Connections implements Disposable {
     const proxy = proxyFor(url, process.env);
     const agents = this.#agents.get(endpoint) ?? new Map<string, Promise<HttpAgent | HttpsAgent>>();
     this.#agents.set(endpoint, agents);
-    const doubledLength = this.#doubling.has(url.origin);
+    const oddAnswers = this.#odd.has(url.origin);
     const isSecure = url.protocol === 'https:';
-    const key = `${url.protocol} ${proxy?.href ?? ''} ${doubledLength}`;
-    const made = agents.get(key) ?? this.#agent(endpoint, isSecure, proxy, doubledLength);
+    const key = `${url.protocol} ${proxy?.href ?? ''} ${oddAnswers}`;
+    const made = agents.get(key) ?? this.#agent(endpoint, isSecure, proxy, oddAnswers);
     agents.set(key, made);
-    return { agent: await made, proxy: isSecure ? null : proxy };
+    return { agent: await made, proxy: isSecure ? null : proxy, isProxied: proxy !== null };
   }
 
   async #agent(
     endpoint: Endpoint | null,
     isSecure: boolean,
     proxy: URL | null,
-    doubledLength: boolean,
+    oddAnswers: boolean,
   ): Promise<HttpAgent | HttpsAgent> {
     const manner: Manner = {
       dialMs: endpoint?.dialTimeoutMs ?? defaultDialMs,
-      doubledLength,
+      oddAnswers,
       proxy: await towards(proxy),
       life: this.#life.signal,
     };

@@ -4,18 +4,44 @@ import { isObject } from '../base/json.ts';
 export type Json = Record<string, unknown>;
 
 /**
+ * More than any document of an image has, by far: an index of thousands of images, a config with every label that it may have. It
+ * is values that take the event loop's time: eight megabytes of them take seconds, as a few long texts some milliseconds.
+ */
+const mostValues = 100_000;
+
+/**
  * Parses JSON that somebody else wrote. What is no UTF-8 in it becomes U+FFFD, as Go reads it: old builders wrote labels in
  * Latin-1. @throws Fault InvalidArgument naming `what`.
  */
-export function parseJson(data: Buffer, what: string): Json {
-  let value: unknown;
+export function parseValue(data: Buffer, what: string): unknown {
+  if (hasMoreValues(data, mostValues)) throw invalidArgument(`The ${what} has more than ${mostValues} values`);
   try {
-    value = JSON.parse(new TextDecoder('utf-8').decode(data));
+    return JSON.parse(new TextDecoder('utf-8').decode(data));
   } catch (error) {
     throw new Fault('InvalidArgument', `The ${what} is not JSON`, { cause: error });
   }
+}
+
+/** The same, where only an object will do. */
+export function parseJson(data: Buffer, what: string): Json {
+  const value = parseValue(data, what);
   if (!isObject(value)) throw invalidArgument(`The ${what} is not a JSON object`);
   return value;
+}
+
+const [quote, backslash, comma, bracket, brace] = Buffer.from('"\\,[{');
+
+/** Whether JSON, if it is that, has more than so many lists, objects and members of them. Texts are passed over. */
+function hasMoreValues(data: Buffer, most: number): boolean {
+  if (data.length <= most) return false;
+  let values = 0;
+  for (let at = 0; at < data.length; at++) {
+    const byte = data[at];
+    if (byte === quote) {
+      for (at++; at < data.length && data[at] !== quote; at++) if (data[at] === backslash) at++;
+    } else if ((byte === comma || byte === bracket || byte === brace) && ++values > most) return true;
+  }
+  return false;
 }
 
 /** As encoding/json of Go folds names: without case, with the two letters outside ASCII that are one of its own in another. */

@@ -1,12 +1,14 @@
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { isIPv6, type Socket } from 'node:net';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { letGoWhole } from '../base/let-go.ts';
 import { BodyPieces } from './body-pieces.ts';
-import { Connections } from './connections.ts';
+import { Connections, mostConnections } from './connections.ts';
 import { decoded } from './content-encoding.ts';
 import type { Endpoint } from './hosts.ts';
-import { proxyAuthorization } from './tunnel.ts';
+import { isOddAnswer } from './plain-answer.ts';
+import { userInfoOf } from './tunnel.ts';
 
 export type Request = {
   readonly method?: 'GET' | 'HEAD' | 'POST';
@@ -26,6 +28,8 @@ export type Hop = {
   readonly spelling?: string;
   /** False once a redirect led to another origin, even if a later one leads back: others chose what is asked there. */
   readonly isHome: boolean;
+  /** The Authorization header that a redirect's own address brings, for where it leads. */
+  readonly brought?: string;
 };
 
 /** A response whose body was not read: read it or destroy it. */
@@ -37,6 +41,8 @@ export type Response = Hop & {
   readonly shown: string | null;
   /** How long its body may be silent. */
   readonly silenceMs: number;
+  /** Who sends it, and at which address: for errors. */
+  readonly sender: string;
 };
 
 /** How long a place may be silent, in milliseconds. */
@@ -49,8 +55,8 @@ export type Patience = {
 
 /** As Go's clients follow. */
 const maxRedirects = 10;
-/** Go's clients take a megabyte; some registries send long policies. */
-const maxHeaderBytes = 256 * 1024;
+/** Some registries send long policies; Go's clients take ten megabytes. */
+const maxHeaderBytes = 1024 * 1024;
 const version = 'berth';
 
 /** The requests of one pull. */
@@ -82,35 +88,44 @@ export class HttpClient implements Disposable {
       passOver(response.body);
       been.push(at.url.href);
       const target = redirectTarget(at.url, location);
+      const brought = userInfoOf(target) ?? undefined;
+      target.username = target.password = '';
       if (been.filter((href) => href === target.href).length > 1) break;
-      at = { url: target, spelling: spellingOf(location), isHome: at.isHome && target.origin === url.origin };
+      const isHome = at.isHome && target.origin === url.origin;
+      at = { url: target, spelling: spellingOf(location), isHome, ...(brought && { brought }) };
     }
     throw new Fault('FailedPrecondition', `${url.host} redirects in a circle, or more than ${maxRedirects} times`);
   }
 
   /**
-   * Again, once, if the connection ended before an answer (a kept-alive one may be closed at the moment it is used), or if
-   * the answer said its length twice, which has to be known beforehand.
+   * Again, once, if the connection ended before an answer, or if the answer is odd, which has to be known beforehand. Kept connections do not count: all that there are may have been closed by the moment they are used, by a balancer
+   * that forgets who was silent for minutes.
    */
   async #once(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
-    try {
-      return await this.#ask(endpoint, hop, request);
-    } catch (error) {
-      const isWorthIt =
-        error instanceof Interrupted || (saidLengthTwice(error) && this.#connections.allowDoubledLength(hop.url));
-      if (!isWorthIt || request.signal.aborted) throw error;
-      return await this.#ask(endpoint, hop, request);
+    let again = false;
+    for (let kept = 0; ; ) {
+      try {
+        return await this.#ask(endpoint, hop, request);
+      } catch (error) {
+        if (request.signal.aborted) throw error;
+        const isBroken = error instanceof Interrupted;
+        if (isBroken && error.wasKept && kept++ < mostConnections) continue;
+        const isWorthIt = isBroken || (isOdd(error) && this.#connections.allowOddAnswers(hop.url));
+        if (again || !isWorthIt) throw error;
+        again = true;
+      }
     }
   }
 
   async #ask(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
     const { url, spelling = url.pathname + url.search } = hop;
-    const { agent, proxy } = await this.#connections.towards(endpoint, url);
+    const { agent, proxy, isProxied } = await this.#connections.towards(endpoint, url);
     request.signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<Response>();
     const shown = request.authorization?.(hop) ?? null;
-    const authorization = shown === null ? {} : { authorization: shown };
-    const proxySecret = proxy && proxyAuthorization(proxy);
+    const secret = shown ?? hop.brought;
+    const authorization = secret === undefined ? {} : { authorization: secret };
+    const proxySecret = proxy && userInfoOf(proxy);
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const outgoing = send(url, {
       method: request.method ?? 'GET',
@@ -130,24 +145,30 @@ export class HttpClient implements Disposable {
         ...(proxySecret === null ? {} : { 'proxy-authorization': proxySecret }),
       },
     });
-    const silent = (what: string, ms: number) =>
-      giveUp(new Silent(`${url.host} did not ${what} within ${ms / 1000} s`));
+    let sender = url.host;
     const { silenceMs = Number.POSITIVE_INFINITY } = request;
     const answerMs = Math.min(this.#patience.answerMs, silenceMs);
     // Until it has a connection it waits for one that is free, or for what has a deadline of its own (connect.ts).
     let timer: NodeJS.Timeout | undefined;
     outgoing.once('socket', (socket) => {
-      timer = setTimeout(() => silent('answer', answerMs), answerMs);
+      if (!isProxied) sender = withAddress(url.host, socket);
+      const silent = () => giveUp(new Silent(`${sender} did not answer within ${answerMs / 1000} s`));
+      timer = setTimeout(silent, answerMs);
       // Node's parser, which heard it first, has copied what it wants.
       socket.on('data', letGoWhole);
       outgoing.once('close', () => socket.off('data', letGoWhole));
     });
     outgoing.once('response', (body) => {
       clearTimeout(timer);
+      outgoing.once('error', (error) => {
+        const isFirst = isOddAnswer(error) && this.#connections.allowOddAnswers(url);
+        if (body.complete) return; // what follows it is nobody's
+        body.destroy(isFirst ? new OddAnswer(sender, error) : unreachable(sender, error));
+      });
       const bodySilenceMs = Math.min(this.#patience.progressMs, silenceMs);
       // 203 is a 200 that a proxy on the way has touched (RFC 9110, 15.3.4).
       const status = body.statusCode === 203 ? 200 : (body.statusCode ?? 0);
-      resolve({ ...hop, status, headers: body.headers, body, shown, silenceMs: bodySilenceMs });
+      resolve({ ...hop, status, headers: body.headers, body, shown, silenceMs: bodySilenceMs, sender });
     });
     const ended = (error: unknown) => {
       clearTimeout(timer);
@@ -160,10 +181,12 @@ export class HttpClient implements Disposable {
     };
     const leave = () => giveUp(request.signal.reason);
     request.signal.addEventListener('abort', leave, { once: true });
-    outgoing.on('error', (error) => ended(isBroken(error) ? new Interrupted(url, error) : unreachable(url, error)));
+    outgoing.on('error', (error) =>
+      ended(isBroken(error) ? new Interrupted(sender, error, outgoing.reusedSocket) : unreachable(sender, error)),
+    );
     // Node ends a request whose answer is a switch of protocols, which was not asked for, without an error.
     outgoing.once('close', () => request.signal.removeEventListener('abort', leave));
-    outgoing.once('close', () => ended(unreachable(url, new Error('it ended the connection without an answer'))));
+    outgoing.once('close', () => ended(unreachable(sender, new Error('it ended the connection without an answer'))));
     outgoing.end(request.body);
     return promise;
   }
@@ -172,8 +195,8 @@ export class HttpClient implements Disposable {
    * The body in pieces (pieceBytes); silence for longer than the progress timeout ends it. The time the consumer takes does
    * not count.
    */
-  async *chunks({ body, url, headers, silenceMs }: Response, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const message = `${url.host} sent nothing for ${silenceMs / 1000} s`;
+  async *chunks({ body, sender, headers, silenceMs }: Response, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const message = `${sender} sent nothing for ${silenceMs / 1000} s`;
     const leave = () => body.destroy(signal.reason);
     signal.addEventListener('abort', leave, { once: true });
     try {
@@ -183,7 +206,7 @@ export class HttpClient implements Disposable {
       for (let piece = await pieces.next(); piece; piece = await pieces.next()) yield piece;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      throw error instanceof Fault ? error : unreachable(url, error);
+      throw error instanceof Fault ? error : unreachable(sender, error);
     } finally {
       signal.removeEventListener('abort', leave);
       body.destroy();
@@ -222,8 +245,19 @@ export function passOver(body: IncomingMessage, hasBody = true): void {
 
 /** The connection ended before an answer: nobody knows whether the server has heard of the request. */
 class Interrupted extends Fault {
-  constructor(url: URL, error: unknown) {
-    super('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
+  /** The connection had served a request before. */
+  readonly wasKept: boolean;
+
+  constructor(sender: string, error: unknown, wasKept: boolean) {
+    super('Unavailable', cannotTalk(sender, error), { cause: error });
+    this.wasKept = wasKept;
+  }
+}
+
+/** The body was sent in a way that has to be known beforehand: now it is, and may be asked for again. */
+export class OddAnswer extends Fault {
+  constructor(sender: string, error: unknown) {
+    super('Unavailable', cannotTalk(sender, error), { cause: error });
   }
 }
 
@@ -234,8 +268,7 @@ export class Silent extends Fault {
   }
 }
 
-const saidLengthTwice = (error: unknown): boolean =>
-  error instanceof Fault && isErrno(error.cause, 'HPE_UNEXPECTED_CONTENT_LENGTH');
+const isOdd = (error: unknown): boolean => error instanceof Fault && isOddAnswer(error.cause);
 
 const isBroken = (error: unknown): boolean => !(error instanceof Fault) && isErrno(error, 'ECONNRESET', 'EPIPE');
 
@@ -269,11 +302,18 @@ function redirectTarget(from: URL, location: string): URL {
       `${from.host} redirects from ${from.protocol} to ${target.protocol}//${target.host}`,
     );
   }
-  target.username = target.password = '';
   return target;
 }
 
-function unreachable(url: URL, error: unknown): Error {
+function unreachable(sender: string, error: unknown): Error {
   if (error instanceof Fault) return error;
-  return new Fault('Unavailable', `Cannot talk to ${url.host}: ${messageOf(error)}`, { cause: error });
+  return new Fault('Unavailable', cannotTalk(sender, error), { cause: error });
+}
+
+const cannotTalk = (sender: string, error: unknown): string => `Cannot talk to ${sender}: ${messageOf(error)}`;
+
+/** A host of several addresses may fail at one. */
+function withAddress(host: string, { remoteAddress = '', remotePort = 0 }: Socket): string {
+  const address = `${isIPv6(remoteAddress) ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`;
+  return remoteAddress === '' || address === host ? host : `${host} (${address})`;
 }

@@ -7,7 +7,7 @@ import { maxLayers } from '../base/limits.ts';
 import { type ImageId, parseDigest } from '../model/ids.ts';
 import { type Archive, directoryArchive, tarArchive } from './archive.ts';
 import { digestOf } from './digest.ts';
-import { field, parseJson } from './documents.ts';
+import { field, parseJson, parseValue } from './documents.ts';
 import { isOfDisk, translateDiskError } from './layer-errors.ts';
 import { cleanPath } from './layer-place.ts';
 import {
@@ -190,14 +190,6 @@ const ofImage: ReadonlySet<string> = new Set<FaultKind>([
   'Unimplemented',
 ]);
 
-const json = (data: Buffer, what: string): unknown => {
-  try {
-    return JSON.parse(data.toString('utf8'));
-  } catch (error) {
-    throw new Fault('InvalidArgument', `${what} in the archive is not JSON`, { cause: error });
-  }
-};
-
 type DockerImage = { readonly config: string; readonly tags: readonly string[]; readonly layers: readonly string[] };
 /** An entry of manifest.json, or what is wrong with it. */
 type DockerItem = DockerImage | Fault;
@@ -205,7 +197,7 @@ type DockerItem = DockerImage | Fault;
 const labelOf = (item: DockerItem): string => (item instanceof Fault ? 'manifest.json' : (item.tags[0] ?? item.config));
 
 async function dockerManifest(archive: Archive): Promise<DockerItem[]> {
-  const list = json(await archive.read('manifest.json', maxIndexBytes), 'manifest.json');
+  const list = parseValue(await archive.read('manifest.json', maxIndexBytes), 'manifest.json in the archive');
   if (!Array.isArray(list)) throw invalidArgument('manifest.json in the archive is not a list');
   expectAtMost(maxImages, list, 'manifest.json in the archive lists', 'images');
   return list.map((item) => {
@@ -222,14 +214,15 @@ const isStrings = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((item) => typeof item === 'string');
 
 function dockerEntry(item: unknown): DockerImage {
-  const { Config, RepoTags, Layers } = isObject(item) ? item : {};
-  const [tags, layers] = [RepoTags ?? [], Layers ?? []];
-  if (typeof Config !== 'string' || !isStrings(layers) || !isStrings(tags)) {
+  const entry = isObject(item) ? item : {};
+  const config = field(entry, 'Config');
+  const [tags, layers] = [field(entry, 'RepoTags') ?? [], field(entry, 'Layers') ?? []];
+  if (typeof config !== 'string' || !isStrings(layers) || !isStrings(tags)) {
     throw invalidArgument('manifest.json in the archive does not describe images');
   }
   expectAtMost(maxLayers, layers, 'manifest.json in the archive has', 'layers of one image');
   expectAtMost(mostNames, tags, 'manifest.json in the archive has', 'tags of one image');
-  return { config: cleanPath(Config), tags, layers: layers.map(cleanPath) };
+  return { config: cleanPath(config), tags, layers: layers.map(cleanPath) };
 }
 
 function expectAtMost(most: number, list: readonly unknown[], where: string, what: string): void {

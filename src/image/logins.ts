@@ -40,15 +40,19 @@ export class Logins {
     return user ?? 'with the token of the pull request';
   }
 
-  /** Learns from a 401, so that it is worth asking again. @throws Fault Unauthenticated if there is nothing better to offer. */
-  async learn(response: Response, signal: AbortSignal): Promise<void> {
+  /**
+   * Learns from a 401, so that it is worth asking again. `words`: what that says.
+   * @throws Fault Unauthenticated if there is nothing better to offer.
+   */
+  async learn(response: Response, words: Promise<string>, signal: AbortSignal): Promise<void> {
     const { host } = this.#endpoint.base;
     if (response.isHome) {
       if (await this.#home.learn(response, signal)) return;
-      throw new Fault('Unauthenticated', `${host} wants other credentials`);
+      throw new Fault('Unauthenticated', `${host} wants other credentials${await words}`);
     }
     if (await this.#guest(response.url).learn(response, signal)) return;
-    const why = `${host} redirects to ${response.url.host}, which wants credentials: those of ${host} are not shown there`;
+    const to = `${response.url.host}, which wants credentials${await words}`;
+    const why = `${host} redirects to ${to}; those of ${host} are not shown there`;
     throw new Fault('Unauthenticated', `${why}; if they are meant for it, make it the server in hosts.toml`);
   }
 

@@ -1,17 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind } from '../base/fault.ts';
+import { BusyTokenService } from './auth.ts';
 import { type Endpoint, registryHost } from './hosts.ts';
 import { type Hop, type HttpClient, passOver, type Response } from './http.ts';
 import type { Logins } from './logins.ts';
 import type { PlaceMemory } from './place-memory.ts';
+import { retryAfterMs, transient } from './retry-after.ts';
 import { wordsOf } from './words.ts';
 
 const maxAttempts = 4;
 /** For the registry and for where it redirects to, and for a token that ran out meanwhile. */
 const maxLogins = 4;
-const maxRetryAfterMs = 30_000;
-const maxLoggedBody = 4096;
-const transient = [429, 500, 502, 503, 504];
+/** What is read of a refusal for the words in it, and how long they are waited for. */
+const longestRefusal = 64 * 1024;
+const wordsMs = 2000;
 
 /** What a place that is not the last is given to say something, if it may be dialled for a shorter time. */
 const leastSilenceMs = 5000;
@@ -89,8 +91,13 @@ export class Place {
       const { status } = response;
       if (status === 200 || status === 206) return response;
       if (status === 401 && refusals++ < maxLogins) {
-        passOver(response.body);
-        await this.#logins.learn(response, signal);
+        await this.#learn(response, signal).catch(async (error) => {
+          if (!(error instanceof BusyTokenService)) throw error;
+          const ms = error.waitMs(++attempt);
+          if (error.kind === 'ResourceExhausted') this.memory.busyFor(ms);
+          if (!isLast || attempt >= maxAttempts) throw error;
+          await sleep(ms, undefined, { signal });
+        });
         continue;
       }
       const waitMs = retryAfterMs(response.headers['retry-after'], attempt + 1, Date.now());
@@ -161,9 +168,21 @@ export class Place {
 
   async #refused(response: Response, signal: AbortSignal): Promise<Refused> {
     const { status, url } = response;
-    const said = await this.#http.read(response, maxLoggedBody, signal).then(wordsOf, () => '');
+    return new Refused(status, `${url.host} answered ${status}${await this.#words(response, signal)}`);
+  }
+
+  /** What a refusal says comes while better credentials are looked for. */
+  async #learn(response: Response, signal: AbortSignal): Promise<void> {
+    await this.#logins.learn(response, this.#words(response, signal), signal);
+  }
+
+  /** A server's own words for a refusal, and what it was shown. */
+  async #words(response: Response, signal: AbortSignal): Promise<string> {
+    const { status } = response;
+    const either = AbortSignal.any([signal, AbortSignal.timeout(wordsMs)]);
+    const said = await this.#http.read(response, longestRefusal, either).then(wordsOf, () => '');
     const sent = status === 401 || status === 403 || status === 404 ? ` (asked ${this.#logins.words(response)})` : '';
-    return new Refused(status, `${url.host} answered ${status}${said && `: ${said}`}${sent}`);
+    return `${said && `: ${said}`}${sent}`;
   }
 }
 
@@ -172,12 +191,4 @@ function kindOfStatus(status: number): FaultKind {
   if (status === 401 || status === 403) return 'Unauthenticated';
   if (status === 429) return 'ResourceExhausted';
   return status >= 500 ? 'Unavailable' : 'FailedPrecondition';
-}
-
-/** Retry-After in seconds or as a date (RFC 9110, 10.2.3); anything else is a doubling wait. Never long. */
-export function retryAfterMs(header: string | undefined, attempt: number, now: number): number {
-  const text = header?.trim() ?? '';
-  const date = /[a-z]/i.test(text) ? Date.parse(text) : Number.NaN;
-  const said = /^[0-9]{1,9}$/.test(text) ? Number(text) * 1000 : Math.max(date - now, 0);
-  return Math.min(Number.isNaN(said) ? 500 * 2 ** attempt : said, maxRetryAfterMs);
 }

@@ -17,7 +17,9 @@ const domainPattern =
   /^(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?$/;
 const componentPattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
-const maxNameLength = 255;
+/** Of a repository, without its registry's name; that is a name of the network (RFC 1035, 2.3.4), with a port. */
+const maxPathLength = 255;
+const maxDomainLength = 255;
 const maxLength = 1024;
 export const defaultDomain = 'docker.io';
 
@@ -35,9 +37,9 @@ export function parseReference(text: string): Reference {
   if (!hasTag && /^(?:[0-9a-f]{64}|[0-9a-f]{128})$/.test(name)) throw wrong('it is an image id');
   const { domain, path } = splitDomain(name);
   // A port beyond 65535, or an address with too many parts, is what nothing can be asked at.
-  if (!domainPattern.test(domain) || !URL.canParse(`https://${domain}`))
+  if (!domainPattern.test(domain) || domain.length > maxDomainLength || !URL.canParse(`https://${domain}`))
     throw wrong(`${JSON.stringify(domain)} is not a registry's name`);
-  if (path === '' || domain.length + path.length > maxNameLength) throw wrong('the name is empty or too long');
+  if (path === '' || path.length > maxPathLength) throw wrong('the name is empty or too long');
   for (const component of path.split('/')) {
     if (!componentPattern.test(component)) throw wrong(`${JSON.stringify(component)} in its name must be lower case`);
   }

@@ -7,7 +7,7 @@ import { Blob } from './blob.ts';
 import { digestOf } from './digest.ts';
 import { parseJson } from './documents.ts';
 import type { Capability } from './hosts.ts';
-import { HttpClient, type Patience, passOver } from './http.ts';
+import { HttpClient, OddAnswer, type Patience, passOver } from './http.ts';
 import { expectDigest } from './layer-stream.ts';
 import { Logins } from './logins.ts';
 import { acceptManifest, type Descriptor } from './manifest.ts';
@@ -167,12 +167,13 @@ export class Repository implements Disposable {
     throw new Fault(kind, `Cannot fetch ${what} of ${name}: ${list}`, { cause: failures.at(-1) });
   }
 
-  /** What broke on its way is asked for once more of the last place. */
+  /** What broke on its way is asked for once more of the last place; of any, where it is known now how its answers are to be read. */
   async #askTwice<T>(ask: Ask<T>, place: Place, isLast: boolean): Promise<T> {
     try {
       return await ask(place, isLast);
     } catch (error) {
-      if (this.#signal.aborted || !isLast || !isDown(error) || error.kind !== 'Unavailable') throw error;
+      const isWorthIt = isLast ? isDown(error) && error.kind === 'Unavailable' : error instanceof OddAnswer;
+      if (this.#signal.aborted || !isWorthIt) throw error;
       await sleep(againMs, undefined, { signal: this.#signal });
       return await ask(place, isLast);
     }

@@ -17,7 +17,7 @@ export async function openTunnel(
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<void> {
   const to = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
-  const secret = proxyAuthorization(proxy);
+  const secret = userInfoOf(proxy);
   const answer = answerOf(socket);
   socket.write(
     `CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\nUser-Agent: berth\r\n${
@@ -67,8 +67,8 @@ function answerOf(socket: Duplex): Promise<string> {
   return promise;
 }
 
-/** The Proxy-Authorization header for a proxy whose address has a name or a password, as bytes that it has them in; else null. */
-export function proxyAuthorization({ username, password }: URL): string | null {
+/** What is to be shown where an address has a name or a password, as bytes that it has them in; else null. */
+export function userInfoOf({ username, password }: URL): string | null {
   if (username === '' && password === '') return null;
   const bytes = `${username}:${password}`.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),

@@ -78,6 +78,15 @@ const shapes: Readonly<Record<string, Shape>> = {
     ended(`HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 OK\r\n${fields(type)}\r\n`, body),
   'chunks, with leading zeros and in capitals': (body, type) => kept(`${chunked(type)}\r\n`, ...chunks(body)),
   'chunks with extensions': (body, type) => kept(`${chunked(type)}\r\n`, ...chunks(body, ';sum=1;name="a \\" b";flag')),
+  'chunks with blanks and anything in their extensions': (body, type) =>
+    kept(`${chunked(type)}\r\n`, ...chunks(body, '; sum = 1 ;;{"a":"b"}')),
+  'chunks, and trailers whose names have blanks': (body, type) =>
+    kept(`${chunked(type)}\r\n`, ...chunks(body, '', 'Check Sum: 1\r\nX-More: 2\r\n')),
+  'blanks in the name of a field, two before the status': (body, type) =>
+    kept(`HTTP/1.1  200 OK\r\nServer Time: 3\r\n folded\r\n${sized(body, type)}\r\n`, body),
+  '700 KB of headers': (body, type) =>
+    kept(`HTTP/1.1 200 OK\r\nX-Policy: ${'y'.repeat(7e5)}\r\n${sized(body, type)}\r\n`, body),
+  'something behind the body': (body, type) => kept(`HTTP/1.1 200 OK\r\n${sized(body, type)}\r\n`, body, 'garbage'),
   'chunks and trailers': (body, type) =>
     kept(`${chunked(type)}Trailer: X-Sum\r\n\r\n`, ...chunks(body, '', 'X-Sum: 1\r\nX-More: 2\r\n')),
   'chunks, extensions, trailers and the end': (body, type) =>

@@ -52,6 +52,22 @@ test('one connection is one request', async () => {
   assert.deepEqual(await pulled(() => false, 1), ['whole']);
 });
 
+for (const end of ['breaks', 'is awaited in vain'] as const) {
+  test(`a layer of which all came, and whose end ${end}, is there`, async () => {
+    const one = image([layer(tar(file('noise', content.subarray(0, 100_000))), 'none')]);
+    await pushImage({ host: registry.host, repository: 'app' }, 'v2', one);
+    const { data, digest: wanted } = one.layers[0]!.blob;
+    await using proxy = await startProxy(registry.host, ({ url }, outgoing) => {
+      if (!url?.includes(wanted)) return false;
+      outgoing.writeHead(200).write(data, () => end === 'breaks' && outgoing.destroy()); // chunks, without the last
+      return true;
+    });
+    await using store = await Store.open({ progressTimeoutMs: 2000 });
+    assert.equal((await store.pull(`${proxy.host}/app:v2`)).id, one.config.digest);
+    assert.equal(proxy.blobs().filter(({ url }) => url.includes(wanted)).length, 1);
+  });
+}
+
 test('a registry that sends whole blobs only is asked for the whole', async () => {
   const ranges = await pulled((incoming) => {
     delete incoming.headers.range;

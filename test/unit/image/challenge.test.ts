@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseChallenges } from '../../../src/image/challenge.ts';
-import { retryAfterMs } from '../../../src/image/place.ts';
+import { retryAfterMs } from '../../../src/image/retry-after.ts';
 
 for (const { header, expected } of [
   { header: '', expected: [] },

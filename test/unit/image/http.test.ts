@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ownEndpoint } from '../../../src/image/hosts.ts';
 import { HttpClient } from '../../../src/image/http.ts';
+import { makeCertificate } from '../../registry/certificate.ts';
 
 const forever = new AbortController().signal;
 const body = Buffer.alloc(4 * 1024 * 1024, 'of a layer ');
@@ -63,3 +65,60 @@ test('a request that waits for a free connection is not taken for one that nobod
   assert.equal(await last, 'late');
   slow.close();
 });
+
+test('kept connections that were all closed meanwhile are no reason to give up', async () => {
+  const many = 8;
+  const held: ServerResponse[] = [];
+  const used = new Set<unknown>();
+  const forgetful = createServer(({ socket }, response) => {
+    if (used.has(socket)) return void socket.resetAndDestroy();
+    used.add(socket);
+    if (held.length >= many) return void response.end('again');
+    held.push(response);
+    if (held.length === many) for (const each of held) each.end('first');
+  });
+  await once(forgetful.listen(0, '127.0.0.1'), 'listening');
+  const { port } = forgetful.address() as AddressInfo;
+  using http = new HttpClient({ answerMs: 60_000, progressMs: 60_000 });
+  const ask = async () => {
+    const response = await http.send(null, new URL(`http://127.0.0.1:${port}/`), { signal: forever });
+    return (await http.read(response, 10, forever)).toString();
+  };
+  assert.deepEqual(await Promise.all(Array.from({ length: many }, ask)), Array(many).fill('first'));
+  assert.equal(await ask(), 'again');
+  forgetful.close();
+});
+
+const failings: Readonly<Record<string, readonly [RequestListener, RegExp]>> = {
+  'hangs up': [({ socket }) => void socket.destroy(), /^Cannot talk to /],
+  'says nothing': [() => {}, / did not answer within 0\.5 s$/],
+  'breaks off': [
+    (_request, response) =>
+      void response.writeHead(200, { 'content-length': 10 }).write('half', () => response.destroy()),
+    /^Cannot talk to /,
+  ],
+  'stands still': [(_request, response) => void response.writeHead(200).write('half'), / sent nothing for 0\.5 s$/],
+};
+const certificate = makeCertificate();
+for (const [name, [answer, words]] of Object.entries(failings)) {
+  for (const scheme of ['http', 'https'] as const) {
+    test(`of a server that ${name} (${scheme}) the error says the address`, async () => {
+      const failing = scheme === 'http' ? createServer(answer) : createTlsServer(certificate, answer);
+      await once(failing.listen(0, '127.0.0.1'), 'listening');
+      const { port } = failing.address() as AddressInfo;
+      const [own] = await ownEndpoint(`localhost:${port}`);
+      using http = new HttpClient({ answerMs: 500, progressMs: 500 });
+      const asked = async () => {
+        const url = new URL(`${scheme}://localhost:${port}/`);
+        await http.read(await http.send(own!, url, { signal: forever }), 100, forever);
+      };
+      await assert.rejects(asked(), (error: Error) => {
+        assert.match(error.message, words);
+        assert.ok(error.message.includes(`localhost:${port} (127.0.0.1:${port})`), error.message);
+        return true;
+      });
+      failing.closeAllConnections();
+      failing.close();
+    });
+  }
+}

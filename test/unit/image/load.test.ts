@@ -185,6 +185,12 @@ describe('a saved archive', () => {
     assert.equal(await text(only!.sources[0]!.open(forever) as AsyncIterable<Buffer>), 'l');
   });
 
+  test('of docker, its keys in small letters, as Go reads them', async () => {
+    const list = [{ config: 'c.json', repoTags: item.RepoTags, layers: item.Layers }];
+    await using open = await saved(written(docker(list, file('c.json', config), file('l.tar', 'l'))));
+    assert.deepEqual([open.images[0]!.found.id, open.images[0]!.names.tags.length], [sha256(config), 2]);
+  });
+
   test('as a layout, a tar or one that is compressed; nothing of it stays in the data directory', async () => {
     const layout = join(folder, 'layout');
     writeLayout(layout, { 'r/app:1': built });

@@ -19,6 +19,14 @@ test('a manifest is read, with or without its media type', () => {
   assert.deepEqual(parseManifest(json({ ...manifest, mediaType: undefined }), 'text/plain'), expected);
 });
 
+test('a manifest whose type is known need not say its schema', () => {
+  for (const schemaVersion of [undefined, null, 0]) {
+    assert.equal(parseManifest(json({ ...manifest, schemaVersion }), 'text/plain').kind, 'manifest');
+    const named = json({ ...manifest, mediaType: undefined, schemaVersion });
+    assert.equal(parseManifest(named, 'application/vnd.docker.distribution.manifest.v2+json').kind, 'manifest');
+  }
+});
+
 for (const { name, data, type = oci, kind = 'InvalidArgument' } of [
   { name: 'no JSON', data: Buffer.from('{') },
   { name: 'invalid UTF-8', data: Buffer.from([0x22, 0xff, 0x22]) },
@@ -31,7 +39,11 @@ for (const { name, data, type = oci, kind = 'InvalidArgument' } of [
     type: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
     kind: 'Unimplemented',
   },
-  { name: 'no schema', data: json({ ...manifest, schemaVersion: undefined }) },
+  {
+    name: 'no schema and no type',
+    data: json({ ...manifest, mediaType: undefined, schemaVersion: undefined }),
+    type: 'text/plain',
+  },
   { name: 'layers and manifests', data: json({ ...manifest, manifests: [] }) },
   { name: 'neither', data: json({ schemaVersion: 2, mediaType: oci }) },
   { name: 'two names', data: json({ ...manifest, mediaType: ociIndex }) },
@@ -286,4 +298,26 @@ test("OCI's and Docker's names may be mixed; an index is no manifest by any name
 test('a label in Latin-1 is no reason to refuse an image', () => {
   const text = `{"config":{"Labels":{"by":"Andr\xe9"}},"rootfs":{"type":"layers","diff_ids":[]}}`;
   assert.equal(parseConfig(Buffer.from(text, 'latin1')).config.labels.by, 'Andr\ufffd');
+});
+
+const manyValues: Readonly<Record<string, string>> = {
+  'keys that are all others': `{${Array.from({ length: 600_000 }, (_, i) => `"k${i.toString(36)}":0`).join(',')}}`,
+  'objects of keys that are all others': `[${Array.from({ length: 400_000 }, (_, i) => `{"k${i.toString(36)}":0}`).join(',')}]`,
+  'lists in lists': `${'['.repeat(4_000_000)}${']'.repeat(4_000_000)}`,
+  'empty objects': `[${'{},'.repeat(2_000_000)}0]`,
+};
+for (const [name, text] of Object.entries(manyValues)) {
+  test(`a document of megabytes of ${name} is refused before it takes the event loop's time`, () => {
+    const data = Buffer.from(text);
+    const before = process.cpuUsage();
+    assert.throws(() => parseConfig(data), { kind: 'InvalidArgument', message: /more than 100000 values/ });
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 250_000, `${(user + system) / 1000} ms`);
+  });
+}
+
+test('texts of megabytes, whatever they hold, are a few values', () => {
+  const Labels = { sbom: '{"a":[1,2,{"b\\\\":"\\"}]},'.repeat(100_000), end: '\\' };
+  const { config: read } = parseConfig(json({ rootfs: { type: 'layers' }, config: { Labels } }));
+  assert.equal(read.labels.sbom, Labels.sbom);
 });
