@@ -1,3 +1,4 @@
+import { withoutPassword } from '../base/address.ts';
 import { visible } from '../base/text.ts';
 import {
   canonical,
@@ -10,7 +11,6 @@ import {
   type Reference,
   ShortNames,
   type WhereSettings,
-  withoutPassword,
 } from '../image/index.ts';
 import { tell } from './tell.ts';
 

@@ -1,6 +1,7 @@
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
 import { log } from '../base/log.ts';
+import { jsonOf } from '../base/parse.ts';
 import { readText } from '../sys/read-file.ts';
 import { credentialsFor, hostOf, type RegistryAuth } from './auth.ts';
 import type { Reference } from './reference.ts';
@@ -36,7 +37,7 @@ const unusable = (path: string, why: string) =>
 
 async function readAuths(path: string): Promise<Record<string, unknown>> {
   try {
-    const json: unknown = JSON.parse(await readText(path, maxBytes));
+    const json: unknown = jsonOf(await readText(path, maxBytes));
     const auths = isObject(json) ? (json.auths ?? {}) : null;
     if (!isObject(auths)) throw new Error('it has no "auths"');
     if (isObject(json) && (json.credsStore || json.credHelpers))
@@ -47,8 +48,7 @@ async function readAuths(path: string): Promise<Record<string, unknown>> {
       log.warn({ path }, 'There is no file of credentials: images.auth_file');
       return {};
     }
-    // Not its text: an error of JSON.parse shows what stands at the place.
-    throw unusable(path, error instanceof SyntaxError ? 'it is no JSON' : messageOf(error));
+    throw unusable(path, messageOf(error));
   }
 }
 

@@ -1,5 +1,6 @@
 import { Fault, invalidArgument } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
+import { jsonOf } from '../base/parse.ts';
 
 export type Json = Record<string, unknown>;
 
@@ -10,7 +11,7 @@ export type Json = Record<string, unknown>;
 export function parseJson(data: Buffer, what: string): Json {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8').decode(data));
+    value = jsonOf(new TextDecoder('utf-8').decode(data));
   } catch (error) {
     throw new Fault('InvalidArgument', `The ${what} is not JSON`, { cause: error });
   }

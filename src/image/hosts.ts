@@ -3,10 +3,11 @@ import { readdir } from 'node:fs/promises';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { parse } from 'smol-toml';
+import { withoutPassword } from '../base/address.ts';
 import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
 import { didYouMean } from '../base/nearest.ts';
+import { tomlOf } from '../base/parse.ts';
 import { readText } from '../sys/read-file.ts';
 
 export type Capability = 'pull' | 'resolve' | 'push';
@@ -109,11 +110,11 @@ const remarksOn = (table: Table, known: readonly string[], file: string): string
 async function parseHosts(text: string, folder: string, domain: string): Promise<Endpoint[]> {
   const file = join(folder, 'hosts.toml');
   try {
-    const table: Table = parse(text);
+    const table: Table = tomlOf(text);
     const mirrors = isObject(table.host) ? Object.entries(table.host) : [];
     const result: Endpoint[] = [];
     for (const [address, options] of mirrors) {
-      if (!isObject(options)) throw new Error(`host.${JSON.stringify(address)} is not a table`);
+      if (!isObject(options)) throw new Error(`host.${JSON.stringify(withoutPassword(address))} is not a table`);
       result.push(await endpoint(address, options, { folder, source: file, isOwner: false }));
     }
     const server = typeof table.server === 'string' && table.server !== '' ? table.server : ownAddress(domain);
@@ -133,8 +134,7 @@ export async function endpoint(
   options: Table,
   { folder, source, isOwner }: EndpointOrigin,
 ): Promise<Endpoint> {
-  const base = new URL(/^[a-z]+:\/\//.test(address) ? address : withScheme(address));
-  if (base.protocol !== 'http:' && base.protocol !== 'https:') throw new Error(`${address} is neither http nor https`);
+  const base = urlOf(address);
   if (base.username || base.password) throw new Error(`credentials do not belong in ${base.host}'s address`);
   const path = base.pathname.replace(/\/+$/, '');
   base.pathname = options.override_path === true || path.endsWith('/v2') ? path : `${path}/v2`;
@@ -157,6 +157,16 @@ export async function endpoint(
   };
 }
 
+function urlOf(address: string): URL {
+  const shown = JSON.stringify(withoutPassword(address));
+  const hasScheme = /^[a-z]+:\/\//.test(address);
+  if (!URL.canParse(hasScheme ? address : `https://${address}`))
+    throw new Error(`${shown} is no address of a registry`);
+  const url = new URL(hasScheme ? address : ownAddress(address));
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new Error(`${shown} is neither http nor https`);
+  return url;
+}
+
 /**
  * A mirror that the operator names gets what a pull brings, as with containerd; but unless he says so, not where anybody on the
  * way could read it.
@@ -166,8 +176,6 @@ function mirrorTakesCredentials({ protocol, hostname }: URL, { credentials, skip
   if (typeof credentials !== 'boolean') throw new Error('credentials is neither true nor false');
   return credentials;
 }
-
-const withScheme = (address: string): string => ownAddress(address);
 
 function capabilitiesOf(value: unknown): readonly Capability[] {
   if (value === undefined) return everything;

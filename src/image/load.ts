@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Fault, type FaultKind, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
 import { maxLayers } from '../base/limits.ts';
+import { jsonOf } from '../base/parse.ts';
 import { type ImageId, parseDigest } from '../model/ids.ts';
 import { type Archive, directoryArchive, tarArchive } from './archive.ts';
 import { digestOf } from './digest.ts';
@@ -192,7 +193,7 @@ const ofImage: ReadonlySet<string> = new Set<FaultKind>([
 
 const json = (data: Buffer, what: string): unknown => {
   try {
-    return JSON.parse(data.toString('utf8'));
+    return jsonOf(data.toString('utf8'));
   } catch (error) {
     throw new Fault('InvalidArgument', `${what} in the archive is not JSON`, { cause: error });
   }

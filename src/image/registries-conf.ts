@@ -1,3 +1,4 @@
+import { withoutPassword } from '../base/address.ts';
 import { Fault } from '../base/fault.ts';
 import { type Endpoint, type EndpointOrigin, endpoint, registryHost } from './hosts.ts';
 import { canonical, type Reference, repositoryOf } from './reference.ts';
@@ -77,13 +78,14 @@ async function place(
 ): Promise<Endpoint> {
   const name = repositoryOf(reference);
   const location = textOf(table, 'location');
+  const shown = JSON.stringify(withoutPassword(location));
   if (location === '' && !isOwner) throw new Error('a mirror has no location');
-  if (/^[a-z]+:\/\//.test(location)) throw new Error(`location = ${JSON.stringify(location)} is a host, and a path`);
+  if (/^[a-z]+:\/\//.test(location)) throw new Error(`location = ${shown} is a host, and a path`);
   const rest = prefix.startsWith('*.') || prefix.length > name.length ? '' : name.slice(prefix.length);
   const there =
     location === '' ? name : prefix.startsWith('*.') ? location + name.slice(name.indexOf('/')) : location + rest;
   const slash = there.indexOf('/');
-  if (slash <= 0) throw new Error(`location = ${JSON.stringify(location)} leaves nothing of ${name}`);
+  if (slash <= 0) throw new Error(`location = ${shown} leaves nothing of ${name}`);
   const origin: EndpointOrigin = { folder: file, source: null, isOwner };
   const made = await endpoint(`https://${registryHost(there.slice(0, slash))}`, {}, origin);
   const isInsecure = flagOf(table, 'insecure');

@@ -1,8 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parse } from 'smol-toml';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
+import { tomlOf } from '../base/parse.ts';
 import { readText } from '../sys/read-file.ts';
 
 const maxFileBytes = 1024 * 1024;
@@ -36,7 +36,7 @@ async function dropIns(folder: string): Promise<string[]> {
 
 async function readTable(file: string): Promise<Table> {
   try {
-    const table: Table = parse(await readText(file, maxFileBytes));
+    const table: Table = tomlOf(await readText(file, maxFileBytes));
     if (table.registries !== undefined) throw new Error('it is in version 1 of the format: write [[registry]]');
     return table;
   } catch (error) {

@@ -1,3 +1,5 @@
+import { jsonOf } from '../base/parse.ts';
+
 // What servers say of an error.
 type ErrorDocument = {
   readonly errors?: readonly { readonly code?: unknown; readonly message?: unknown }[];
@@ -15,7 +17,7 @@ export function wordsOf(body: Buffer): string {
 
 function wordsOfJson(text: string): string | null {
   try {
-    const json = JSON.parse(text) as ErrorDocument | null;
+    const json = jsonOf(text) as ErrorDocument | null;
     if (Array.isArray(json?.errors))
       return json.errors.map(({ code, message }) => [code, message].filter(Boolean).join(': ')).join('; ');
     const words = ['error', 'error_description', 'message', 'details'].map((name) => json?.[name]);

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno, messageOf } from '../base/fault.ts';
+import { jsonOf } from '../base/parse.ts';
 import { readText } from '../sys/read-file.ts';
 
 export type PluginConfig = {
@@ -30,7 +31,7 @@ const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
  * @throws Error that says what is wrong with it.
  */
 export function parseNetworkList(source: string): NetworkList {
-  const json: unknown = JSON.parse(source);
+  const json: unknown = jsonOf(source);
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new Error('it is not a JSON object');
   const { name, cniVersion, cniVersions, disableGC, plugins } = json as Record<string, unknown>;
   const single = plugins === undefined && 'type' in json;

@@ -2,6 +2,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorText, type RunCommand, usualPath } from '../base/command.ts';
 import { Fault } from '../base/fault.ts';
+import { jsonOf } from '../base/parse.ts';
 import type { PluginConfig } from './conflist.ts';
 
 export type CniCommand = 'ADD' | 'DEL' | 'GC' | 'STATUS';
@@ -87,7 +88,7 @@ const resultVersions = new Set(['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']);
 function resultOf(text: string, name: string): unknown {
   let result: { cniVersion?: unknown } | null;
   try {
-    result = JSON.parse(text);
+    result = jsonOf(text) as typeof result;
   } catch {
     throw new Fault('Internal', `${name} printed no JSON: ${errorText(text)}`);
   }
@@ -103,7 +104,7 @@ function resultOf(text: string, name: string): unknown {
 /** CNI spec, section 5: an error is JSON on standard output with code, msg and details. */
 function reasonOf(stdout: Buffer, stderr: Buffer, code: number): string {
   try {
-    const { msg, details } = JSON.parse(stdout.toString());
+    const { msg, details } = jsonOf(stdout.toString()) as { msg?: unknown; details?: unknown };
     if (typeof msg === 'string' && msg !== '') return errorText(details ? `${msg}: ${details}` : msg);
   } catch {
     // not the format that the spec asks for: show what there is

@@ -3,6 +3,7 @@ import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { jsonOf } from '../base/parse.ts';
 import { step } from '../base/trace.ts';
 import { isTemporary, removeFile, replaceFile } from '../sys/write-file.ts';
 
@@ -62,7 +63,7 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
         continue;
       }
       try {
-        const record = options.parse(JSON.parse(readFileSync(path, 'utf8')));
+        const record = options.parse(jsonOf(readFileSync(path, 'utf8')));
         if (fileName(record.id) !== name) throw new Error(`it describes ${record.id}`);
         map.set(record.id, record);
       } catch (error) {

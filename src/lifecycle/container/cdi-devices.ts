@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { failedPrecondition, invalidArgument, isFault, messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
+import { jsonOf } from '../../base/parse.ts';
 import { firstBytes } from '../../base/text.ts';
 import type { ContainerConfig } from '../../model/config.ts';
 import {
@@ -104,7 +105,7 @@ async function readSpecs(looker: Looker, folder: string, passedOver: string[]): 
 
 async function readValue(looker: Looker, path: string): Promise<unknown> {
   const source = await looker.readText(path, mostBytes);
-  if (path.endsWith('.json')) return JSON.parse(source);
+  if (path.endsWith('.json')) return jsonOf(source);
   const { parseCdiYaml } = await import('./cdi-yaml.ts'); // most nodes have no devices: it is not worth their memory
   return parseCdiYaml(source);
 }
