@@ -20,6 +20,12 @@ export type { Settings } from './settings-table.ts';
 /** Where an operator's settings are, unless another file is named. */
 const usualFile = '/etc/berth/config.toml';
 
+/** What loadSettings looks at first: the file, and the folder with others over it. */
+export const configurationPaths = (named = usualFile): readonly [file: string, dropIns: string] => [
+  named,
+  `${named}.d`,
+];
+
 /** The settings of a host without a configuration. */
 export const defaults: Settings = valuesOf(settingsTable.members);
 
@@ -29,12 +35,12 @@ export const defaults: Settings = valuesOf(settingsTable.members);
  * what a setting cannot be.
  */
 export function loadSettings(named?: string): Settings {
-  const file = named ?? usualFile;
+  const [file, folder] = configurationPaths(named);
   const own = readToml(file);
   if (own === null && named !== undefined) {
     throw new Fault('InvalidArgument', `There is no configuration ${named}: make it, or leave --config out`);
   }
-  const rest = dropIns(`${file}.d`).map((path) => [path, readToml(path)] as const);
+  const rest = dropIns(folder).map((path) => [path, readToml(path)] as const);
   const settings = [[file, own] as const, ...rest].reduce(
     (so, [file, given]) => merge(settingsTable, so, given ?? {}, { file, under: '' }),
     structuredClone(defaults) as Values,

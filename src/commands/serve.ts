@@ -13,6 +13,7 @@ import { dial, hostAuthorities, openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { onExit, onLogLost, onShimLost, podDown } from '../lifecycle/exits.ts';
+import { LastingFiles } from '../lifecycle/lasting-files.ts';
 import { LogLosses } from '../lifecycle/log-losses.ts';
 import { Mending } from '../lifecycle/mending.ts';
 import { newPodCgroup, prepareCgroups } from '../lifecycle/pod/cgroups.ts';
@@ -42,8 +43,10 @@ import { Tracing } from '../tracing/index.ts';
 import { serveMetrics } from './metrics-server.ts';
 import { keepSmall } from './node-flags.ts';
 import { ownMetrics, type StartTimes } from './own-metrics.ts';
+import { bootAnswerMs, mustAnswer } from './reach.ts';
 import { type Reload, reloading, reloadOnSignal } from './reload.ts';
 import { logWarnings, surviveSignals, tellOnSignal, toldToEnd } from './signals.ts';
+import { noteSocket } from './socket-in-force.ts';
 
 /**
  * What mends at once is mended before the first call: reads are then true from the first moment. What is stuck (a plugin,
@@ -59,15 +62,20 @@ export const strayRejection = 'A rejection that nobody handled';
 type Serving = { readonly server: CriServer; readonly deps: Deps };
 
 /** `berth serve`: lock -> state -> recover -> listen; ends the process after SIGTERM or SIGINT. Containers go on. */
-export async function serveForEver(load: () => Settings): Promise<void> {
+export async function serveForEver(load: (ms?: number) => Promise<Settings>): Promise<void> {
   logThrough(standardError());
   logWarnings();
-  const settings = load();
+  const settings = await load(bootAnswerMs);
   setLogLevel(settings.logLevel);
   if (process.geteuid?.() !== 0)
     throw new Fault('PermissionDenied', 'berth serve makes namespaces, mounts and cgroups: run it as root, with sudo');
+  await mustAnswer(needed(settings), bootAnswerMs);
   const tracing = new Tracing({ dial, authorities: hostAuthorities }, berthVersion);
-  const reload = reloading(settings, load, () => tracing.follow(settings.tracing));
+  const reload = reloading(
+    settings,
+    () => load(),
+    () => tracing.follow(settings.tracing),
+  );
   keepSmall();
   surviveSignals();
   const told = tellOnSignal();
@@ -80,6 +88,13 @@ export async function serveForEver(load: () => Settings): Promise<void> {
   await serving?.server.close(graceMs); // told before it served: as a crash there, the next start goes on
   await Promise.all([serving?.deps.images.close(), tracing.close()]);
   endProcess(0); // connections to shims and timers of calls cut off must not hold it up
+}
+
+/** What a start touches itself, and cannot do without. */
+function needed({ dataDir, runDir, socket, compat, cni, handlers }: Settings): string[] {
+  const programs = Object.values(handlers).map(({ path }) => path);
+  const own = [dataDir, runDir, socket, compat.containerdSocket, cni.netnsDir, cni.cacheDir];
+  return [...own.filter((path) => path !== ''), ...programs];
 }
 
 type FromOutside = { readonly reload: Reload; readonly told: { tell: () => void }; readonly tracing: Tracing };
@@ -102,6 +117,7 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
   const startTimes: StartTimes = {};
   const imageMountpoint = deps.snapshots.root;
   const server = await listen({ ...deps, stats, imageMountpoint, reload, callStats, tracing });
+  await noteSocket(settings);
   const tookMs = Math.round(performance.now() - begin);
   startTimes.serving = tookMs / 1000;
   log.info(
@@ -152,6 +168,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
   const { images, timeouts } = settings;
   const handled = (what: string, work: Promise<void>) =>
     work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
+  const hostFiles = () => new LastingFiles(() => timeouts.hostPath * 1000, "an operator's files");
   const ociRuntimes = await OciRuntimes.open(settings, layout);
   const pods = await Records.open<PodId, Pod>(layout.state, {
     what: 'pod',
@@ -177,12 +194,16 @@ async function openDeps(settings: Settings): Promise<Deps> {
       {
         dataDir: layout.state,
         ...images,
+        hostFiles,
         firstByteTimeoutMs: timeouts.pullFirstByte * 1000,
         progressTimeoutMs: timeouts.pullProgress * 1000,
       },
       snapshots,
     ),
-    network: new Network(settings, layout.keptNetns),
+    network: new Network(settings, layout.keptNetns, {
+      files: new LastingFiles(() => timeouts.hostPath * 1000, 'network configurations'),
+      hostFiles,
+    }),
     ociRuntimes,
     shims: new Shims((id) => layout.pod(id), {
       onExit: (_, exit) => handled(`exit of ${exit.key}`, onExit(deps, exit)),

@@ -1,7 +1,7 @@
-import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorText, type RunCommand, usualPath } from '../base/command.ts';
-import { Fault } from '../base/fault.ts';
+import { Fault, isFault } from '../base/fault.ts';
+import type { HostFiles } from '../base/host-files.ts';
 import { jsonOf } from '../base/parse.ts';
 import type { PluginConfig } from './conflist.ts';
 
@@ -27,15 +27,18 @@ export class MissingPlugin extends Fault {
   }
 }
 
-/** The first executable file of this name, or null. Without a turn of the loop: these are the operator's directories. */
-export function findPlugin(type: string, binDirs: readonly string[]): string | null {
+/** Where plugins are, and by whom that is read. */
+export type Programs = { readonly binDirs: readonly string[]; readonly files: HostFiles };
+
+/** The first executable file of this name, or null. @throws Fault DeadlineExceeded if a directory does not answer */
+export async function findPlugin(type: string, { binDirs, files }: Programs): Promise<string | null> {
   for (const folder of binDirs) {
     const path = join(folder, type);
     try {
-      if (!statSync(path).isFile()) continue;
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
+      const facts = await files.stat(path);
+      if (facts?.kind === 'file' && (facts.mode & 0o111) !== 0) return path;
+    } catch (error) {
+      if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error;
       // the next folder may have it
     }
   }
@@ -48,14 +51,15 @@ export function findPlugin(type: string, binDirs: readonly string[]): string | n
  */
 export async function callPlugin(
   run: RunCommand,
-  binDirs: readonly string[],
+  programs: Programs,
   deadlineMs: number,
   call: CniCall,
   plugin: PluginConfig,
   stdin: object,
 ): Promise<unknown> {
   const name = `CNI plugin ${plugin.type} ${call.command}`;
-  const path = findPlugin(plugin.type, binDirs);
+  const { binDirs } = programs;
+  const path = await findPlugin(plugin.type, programs);
   if (!path) throw new MissingPlugin(plugin.type, binDirs);
   const result = await run({
     argv: [path],

@@ -39,6 +39,11 @@ export class Layout {
     return join(this.ociState, handler);
   }
 
+  /** Says where the daemon listens. */
+  get socketInForce(): string {
+    return join(this.runDir, 'socket-in-force');
+  }
+
   get pods(): string {
     return join(this.runDir, 'pods');
   }

@@ -73,6 +73,17 @@ test('new containers have what the new file says, and what waits for a start is 
   await pod.remove();
 });
 
+test('a daemon whose socket has changed in the file is found where it listens', async () => {
+  writeFileSync(daemon.configFile, usual.replace(/^socket = .*$/m, `socket = "${daemon.runDir}/new.sock"`));
+  const { stdout, stderr } = spawnSync(process.execPath, [main, 'reload', '--config', daemon.configFile], {
+    encoding: 'utf8',
+  });
+  assert.equal(stdout, 'From the next start on: socket\n', stderr);
+  assert.match(stderr, new RegExp(`^berth: the daemon listens at ${daemon.socket}; socket = ".*new.sock" counts from`));
+  configure('');
+  assert.equal(berth('reload'), 'Nothing is different\n');
+});
+
 test('a wrong file changes nothing, and the one who asked hears why', async () => {
   configure('soft_open_files = 100\nlog_levle = "debug"');
   assert.throws(() => berth('reload'), /log_levle is unknown.*did you mean log_level/i);

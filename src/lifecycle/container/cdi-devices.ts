@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { failedPrecondition, invalidArgument, isFault, messageOf } from '../../base/fault.ts';
+import type { FileFacts } from '../../base/host-files.ts';
 import { log } from '../../base/log.ts';
 import { jsonOf } from '../../base/parse.ts';
 import { firstBytes } from '../../base/text.ts';
@@ -12,7 +13,7 @@ import {
   parseCdiSpec,
   type ResolvedDevice,
 } from '../../oci/index.ts';
-import type { FileFacts, Looker } from '../../shim/index.ts';
+import type { Looker } from '../../shim/index.ts';
 
 /** Who a container runs as, in its own user namespace. */
 type Owner = { readonly uid: number; readonly gid: number };
