@@ -1,8 +1,8 @@
 import { status } from '@grpc/grpc-js';
 import * as admin from '../api/berth/v1/admin.ts';
 import { Fault } from '../base/fault.ts';
+import { problemAt } from './in-force.ts';
 import { connectTo, type Rpc } from './rpc.ts';
-import { problemAt } from './socket-in-force.ts';
 
 /** For what it has at hand: a daemon that takes longer hangs. */
 export const atOnce = () => ({ deadline: Date.now() + 10_000 });

@@ -17,8 +17,8 @@ import { runHere } from '../sys/spawn.ts';
 import { askDaemon } from './ask.ts';
 import type { NodeFacts } from './doctor-checks.ts';
 import { hostFiles } from './host-files.ts';
+import { socketInForce } from './in-force.ts';
 import { otherRuntimes } from './other-runtimes.ts';
-import { socketInForce } from './socket-in-force.ts';
 
 /** Looks up all that the checks ask for; changes nothing, and asks nobody outside of this host. */
 export async function gatherNodeFacts(settings: Settings): Promise<NodeFacts> {

@@ -40,13 +40,13 @@ import { bootId, gatherHostFacts } from '../sys/host.ts';
 import { standardError } from '../sys/log-output.ts';
 import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
 import { Tracing } from '../tracing/index.ts';
+import { noteInForce, refuseOtherPlaces } from './in-force.ts';
 import { serveMetrics } from './metrics-server.ts';
 import { keepSmall } from './node-flags.ts';
 import { ownMetrics, type StartTimes } from './own-metrics.ts';
 import { bootAnswerMs, mustAnswer } from './reach.ts';
 import { type Reload, reloading, reloadOnSignal } from './reload.ts';
 import { logWarnings, surviveSignals, tellOnSignal, toldToEnd } from './signals.ts';
-import { noteSocket } from './socket-in-force.ts';
 
 /**
  * What mends at once is mended before the first call: reads are then true from the first moment. What is stuck (a plugin,
@@ -108,6 +108,7 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
   );
   await takeDirectories(settings);
   const deps = await openDeps(settings);
+  await refuseOtherPlaces(settings, deps);
   told.tell = () => logUnderWay(deps);
   const recovered = recover(deps);
   await Promise.race([recovered, delay(untilServingMs)]);
@@ -117,7 +118,7 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
   const startTimes: StartTimes = {};
   const imageMountpoint = deps.snapshots.root;
   const server = await listen({ ...deps, stats, imageMountpoint, reload, callStats, tracing });
-  await noteSocket(settings);
+  await noteInForce(settings);
   const tookMs = Math.round(performance.now() - begin);
   startTimes.serving = tookMs / 1000;
   log.info(

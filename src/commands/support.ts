@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import { endOfArchive, memberHeader, paddingAfter } from '../image/index.ts';
-import { socketInForce } from './socket-in-force.ts';
+import { socketInForce } from './in-force.ts';
 import { supportParts } from './support-parts.ts';
 import { refuseStandardOutput, tell } from './tell.ts';
 

@@ -39,9 +39,9 @@ export class Layout {
     return join(this.ociState, handler);
   }
 
-  /** Says where the daemon listens. */
-  get socketInForce(): string {
-    return join(this.runDir, 'socket-in-force');
+  /** What a daemon has in force that a changed configuration may say otherwise, in each of its directories. */
+  get inForce(): readonly [run: string, data: string] {
+    return [join(this.runDir, 'in-force.json'), join(this.state, 'in-force.json')];
   }
 
   get pods(): string {

@@ -159,6 +159,14 @@ describe('a start that fails ends the process, whatever it has open by then', ()
     await fails({ [daemon.socket]: join(daemon.dir, 'folder') }, /folder exists and is no socket/);
   });
 
+  test('a data_dir without the records of the pods that run, a run_dir without their shims', async () => {
+    const says = (was: string) => new RegExp(`has nothing of 1 pods of this node: it was ${was}, and a start`);
+    await fails({ [daemon.dataDir]: join(daemon.dir, 'other-data') }, says(daemon.dataDir));
+    const other = `${daemon.runDir}b`;
+    await fails({ [`"${daemon.runDir}"`]: `"${other}"` }, says(daemon.runDir));
+    rmSync(other, { recursive: true });
+  });
+
   test('a socket path that no socket can have', async () => {
     await fails({ [daemon.socket]: join(daemon.dir, 'x'.repeat(120)) }, /changed\.toml: socket = .* the 107 bytes/);
   });
