@@ -32,16 +32,16 @@ export const defaults: Settings = valuesOf(settingsTable.members);
 /**
  * Settings from one TOML file and the `*.toml` files of `<file>.d`, in name order, over the defaults. A file that was named
  * must exist; the usual one counts as empty if it does not. InvalidArgument names the file and the key for an unknown key or
- * what a setting cannot be.
+ * what a setting cannot be. `below`: what counts where the files say nothing.
  */
-export function loadSettings(named?: string): Settings {
+export function loadSettings(named?: string, below: Values = {}): Settings {
   const [file, folder] = configurationPaths(named);
   const own = readToml(file);
   if (own === null && named !== undefined) {
     throw new Fault('InvalidArgument', `There is no configuration ${named}: make it, or leave --config out`);
   }
   const rest = dropIns(folder).map((path) => [path, readToml(path)] as const);
-  const settings = [[file, own] as const, ...rest].reduce(
+  const settings = [['the environment', below] as const, [file, own] as const, ...rest].reduce(
     (so, [file, given]) => merge(settingsTable, so, given ?? {}, { file, under: '' }),
     structuredClone(defaults) as Values,
   ) as Settings;

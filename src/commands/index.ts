@@ -23,10 +23,10 @@ const text = (value: string | boolean | undefined) => (typeof value === 'string'
 const word = ({ words }: Given, index: number): string => words[index]!;
 
 /** No file system that hangs, hangs a command. @throws Fault InvalidArgument, DeadlineExceeded */
-async function settingsOf({ flags }: Given, ms?: number): Promise<Settings> {
+async function settingsOf({ flags }: Given, ms?: number, below?: object): Promise<Settings> {
   const named = text(flags.config);
   await mustAnswer(configurationPaths(named), ms);
-  return loadSettings(named);
+  return loadSettings(named, { ...below });
 }
 
 /** Where the daemon is asked; `files`: what else the command opens, or has the daemon open. */
@@ -48,7 +48,7 @@ export const commands: Commands = {
     takes: [],
     flags: ['config'],
     more: 'It logs to standard error, a JSON document a line; BERTH_LOG=debug in the environment: more of it. SIGTERM ends it,\ncontainers go on.',
-    run: (given) => serveForEver((ms) => settingsOf(given, ms)),
+    run: (given) => serveForEver((ms, below) => settingsOf(given, ms, below)),
   },
   load: {
     does: 'make the images of an OCI layout or docker-archive file available',

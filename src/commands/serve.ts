@@ -5,6 +5,7 @@ import { Fault, messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log, logThrough, setLogLevel } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
+import { tracingOf } from '../base/settings-environment.ts';
 import { Traces } from '../base/trace.ts';
 import { CallStats } from '../cri/call-stats.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
@@ -61,19 +62,26 @@ export const strayRejection = 'A rejection that nobody handled';
 
 type Serving = { readonly server: CriServer; readonly deps: Deps };
 
+/** Reads the configuration, in so many milliseconds; `below` counts where it says nothing. */
+type Load = (ms?: number, below?: object) => Promise<Settings>;
+
 /** `berth serve`: lock -> state -> recover -> listen; ends the process after SIGTERM or SIGINT. Containers go on. */
-export async function serveForEver(load: (ms?: number) => Promise<Settings>): Promise<void> {
+export async function serveForEver(load: Load): Promise<void> {
   logThrough(standardError());
   logWarnings();
-  const settings = await load(bootAnswerMs);
+  const { given, problems } = tracingOf(process.env);
+  const settings = await load(bootAnswerMs, given);
   setLogLevel(settings.logLevel);
+  if (given.tracing) log.info(given, 'The environment says this, where the configuration says nothing');
+  for (const problem of problems)
+    log.warn({ problem }, "A variable of OpenTelemetry's in the environment counts for nothing");
   if (process.geteuid?.() !== 0)
     throw new Fault('PermissionDenied', 'berth serve makes namespaces, mounts and cgroups: run it as root, with sudo');
   await mustAnswer(needed(settings), bootAnswerMs);
   const tracing = new Tracing({ dial, authorities: hostAuthorities }, berthVersion);
   const reload = reloading(
     settings,
-    () => load(),
+    () => load(undefined, given),
     () => tracing.follow(settings.tracing),
   );
   keepSmall();

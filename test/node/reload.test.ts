@@ -101,3 +101,22 @@ test('a wrong file changes nothing, and the one who asked hears why', async () =
   assert.equal(await softLimit(pod, 'd'), '256');
   await pod.remove();
 });
+
+test("OpenTelemetry's variables count where the file says nothing, also after a reload, and no secret of them is told", async () => {
+  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9', OTEL_EXPORTER_OTLP_HEADERS: 'key=s3cret' };
+  const traced = new TestDaemon({ env, network: false });
+  try {
+    await traced.start();
+    const endpoint = async () => /^endpoint = .*$/m.exec((await traced.admin.configuration({})).toml)?.[0];
+    assert.equal(await endpoint(), 'endpoint = "http://127.0.0.1:9"');
+    assert.deepEqual((await traced.admin.reload({})).inForce, []);
+    assert.ok(traced.logged.some(({ problem }) => /HEADERS is not read/.test(String(problem))));
+    assert.doesNotMatch(JSON.stringify(traced.logged), /s3cret/);
+    const file = readFileSync(traced.configFile, 'utf8');
+    writeFileSync(traced.configFile, `${file}\n[tracing]\nendpoint = ""\n`);
+    assert.deepEqual((await traced.admin.reload({})).inForce, ['tracing.endpoint']);
+    assert.equal(await endpoint(), 'endpoint = ""');
+  } finally {
+    await traced.dispose();
+  }
+});
