@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from 'nod
 import { realpath } from 'node:fs/promises';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
-import { isErrno, isFault, messageOf } from '../base/fault.ts';
+import { isErrno, messageOf } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import { probeFeatures } from '../lifecycle/runtime/handler-features.ts';
 import { escapesOf } from '../lifecycle/runtime/known-escapes.ts';
@@ -138,8 +138,8 @@ function leftoversOf(settings: Settings): Pick<NodeFacts, 'leftovers' | 'quarant
 async function daemonFacts(socket: string): Promise<NodeFacts['daemon']> {
   try {
     await askDaemon(socket, (daemon) => daemon.listPulls({}, { deadline: Date.now() + 5000 }));
-    return { socket, problem: null, hangs: false };
+    return { socket, problem: null };
   } catch (error) {
-    return { socket, problem: messageOf(error), hangs: isFault(error, 'DeadlineExceeded') };
+    return { socket, problem: messageOf(error) };
   }
 }

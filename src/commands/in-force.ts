@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
 import { log } from '../base/log.ts';
@@ -9,6 +10,7 @@ import type { Settings } from '../base/settings.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { isId, type PodId } from '../model/ids.ts';
 import { Layout } from '../state/layout.ts';
+import { lockHolder } from '../sys/directory-lock.ts';
 import { readText } from '../sys/read-file.ts';
 import { replaceFile } from '../sys/write-file.ts';
 import { mustAnswer } from './reach.ts';
@@ -89,6 +91,12 @@ export async function socketInForce(settings: Where): Promise<string> {
   return noted;
 }
 
+/** The daemon that has a directory; undefined: none. */
+function ownerOf(directory: string): number | undefined {
+  const found = statSync(directory, { throwIfNoEntry: false });
+  return found && lockHolder(readFileSync('/proc/locks', 'utf8'), found.dev, found.ino);
+}
+
 /** Why nobody can be reached at a socket; null if somebody can. */
 export async function problemAt(socket: string): Promise<string | null> {
   const probe = connect(socket);
@@ -96,6 +104,9 @@ export async function problemAt(socket: string): Promise<string | null> {
     await once(probe, 'connect');
     return null;
   } catch (error) {
+    const pid = isErrno(error, 'ENOENT', 'ECONNREFUSED') ? ownerOf(dirname(socket)) : undefined;
+    if (pid !== undefined)
+      return `Berth runs (process ${pid}), but nobody listens at ${socket}: it starts still, or the socket was removed; then end it and start it again (systemctl restart berth): containers go on`;
     if (isErrno(error, 'ENOENT')) {
       return `Berth is not running here: there is no ${socket}. Start it with: berth serve; or name its configuration with --config FILE`;
     }

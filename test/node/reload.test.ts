@@ -1,7 +1,7 @@
 // The configuration is read anew while pods run: what that changes, what it says of the rest, and what a wrong file does.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { TestDaemon } from '../harness/daemon.ts';
@@ -82,6 +82,19 @@ test('a daemon whose socket has changed in the file is found where it listens', 
   assert.match(stderr, new RegExp(`^berth: the daemon listens at ${daemon.socket}; socket = ".*new.sock" counts from`));
   configure('');
   assert.equal(berth('reload'), 'Nothing is different\n');
+});
+
+test('a daemon whose socket was removed is told from one that does not run', async () => {
+  renameSync(daemon.socket, `${daemon.socket}.away`);
+  try {
+    const says = new RegExp(
+      `Berth runs \\(process ${daemon.pid}\\), but nobody listens at ${daemon.socket}: .*restart`,
+    );
+    assert.throws(() => berth('pulls'), says);
+  } finally {
+    renameSync(`${daemon.socket}.away`, daemon.socket);
+  }
+  assert.equal(berth('pulls'), 'No pull is under way\n');
 });
 
 test('a wrong file changes nothing, and the one who asked hears why', async () => {
