@@ -69,8 +69,7 @@ function merge(table: Table<Members>, base: Values, given: Values, at: Place): V
     const shown = at.under + (name.takes(key) ? key : JSON.stringify(key));
     const fault = (why: string) => new Fault('InvalidArgument', `Configuration ${at.file}: ${shown} ${why}`);
     const member = names.get(key) ?? (table.open ? key : undefined);
-    if (member === undefined)
-      throw fault(`is unknown${didYouMean(key, names.keys())} (known here: ${[...names.keys()].join(', ')})`);
+    if (member === undefined) throw fault(whyUnknown(key, [...names.keys()], at));
     if (!name.takes(key)) throw fault('is not a name: letters, digits and ._-, at most 128 of them');
     const known = ownMember(table.members, member) ?? new Table('', table.open!);
     if (known instanceof Setting) {
@@ -85,6 +84,21 @@ function merge(table: Table<Members>, base: Values, given: Values, at: Place): V
   }
   return result;
 }
+
+function whyUnknown(key: string, known: readonly string[], at: Place): string {
+  const runtime = at.under === '' ? ownMember(runtimeOf, key) : undefined;
+  if (runtime) return `is a setting of ${runtime}: Berth has its own, which berth config lists with what they mean`;
+  return `is unknown${didYouMean(key, known)} (known here: ${known.join(', ')})`;
+}
+
+/** What other runtimes' configurations begin with: theirs are taken for Berth's. */
+const runtimeOf: Readonly<Record<string, string>> = {
+  version: 'containerd',
+  root: 'containerd',
+  state: 'containerd',
+  plugins: 'containerd',
+  crio: 'CRI-O',
+};
 
 type Values = { [name: string]: unknown };
 type Place = { readonly file: string; readonly under: string };

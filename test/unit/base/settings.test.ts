@@ -59,6 +59,12 @@ describe('settings', () => {
     ['an unknown key in a table', '[cni]\nbin_dir = []', /cni\.bin_dir is unknown: did you mean bin_dirs\?/],
     ['swapped letters', '[timeouts]\nhots_path = 1', /timeouts\.hots_path is unknown: did you mean host_path\?/],
     ['a key that is like none', 'kubernetes = 1', /kubernetes is unknown \(known here/],
+    [
+      "containerd's configuration",
+      'version = 3\n[plugins]',
+      /config\.toml: version is a setting of containerd: Berth has its own/,
+    ],
+    ["CRI-O's configuration", '[crio.runtime]\nlog_level = "info"', /crio is a setting of CRI-O/],
     ['a wrong type', 'socket = 5', /config\.toml: socket = 5 must be an absolute path/],
     ['a table for a value', '[socket]\na = 1', /socket = a table must be an absolute path/],
     ['a value for a table', 'cni = [5]', /cni = \[5\] must be a table: \[cni\]/],
