@@ -130,7 +130,7 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
   const tookMs = Math.round(performance.now() - begin);
   startTimes.serving = tookMs / 1000;
   log.info(
-    { socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },
+    { version: berthVersion, socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },
     'Berth is serving',
   );
   superviseUs(`${deps.pods.size} pods at the start`);
