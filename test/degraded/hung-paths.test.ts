@@ -214,7 +214,7 @@ suite('paths that hang', { network: false, settings }, (bench) => {
   for (const [what, { at, call }] of Object.entries(operators)) {
     test(`${what} that hang delay who asks for them, and nobody else`, async () => {
       const others = await bystander(bench);
-      await using _ = await Hung.at(at, { taking: true });
+      await using hung = await Hung.at(at, { taking: true });
       let ended = 0;
       const calls = Array.from({ length: atOnce }, (_, index) =>
         refused(
@@ -228,6 +228,8 @@ suite('paths that hang', { network: false, settings }, (bench) => {
       await others();
       assert.equal(ended, 0, 'the others had their answers while all hung');
       await all;
+      await hung.answer();
+      await until('none is left', async () => processesNamed(looker, bench.daemon.pid).length === 0);
     });
   }
 });
