@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, messageOf } from '../base/fault.ts';
@@ -39,7 +39,9 @@ import { lockDirectories } from '../sys/directory-lock.ts';
 import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
 import { standardError } from '../sys/log-output.ts';
+import { makeNamedDirectory } from '../sys/named-directory.ts';
 import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
+import { closeToOthers } from '../sys/tidy.ts';
 import { Tracing } from '../tracing/index.ts';
 import { noteInForce, refuseOtherPlaces } from './in-force.ts';
 import { serveMetrics } from './metrics-server.ts';
@@ -148,11 +150,12 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
 
 /** Before anything in them is read, let alone changed: a second daemon would undo the pods in flight of the first. */
 async function takeDirectories({ dataDir, runDir }: Settings): Promise<void> {
-  for (const path of [dataDir, runDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
-  await lockDirectories([
+  const directories = [
     { setting: 'data_dir', path: dataDir },
     { setting: 'run_dir', path: runDir },
-  ]);
+  ];
+  for (const { setting, path } of directories) makeNamedDirectory(setting, path);
+  await lockDirectories(directories);
 }
 
 /**
@@ -161,10 +164,10 @@ async function takeDirectories({ dataDir, runDir }: Settings): Promise<void> {
  */
 function makeDirectories(layout: Layout, { socket, compat }: Settings): void {
   const closed = [layout.dataDir, layout.state, layout.anonymousVolumes, layout.ociState, layout.keptNetns];
-  const sockets = [socket, compat.containerdSocket].filter((path) => path !== '');
-  for (const path of [...sockets.map(dirname), layout.pods, ...closed])
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  for (const path of closed) chmodSync(path, 0o700);
+  makeNamedDirectory('socket', dirname(socket));
+  if (compat.containerdSocket !== '') makeNamedDirectory('compat.containerd_socket', dirname(compat.containerdSocket));
+  for (const path of [layout.pods, ...closed]) mkdirSync(path, { recursive: true, mode: 0o700 });
+  for (const path of closed) closeToOthers(path);
 }
 
 async function openDeps(settings: Settings): Promise<Deps> {

@@ -11,6 +11,7 @@ import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
 import { removeTree } from '../sys/files.ts';
+import { tidy } from '../sys/tidy.ts';
 import type { RegistryAuth } from './auth.ts';
 import { authFor, type PullRequest } from './auth-for.ts';
 import { chainIds } from './chain.ts';
@@ -46,10 +47,10 @@ export async function openImages(settings: ImageSettings, snapshots: Snapshots):
     const missing = image.layers.find((key) => snapshots.get(key)?.kind !== 'committed');
     if (missing === undefined) continue;
     log.warn({ image: image.id, layer: missing }, 'Forgetting an image of which a layer is gone');
-    await records.delete(image.id);
+    await tidy(() => records.delete(image.id));
   }
   for (const name of await readdir(settings.dataDir)) {
-    if (isLoadLeftover(name)) await removeTree(join(settings.dataDir, name));
+    if (isLoadLeftover(name)) await tidy(() => removeTree(join(settings.dataDir, name)));
   }
   const documents = await KeptDocuments.open(settings.dataDir);
   await documents.keepOnly((id) => records.get(id) !== undefined);

@@ -5,6 +5,7 @@ import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { jsonOf } from '../base/parse.ts';
 import { step } from '../base/trace.ts';
+import { tidy } from '../sys/tidy.ts';
 import { isTemporary, removeFile, replaceFile } from '../sys/write-file.ts';
 
 export type RecordsOptions<T> = {
@@ -59,7 +60,7 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
     for (const name of readdirSync(directory)) {
       const path = join(directory, name);
       if (isTemporary(name)) {
-        unlinkSync(path);
+        await tidy(() => unlinkSync(path));
         continue;
       }
       try {
