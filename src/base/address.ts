@@ -12,3 +12,14 @@ export function parseAddress(text: string): Address | null {
   if (!right || Number(port) > 65_535) return null;
   return { host: (v6 ?? v4)!, port: Number(port) };
 }
+
+/**
+ * An address with what stands before an @ left out: it may be a password. One with characters that no address may have makes
+ * the whole no address: then all counts as one that stands before the last @.
+ */
+export function withoutPassword(address: string): string {
+  const [scheme = ''] = /^[a-z0-9+.-]+:\/\//i.exec(address) ?? [];
+  const url = URL.parse(scheme === '' ? `http://${address}` : address);
+  if (url && url.username === '' && url.password === '') return address;
+  return `${scheme}${address.slice(scheme.length).replace(/^.*@/s, '***@')}`;
+}

@@ -1,4 +1,4 @@
-import { parseAddress } from './address.ts';
+import { parseAddress, withoutPassword } from './address.ts';
 import { capabilityNames } from './capability-names.ts';
 import { longestPath } from './limits.ts';
 import { isSysctlName, ownerOfSysctl } from './namespaced-sysctls.ts';
@@ -61,11 +61,11 @@ export const addressOrNone: Kind<string> = text(
   (value) => value === '' || parseAddress(value) !== null,
 );
 
-/** No login in it: settings are printed. */
-export const webAddressOrNone: Kind<string> = text(
-  'http://HOST:PORT or https://HOST:PORT, or empty',
-  (value) => value === '' || isWebAddress(value),
-);
+/** No login in it: settings are printed. One that was written all the same is not quoted. */
+export const webAddressOrNone: Kind<string> = {
+  ...text('http://HOST:PORT or https://HOST:PORT, or empty', (value) => value === '' || isWebAddress(value)),
+  quoted: (value) => (typeof value === 'string' ? withoutPassword(value).replace(/[?#].*/s, '...') : value),
+};
 
 function isWebAddress(value: string): boolean {
   const url = URL.parse(value);
@@ -115,7 +115,7 @@ export const listOf = (each: Kind<string>, least = 0): Kind<string[]> => ({
 export const namedOnce = (each: Kind<string>): Kind<string[]> => {
   const all = listOf(each);
   const isDistinct = (names: string[]) => new Set(names).size === names.length;
-  const quoted = (value: unknown) => (Array.isArray(value) ? value.map(each.quoted!) : value);
+  const quoted = (value: unknown) => (Array.isArray(value) ? value.map(each.quoted!) : each.quoted!(value));
   return {
     ...(each.quoted && { quoted }),
     what: `${all.what}; no NAME twice`,
@@ -131,7 +131,7 @@ export const capability: Kind<string> = text('a capability such as NET_RAW', (va
 /** Of a variable, whose value may be a secret. */
 export const assignment: Kind<string> = {
   ...text('NAME=value', (value) => /^[^=]+=/.test(value) && value.length <= longestPath),
-  quoted: (value) => (typeof value === 'string' ? value.replace(/=.*/s, '=...') : value),
+  quoted: (value) => (typeof value === 'string' ? value.replace(/(=|^[^=]*$).*/s, '=...') : '...'),
 };
 
 export const sysctl: Kind<string> = text(

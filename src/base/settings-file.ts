@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync } from 'node:fs';
-import { parse } from 'smol-toml';
 import { Fault, isErrno, messageOf } from './fault.ts';
+import { tomlOf } from './parse.ts';
 
 /** A configuration with every setting in it and what it means has 12 kB. */
 const mostBytes = 1 << 20;
@@ -11,7 +11,7 @@ const mostBytes = 1 << 20;
  */
 export function readToml(path: string): Record<string, unknown> | null {
   try {
-    return parse(readText(path));
+    return tomlOf(readText(path));
   } catch (error) {
     const isNotThere = isErrno(error, 'ENOENT');
     if (isNotThere && !lstatSync(path, { throwIfNoEntry: false })) return null;

@@ -216,7 +216,11 @@ const timeouts = {
   pullFirstByte: setting(seconds, 300, 'The answer of a registry: a pull-through cache fetches the image meanwhile.'),
   pullProgress: setting(seconds, 60, 'A pull that neither receives nor writes a byte.'),
   execDrain: live(seconds, 2, 'Output of a command after its end, while what it started holds it open.'),
-  hostPath: live(seconds, 10, 'Each look at a path of the host that a request names, and the opening of a log.'),
+  hostPath: live(
+    seconds,
+    10,
+    'Each look at a path of the host that a request names, at what the settings name for pulls and networks, and the opening of a log.',
+  ),
 };
 
 /** Everything an operator can set, what it is by default, and what it means. The TOML keys are these names in snake_case. */

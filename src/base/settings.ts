@@ -20,22 +20,28 @@ export type { Settings } from './settings-table.ts';
 /** Where an operator's settings are, unless another file is named. */
 const usualFile = '/etc/berth/config.toml';
 
+/** What loadSettings looks at first: the file, and the folder with others over it. */
+export const configurationPaths = (named = usualFile): readonly [file: string, dropIns: string] => [
+  named,
+  `${named}.d`,
+];
+
 /** The settings of a host without a configuration. */
 export const defaults: Settings = valuesOf(settingsTable.members);
 
 /**
  * Settings from one TOML file and the `*.toml` files of `<file>.d`, in name order, over the defaults. A file that was named
  * must exist; the usual one counts as empty if it does not. InvalidArgument names the file and the key for an unknown key or
- * what a setting cannot be.
+ * what a setting cannot be. `below`: what counts where the files say nothing.
  */
-export function loadSettings(named?: string): Settings {
-  const file = named ?? usualFile;
+export function loadSettings(named?: string, below: Values = {}): Settings {
+  const [file, folder] = configurationPaths(named);
   const own = readToml(file);
   if (own === null && named !== undefined) {
     throw new Fault('InvalidArgument', `There is no configuration ${named}: make it, or leave --config out`);
   }
-  const rest = dropIns(`${file}.d`).map((path) => [path, readToml(path)] as const);
-  const settings = [[file, own] as const, ...rest].reduce(
+  const rest = dropIns(folder).map((path) => [path, readToml(path)] as const);
+  const settings = [['the environment', below] as const, [file, own] as const, ...rest].reduce(
     (so, [file, given]) => merge(settingsTable, so, given ?? {}, { file, under: '' }),
     structuredClone(defaults) as Values,
   ) as Settings;
@@ -63,8 +69,7 @@ function merge(table: Table<Members>, base: Values, given: Values, at: Place): V
     const shown = at.under + (name.takes(key) ? key : JSON.stringify(key));
     const fault = (why: string) => new Fault('InvalidArgument', `Configuration ${at.file}: ${shown} ${why}`);
     const member = names.get(key) ?? (table.open ? key : undefined);
-    if (member === undefined)
-      throw fault(`is unknown${didYouMean(key, names.keys())} (known here: ${[...names.keys()].join(', ')})`);
+    if (member === undefined) throw fault(whyUnknown(key, [...names.keys()], at));
     if (!name.takes(key)) throw fault('is not a name: letters, digits and ._-, at most 128 of them');
     const known = ownMember(table.members, member) ?? new Table('', table.open!);
     if (known instanceof Setting) {
@@ -79,6 +84,21 @@ function merge(table: Table<Members>, base: Values, given: Values, at: Place): V
   }
   return result;
 }
+
+function whyUnknown(key: string, known: readonly string[], at: Place): string {
+  const runtime = at.under === '' ? ownMember(runtimeOf, key) : undefined;
+  if (runtime) return `is a setting of ${runtime}: Berth has its own, which berth config lists with what they mean`;
+  return `is unknown${didYouMean(key, known)} (known here: ${known.join(', ')})`;
+}
+
+/** What other runtimes' configurations begin with: theirs are taken for Berth's. */
+const runtimeOf: Readonly<Record<string, string>> = {
+  version: 'containerd',
+  root: 'containerd',
+  state: 'containerd',
+  plugins: 'containerd',
+  crio: 'CRI-O',
+};
 
 type Values = { [name: string]: unknown };
 type Place = { readonly file: string; readonly under: string };

@@ -1,8 +1,7 @@
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import * as admin from '../api/berth/v1/admin.ts';
-import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { Fault } from '../base/fault.ts';
+import { problemAt } from './in-force.ts';
 import { connectTo, type Rpc } from './rpc.ts';
 
 /** For what it has at hand: a daemon that takes longer hangs. */
@@ -24,7 +23,7 @@ async function understood(error: unknown, socket: string): Promise<unknown> {
   if (!(error instanceof Error && 'details' in error && 'code' in error)) return error;
   if (error.code === status.DEADLINE_EXCEEDED && String(error.details).startsWith(ownDeadline))
     return hanging(socket, error);
-  const unreachable = error.code === status.UNAVAILABLE ? await whyUnreachable(socket) : null;
+  const unreachable = error.code === status.UNAVAILABLE ? await problemAt(socket) : null;
   return new Fault('Unavailable', unreachable ?? String(error.details), { cause: error });
 }
 
@@ -37,24 +36,3 @@ const hanging = (socket: string, cause: Error) =>
     `Berth at ${socket} gave no answer in time: SIGUSR2 has it log what it waits for (docs/operating.md)`,
     { cause },
   );
-
-/** What gRPC does not say: null if the daemon is there after all. */
-async function whyUnreachable(socket: string): Promise<string | null> {
-  const probe = connect(socket);
-  try {
-    await once(probe, 'connect');
-    return null;
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) {
-      return `Berth is not running here: there is no ${socket}. Start it with: berth serve; or name its configuration with --config FILE`;
-    }
-    if (isErrno(error, 'ECONNREFUSED')) {
-      return `Berth is not running: nobody listens at ${socket}. Start it with: berth serve; containers go on meanwhile`;
-    }
-    if (isErrno(error, 'EACCES', 'EPERM'))
-      return `No permission for ${socket}, which is root's: run this as root, with sudo`;
-    return `Berth cannot be reached at ${socket}: ${messageOf(error)}`;
-  } finally {
-    probe.destroy();
-  }
-}

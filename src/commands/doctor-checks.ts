@@ -45,7 +45,7 @@ export type NodeFacts = {
   readonly quarantined: readonly string[];
   readonly others: readonly OtherRuntime[];
   /** Why the daemon does not answer, or null. */
-  readonly daemon: { readonly socket: string; readonly problem: string | null; readonly hangs: boolean };
+  readonly daemon: { readonly socket: string; readonly problem: string | null };
 };
 type Room = { readonly free: number; readonly all: number };
 
@@ -192,16 +192,9 @@ function others({ others }: NodeFacts): Found[] {
   });
 }
 
-function daemon({ daemon: { socket, problem, hangs } }: NodeFacts): Found[] {
+function daemon({ daemon: { socket, problem } }: NodeFacts): Found[] {
   if (problem === null) return [well(`answers at ${socket}`)];
-  return [
-    bad(
-      'warning',
-      socket,
-      problem,
-      hangs ? 'systemctl restart berth: containers go on' : 'berth serve, or systemctl start berth',
-    ),
-  ];
+  return [bad('warning', socket, problem, 'systemctl restart berth, which starts it too: containers go on')];
 }
 
 /** In the order that they are told. */

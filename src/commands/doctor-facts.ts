@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from 'nod
 import { realpath } from 'node:fs/promises';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
-import { isErrno, isFault, messageOf } from '../base/fault.ts';
+import { isErrno, messageOf } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import { probeFeatures } from '../lifecycle/runtime/handler-features.ts';
 import { escapesOf } from '../lifecycle/runtime/known-escapes.ts';
@@ -16,6 +16,8 @@ import { mountOf, readMountInfo } from '../sys/mountinfo.ts';
 import { runHere } from '../sys/spawn.ts';
 import { askDaemon } from './ask.ts';
 import type { NodeFacts } from './doctor-checks.ts';
+import { hostFiles } from './host-files.ts';
+import { socketInForce } from './in-force.ts';
 import { otherRuntimes } from './other-runtimes.ts';
 
 /** Looks up all that the checks ask for; changes nothing, and asks nobody outside of this host. */
@@ -33,7 +35,7 @@ export async function gatherNodeFacts(settings: Settings): Promise<NodeFacts> {
     clock: { isSynchronised: await isSynchronised(), now: Date.now(), programMade: programMade() },
     ...leftoversOf(settings),
     others: otherRuntimes(),
-    daemon: { socket: settings.socket, ...(await daemonProblem(settings.socket)) },
+    daemon: await daemonFacts(await socketInForce(settings)),
   };
 }
 
@@ -65,13 +67,18 @@ function ociRuntimesOf(settings: Settings): Promise<NodeFacts['ociRuntimes']> {
 }
 
 async function networksOf({ cni }: Settings): Promise<NodeFacts['networks']> {
-  const { lists, problems } = await new ConflistDirectory(cni.confDir).look();
+  using files = hostFiles();
+  const { lists, problems } = await new ConflistDirectory(cni.confDir, files).look();
   const types = new Set(lists.flatMap(({ plugins }) => plugins.map(({ type }) => type)));
+  const missing: string[] = [];
+  for (const type of types) {
+    if ((await findPlugin(type, { binDirs: cni.binDirs, files })) === null) missing.push(type);
+  }
   return {
     folder: cni.confDir,
     names: lists.map(({ name }) => name),
     problems,
-    missing: [...types].filter((type) => findPlugin(type, cni.binDirs) === null),
+    missing,
     binDirs: cni.binDirs,
   };
 }
@@ -128,11 +135,11 @@ function leftoversOf(settings: Settings): Pick<NodeFacts, 'leftovers' | 'quarant
   };
 }
 
-async function daemonProblem(socket: string): Promise<Pick<NodeFacts['daemon'], 'problem' | 'hangs'>> {
+async function daemonFacts(socket: string): Promise<NodeFacts['daemon']> {
   try {
     await askDaemon(socket, (daemon) => daemon.listPulls({}, { deadline: Date.now() + 5000 }));
-    return { problem: null, hangs: false };
+    return { socket, problem: null };
   } catch (error) {
-    return { problem: messageOf(error), hangs: isFault(error, 'DeadlineExceeded') };
+    return { socket, problem: messageOf(error) };
   }
 }

@@ -1,12 +1,7 @@
-import { dirname } from 'node:path';
-import { usualPath } from '../base/command.ts';
 import type { Settings } from '../base/settings.ts';
-import { runHere } from '../sys/spawn.ts';
 import { examine, type Finding } from './doctor-checks.ts';
 import { gatherNodeFacts } from './doctor-facts.ts';
-
-/** How long a file system may take to answer who looks at it. */
-const answerMs = 5000;
+import { answerMs, silence, silentPaths } from './reach.ts';
 
 /** What every check says of this node; of one with a path that hangs only that, since the checks would hang there too. */
 export async function nodeFindings(settings: Settings): Promise<Finding[]> {
@@ -17,33 +12,14 @@ export async function nodeFindings(settings: Settings): Promise<Finding[]> {
 /** The paths of the settings that the checks look at. */
 function pathsOf({ dataDir, runDir, socket, cni, handlers }: Settings): string[] {
   const programs = Object.values(handlers).map(({ path }) => path);
-  return [...new Set([dataDir, runDir, dirname(socket), cni.confDir, ...cni.binDirs, ...programs])];
+  return [...new Set([dataDir, runDir, socket, cni.confDir, ...cni.binDirs, ...programs])];
 }
 
-/** Those that do not answer in time. What is not there answers. Exported for its test. */
-export async function silentPaths(paths: readonly string[], ms: number): Promise<string[]> {
-  const answers = await Promise.all(paths.map((path) => answersIn(path, ms)));
-  return paths.filter((_, index) => !answers[index]);
+/** One that hangs, of the settings or of the configuration itself. */
+export function silentFinding(path: string): Finding {
+  const { problem, todo } = silence(path);
+  return { check: 'paths', grade: 'unfit', value: path, problem: `${problem}; nothing else was looked at`, todo };
 }
-
-/** A process of its own looks, as the kernel may never let go of one that waits for a file server. It ends with the wait. */
-async function answersIn(path: string, deadlineMs: number): Promise<boolean> {
-  const script = 'ls -f -- "$1" >/dev/null 2>&1; stat -f -- "$1" >/dev/null 2>&1';
-  const argv = ['/bin/sh', '-c', script, 'sh', path];
-  try {
-    return !(await runHere({ argv, env: [`PATH=${usualPath}`], cwd: '/', deadlineMs })).timedOut;
-  } catch {
-    return true; // there is no shell: the checks say what else is missing
-  }
-}
-
-const silentFinding = (path: string): Finding => ({
-  check: 'paths',
-  grade: 'unfit',
-  value: path,
-  problem: `what holds it does not answer in ${answerMs / 1000} s; nothing else was looked at`,
-  todo: `see which mount it is (findmnt --target ${path}), and whether its server is alive; umount --force --lazy lets go of it`,
-});
 
 /** A configuration that cannot be read is what is wrong with the node. */
 export const configurationFinding = (problem: string): Finding => ({

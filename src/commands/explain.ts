@@ -1,3 +1,4 @@
+import { withoutPassword } from '../base/address.ts';
 import { visible } from '../base/text.ts';
 import {
   canonical,
@@ -10,7 +11,6 @@ import {
   type Reference,
   ShortNames,
   type WhereSettings,
-  withoutPassword,
 } from '../image/index.ts';
 import { tell } from './tell.ts';
 
@@ -22,7 +22,7 @@ export async function explainReference(where: WhereSettings, text: string): Prom
 /** Exported for its test. */
 export async function explanation(where: WhereSettings, text: string): Promise<string> {
   const names = new ShortNames(where.registriesConf);
-  await names.read();
+  await names.read(where.hostFiles);
   const parts = await Promise.all(names.meanings(text).map((reference) => explained(reference, where)));
   return parts.join('');
 }

@@ -7,18 +7,19 @@ import { askDaemon, atOnce } from './ask.ts';
 import { tell } from './tell.ts';
 
 /** Reads the configuration anew, for SIGHUP and `berth reload`. */
-export type Reload = () => Adopted;
+export type Reload = () => Promise<Adopted>;
 
 /**
  * What reloads: `load` reads the configuration. One that is wrong changes nothing. `changed`: for what is not looked up at
  * each use.
  * @throws as `load` does.
  */
-export function reloading(settings: Settings, load: () => Settings, changed: () => void = () => {}): Reload {
-  return () => {
+export function reloading(settings: Settings, load: () => Promise<Settings>, changed: () => void = () => {}): Reload {
+  return async () => {
     tellSupervisor(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`); // Type=notify-reload, systemd.service(5)
     try {
-      const adopted = adopt(settings, load());
+      const fresh = await load();
+      const adopted = adopt(settings, fresh);
       setLogLevel(settings.logLevel);
       changed();
       log.info(adopted, 'The configuration was read anew');
@@ -31,10 +32,10 @@ export function reloading(settings: Settings, load: () => Settings, changed: () 
 
 /** SIGHUP has nobody who waits for an answer: the log has it. */
 export function reloadOnSignal(reload: Reload): void {
-  process.on('SIGHUP', () => {
+  process.on('SIGHUP', async () => {
     try {
       log.info({ signal: 'SIGHUP' }, 'Told to read the configuration anew');
-      reload();
+      await reload();
     } catch (error) {
       log.error({ reason: messageOf(error) }, 'The configuration is wrong: all stays as it was');
     }

@@ -1,10 +1,11 @@
-import { chmodSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, messageOf } from '../base/fault.ts';
 import { Locks } from '../base/locks.ts';
 import { log, logThrough, setLogLevel } from '../base/log.ts';
 import type { Settings } from '../base/settings.ts';
+import { tracingOf } from '../base/settings-environment.ts';
 import { Traces } from '../base/trace.ts';
 import { CallStats } from '../cri/call-stats.ts';
 import { berthVersion } from '../cri/runtime-service.ts';
@@ -13,6 +14,7 @@ import { dial, hostAuthorities, openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { onExit, onLogLost, onShimLost, podDown } from '../lifecycle/exits.ts';
+import { LastingFiles } from '../lifecycle/lasting-files.ts';
 import { LogLosses } from '../lifecycle/log-losses.ts';
 import { Mending } from '../lifecycle/mending.ts';
 import { newPodCgroup, prepareCgroups } from '../lifecycle/pod/cgroups.ts';
@@ -37,11 +39,15 @@ import { lockDirectories } from '../sys/directory-lock.ts';
 import { endProcess } from '../sys/end-process.ts';
 import { bootId, gatherHostFacts } from '../sys/host.ts';
 import { standardError } from '../sys/log-output.ts';
+import { makeNamedDirectory } from '../sys/named-directory.ts';
 import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
+import { closeToOthers } from '../sys/tidy.ts';
 import { Tracing } from '../tracing/index.ts';
+import { noteInForce, refuseOtherPlaces } from './in-force.ts';
 import { serveMetrics } from './metrics-server.ts';
 import { keepSmall } from './node-flags.ts';
 import { ownMetrics, type StartTimes } from './own-metrics.ts';
+import { bootAnswerMs, mustAnswer } from './reach.ts';
 import { type Reload, reloading, reloadOnSignal } from './reload.ts';
 import { logWarnings, surviveSignals, tellOnSignal, toldToEnd } from './signals.ts';
 
@@ -58,16 +64,28 @@ export const strayRejection = 'A rejection that nobody handled';
 
 type Serving = { readonly server: CriServer; readonly deps: Deps };
 
+/** Reads the configuration, in so many milliseconds; `below` counts where it says nothing. */
+type Load = (ms?: number, below?: object) => Promise<Settings>;
+
 /** `berth serve`: lock -> state -> recover -> listen; ends the process after SIGTERM or SIGINT. Containers go on. */
-export async function serveForEver(load: () => Settings): Promise<void> {
+export async function serveForEver(load: Load): Promise<void> {
   logThrough(standardError());
   logWarnings();
-  const settings = load();
+  const { given, problems } = tracingOf(process.env);
+  const settings = await load(bootAnswerMs, given);
   setLogLevel(settings.logLevel);
+  if (given.tracing) log.info(given, 'The environment says this, where the configuration says nothing');
+  for (const problem of problems)
+    log.warn({ problem }, "A variable of OpenTelemetry's in the environment counts for nothing");
   if (process.geteuid?.() !== 0)
     throw new Fault('PermissionDenied', 'berth serve makes namespaces, mounts and cgroups: run it as root, with sudo');
+  await mustAnswer(needed(settings), bootAnswerMs);
   const tracing = new Tracing({ dial, authorities: hostAuthorities }, berthVersion);
-  const reload = reloading(settings, load, () => tracing.follow(settings.tracing));
+  const reload = reloading(
+    settings,
+    () => load(undefined, given),
+    () => tracing.follow(settings.tracing),
+  );
   keepSmall();
   surviveSignals();
   const told = tellOnSignal();
@@ -82,6 +100,13 @@ export async function serveForEver(load: () => Settings): Promise<void> {
   endProcess(0); // connections to shims and timers of calls cut off must not hold it up
 }
 
+/** What a start touches itself, and cannot do without. */
+function needed({ dataDir, runDir, socket, compat, cni, handlers }: Settings): string[] {
+  const programs = Object.values(handlers).map(({ path }) => path);
+  const own = [dataDir, runDir, socket, compat.containerdSocket, cni.netnsDir, cni.cacheDir];
+  return [...own.filter((path) => path !== ''), ...programs];
+}
+
 type FromOutside = { readonly reload: Reload; readonly told: { tell: () => void }; readonly tracing: Tracing };
 
 async function start(settings: Settings, { reload, told, tracing }: FromOutside): Promise<Serving> {
@@ -93,6 +118,7 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
   );
   await takeDirectories(settings);
   const deps = await openDeps(settings);
+  await refuseOtherPlaces(settings, deps);
   told.tell = () => logUnderWay(deps);
   const recovered = recover(deps);
   await Promise.race([recovered, delay(untilServingMs)]);
@@ -102,10 +128,11 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
   const startTimes: StartTimes = {};
   const imageMountpoint = deps.snapshots.root;
   const server = await listen({ ...deps, stats, imageMountpoint, reload, callStats, tracing });
+  await noteInForce(settings);
   const tookMs = Math.round(performance.now() - begin);
   startTimes.serving = tookMs / 1000;
   log.info(
-    { socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },
+    { version: berthVersion, socket: settings.socket, pods: deps.pods.size, containers: deps.containers.size, tookMs },
     'Berth is serving',
   );
   superviseUs(`${deps.pods.size} pods at the start`);
@@ -123,11 +150,12 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
 
 /** Before anything in them is read, let alone changed: a second daemon would undo the pods in flight of the first. */
 async function takeDirectories({ dataDir, runDir }: Settings): Promise<void> {
-  for (const path of [dataDir, runDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
-  await lockDirectories([
+  const directories = [
     { setting: 'data_dir', path: dataDir },
     { setting: 'run_dir', path: runDir },
-  ]);
+  ];
+  for (const { setting, path } of directories) makeNamedDirectory(setting, path);
+  await lockDirectories(directories);
 }
 
 /**
@@ -136,10 +164,10 @@ async function takeDirectories({ dataDir, runDir }: Settings): Promise<void> {
  */
 function makeDirectories(layout: Layout, { socket, compat }: Settings): void {
   const closed = [layout.dataDir, layout.state, layout.anonymousVolumes, layout.ociState, layout.keptNetns];
-  const sockets = [socket, compat.containerdSocket].filter((path) => path !== '');
-  for (const path of [...sockets.map(dirname), layout.pods, ...closed])
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  for (const path of closed) chmodSync(path, 0o700);
+  makeNamedDirectory('socket', dirname(socket));
+  if (compat.containerdSocket !== '') makeNamedDirectory('compat.containerd_socket', dirname(compat.containerdSocket));
+  for (const path of [layout.pods, ...closed]) mkdirSync(path, { recursive: true, mode: 0o700 });
+  for (const path of closed) closeToOthers(path);
 }
 
 async function openDeps(settings: Settings): Promise<Deps> {
@@ -152,6 +180,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
   const { images, timeouts } = settings;
   const handled = (what: string, work: Promise<void>) =>
     work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
+  const hostFiles = () => new LastingFiles(() => timeouts.hostPath * 1000, "an operator's files");
   const ociRuntimes = await OciRuntimes.open(settings, layout);
   const pods = await Records.open<PodId, Pod>(layout.state, {
     what: 'pod',
@@ -177,12 +206,16 @@ async function openDeps(settings: Settings): Promise<Deps> {
       {
         dataDir: layout.state,
         ...images,
+        hostFiles,
         firstByteTimeoutMs: timeouts.pullFirstByte * 1000,
         progressTimeoutMs: timeouts.pullProgress * 1000,
       },
       snapshots,
     ),
-    network: new Network(settings, layout.keptNetns),
+    network: new Network(settings, layout.keptNetns, {
+      files: new LastingFiles(() => timeouts.hostPath * 1000, 'network configurations'),
+      hostFiles,
+    }),
     ociRuntimes,
     shims: new Shims((id) => layout.pod(id), {
       onExit: (_, exit) => handled(`exit of ${exit.key}`, onExit(deps, exit)),

@@ -11,7 +11,10 @@ import { nodeFindings } from './doctor-reach.ts';
 import { connectTo, type Rpc } from './rpc.ts';
 
 /** Each part of the archive by its file's name: what makes its text. One that fails says so in its place. */
-export type SupportParts = Readonly<Record<string, (settings: Settings) => Promise<string> | string>>;
+export type SupportParts = Readonly<Record<string, (node: Node) => Promise<string> | string>>;
+
+/** `socket`: where the daemon listens, once that is known. */
+type Node = { readonly settings: Settings; readonly socket: Promise<string> };
 
 const callDeadlineMs = 10_000;
 /** Lines of the journal: some hours of a busy node. */
@@ -29,16 +32,17 @@ const json = (value: unknown): string =>
 export const supportParts: SupportParts = {
   'version.txt': () =>
     `berth ${berthVersion}, Node ${process.version}, Linux ${release()}, up ${uptime().toFixed(0)} s\n`,
-  'config.toml': (settings) => toToml(withoutValues(settings)),
-  'doctor.json': async (settings) => json(await nodeFindings(settings)),
-  'status.json': (settings) => asking(settings, async ({ runtime }) => json((await runtime.status({})).status)),
-  'pods.json': (settings) =>
-    asking(settings, async ({ runtime }) => json((await runtime.listPodSandbox({})).items.map(podFacts))),
-  'containers.json': (settings) =>
-    asking(settings, async ({ runtime }) => json((await runtime.listContainers({})).containers.map(containerFacts))),
-  'images.json': (settings) =>
-    asking(settings, async ({ images }) => json((await images.listImages({})).images.map(imageFacts))),
-  'under-way.json': async ({ socket }) => (await askDaemon(socket, (daemon) => daemon.underWay({}, atOnce()))).json,
+  'config.toml': ({ settings }) => toToml(withoutValues(settings)),
+  'doctor.json': async ({ settings }) => json(await nodeFindings(settings)),
+  'status.json': (node) => asking(node, async ({ runtime }) => json((await runtime.status({})).status)),
+  'pods.json': (node) =>
+    asking(node, async ({ runtime }) => json((await runtime.listPodSandbox({})).items.map(podFacts))),
+  'containers.json': (node) =>
+    asking(node, async ({ runtime }) => json((await runtime.listContainers({})).containers.map(containerFacts))),
+  'images.json': (node) =>
+    asking(node, async ({ images }) => json((await images.listImages({})).images.map(imageFacts))),
+  'under-way.json': async ({ socket }) =>
+    (await askDaemon(await socket, (daemon) => daemon.underWay({}, atOnce()))).json,
   'metrics.txt': ownMetrics,
   'log.txt': journal,
   'pressure.txt': () => ['cpu', 'io', 'memory'].map((name) => `${name}\n${pressure(name)}`).join('\n'),
@@ -53,7 +57,8 @@ function withoutValues(settings: Settings): Settings {
 
 type Daemon = { readonly runtime: Rpc<cri.RuntimeServiceClient>; readonly images: Rpc<cri.ImageServiceClient> };
 
-async function asking({ socket }: Settings, ask: (daemon: Daemon) => Promise<string>): Promise<string> {
+async function asking(node: Node, ask: (daemon: Daemon) => Promise<string>): Promise<string> {
+  const socket = await node.socket;
   const runtime = connectTo(cri.RuntimeServiceClient, cri, socket, callDeadlineMs);
   const images = connectTo(cri.ImageServiceClient, cri, socket, callDeadlineMs);
   try {
@@ -74,7 +79,11 @@ const imageFacts = ({ id, repoTags, repoDigests, size, pinned }: cri.Image) => (
   ...{ id, repoTags, repoDigests, size, pinned },
 });
 
-async function ownMetrics({ metrics: { address } }: Settings): Promise<string> {
+async function ownMetrics({
+  settings: {
+    metrics: { address },
+  },
+}: Node): Promise<string> {
   if (address === '') return 'metrics.address is not set\n';
   const response = await fetch(`http://${address}/metrics`, { signal: AbortSignal.timeout(callDeadlineMs) });
   return response.text();

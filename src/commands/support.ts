@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
 import type { Settings } from '../base/settings.ts';
 import { endOfArchive, memberHeader, paddingAfter } from '../image/index.ts';
+import { socketInForce } from './in-force.ts';
 import { supportParts } from './support-parts.ts';
 import { refuseStandardOutput, tell } from './tell.ts';
 
@@ -13,9 +14,11 @@ export async function writeSupportArchive(settings: Settings, file: string): Pro
   const fd = create(file);
   try {
     const folder = `berth-${hostname()}`;
+    const socket = socketInForce(settings);
+    socket.catch(() => {}); // each part that waits for it says so
     const members: Buffer[] = [];
     for (const [name, make] of Object.entries(supportParts)) {
-      members.push(...member(`${folder}/${name}`, await textOf(() => make(settings))));
+      members.push(...member(`${folder}/${name}`, await textOf(() => make({ settings, socket }))));
     }
     writeFileSync(fd, gzipSync(Buffer.concat([...members, endOfArchive])));
   } catch (error) {

@@ -12,14 +12,14 @@ import { int64, nanoseconds } from './numbers.ts';
 
 export type AdminDeps = Deps & {
   /** Reads the configuration anew. @throws Fault InvalidArgument for a wrong one, which changes nothing. */
-  readonly reload: () => Adopted;
+  readonly reload: () => Promise<Adopted>;
 };
 
 /** What the berth command asks beyond CRI. */
 export function adminHandlers(deps: AdminDeps) {
   return {
-    reload: (): admin.ReloadResponse => {
-      const { inForce, atNextStart } = deps.reload();
+    reload: async (): Promise<admin.ReloadResponse> => {
+      const { inForce, atNextStart } = await deps.reload();
       return { inForce: [...inForce], atNextStart: [...atNextStart] };
     },
     underWay: (): admin.UnderWayResponse => ({ json: JSON.stringify(underWay(deps), null, 1) }),

@@ -33,7 +33,11 @@ const byContainer: Naming = ({ containerId }, objects) => {
   const { id, podId, config } = container;
   return { ...ofPod(podId, objects), container: id, containerName: config.metadata.name };
 };
-const byImage: Naming = ({ image }) => ({ image: text(part(image).image) });
+/** A pull says for which pod it is, though the image is the node's. */
+const byImage: Naming = ({ image, sandboxConfig }) => {
+  const { metadata } = part(sandboxConfig);
+  return { ...(metadata ? ofMetadata(part(metadata)) : {}), image: text(part(image).image) };
+};
 
 /** The calls that change something, and how their requests say of what. */
 const changing: Readonly<Record<string, Naming>> = {

@@ -1,6 +1,6 @@
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { AdminService } from '../api/berth/v1/admin.ts';
 import { HealthService } from '../api/grpc/health/v1/health.ts';
 import { ImageServiceService, RuntimeServiceService } from '../api/runtime/v1/cri.ts';
@@ -39,6 +39,7 @@ type ServerDeps = StatsDeps & AdminDeps & { readonly callStats: CallStats; reado
  * @throws Fault FailedPrecondition if another daemon answers at one of them.
  */
 export async function listen(deps: ServerDeps): Promise<CriServer> {
+  setLogVerbosity(logVerbosity.NONE); // it writes lines of its own to standard error, which is our log
   const { socket, compat } = deps.settings;
   const server = new Server({
     'grpc.max_receive_message_length': maxMessage,
@@ -70,7 +71,7 @@ export async function listen(deps: ServerDeps): Promise<CriServer> {
     { path: compat.containerdSocket, setting: 'compat.containerd_socket' },
   ].filter(({ path }) => path !== '');
   for (const each of sockets) await removeStaleSocket(each); // before one is bound: a start that fails served nobody
-  for (const { path } of sockets) await bind(server, path);
+  for (const each of sockets) await bind(server, each);
   return {
     close: async (ms) => {
       ending.abort();
@@ -149,9 +150,13 @@ function since({ metadata }: Call): bigint | undefined {
   return BigInt(String(text));
 }
 
-async function bind(server: Server, socket: string): Promise<void> {
+async function bind(server: Server, { path: socket, setting }: SocketSetting): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    const bound = (error: Error | null) => (error ? reject(error) : resolve());
+    const bound = (error: Error | null) => (error ? reject(cannotListen(error)) : resolve());
+    const cannotListen = ({ message }: Error) => {
+      const [, why = message] = /\[(.*)\]/.exec(message) ?? []; // gRPC's own words are of addresses
+      return new Fault('FailedPrecondition', `${setting}: ${why}. Mend that, or set another one`);
+    };
     server.bindAsync(`unix://${socket}`, ServerCredentials.createInsecure(), bound);
   });
   chmodSync(socket, 0o660);

@@ -1,7 +1,9 @@
-import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { Fault, isErrno, isFault, messageOf } from '../base/fault.ts';
+import type { HostFiles, OpenHostFiles } from '../base/host-files.ts';
 import { isObject } from '../base/json.ts';
 import { log } from '../base/log.ts';
-import { readText } from '../sys/read-file.ts';
+import { jsonOf } from '../base/parse.ts';
+import { ownFiles } from '../sys/own-files.ts';
 import { credentialsFor, hostOf, type RegistryAuth } from './auth.ts';
 import type { Reference } from './reference.ts';
 
@@ -13,9 +15,14 @@ const maxBytes = 1024 * 1024;
  * there are none. Read at each pull: whoever renews them need not tell Berth.
  * @throws Fault FailedPrecondition for a file that is none.
  */
-export async function nodeAuth(path: string, { domain, path: repository }: Reference): Promise<RegistryAuth | null> {
+export async function nodeAuth(
+  path: string,
+  { domain, path: repository }: Reference,
+  open: OpenHostFiles = ownFiles,
+): Promise<RegistryAuth | null> {
   if (path === '') return null;
-  const auths = await readAuths(path);
+  using files = open();
+  const auths = await readAuths(path, files);
   const wanted = `${hostOf(domain)}/${repository}/`;
   const [best] = Object.keys(auths)
     .filter((key) => wanted.startsWith(`${place(key)}/`))
@@ -34,9 +41,9 @@ export async function nodeAuth(path: string, { domain, path: repository }: Refer
 const unusable = (path: string, why: string) =>
   new Fault('FailedPrecondition', `Cannot read the credentials of ${path} (images.auth_file): ${why}`);
 
-async function readAuths(path: string): Promise<Record<string, unknown>> {
+async function readAuths(path: string, files: HostFiles): Promise<Record<string, unknown>> {
   try {
-    const json: unknown = JSON.parse(await readText(path, maxBytes));
+    const json: unknown = jsonOf(await files.readText(path, maxBytes));
     const auths = isObject(json) ? (json.auths ?? {}) : null;
     if (!isObject(auths)) throw new Error('it has no "auths"');
     if (isObject(json) && (json.credsStore || json.credHelpers))
@@ -47,8 +54,7 @@ async function readAuths(path: string): Promise<Record<string, unknown>> {
       log.warn({ path }, 'There is no file of credentials: images.auth_file');
       return {};
     }
-    // Not its text: an error of JSON.parse shows what stands at the place.
-    throw unusable(path, error instanceof SyntaxError ? 'it is no JSON' : messageOf(error));
+    throw isFault(error, 'DeadlineExceeded', 'Unavailable') ? error : unusable(path, messageOf(error));
   }
 }
 

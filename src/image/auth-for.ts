@@ -1,3 +1,4 @@
+import type { OpenHostFiles } from '../base/host-files.ts';
 import { hostOf, isEmpty, type RegistryAuth } from './auth.ts';
 import { nodeAuth } from './auth-file.ts';
 import { defaultDomain, type Reference, shortName } from './reference.ts';
@@ -13,9 +14,9 @@ export type PullRequest = { readonly reference: string; readonly auth: RegistryA
 export async function authFor(
   meant: Reference,
   { reference, auth }: PullRequest,
-  authFile: string,
+  { authFile, hostFiles }: { readonly authFile: string; readonly hostFiles: OpenHostFiles },
 ): Promise<RegistryAuth | null> {
   const isDockers = hostOf(meant.domain) === defaultDomain;
   const isForOther = shortName(reference) !== null && !isDockers && auth?.serverAddress === '';
-  return isEmpty(auth) || isForOther ? await nodeAuth(authFile, meant) : auth;
+  return isEmpty(auth) || isForOther ? await nodeAuth(authFile, meant, hostFiles) : auth;
 }

@@ -30,7 +30,7 @@ export async function checkRegistry(
   settings: WhereSettings & { readonly authFile: string },
 ): Promise<RegistryAnswer[]> {
   const reference = parseReference(`${host}/${absent}`);
-  const auth = await nodeAuth(settings.authFile, reference);
+  const auth = await nodeAuth(settings.authFile, reference, settings.hostFiles);
   const memories = new PlaceMemories();
   const endpoints = await placesFor(reference, settings);
   return Promise.all(

@@ -1,5 +1,6 @@
 import { Fault, invalidArgument } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
+import { jsonOf } from '../base/parse.ts';
 
 export type Json = Record<string, unknown>;
 
@@ -16,7 +17,7 @@ const mostValues = 100_000;
 export function parseValue(data: Buffer, what: string): unknown {
   if (hasMoreValues(data, mostValues)) throw invalidArgument(`The ${what} has more than ${mostValues} values`);
   try {
-    return JSON.parse(new TextDecoder('utf-8').decode(data));
+    return jsonOf(new TextDecoder('utf-8').decode(data));
   } catch (error) {
     throw new Fault('InvalidArgument', `The ${what} is not JSON`, { cause: error });
   }

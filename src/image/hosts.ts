@@ -1,13 +1,14 @@
 import { X509Certificate } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { parse } from 'smol-toml';
-import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
+import { withoutPassword } from '../base/address.ts';
+import { Fault, invalidArgument, isErrno, isFault, messageOf } from '../base/fault.ts';
+import type { HostFiles } from '../base/host-files.ts';
 import { isObject } from '../base/json.ts';
 import { didYouMean } from '../base/nearest.ts';
-import { readText } from '../sys/read-file.ts';
+import { tomlOf } from '../base/parse.ts';
+import { ownFiles } from '../sys/own-files.ts';
 
 export type Capability = 'pull' | 'resolve' | 'push';
 
@@ -43,6 +44,8 @@ export const defaultDialMs = 30_000;
 const longestDialMs = 24 * 3_600_000;
 const everything: readonly Capability[] = ['pull', 'resolve', 'push'];
 const maxFileBytes = 1024 * 1024;
+/** More is no folder of certificates. */
+const mostNames = 1000;
 
 /** True for names and addresses that never leave this host. */
 export const isLoopback = (hostname: string): boolean =>
@@ -68,26 +71,26 @@ function ownAddress(domain: string): string {
  * @throws Fault InvalidArgument that names the file.
  */
 export async function endpointsFor(domain: string, certsDir: string): Promise<Endpoint[]> {
-  return (await endpointsByHosts(domain, certsDir)) ?? (await ownEndpoint(domain));
+  return (await endpointsByHosts(domain, certsDir, ownFiles())) ?? (await ownEndpoint(domain));
 }
 
 /** Null if nothing is said of the registry. @throws as endpointsFor does. */
-export async function endpointsByHosts(domain: string, certsDir: string): Promise<Endpoint[] | null> {
+export async function endpointsByHosts(domain: string, certsDir: string, files: HostFiles): Promise<Endpoint[] | null> {
   const names = [...new Set([domain.replace(/:([0-9]+)$/, '_$1_'), domain, '_default'])];
   for (const name of names) {
     const folder = join(certsDir, name);
-    const text = await readOptional(join(folder, 'hosts.toml'));
-    if (text !== null) return parseHosts(text, folder, domain);
-    const certificates = await looseCertificates(folder);
+    const text = await readOptional(join(folder, 'hosts.toml'), files);
+    if (text !== null) return parseHosts(text, { folder, domain, files });
+    const certificates = await looseCertificates(folder, files);
     if (certificates)
-      return [await endpoint(ownAddress(domain), certificates, { folder, source: folder, isOwner: true })];
+      return [await endpoint(ownAddress(domain), certificates, { folder, source: folder, isOwner: true, files })];
   }
   return null;
 }
 
 /** The registry itself, of which nothing is said. */
 export async function ownEndpoint(domain: string): Promise<Endpoint[]> {
-  const own = await endpoint(ownAddress(domain), {}, { folder: '/', source: null, isOwner: true });
+  const own = await endpoint(ownAddress(domain), {}, { folder: '/', source: null, isOwner: true, files: null });
   const isEitherScheme = own.base.protocol === 'http:';
   return [{ ...own, isEitherScheme, tls: { ...own.tls, skipVerify: isEitherScheme } }];
 }
@@ -106,35 +109,43 @@ const remarksOn = (table: Table, known: readonly string[], file: string): string
       (key) => `${file} has the key ${JSON.stringify(key.slice(0, 64))}, which means nothing${didYouMean(key, known)}`,
     );
 
-async function parseHosts(text: string, folder: string, domain: string): Promise<Endpoint[]> {
+type Hosts = { readonly folder: string; readonly domain: string; readonly files: HostFiles };
+
+async function parseHosts(text: string, { folder, domain, files }: Hosts): Promise<Endpoint[]> {
   const file = join(folder, 'hosts.toml');
   try {
-    const table: Table = parse(text);
+    const table: Table = tomlOf(text);
     const mirrors = isObject(table.host) ? Object.entries(table.host) : [];
     const result: Endpoint[] = [];
     for (const [address, options] of mirrors) {
-      if (!isObject(options)) throw new Error(`host.${JSON.stringify(address)} is not a table`);
-      result.push(await endpoint(address, options, { folder, source: file, isOwner: false }));
+      if (!isObject(options)) throw new Error(`host.${JSON.stringify(withoutPassword(address))} is not a table`);
+      result.push(await endpoint(address, options, { folder, source: file, isOwner: false, files }));
     }
     const server = typeof table.server === 'string' && table.server !== '' ? table.server : ownAddress(domain);
     // The server's own options stand at the top of the file.
-    result.push(await endpoint(server, table, { folder, source: file, isOwner: true }));
+    result.push(await endpoint(server, table, { folder, source: file, isOwner: true, files }));
     return result;
   } catch (error) {
+    if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error; // of who reads certificates
     throw new Fault('InvalidArgument', `Cannot use ${file}: ${messageOf(error)}`, { cause: error });
   }
 }
 
-export type EndpointOrigin = { readonly folder: string; readonly source: string | null; readonly isOwner: boolean };
+export type EndpointOrigin = {
+  readonly folder: string;
+  readonly source: string | null;
+  readonly isOwner: boolean;
+  /** Who reads its certificates; null: it has none. */
+  readonly files: HostFiles | null;
+};
 
 /** A place by its address and what a file says of it. @throws Error */
 export async function endpoint(
   address: string,
   options: Table,
-  { folder, source, isOwner }: EndpointOrigin,
+  { folder, source, isOwner, files }: EndpointOrigin,
 ): Promise<Endpoint> {
-  const base = new URL(/^[a-z]+:\/\//.test(address) ? address : withScheme(address));
-  if (base.protocol !== 'http:' && base.protocol !== 'https:') throw new Error(`${address} is neither http nor https`);
+  const base = urlOf(address);
   if (base.username || base.password) throw new Error(`credentials do not belong in ${base.host}'s address`);
   const path = base.pathname.replace(/\/+$/, '');
   base.pathname = options.override_path === true || path.endsWith('/v2') ? path : `${path}/v2`;
@@ -150,11 +161,23 @@ export async function endpoint(
     remarks: source === null ? [] : remarksOn(options, isOwner ? serverKeys : mirrorKeys, source),
     dialTimeoutMs: options.dial_timeout === undefined ? defaultDialMs : duration(options.dial_timeout),
     tls: {
-      ca: await Promise.all(paths(options.ca, 'ca').map((path) => readAuthority(folder, path))),
-      client: await Promise.all(clientPairs(options.client).map((pair) => readClient(folder, pair))),
+      ca: await Promise.all(paths(options.ca, 'ca').map((path) => readAuthority(readPem(folder, path, files), path))),
+      client: await Promise.all(
+        clientPairs(options.client).map((pair) => readClient(pair, (path) => readPem(folder, path, files))),
+      ),
       skipVerify: options.skip_verify === true,
     },
   };
+}
+
+function urlOf(address: string): URL {
+  const shown = JSON.stringify(withoutPassword(address));
+  const hasScheme = /^[a-z]+:\/\//.test(address);
+  if (!URL.canParse(hasScheme ? address : `https://${address}`))
+    throw new Error(`${shown} is no address of a registry`);
+  const url = new URL(hasScheme ? address : ownAddress(address));
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new Error(`${shown} is neither http nor https`);
+  return url;
 }
 
 /**
@@ -166,8 +189,6 @@ function mirrorTakesCredentials({ protocol, hostname }: URL, { credentials, skip
   if (typeof credentials !== 'boolean') throw new Error('credentials is neither true nor false');
   return credentials;
 }
-
-const withScheme = (address: string): string => ownAddress(address);
 
 function capabilitiesOf(value: unknown): readonly Capability[] {
   if (value === undefined) return everything;
@@ -245,11 +266,12 @@ function clientPairs(value: unknown): ClientPair[] {
   });
 }
 
-const readPem = (folder: string, path: string): Promise<string> => readBounded(resolve(folder, path));
+const readPem = (folder: string, path: string, files: HostFiles | null): Promise<string> =>
+  readBounded(resolve(folder, path), files ?? ownFiles());
 
 /** TLS passes over what is no certificate in silence, and then trusts nobody who should be trusted. */
-async function readAuthority(folder: string, path: string): Promise<string> {
-  const pem = await readPem(folder, path);
+async function readAuthority(read: Promise<string>, path: string): Promise<string> {
+  const pem = await read;
   try {
     void new X509Certificate(pem); // of several the first
     return pem;
@@ -258,8 +280,10 @@ async function readAuthority(folder: string, path: string): Promise<string> {
   }
 }
 
-async function readClient(folder: string, [cert, key]: ClientPair): Promise<{ cert: string; key: string }> {
-  const pair = { cert: await readPem(folder, cert), key: await readPem(folder, key) };
+type Read = (path: string) => Promise<string>;
+
+async function readClient([cert, key]: ClientPair, read: Read): Promise<{ cert: string; key: string }> {
+  const pair = { cert: await read(cert), key: await read(key) };
   try {
     createSecureContext(pair);
     return pair;
@@ -270,27 +294,24 @@ async function readClient(folder: string, [cert, key]: ClientPair): Promise<{ ce
 }
 
 /** Docker's older layout, without hosts.toml: `*.crt` are authorities, `*.cert` with `*.key` are client pairs. */
-async function looseCertificates(folder: string): Promise<Table | null> {
-  const names = await readdir(folder).catch((error) => {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
-    throw error;
-  });
+async function looseCertificates(folder: string, files: HostFiles): Promise<Table | null> {
+  const names = ((await files.list(folder, mostNames)) ?? []).map(([name]) => name);
   const ca = names.filter((name) => name.endsWith('.crt'));
   const client = names.filter((name) => name.endsWith('.cert')).map((name) => [name, name.replace(/cert$/, 'key')]);
   return ca.length + client.length > 0 ? { ca, client } : null;
 }
 
-async function readBounded(path: string): Promise<string> {
+async function readBounded(path: string, files: HostFiles): Promise<string> {
   try {
-    return await readText(path, maxFileBytes);
+    return await files.readText(path, maxFileBytes);
   } catch (error) {
-    throw error instanceof Fault ? invalidArgument(error.message) : error;
+    throw isFault(error, 'ResourceExhausted', 'FailedPrecondition') ? invalidArgument(error.message) : error;
   }
 }
 
-async function readOptional(path: string): Promise<string | null> {
+async function readOptional(path: string, files: HostFiles): Promise<string | null> {
   try {
-    return await readBounded(path);
+    return await readBounded(path, files);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null;
     throw error;

@@ -11,6 +11,7 @@ import type { Image } from '../model/image.ts';
 import type { Snapshots } from '../snapshot/index.ts';
 import { Records } from '../state/records.ts';
 import { removeTree } from '../sys/files.ts';
+import { tidy } from '../sys/tidy.ts';
 import type { RegistryAuth } from './auth.ts';
 import { authFor, type PullRequest } from './auth-for.ts';
 import { chainIds } from './chain.ts';
@@ -46,15 +47,15 @@ export async function openImages(settings: ImageSettings, snapshots: Snapshots):
     const missing = image.layers.find((key) => snapshots.get(key)?.kind !== 'committed');
     if (missing === undefined) continue;
     log.warn({ image: image.id, layer: missing }, 'Forgetting an image of which a layer is gone');
-    await records.delete(image.id);
+    await tidy(() => records.delete(image.id));
   }
   for (const name of await readdir(settings.dataDir)) {
-    if (isLoadLeftover(name)) await removeTree(join(settings.dataDir, name));
+    if (isLoadLeftover(name)) await tidy(() => removeTree(join(settings.dataDir, name)));
   }
   const documents = await KeptDocuments.open(settings.dataDir);
   await documents.keepOnly((id) => records.get(id) !== undefined);
   const images = new Images(withDefaults(settings), snapshots, { records, documents });
-  await images.shortNames.read().catch((error: unknown) => {
+  await images.shortNames.read(settings.hostFiles).catch((error: unknown) => {
     log.warn({ reason: messageOf(error) }, 'What short names of images mean is not known; pulls of them fail');
   });
   return images;
@@ -105,12 +106,12 @@ export class Images {
    * nothing behind. What a short name may mean is asked for in turn, until a registry has it.
    */
   async pull(request: PullRequest, signal?: AbortSignal): Promise<Image> {
-    if (shortName(request.reference) !== null) await this.shortNames.read();
+    if (shortName(request.reference) !== null) await this.shortNames.read(this.#settings.hostFiles);
     const meanings = this.shortNames.meanings(request.reference);
     const failures: Fault[] = [];
     for (const reference of meanings) {
       try {
-        return await this.#pullOf(reference, await authFor(reference, request, this.#settings.authFile), signal);
+        return await this.#pullOf(reference, await authFor(reference, request, this.#settings), signal);
       } catch (error) {
         // Who cannot be asked may have it: another registry's image is not what was meant then.
         if (meanings.length === 1 || !isFault(error, 'NotFound', 'PermissionDenied', 'Unauthenticated')) throw error;

@@ -7,7 +7,7 @@ export { type Endpoint, endpointsFor, isLoopback } from './hosts.ts';
 export { type Images, openImages } from './images.ts';
 export { imageNames } from './naming.ts';
 export type { PullStatus } from './progress.ts';
-export { type Environment, proxyFor, proxySettings, withoutPassword } from './proxy.ts';
+export { type Environment, proxyFor, proxySettings } from './proxy.ts';
 export { canonical, parseReference, type Reference } from './reference.ts';
 export type { ImageSettings } from './settings.ts';
 export { ShortNames } from './short-names.ts';

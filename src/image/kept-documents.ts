@@ -4,6 +4,7 @@ import { isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { type Digest, type ImageId, isDigest } from '../model/ids.ts';
 import { readBytes } from '../sys/read-file.ts';
+import { tidy } from '../sys/tidy.ts';
 import { isTemporary, replaceFile } from '../sys/write-file.ts';
 import { digestOf } from './digest.ts';
 
@@ -30,7 +31,7 @@ export class KeptDocuments {
     for (const name of await readdir(folder)) {
       const id = name.replace('-', ':');
       if (isDigest(id)) here.add(id as string as ImageId);
-      else if (isTemporary(name)) await unlink(join(folder, name));
+      else if (isTemporary(name)) await tidy(() => unlink(join(folder, name)));
     }
     return new KeptDocuments(folder, here);
   }
@@ -64,7 +65,7 @@ export class KeptDocuments {
   async keepOnly(isKept: (id: ImageId) => boolean): Promise<void> {
     for (const id of this.#here) {
       if (isKept(id)) continue;
-      await this.#remove(id);
+      await tidy(() => this.#remove(id));
       this.#here.delete(id);
     }
   }

@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { withoutBrackets } from '../base/address.ts';
+import { withoutBrackets, withoutPassword } from '../base/address.ts';
 import { Fault } from '../base/fault.ts';
 import { isLoopback } from './hosts.ts';
 
@@ -30,17 +30,6 @@ export function proxyFor(url: URL, env: Environment): URL | null {
     'FailedPrecondition',
     `${name} of Berth's environment is ${JSON.stringify(withoutPassword(value))}: give http://HOST:PORT or https://HOST:PORT`,
   );
-}
-
-/**
- * The same, with what stands before an @ left out: it may be a password. One with characters that no address may have makes
- * the whole no address: then all counts as one that stands before the last @.
- */
-export function withoutPassword(proxy: string): string {
-  const [scheme = ''] = /^[a-z0-9+.-]+:\/\//i.exec(proxy) ?? [];
-  const url = URL.parse(scheme === '' ? `http://${proxy}` : proxy);
-  if (url && url.username === '' && url.password === '') return proxy;
-  return `${scheme}${proxy.slice(scheme.length).replace(/^.*@/s, '***@')}`;
 }
 
 function parsed(value: string): URL | null {

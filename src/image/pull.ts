@@ -201,12 +201,12 @@ export const layersFrom = (repository: Repository, found: Found): LayerSource[] 
 export function repositoryFor(
   reference: Reference,
   auth: RegistryAuth | null,
-  { certsDir, registriesConf, firstByteTimeoutMs, progressTimeoutMs, connectionsPerLayer }: FullSettings,
+  { certsDir, registriesConf, hostFiles, firstByteTimeoutMs, progressTimeoutMs, connectionsPerLayer }: FullSettings,
   { memories, signal }: { memories: PlaceMemories; signal: AbortSignal },
 ): Promise<Repository> {
   const patience = { answerMs: firstByteTimeoutMs, progressMs: progressTimeoutMs };
   return Repository.open(reference, auth, {
-    where: { certsDir, registriesConf },
+    where: { certsDir, registriesConf, hostFiles },
     patience,
     memories,
     connectionsPerLayer,

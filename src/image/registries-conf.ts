@@ -1,4 +1,6 @@
+import { withoutPassword } from '../base/address.ts';
 import { Fault } from '../base/fault.ts';
+import type { HostFiles } from '../base/host-files.ts';
 import { type Endpoint, type EndpointOrigin, endpoint, registryHost } from './hosts.ts';
 import { canonical, type Reference, repositoryOf } from './reference.ts';
 import { type ConfFile, cannotUse, flagOf, readConf, type Table, tablesOf, textOf } from './registries-file.ts';
@@ -11,9 +13,9 @@ type Registry = { readonly prefix: string; readonly table: Table; readonly file:
  * there may have forbidden registries, and is an error.
  * @throws Fault FailedPrecondition that names the file; PermissionDenied for a registry that is blocked.
  */
-export async function placesByConf(path: string, reference: Reference): Promise<Endpoint[] | null> {
+export async function placesByConf(path: string, reference: Reference, files: HostFiles): Promise<Endpoint[] | null> {
   const known = new Map<string, Registry>();
-  for (const file of await readConf(path)) for (const each of registriesOf(file)) known.set(each.prefix, each);
+  for (const file of await readConf(path, files)) for (const each of registriesOf(file)) known.set(each.prefix, each);
   const [best] = [...known.values()]
     .filter(({ prefix }) => hasPrefix(reference, prefix))
     .sort((a, b) => b.prefix.length - a.prefix.length);
@@ -77,14 +79,15 @@ async function place(
 ): Promise<Endpoint> {
   const name = repositoryOf(reference);
   const location = textOf(table, 'location');
+  const shown = JSON.stringify(withoutPassword(location));
   if (location === '' && !isOwner) throw new Error('a mirror has no location');
-  if (/^[a-z]+:\/\//.test(location)) throw new Error(`location = ${JSON.stringify(location)} is a host, and a path`);
+  if (/^[a-z]+:\/\//.test(location)) throw new Error(`location = ${shown} is a host, and a path`);
   const rest = prefix.startsWith('*.') || prefix.length > name.length ? '' : name.slice(prefix.length);
   const there =
     location === '' ? name : prefix.startsWith('*.') ? location + name.slice(name.indexOf('/')) : location + rest;
   const slash = there.indexOf('/');
-  if (slash <= 0) throw new Error(`location = ${JSON.stringify(location)} leaves nothing of ${name}`);
-  const origin: EndpointOrigin = { folder: file, source: null, isOwner };
+  if (slash <= 0) throw new Error(`location = ${shown} leaves nothing of ${name}`);
+  const origin: EndpointOrigin = { folder: file, source: null, isOwner, files: null };
   const made = await endpoint(`https://${registryHost(there.slice(0, slash))}`, {}, origin);
   const isInsecure = flagOf(table, 'insecure');
   const base = new URL(made.base);

@@ -1,9 +1,8 @@
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parse } from 'smol-toml';
-import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { Fault, isFault, messageOf } from '../base/fault.ts';
+import type { HostFiles } from '../base/host-files.ts';
 import { isObject } from '../base/json.ts';
-import { readText } from '../sys/read-file.ts';
+import { tomlOf } from '../base/parse.ts';
 
 const maxFileBytes = 1024 * 1024;
 
@@ -15,32 +14,29 @@ export type ConfFile = { readonly file: string; readonly table: Table };
  * later one counts for more.
  * @throws Fault FailedPrecondition that names the file that is wrong or gone.
  */
-export async function readConf(path: string): Promise<ConfFile[]> {
-  const files = [path, ...(await dropIns(`${path}.d`))];
-  return Promise.all(files.map(async (file) => ({ file, table: await readTable(file) })));
+export async function readConf(path: string, files: HostFiles): Promise<ConfFile[]> {
+  const all = [path, ...(await dropIns(`${path}.d`, files))];
+  return Promise.all(all.map(async (file) => ({ file, table: await readTable(file, files) })));
 }
 
 export const cannotUse = (file: string, error: unknown) =>
   new Fault('FailedPrecondition', `Cannot use ${file} (images.registries_conf): ${messageOf(error)}`, { cause: error });
 
-async function dropIns(folder: string): Promise<string[]> {
-  const names = await readdir(folder).catch((error) => {
-    if (isErrno(error, 'ENOENT')) return [];
-    throw error;
-  });
-  return names
-    .filter((name) => name.endsWith('.conf'))
-    .sort()
-    .map((name) => join(folder, name));
+/** More is no folder of such files. */
+const mostNames = 1000;
+
+async function dropIns(folder: string, files: HostFiles): Promise<string[]> {
+  const names = (await files.list(folder, mostNames)) ?? [];
+  return names.map(([name]) => join(folder, name)).filter((path) => path.endsWith('.conf'));
 }
 
-async function readTable(file: string): Promise<Table> {
+async function readTable(file: string, files: HostFiles): Promise<Table> {
   try {
-    const table: Table = parse(await readText(file, maxFileBytes));
+    const table: Table = tomlOf(await files.readText(file, maxFileBytes));
     if (table.registries !== undefined) throw new Error('it is in version 1 of the format: write [[registry]]');
     return table;
   } catch (error) {
-    throw cannotUse(file, error);
+    throw isFault(error, 'DeadlineExceeded', 'Unavailable') ? error : cannotUse(file, error);
   }
 }
 

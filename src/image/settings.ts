@@ -1,4 +1,6 @@
+import type { OpenHostFiles } from '../base/host-files.ts';
 import { defaults } from '../base/settings.ts';
+import { ownFiles } from '../sys/own-files.ts';
 import type { LayerLimits } from './layer-form.ts';
 import { hostPlatform, type Platform } from './platform.ts';
 
@@ -11,6 +13,8 @@ export type ImageSettings = {
   readonly registriesConf?: string;
   /** Credentials of the node, as `docker login` writes them; empty: none. */
   readonly authFile?: string;
+  /** Who reads those three; the daemon must not hang with them. */
+  readonly hostFiles?: OpenHostFiles;
   readonly platform?: Platform;
   /** Layers that are fetched and unpacked at once, over all pulls: as many worker threads. */
   readonly maxParallelLayers?: number;
@@ -38,6 +42,7 @@ export type Limits = LayerLimits & {
 export const withDefaults = (settings: ImageSettings) => ({
   registriesConf: defaults.images.registriesConf,
   authFile: defaults.images.authFile,
+  hostFiles: ownFiles as OpenHostFiles,
   maxParallelLayers: defaults.images.maxParallelLayers,
   connectionsPerLayer: defaults.images.connectionsPerLayer,
   pullTimeoutMs: 0,

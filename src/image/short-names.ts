@@ -1,5 +1,7 @@
 import { Fault, invalidArgument, isFault } from '../base/fault.ts';
+import type { OpenHostFiles } from '../base/host-files.ts';
 import { isObject } from '../base/json.ts';
+import { ownFiles } from '../sys/own-files.ts';
 import { parseReference, type Reference, shortName } from './reference.ts';
 import { type ConfFile, cannotUse, readConf, textOf } from './registries-file.ts';
 
@@ -25,8 +27,10 @@ export class ShortNames {
   }
 
   /** @throws Fault FailedPrecondition that names the file that is wrong or gone; what was known stays. */
-  async read(): Promise<void> {
-    if (this.#path !== '') this.#rules = rulesOf(await readConf(this.#path));
+  async read(open: OpenHostFiles = ownFiles): Promise<void> {
+    if (this.#path === '') return;
+    using files = open();
+    this.#rules = rulesOf(await readConf(this.#path, files));
   }
 
   /**

@@ -1,3 +1,5 @@
+import { jsonOf } from '../base/parse.ts';
+
 // What servers say of an error.
 
 type Part = { readonly code?: unknown; readonly message?: unknown };
@@ -18,7 +20,7 @@ const names = ['error', 'error_description', 'title', 'detail', 'message', 'deta
 
 function wordsOfJson(text: string): string | null {
   try {
-    const json = JSON.parse(text) as ErrorDocument | null;
+    const json = jsonOf(text) as ErrorDocument | null;
     if (Array.isArray(json?.errors)) return json.errors.map(wordsOfPart).join('; ');
     if (typeof json?.error === 'object' && json.error) return wordsOfPart(json.error);
     return names

@@ -1,9 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, failedPrecondition, invalidArgument, messageOf } from '../base/fault.ts';
+import { jsonOf } from '../base/parse.ts';
 import type { Resources } from '../model/config.ts';
 import type { Container } from '../model/container.ts';
-import { buildResources, clampOomScore } from '../oci/index.ts';
+import { buildResources, clampOomScore, type OciSpec } from '../oci/index.ts';
 import { controllerFolder } from '../sys/cgroups.ts';
 import { setOomScore } from '../sys/oom-score.ts';
 import { removeFile, replaceFile } from '../sys/write-file.ts';
@@ -54,7 +55,7 @@ async function rewriteBundle(
   resources: Resources,
 ): Promise<void> {
   const file = deps.layout.configFile(podId, id);
-  const spec = JSON.parse(await readFile(file, 'utf8'));
+  const spec = jsonOf(await readFile(file, 'utf8')) as OciSpec;
   const devices = spec.linux.resources?.devices;
   spec.linux.resources = { ...buildResources(resources, deps.host), ...(devices && { devices }) };
   spec.process.oomScoreAdj = clampOomScore(resources.oomScoreAdj, deps.host.oomScoreAdjMin);

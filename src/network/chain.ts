@@ -1,7 +1,7 @@
 import type { RunCommand } from '../base/command.ts';
 import { runtimeConfig } from './capabilities.ts';
 import type { NetworkList, PluginConfig } from './conflist.ts';
-import { type CniCommand, callPlugin, findPlugin, MissingPlugin } from './plugin.ts';
+import { type CniCommand, callPlugin, findPlugin, MissingPlugin, type Programs } from './plugin.ts';
 import type { CachedAttachment } from './result-cache.ts';
 
 /** What a call of a plugin is about; only the command for GC and STATUS. */
@@ -17,22 +17,27 @@ export type ChainCall = {
 
 /** The plugins of network lists, as the programs in these directories. */
 export class Chain {
-  readonly binDirs: readonly string[];
+  readonly #programs: Programs;
   readonly #deadlineMs: number;
 
-  constructor(binDirs: readonly string[], deadlineMs: number) {
-    this.binDirs = binDirs;
+  constructor(programs: Programs, deadlineMs: number) {
+    this.#programs = programs;
     this.#deadlineMs = deadlineMs;
   }
 
-  installed(type: string): boolean {
-    return findPlugin(type, this.binDirs) !== null;
+  get binDirs(): readonly string[] {
+    return this.#programs.binDirs;
+  }
+
+  async installed(type: string): Promise<boolean> {
+    return (await findPlugin(type, this.#programs)) !== null;
   }
 
   /** The first plugin of these lists that is not installed, as the error that a call of it would be. */
-  missing(lists: readonly NetworkList[]): MissingPlugin | null {
-    const types = lists.flatMap(({ plugins }) => plugins.map(({ type }) => type));
-    const type = types.find((each) => !this.installed(each));
+  async missing(lists: readonly NetworkList[]): Promise<MissingPlugin | null> {
+    const types = [...new Set(lists.flatMap(({ plugins }) => plugins.map(({ type }) => type)))];
+    const installed = await Promise.all(types.map((type) => this.installed(type)));
+    const type = types.find((_, index) => !installed[index]);
     return type === undefined ? null : new MissingPlugin(type, this.binDirs);
   }
 
@@ -59,7 +64,7 @@ export class Chain {
       ...(dynamic && { runtimeConfig: dynamic }),
       ...(prevResult !== null && { prevResult }),
     };
-    return callPlugin(run, this.binDirs, Math.min(deadlineMs, this.#deadlineMs), call, plugin, stdin);
+    return callPlugin(run, this.#programs, Math.min(deadlineMs, this.#deadlineMs), call, plugin, stdin);
   }
 
   /** Calls every plugin in order, where none has a result for the next. @throws MissingPlugin, Fault */

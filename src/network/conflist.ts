@@ -1,7 +1,8 @@
-import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno, messageOf } from '../base/fault.ts';
-import { readText } from '../sys/read-file.ts';
+import { isFault, messageOf } from '../base/fault.ts';
+import type { HostFiles } from '../base/host-files.ts';
+import { jsonOf } from '../base/parse.ts';
+import { ownFiles } from '../sys/own-files.ts';
 
 export type PluginConfig = {
   readonly type: string;
@@ -30,7 +31,7 @@ const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
  * @throws Error that says what is wrong with it.
  */
 export function parseNetworkList(source: string): NetworkList {
-  const json: unknown = JSON.parse(source);
+  const json: unknown = jsonOf(source);
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new Error('it is not a JSON object');
   const { name, cniVersion, cniVersions, disableGC, plugins } = json as Record<string, unknown>;
   const single = plugins === undefined && 'type' in json;
@@ -79,7 +80,10 @@ function flag(key: string, value: unknown): boolean {
 /** What a look into the configuration directory found: the valid lists in file-name order, and what is wrong. */
 export type FoundNetworks = { readonly lists: readonly NetworkList[]; readonly problems: readonly string[] };
 
-type Known = { readonly stamp: string; readonly list: NetworkList | null; readonly problem: string };
+type Known = { readonly text: string; readonly list: NetworkList | null; readonly problem: string };
+
+/** More is no configuration directory. */
+const mostNames = 1000;
 
 /**
  * Reads a CNI configuration directory as often as asked and parses only files that changed. Looking again at every
@@ -87,20 +91,19 @@ type Known = { readonly stamp: string; readonly list: NetworkList | null; readon
  */
 export class ConflistDirectory {
   readonly #directory: string;
+  readonly #files: HostFiles;
   #known = new Map<string, Known>();
 
-  constructor(directory: string) {
+  constructor(directory: string, files: HostFiles = ownFiles()) {
     this.#directory = directory;
+    this.#files = files;
   }
 
+  /** @throws Fault DeadlineExceeded if it does not answer */
   async look(): Promise<FoundNetworks> {
-    let names: string[];
-    try {
-      names = (await readdir(this.#directory)).filter((name) => extensions.some((end) => name.endsWith(end))).sort();
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error;
-      return { lists: [], problems: [`the directory ${this.#directory} does not exist`] };
-    }
+    const all = await this.#files.list(this.#directory, mostNames);
+    if (all === null) return { lists: [], problems: [`the directory ${this.#directory} does not exist`] };
+    const names = all.map(([name]) => name).filter((name) => extensions.some((end) => name.endsWith(end)));
     const read = await Promise.all(names.map(async (name) => [name, await this.#read(name)] as const));
     this.#known = new Map(read);
     const lists = read.flatMap(([, { list }]) => (list ? [list] : []));
@@ -110,19 +113,14 @@ export class ConflistDirectory {
   }
 
   async #read(name: string): Promise<Known> {
-    const path = join(this.#directory, name);
+    let text = '';
     try {
-      const { mtimeMs, size, ino } = await stat(path);
-      const stamp = `${ino} ${mtimeMs} ${size}`;
+      text = await this.#files.readText(join(this.#directory, name), maxBytes);
       const known = this.#known.get(name);
-      if (known?.stamp === stamp) return known;
-      try {
-        return { stamp, list: parseNetworkList(await readText(path, maxBytes)), problem: '' };
-      } catch (error) {
-        return { stamp, list: null, problem: messageOf(error) };
-      }
+      return known?.text === text ? known : { text, list: parseNetworkList(text), problem: '' };
     } catch (error) {
-      return { stamp: '', list: null, problem: messageOf(error) };
+      if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error; // of who reads it, not of the file
+      return { text, list: null, problem: messageOf(error) };
     }
   }
 }

@@ -1,11 +1,14 @@
 import { isIP } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { RunCommand } from '../base/command.ts';
-import { Fault } from '../base/fault.ts';
+import { Fault, messageOf } from '../base/fault.ts';
+import type { HostFiles, OpenHostFiles } from '../base/host-files.ts';
 import { runAll } from '../base/run-all.ts';
 import type { Settings } from '../base/settings.ts';
 import type { PodConfig } from '../model/config.ts';
 import type { PodId } from '../model/ids.ts';
 import type { PodNetwork } from '../model/pod.ts';
+import { ownFiles } from '../sys/own-files.ts';
 import { runHere } from '../sys/spawn.ts';
 import { capabilityArgs } from './capabilities.ts';
 import { Chain } from './chain.ts';
@@ -32,6 +35,8 @@ export type Attachment = {
 
 /** New pods wait for garbage collection: a plugin that hangs in it must not hold them up for long. */
 const gcMs = 10_000;
+/** How long who asks for the node's condition waits for the configuration to be read. */
+const lookMs = 1000;
 
 /** Pod networks by CNI plugins; loopback is the pause process' own work and needs none. */
 export class Network {
@@ -42,12 +47,18 @@ export class Network {
   #collecting: Promise<void> | null = null;
   readonly #undo: Undo;
   readonly #readiness = new Readiness();
+  readonly #hostFiles: OpenHostFiles;
 
-  /** `keptNetns`: a folder below run_dir. */
-  constructor({ cni, dataDir, timeouts }: Pick<Settings, 'cni' | 'dataDir' | 'timeouts'>, keptNetns: string) {
+  /** `keptNetns`: a folder below run_dir. `files`: read all the time; `hostFiles`: for what is a pod's own. */
+  constructor(
+    { cni, dataDir, timeouts }: Pick<Settings, 'cni' | 'dataDir' | 'timeouts'>,
+    keptNetns: string,
+    { files, hostFiles }: { files: HostFiles; hostFiles: OpenHostFiles } = { files: ownFiles(), hostFiles: ownFiles },
+  ) {
     this.#cni = cni;
-    this.#chain = new Chain(cni.binDirs, timeouts.cniPlugin * 1000);
-    this.#conflists = new ConflistDirectory(cni.confDir);
+    this.#hostFiles = hostFiles;
+    this.#chain = new Chain({ binDirs: cni.binDirs, files }, timeouts.cniPlugin * 1000);
+    this.#conflists = new ConflistDirectory(cni.confDir, files);
     this.#cache = new ResultCache(cni.cacheDir, dataDir);
     this.#undo = new Undo(this.#chain, this.#cache, this.#conflists, new KeptNetns(keptNetns));
   }
@@ -55,22 +66,35 @@ export class Network {
   /** Null when pods can be attached; else why not, in words for the node's condition. */
   async problem(): Promise<string | null> {
     this.#undo.retry();
-    const { lists, problems } = await this.#conflists.look();
-    if (lists.length === 0) return problems.join('; ');
-    const used = this.#used(lists);
-    const missing = this.#chain.missing(used);
-    if (missing) return missing.message;
-    const asked = used.filter(({ cniVersion }) => atLeast(cniVersion, 1, 1)); // STATUS came with CNI 1.1
+    const looking = this.#look();
+    const found = await Promise.race([looking, delay(lookMs, null, { ref: false })]);
+    if (found === null) return `${this.#cni.confDir} has not answered for ${lookMs / 1000} s`;
+    if (typeof found === 'string') return found;
+    const asked = found.filter(({ cniVersion }) => atLeast(cniVersion, 1, 1)); // STATUS came with CNI 1.1
     return this.#readiness.of(JSON.stringify(asked), async () => {
       for (const list of asked) await this.#chain.callEach(runHere, { command: 'STATUS', list });
     });
+  }
+
+  /** The networks of a new pod, or why it could not join them. */
+  async #look(): Promise<readonly NetworkList[] | string> {
+    try {
+      const { lists, problems } = await this.#conflists.look();
+      const used = this.#used(lists);
+      const problem = lists.length === 0 ? problems.join('; ') : (await this.#chain.missing(used))?.message;
+      return problem ?? used;
+    } catch (error) {
+      return messageOf(error);
+    }
   }
 
   /** Takes kubelet's pod CIDRs into the configured template; without one they are somebody else's business. */
   async setPodCidrs(text: string): Promise<void> {
     if (text === '') return;
     const cidrs = parsePodCidrs(text);
-    if (this.#cni.confTemplate !== '') await writeFromTemplate(this.#cni.confTemplate, this.#cni.confDir, cidrs);
+    if (this.#cni.confTemplate === '') return;
+    using files = this.#hostFiles();
+    await writeFromTemplate(this.#cni.confTemplate, this.#cni.confDir, cidrs, files);
   }
 
   /** The names of the networks that a new pod joins. */
@@ -96,10 +120,9 @@ export class Network {
   async up(run: RunCommand, attachment: Attachment): Promise<PodNetwork> {
     await this.#collecting?.catch(() => {}); // it is told where it was asked for
     this.#undo.retry();
-    const own = attachment.confDir ? new ConflistDirectory(attachment.confDir) : this.#conflists;
-    const { lists, problems } = await own.look();
+    const { lists, problems } = await this.#listsFor(attachment);
     const used = this.#used(lists);
-    const problem = lists.length === 0 ? problems.join('; ') : this.#chain.missing(used)?.message;
+    const problem = lists.length === 0 ? problems.join('; ') : (await this.#chain.missing(used))?.message;
     if (problem !== undefined) throw new Fault('FailedPrecondition', `The pod network is not ready: ${problem}`);
     const results: unknown[] = [];
     for (const [index, list] of used.entries()) {
@@ -110,6 +133,12 @@ export class Network {
       results.push(result);
     }
     return { ips: addressesOf(results, used[0]!.name), result: results[0] };
+  }
+
+  async #listsFor({ confDir }: Attachment): Promise<FoundNetworks> {
+    if (!confDir) return this.#conflists.look();
+    using files = this.#hostFiles();
+    return await new ConflistDirectory(confDir, files).look();
   }
 
   /**

@@ -1,7 +1,8 @@
-import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorText, type RunCommand, usualPath } from '../base/command.ts';
-import { Fault } from '../base/fault.ts';
+import { Fault, isFault } from '../base/fault.ts';
+import type { HostFiles } from '../base/host-files.ts';
+import { jsonOf } from '../base/parse.ts';
 import type { PluginConfig } from './conflist.ts';
 
 export type CniCommand = 'ADD' | 'DEL' | 'GC' | 'STATUS';
@@ -26,15 +27,18 @@ export class MissingPlugin extends Fault {
   }
 }
 
-/** The first executable file of this name, or null. Without a turn of the loop: these are the operator's directories. */
-export function findPlugin(type: string, binDirs: readonly string[]): string | null {
+/** Where plugins are, and by whom that is read. */
+export type Programs = { readonly binDirs: readonly string[]; readonly files: HostFiles };
+
+/** The first executable file of this name, or null. @throws Fault DeadlineExceeded if a directory does not answer */
+export async function findPlugin(type: string, { binDirs, files }: Programs): Promise<string | null> {
   for (const folder of binDirs) {
     const path = join(folder, type);
     try {
-      if (!statSync(path).isFile()) continue;
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
+      const facts = await files.stat(path);
+      if (facts?.kind === 'file' && (facts.mode & 0o111) !== 0) return path;
+    } catch (error) {
+      if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error;
       // the next folder may have it
     }
   }
@@ -47,14 +51,15 @@ export function findPlugin(type: string, binDirs: readonly string[]): string | n
  */
 export async function callPlugin(
   run: RunCommand,
-  binDirs: readonly string[],
+  programs: Programs,
   deadlineMs: number,
   call: CniCall,
   plugin: PluginConfig,
   stdin: object,
 ): Promise<unknown> {
   const name = `CNI plugin ${plugin.type} ${call.command}`;
-  const path = findPlugin(plugin.type, binDirs);
+  const { binDirs } = programs;
+  const path = await findPlugin(plugin.type, programs);
   if (!path) throw new MissingPlugin(plugin.type, binDirs);
   const result = await run({
     argv: [path],
@@ -87,7 +92,7 @@ const resultVersions = new Set(['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']);
 function resultOf(text: string, name: string): unknown {
   let result: { cniVersion?: unknown } | null;
   try {
-    result = JSON.parse(text);
+    result = jsonOf(text) as typeof result;
   } catch {
     throw new Fault('Internal', `${name} printed no JSON: ${errorText(text)}`);
   }
@@ -103,7 +108,7 @@ function resultOf(text: string, name: string): unknown {
 /** CNI spec, section 5: an error is JSON on standard output with code, msg and details. */
 function reasonOf(stdout: Buffer, stderr: Buffer, code: number): string {
   try {
-    const { msg, details } = JSON.parse(stdout.toString());
+    const { msg, details } = jsonOf(stdout.toString()) as { msg?: unknown; details?: unknown };
     if (typeof msg === 'string' && msg !== '') return errorText(details ? `${msg}: ${details}` : msg);
   } catch {
     // not the format that the spec asks for: show what there is

@@ -2,6 +2,7 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
 import { isObject } from '../base/json.ts';
+import { jsonOf } from '../base/parse.ts';
 import { readText } from '../sys/read-file.ts';
 import { isTemporary, removeFile, replaceFile } from '../sys/write-file.ts';
 import type { CapabilityArgs } from './capabilities.ts';
@@ -135,7 +136,7 @@ const unreadable = (named: Named): CachedAttachment => ({
 /** The name is the truth about what the file is; a field of another kind than its own is as if it were not there. */
 function decode(named: Named, text: string): CachedAttachment {
   const bare = unreadable(named);
-  const json: unknown = JSON.parse(text);
+  const json: unknown = jsonOf(text);
   if (!isObject(json) || json.kind !== bare.kind) return bare;
   const { config, netns, cniArgs, capabilityArgs, result, berth } = json;
   return {

@@ -1,8 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { BlockList } from 'node:net';
 import { join } from 'node:path';
-import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
-import { readText } from '../sys/read-file.ts';
+import { Fault, invalidArgument, isErrno, isFault, messageOf } from '../base/fault.ts';
+import type { HostFiles } from '../base/host-files.ts';
+import { ownFiles } from '../sys/own-files.ts';
 import { replaceFile } from '../sys/write-file.ts';
 import { parseNetworkList } from './conflist.ts';
 
@@ -41,14 +42,17 @@ export async function writeFromTemplate(
   templateFile: string,
   confDir: string,
   cidrs: readonly string[],
+  files: HostFiles = ownFiles(),
 ): Promise<void> {
   let filled: string;
   try {
-    filled = fillTemplate(await readText(templateFile, mostTemplateBytes), cidrs);
+    filled = fillTemplate(await files.readText(templateFile, mostTemplateBytes), cidrs);
   } catch (error) {
+    if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error;
     const next = isErrno(error, 'ENOENT') ? 'it does not exist' : messageOf(error);
     throw new Fault('FailedPrecondition', `CNI template ${templateFile} cannot be used: ${next}`, { cause: error });
   }
+  await files.stat(confDir); // it answers
   await mkdir(confDir, { recursive: true, mode: 0o755 });
   await replaceFile(join(confDir, fileName), filled, { mode: 0o644 });
 }

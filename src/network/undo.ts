@@ -67,14 +67,19 @@ export class Undo {
 
   async #retryAll(): Promise<void> {
     for (const { entry, missing } of [...this.#owed.values()]) {
-      if (missing?.some((type) => !this.#chain.installed(type))) continue;
       try {
+        if (missing && (await this.#anyAbsent(missing))) continue;
         await this.undo(runHere, entry);
       } catch (error) {
         this.#notBefore = performance.now() + retryMs;
         log.warn({ ...wordsOf(entry), reason: messageOf(error) }, 'A CNI attachment that was kept cannot be undone');
       }
     }
+  }
+
+  async #anyAbsent(types: readonly string[]): Promise<boolean> {
+    for (const type of types) if (!(await this.#chain.installed(type))) return true;
+    return false;
   }
 
   /** As it was at ADD; if nobody can read that any more, as the network is configured now. */
@@ -100,7 +105,7 @@ export class Undo {
       try {
         await this.#chain.call(run, call, plugin, entry.result ?? null);
       } catch (error) {
-        const type = this.#absent(plugin, error);
+        const type = await this.#absent(plugin, error);
         if (type === null) failure ??= error;
         else if (index < called) missing.push(type);
       }
@@ -110,10 +115,11 @@ export class Undo {
   }
 
   /** Which program's absence made a DEL fail: the plugin's, or that of its IPAM plugin (CNI spec, section 4). */
-  #absent({ ipam }: PluginConfig, error: unknown): string | null {
+  async #absent({ ipam }: PluginConfig, error: unknown): Promise<string | null> {
     if (error instanceof MissingPlugin) return error.type;
     const type = (ipam as { type?: unknown } | null | undefined)?.type;
-    if (typeof type !== 'string' || type === '' || type.includes('/') || this.#chain.installed(type)) return null;
+    if (typeof type !== 'string' || type === '' || type.includes('/')) return null;
+    if (await this.#chain.installed(type)) return null;
     // A type without a program can be the plugin's own matter. The standard library quotes the one it did not find.
     return messageOf(error).includes(JSON.stringify(type)) ? type : null;
   }

@@ -44,7 +44,7 @@ function commandLine({ container, image }: SpecInput): string[] {
       `Image ${JSON.stringify(container.image.image)} has no command: set one in the container's configuration`,
     );
   }
-  return args.map((arg) => passable('Argument', arg));
+  return args.map((arg, index) => passable(`Argument ${index}`, arg));
 }
 
 /** Of equal names the last value counts, in the place of the first: PATH, the operator's, the image's, the request's, the devices', HOME. */
@@ -68,7 +68,9 @@ function environment({ container, image, pod, user, host, injected, unasked }: S
   for (const entry of injected?.env ?? [])
     env.set(entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1));
   if (!env.has('HOME')) env.set('HOME', user.home);
-  return [...env].map(([name, value]) => passable('Environment variable', `${name}=${value}`));
+  return [...env].map(([name, value]) =>
+    passable(`Environment variable ${JSON.stringify(name.slice(0, 64))}`, `${name}=${value}`),
+  );
 }
 
 function workingDirectory(path: string): string {
@@ -86,13 +88,14 @@ function workingDirectory(path: string): string {
  */
 export const leavesThroughProc = (path: string): boolean => /^\/proc\/(self|thread-self|\d+)\/./.test(path);
 
+/** The text itself is not quoted: it may be a password. */
 function passable(what: string, text: string): string {
   if (text.includes('\0')) {
-    throw invalidArgument(`${what} ${JSON.stringify(text.slice(0, 64))} holds a NUL character: remove it`);
+    throw invalidArgument(`${what} holds a NUL character: remove it`);
   }
   const size = text.length * 3 < longestString ? 0 : Buffer.byteLength(text);
   if (size < longestString) return text;
-  throw invalidArgument(`${what} ${JSON.stringify(text.slice(0, 64))}... has ${size} bytes: Linux takes 131071`);
+  throw invalidArgument(`${what} has ${size} bytes: Linux takes 131071`);
 }
 
 /** Without CAP_SYS_RESOURCE nobody may go below the value that the daemon itself has (proc(5)). */

@@ -1,6 +1,7 @@
-import { failedPrecondition, invalidArgument } from '../base/fault.ts';
+import { failedPrecondition, invalidArgument, messageOf } from '../base/fault.ts';
 import type { HostFacts } from '../base/host-facts.ts';
 import { isObject } from '../base/json.ts';
+import { jsonOf } from '../base/parse.ts';
 import type { ContainerSecurity } from '../model/config.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import {
@@ -80,9 +81,9 @@ export function parseSeccompProfile(name: string, text: string): OciSeccomp {
   const fail = (why: string) => invalidArgument(`Seccomp profile ${quote(name)}: ${why}`);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = jsonOf(text);
   } catch (error) {
-    throw fail(`not JSON: ${(error as Error).message.slice(0, 200)}`);
+    throw fail(messageOf(error));
   }
   const check = reader(fail);
   const profile = check.object(value, 'the profile');

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { Fault, isErrno } from '../base/fault.ts';
+import { jsonOf } from '../base/parse.ts';
 import type { ShimExit } from './types.ts';
 
 const maxBytes = 4096;
@@ -31,7 +32,7 @@ async function readStart(path: string): Promise<string | null> {
 function parse(text: string): ShimExit | null {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = jsonOf(text);
   } catch {
     return null;
   }

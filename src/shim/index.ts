@@ -1,7 +1,7 @@
 // What the rest of Berth may use of the shim.
 export { readExitFile } from './exit-file.ts';
 export { isShimOf, killShim } from './kill.ts';
-export { type FileFacts, type FileKind, Looker, pathsLeftBehind, unsupported } from './looker.ts';
+export { Looker, pathsLeftBehind, unsupported } from './looker.ts';
 export { connectShim, startShim } from './start.ts';
 export type {
   AttachSpec,

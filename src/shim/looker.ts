@@ -2,6 +2,7 @@ import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Message, MessageName } from '../../proto/shim.ts';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import type { FileFacts, FileKind, HostFiles } from '../base/host-files.ts';
 import { log } from '../base/log.ts';
 import { doing } from '../base/trace.ts';
 import { nativePath } from '../sys/addon.ts';
@@ -10,20 +11,6 @@ import { type IdMaps, mapLines } from '../sys/idmap.ts';
 import { spawnKeeper } from '../sys/keepers.ts';
 import { type Decoded, decode, encode, FrameReader } from './codec.ts';
 import { childGone } from './gone.ts';
-
-export type FileKind = 'directory' | 'file' | 'block' | 'character' | 'link' | 'other';
-
-/** What there is to know of a file without opening it. */
-export type FileFacts = {
-  readonly kind: FileKind;
-  /** The permissions. */
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  /** Of a device. */
-  readonly major: number;
-  readonly minor: number;
-};
 
 /** What a call asked of the looker, for messages: `Looking at`, and at what. */
 type Task = { readonly verb: string; readonly path: string };
@@ -58,8 +45,9 @@ const mostLooks = 6;
  * `deadlineMs` ends it: then every call fails with DeadlineExceeded, which names the path. Paths are absolute; errors of the
  * host are those of node:fs, with a `code`.
  */
-export class Looker implements Disposable {
+export class Looker implements HostFiles {
   readonly #deadlineMs: number;
+  readonly #what: string;
   readonly #frames = new FrameReader();
   readonly #waiting: Waiting[] = [];
   #process: Promise<Process> | null = null;
@@ -70,8 +58,10 @@ export class Looker implements Disposable {
   #spentMs = 0;
   #serial = 0;
 
-  constructor(deadlineMs: number) {
+  /** `what` it looks at, for the list of processes. */
+  constructor(deadlineMs: number, what = 'host paths') {
     this.#deadlineMs = deadlineMs;
+    this.#what = what;
   }
 
   /** The path without links. What cannot be looked at any further, but can be mounted, is no error. */
@@ -195,7 +185,7 @@ export class Looker implements Disposable {
   }
 
   async #start(): Promise<Process> {
-    const { pid, socketFd } = await spawnKeeper(nativePath('berth-look'), 'host paths', 2);
+    const { pid, socketFd } = await spawnKeeper(nativePath('berth-look'), this.#what, 2);
     const socket = new Socket({ fd: socketFd });
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
     socket.on('error', () => {}); // `close` follows

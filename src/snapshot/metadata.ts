@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../base/fault.ts';
+import { jsonOf } from '../base/parse.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { isTemporary, replaceFile } from '../sys/write-file.ts';
 
@@ -33,7 +34,7 @@ export async function readMetadata(directory: string, keyOf: (key: string) => st
 function parse(text: string): Metadata | null {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = jsonOf(text);
   } catch {
     return null; // torn by a power failure
   }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
+import { mkdir, readdir, rename } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { Fault, failedPrecondition, invalidArgument, isErrno, messageOf, notFound } from '../base/fault.ts';
 import { maxLayers } from '../base/limits.ts';
@@ -10,6 +10,7 @@ import type { Snapshot } from '../model/snapshot.ts';
 import { copyDirectoryAttributes, diskUsage, removeTree, syncFilesystem, type Usage } from '../sys/files.ts';
 import { bootId } from '../sys/host.ts';
 import { bindMount, mountOverlay } from '../sys/mounts.ts';
+import { closeToOthers, tidy } from '../sys/tidy.ts';
 import { makeDirectory } from '../sys/write-file.ts';
 import { isLeftover, type Metadata, readMetadata, writeMetadata } from './metadata.ts';
 
@@ -38,7 +39,7 @@ const folderOf = (key: string): string => key.replaceAll(':', '-');
  */
 export async function openSnapshots(root: string): Promise<Snapshots> {
   await mkdir(root, { recursive: true, mode: 0o700 });
-  await chmod(root, 0o700);
+  closeToOthers(root);
   const found = new Map<string, Metadata>();
   const leftovers: string[] = [];
   const boot = bootId();
@@ -50,12 +51,12 @@ export async function openSnapshots(root: string): Promise<Snapshots> {
     }
     if (!isLeftover(name))
       log.warn({ snapshot: name }, 'Removing a snapshot that is incomplete or was not on disk yet');
-    leftovers.push(await putAside(root, name));
+    await tidy(async () => leftovers.push(await putAside(root, name)));
   }
   for (const orphan of orphansOf(found)) {
     log.warn({ snapshot: orphan.key, parent: orphan.parent }, 'Removing a snapshot whose parent is gone');
     found.delete(orphan.key);
-    leftovers.push(await putAside(root, folderOf(orphan.key)));
+    await tidy(async () => leftovers.push(await putAside(root, folderOf(orphan.key))));
   }
   void removeAll(leftovers);
   return new Snapshots(root, boot, found);

@@ -39,6 +39,11 @@ export class Layout {
     return join(this.ociState, handler);
   }
 
+  /** What a daemon has in force that a changed configuration may say otherwise, in each of its directories. */
+  get inForce(): readonly [run: string, data: string] {
+    return [join(this.runDir, 'in-force.json'), join(this.state, 'in-force.json')];
+  }
+
   get pods(): string {
     return join(this.runDir, 'pods');
   }

@@ -3,7 +3,9 @@ import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
+import { jsonOf } from '../base/parse.ts';
 import { step } from '../base/trace.ts';
+import { tidy } from '../sys/tidy.ts';
 import { isTemporary, removeFile, replaceFile } from '../sys/write-file.ts';
 
 export type RecordsOptions<T> = {
@@ -58,11 +60,11 @@ export class Records<Key extends string, T extends { readonly id: Key }> {
     for (const name of readdirSync(directory)) {
       const path = join(directory, name);
       if (isTemporary(name)) {
-        unlinkSync(path);
+        await tidy(() => unlinkSync(path));
         continue;
       }
       try {
-        const record = options.parse(JSON.parse(readFileSync(path, 'utf8')));
+        const record = options.parse(jsonOf(readFileSync(path, 'utf8')));
         if (fileName(record.id) !== name) throw new Error(`it describes ${record.id}`);
         map.set(record.id, record);
       } catch (error) {

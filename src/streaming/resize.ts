@@ -1,3 +1,4 @@
+import { jsonOf } from '../base/parse.ts';
 import type { TerminalSize } from '../model/process-io.ts';
 
 /** `{"Width":65535,"Height":65535}` and room for spaces. */
@@ -37,7 +38,7 @@ export class Sizes {
 function parse(text: string): TerminalSize | null {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = jsonOf(text);
   } catch {
     return null;
   }

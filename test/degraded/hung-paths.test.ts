@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { slowness } from '../harness/daemon.ts';
 import { Hung, processesNamed } from '../harness/hung.ts';
@@ -21,7 +22,16 @@ const hostPathSeconds = 5 * slowness;
 const settings = {
   timeouts: { host_path: hostPathSeconds, oci_runtime: 5 * slowness },
   cdi: { spec_dirs: [`${base}/cdi`] },
+  cni: { conf_dir: `${base}/net.d`, bin_dirs: [`${base}/plugins`, '/usr/lib/cni'] },
+  images: {
+    certs_dir: `${base}/certs.d`,
+    registries_conf: `${base}/registries/registries.conf`,
+    auth_file: `${base}/login/auth.json`,
+  },
 };
+for (const folder of ['net.d', 'plugins', 'registries', 'login', 'certs.d']) mkdirSync(join(base, folder));
+writeFileSync(join(base, 'registries/registries.conf'), 'unqualified-search-registries = ["docker.io"]');
+writeFileSync(join(base, 'net.d/n.conflist'), '{"name":"n","cniVersion":"1.0.0","plugins":[{"type":"bridge"}]}');
 const DEADLINE_EXCEEDED = 4;
 const looker = 'berth-look';
 const opener = 'berth-log';
@@ -177,4 +187,49 @@ suite('paths that hang', { network: false, settings }, (bench) => {
     const reopen = (pod: TestPod) => bench.daemon.runtime.reopenContainerLog({ containerId: ids.get(pod)! });
     await eachHangsAlone(bench, pods, reopen, `Opening log "${at}/logs/c-`, opener);
   });
+
+  /** What an operator names, and who asks for it: each call hangs, nobody else waits, each ends with the path named. */
+  const operators: Record<string, { at: string; call: (index: number) => Promise<unknown> }> = {
+    'mirrors and their certificates': {
+      at: `${base}/certs.d`,
+      call: (index) => bench.daemon.images.pullImage({ image: { image: `r${index}.invalid/app:1` } }),
+    },
+    'credentials of the node': {
+      at: `${base}/login`,
+      call: (index) => bench.daemon.images.pullImage({ image: { image: `r${index}.invalid/app:1` } }),
+    },
+    'what short names mean': {
+      at: `${base}/registries`,
+      call: (index) => bench.daemon.images.pullImage({ image: { image: `app${index}` } }),
+    },
+    'network configurations': {
+      at: `${base}/net.d`,
+      call: (index) => TestPod.run(bench.daemon, `net-${index}`),
+    },
+    'network plugins': {
+      at: `${base}/plugins`,
+      call: (index) => TestPod.run(bench.daemon, `plugin-${index}`),
+    },
+  };
+  for (const [what, { at, call }] of Object.entries(operators)) {
+    test(`${what} that hang delay who asks for them, and nobody else`, async () => {
+      const others = await bystander(bench);
+      await using hung = await Hung.at(at, { taking: true });
+      let ended = 0;
+      const calls = Array.from({ length: atOnce }, (_, index) =>
+        refused(
+          call(index).finally(() => ended++),
+          DEADLINE_EXCEEDED,
+          new RegExp(escaped(at)),
+        ),
+      );
+      const all = Promise.all(calls);
+      all.catch(() => {});
+      await others();
+      assert.equal(ended, 0, 'the others had their answers while all hung');
+      await all;
+      await hung.answer();
+      await until('none is left', async () => processesNamed(looker, bench.daemon.pid).length === 0);
+    });
+  }
 });

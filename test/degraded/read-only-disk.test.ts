@@ -2,7 +2,7 @@
 // starts is refused and leaves nothing, and all of it can be removed once the disk is well.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
@@ -61,5 +61,21 @@ describe('a data_dir that is read-only', () => {
     remount('rw');
     await pod.remove();
     assertNoLeak(clean, footprint(daemon));
+  });
+
+  test('a daemon that is started anew on it serves, and what runs goes on and is stopped', async () => {
+    const pod = await TestPod.run(daemon, 'older');
+    const running = await pod.talking('running', image, 'trap "exit 4" TERM; echo ready; while :; do sleep 0.1; done');
+    await daemon.kill();
+    writeFileSync(`${daemon.dataDir}/v1/pods/.half.json.1.0.tmp`, '{');
+    remount('ro');
+    await daemon.start();
+    const { stdout } = await daemon.runtime.execSync({ containerId: running, cmd: ['/bin/echo', 'on'], timeout: 30n });
+    assert.equal(Buffer.from(stdout).toString(), 'on\n');
+    await daemon.runtime.stopContainer({ containerId: running, timeout: 10n });
+    assert.equal((await untilExited(daemon, running)).exitCode, 4);
+    await daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
+    remount('rw');
+    await pod.remove();
   });
 });

@@ -88,16 +88,19 @@ function makeLoopNodes(): void {
 
 export type Seen = { readonly pid: number; readonly state: string };
 
-/** The processes of this name that have not ended, and that descend from this one. */
+/** The processes of this name that have not ended, and that descend from this one; but for the one that reads network configurations. */
 export const processesNamed = (name: string, ancestor: number): Seen[] =>
   readdirSync('/proc')
     .filter((pid) => /^\d+$/.test(pid))
     .flatMap((pid) => {
       const found = look(Number(pid));
-      return found?.name === name && !/[ZX]/.test(found.state) && isBelow(Number(pid), ancestor)
+      return found?.name === name && !/[ZX]/.test(found.state) && isBelow(Number(pid), ancestor) && !isLasting(pid)
         ? [{ pid: Number(pid), state: found.state }]
         : [];
     });
+
+const isLasting = (pid: string): boolean =>
+  readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('network configurations');
 
 /** Null: it has ended, and was reaped. */
 export const stateOf = (pid: number): string | null => look(pid)?.state ?? null;

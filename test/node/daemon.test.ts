@@ -1,6 +1,6 @@
 // The daemon as a process: one for its directories, an end for each failed start, and what signals do to it.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -157,6 +157,38 @@ describe('a start that fails ends the process, whatever it has open by then', ()
     assert.equal(readFileSync(file, 'utf8'), 'mine');
     mkdirSync(join(daemon.dir, 'folder'));
     await fails({ [daemon.socket]: join(daemon.dir, 'folder') }, /folder exists and is no socket/);
+  });
+
+  test('a data_dir without the records of the pods that run, a run_dir without their shims', async () => {
+    const says = (was: string) => new RegExp(`has nothing of 1 pods of this node: it was ${was}, and a start`);
+    await fails({ [daemon.dataDir]: join(daemon.dir, 'other-data') }, says(daemon.dataDir));
+    const other = `${daemon.runDir}b`;
+    await fails({ [`"${daemon.runDir}"`]: `"${other}"` }, says(daemon.runDir));
+    rmSync(other, { recursive: true });
+  });
+
+  test('directories and a socket that cannot be made, by the names of their settings', async () => {
+    const at = join(daemon.dir, 'read-only');
+    mkdirSync(at);
+    execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', at]);
+    try {
+      const readOnly = 'the file system that it would be on is read-only\\. Mend that, or set another one';
+      await fails(
+        { [daemon.dataDir]: `${at}/a/b` },
+        new RegExp(`^berth: data_dir: the directory ${at}/a/b .*: ${readOnly}`),
+      );
+      await fails(
+        { [daemon.socket]: `${at}/a/s` },
+        new RegExp(`^berth: socket: the directory ${at}/a .*: ${readOnly}`),
+      );
+      await fails({ [daemon.socket]: `${at}/s` }, new RegExp(`^berth: socket: listen EROFS: .* ${at}/s\\. Mend that`));
+    } finally {
+      unmount(at, { detach: true });
+    }
+    writeFileSync(join(daemon.dir, 'a-file'), '');
+    const other = join(daemon.dir, 'a-file');
+    await fails({ [daemon.dataDir]: other }, /^berth: data_dir: .* cannot be made: what is there is no directory/);
+    await fails({ [daemon.dataDir]: `${other}/b` }, /^berth: data_dir: .* what is above it is no directory/);
   });
 
   test('a socket path that no socket can have', async () => {

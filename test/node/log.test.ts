@@ -46,6 +46,7 @@ test("a pod's whole life, a failed call and a failed pull are told, a line each"
       daemon.images.pullImage({
         image: { image: 'localhost:1/none:v1' },
         auth: { username: 'u', password: 'hunter2' },
+        sandboxConfig: { metadata: { namespace: 'test', name: 'told', uid: 'uid-told', attempt: 0 } },
       }),
     );
     await daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
@@ -58,7 +59,7 @@ test("a pod's whole life, a failed call and a failed pull are told, a line each"
       'A container ended told main 3',
       'WARN ExecSync failed told main FAILED_PRECONDITION',
       'WARN StartContainer failed INVALID_ARGUMENT',
-      'WARN PullImage failed UNAVAILABLE',
+      'WARN PullImage failed told UNAVAILABLE',
       'StopPodSandbox told OK',
       'RemovePodSandbox told OK',
     ]);

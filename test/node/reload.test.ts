@@ -1,7 +1,7 @@
 // The configuration is read anew while pods run: what that changes, what it says of the rest, and what a wrong file does.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { TestDaemon } from '../harness/daemon.ts';
@@ -73,6 +73,30 @@ test('new containers have what the new file says, and what waits for a start is 
   await pod.remove();
 });
 
+test('a daemon whose socket has changed in the file is found where it listens', async () => {
+  writeFileSync(daemon.configFile, usual.replace(/^socket = .*$/m, `socket = "${daemon.runDir}/new.sock"`));
+  const { stdout, stderr } = spawnSync(process.execPath, [main, 'reload', '--config', daemon.configFile], {
+    encoding: 'utf8',
+  });
+  assert.equal(stdout, 'From the next start on: socket\n', stderr);
+  assert.match(stderr, new RegExp(`^berth: the daemon listens at ${daemon.socket}; socket = ".*new.sock" counts from`));
+  configure('');
+  assert.equal(berth('reload'), 'Nothing is different\n');
+});
+
+test('a daemon whose socket was removed is told from one that does not run', async () => {
+  renameSync(daemon.socket, `${daemon.socket}.away`);
+  try {
+    const says = new RegExp(
+      `Berth runs \\(process ${daemon.pid}\\), but nobody listens at ${daemon.socket}: .*restart`,
+    );
+    assert.throws(() => berth('pulls'), says);
+  } finally {
+    renameSync(`${daemon.socket}.away`, daemon.socket);
+  }
+  assert.equal(berth('pulls'), 'No pull is under way\n');
+});
+
 test('a wrong file changes nothing, and the one who asked hears why', async () => {
   configure('soft_open_files = 100\nlog_levle = "debug"');
   assert.throws(() => berth('reload'), /log_levle is unknown.*did you mean log_level/i);
@@ -89,4 +113,23 @@ test('a wrong file changes nothing, and the one who asked hears why', async () =
   );
   assert.equal(await softLimit(pod, 'd'), '256');
   await pod.remove();
+});
+
+test("OpenTelemetry's variables count where the file says nothing, also after a reload, and no secret of them is told", async () => {
+  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9', OTEL_EXPORTER_OTLP_HEADERS: 'key=s3cret' };
+  const traced = new TestDaemon({ env, network: false });
+  try {
+    await traced.start();
+    const endpoint = async () => /^endpoint = .*$/m.exec((await traced.admin.configuration({})).toml)?.[0];
+    assert.equal(await endpoint(), 'endpoint = "http://127.0.0.1:9"');
+    assert.deepEqual((await traced.admin.reload({})).inForce, []);
+    assert.ok(traced.logged.some(({ problem }) => /HEADERS is not read/.test(String(problem))));
+    assert.doesNotMatch(JSON.stringify(traced.logged), /s3cret/);
+    const file = readFileSync(traced.configFile, 'utf8');
+    writeFileSync(traced.configFile, `${file}\n[tracing]\nendpoint = ""\n`);
+    assert.deepEqual((await traced.admin.reload({})).inForce, ['tracing.endpoint']);
+    assert.equal(await endpoint(), 'endpoint = ""');
+  } finally {
+    await traced.dispose();
+  }
 });

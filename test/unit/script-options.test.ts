@@ -1,9 +1,12 @@
 // The scripts say what they take, and what they do not take they refuse in one line.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { resolve } from 'node:path';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { describe, test } from 'node:test';
 import { ownTarget } from '../../scripts/package-parts/target.ts';
+import { refuseLinksOut } from '../vm/machine.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const run = (argv: readonly string[]) => spawnSync(argv[0]!, argv.slice(1), { cwd: root, encoding: 'utf8' });
@@ -44,4 +47,14 @@ describe('what is not taken', () => {
       assert.ok(status === 1 || status === 2);
     });
   }
+});
+
+test('a machine is given no checkout whose packages are elsewhere', (t) => {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'berth-checkout-')));
+  t.after(() => rmSync(folder, { recursive: true }));
+  mkdirSync(join(folder, 'node_modules'));
+  refuseLinksOut(folder);
+  mkdirSync(join(folder, '.cache'));
+  symlinkSync('/usr', join(folder, '.cache/go'));
+  assert.throws(() => refuseLinksOut(folder), /\.cache\/go leads to \/usr, which the machine does not see/);
 });

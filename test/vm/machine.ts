@@ -2,7 +2,7 @@
 // it, so that it needs no virtualization: a boot takes half a minute, and work is some ten times slower than on the host.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { cacheFolder } from '../images/paths.ts';
@@ -42,6 +42,22 @@ export async function runInMachine(
   rmSync(work, { recursive: true });
   if (code === null) throw new Error(`The machine ended before its script did; its console:\n${log.slice(-3000)}`);
   return code;
+}
+
+/**
+ * The machine sees this checkout and nothing else of the host: what leads out of it, as a worktree's links to another checkout's
+ * packages do, would lead nowhere there. @throws Error that names the link
+ */
+export function refuseLinksOut(folder: string): void {
+  const cache = join(folder, '.cache');
+  const kept = existsSync(cache) ? readdirSync(cache).map((name) => join('.cache', name)) : [];
+  for (const name of ['node_modules', ...kept]) {
+    const target = realpathSync(join(folder, name));
+    if (target.startsWith(`${realpathSync(folder)}/`)) continue;
+    throw new Error(
+      `scripts/vm-tests: ${join(folder, name)} leads to ${target}, which the machine does not see: it has this checkout alone. Run it in a checkout that has its own`,
+    );
+  }
 }
 
 function qemuArguments(machine: string, command: string): string[] {

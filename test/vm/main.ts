@@ -4,7 +4,7 @@ import { optionsOf } from '../../scripts/options.ts';
 import { ensureSuite } from '../conformance/go.ts';
 import { ensureProbe } from '../harness/oci-probe.ts';
 import { ensureTestImages } from '../images/index.ts';
-import { runInMachine } from './machine.ts';
+import { refuseLinksOut, runInMachine } from './machine.ts';
 import { ensurePackages } from './packages.ts';
 
 const { values, positionals } = optionsOf('scripts/vm-tests --help', {
@@ -28,6 +28,12 @@ const all = {
 const named = positionals.length > 0 || values.focus !== '';
 const { tests, focus } = named ? { tests: positionals, focus: values.focus } : values.all ? all : sample;
 
+try {
+  refuseLinksOut(root);
+} catch (error) {
+  console.error((error as Error).message);
+  process.exit(1);
+}
 await ensureSuite();
 const images = relative(root, await ensureTestImages());
 await ensureProbe();

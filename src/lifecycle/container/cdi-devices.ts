@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { failedPrecondition, invalidArgument, isFault, messageOf } from '../../base/fault.ts';
+import type { FileFacts } from '../../base/host-files.ts';
 import { log } from '../../base/log.ts';
+import { jsonOf } from '../../base/parse.ts';
 import { firstBytes } from '../../base/text.ts';
 import type { ContainerConfig } from '../../model/config.ts';
 import {
@@ -11,7 +13,7 @@ import {
   parseCdiSpec,
   type ResolvedDevice,
 } from '../../oci/index.ts';
-import type { FileFacts, Looker } from '../../shim/index.ts';
+import type { Looker } from '../../shim/index.ts';
 
 /** Who a container runs as, in its own user namespace. */
 type Owner = { readonly uid: number; readonly gid: number };
@@ -104,7 +106,7 @@ async function readSpecs(looker: Looker, folder: string, passedOver: string[]): 
 
 async function readValue(looker: Looker, path: string): Promise<unknown> {
   const source = await looker.readText(path, mostBytes);
-  if (path.endsWith('.json')) return JSON.parse(source);
+  if (path.endsWith('.json')) return jsonOf(source);
   const { parseCdiYaml } = await import('./cdi-yaml.ts'); // most nodes have no devices: it is not worth their memory
   return parseCdiYaml(source);
 }

@@ -1,4 +1,5 @@
-import { parse, type ScalarTag, type Tags } from 'yaml';
+import { parse, type ScalarTag, type Tags, YAMLParseError } from 'yaml';
+import { noText } from '../../base/parse.ts';
 
 /** YAML 1.2's own octal numbers, which Go's library takes beside those of 1.1. */
 const newOctal: ScalarTag = {
@@ -14,11 +15,18 @@ const isOfTime = (tag: Tags[number]): boolean =>
 
 /**
  * Reads YAML as the library of CDI does, which is Go's: by the rules of 1.1, where `fileMode: 0640` is octal.
- * @throws Error that says where it is none
+ * @throws Error that says where it is none, and quotes nothing
  */
-export const parseCdiYaml = (source: string): unknown =>
-  parse(source, {
-    version: '1.1',
-    maxAliasCount: 100,
-    customTags: (tags) => [...tags.filter((tag) => !isOfTime(tag)), newOctal],
-  });
+export function parseCdiYaml(source: string): unknown {
+  try {
+    return parse(source, {
+      version: '1.1',
+      maxAliasCount: 100,
+      logLevel: 'error', // a warning quotes the file
+      customTags: (tags) => [...tags.filter((tag) => !isOfTime(tag)), newOctal],
+    });
+  } catch (error) {
+    if (!(error instanceof YAMLParseError)) throw noText('YAML', 'an alias of what is not there, or too many of them');
+    throw noText('YAML', error.code, error.linePos?.[0]);
+  }
+}

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { failedPrecondition, isErrno, isFault } from '../../base/fault.ts';
+import type { FileFacts } from '../../base/host-files.ts';
 import type { Device } from '../../model/config.ts';
 import type { ResolvedDevice } from '../../oci/index.ts';
-import type { FileFacts, Looker } from '../../shim/index.ts';
+import type { Looker } from '../../shim/index.ts';
 import { atHostPath } from './host-path.ts';
 
 /** What a runtime makes or mounts in every /dev, and what is not a device of the machine. */

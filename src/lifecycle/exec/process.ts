@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedPrecondition, isErrno } from '../../base/fault.ts';
+import { jsonOf } from '../../base/parse.ts';
 import type { Container } from '../../model/container.ts';
+import type { OciProcess } from '../../oci/index.ts';
 import { readyToMove } from '../../sys/cgroups.ts';
 import { writeNewFile } from '../../sys/write-file.ts';
 import type { Deps } from '../deps.ts';
@@ -24,7 +26,7 @@ export async function prepareExec(
   const paths = deps.layout;
   const name = join(paths.bundle(podId, id), `exec-${randomBytes(6).toString('hex')}`);
   try {
-    const template = JSON.parse(await readFile(paths.processFile(podId, id), 'utf8'));
+    const template = jsonOf(await readFile(paths.processFile(podId, id), 'utf8')) as Partial<OciProcess>;
     const files = { processFile: `${name}.json`, pidFile: `${name}.pid`, oomScoreAdj: template.oomScoreAdj ?? 0 };
     const env = terminal ? withTerm(template.env ?? []) : template.env;
     await writeNewFile(files.processFile, JSON.stringify({ ...template, args, env, terminal }));

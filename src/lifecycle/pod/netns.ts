@@ -4,6 +4,7 @@ import type { PodId } from '../../model/ids.ts';
 import type { Pod } from '../../model/pod.ts';
 import { isShimOf } from '../../shim/index.ts';
 import { bindMount, isMountPoint, mount, mountFlags, unmount } from '../../sys/mounts.ts';
+import { makeNamedDirectory } from '../../sys/named-directory.ts';
 import type { Deps } from '../deps.ts';
 import { usesHostNetwork } from './files.ts';
 
@@ -33,7 +34,7 @@ export function prepareNetnsFolder({ settings }: Owner): void {
 }
 
 function makeFolder(folder: string): void {
-  if (mkdirSync(folder, { recursive: true, mode: 0o755 })) chmodSync(folder, 0o755); // whatever the umask
+  if (makeNamedDirectory('cni.netns_dir', folder, 0o755)) chmodSync(folder, 0o755); // whatever the umask
 }
 
 /**

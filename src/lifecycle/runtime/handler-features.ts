@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { errorText } from '../../base/command.ts';
 import { messageOf } from '../../base/fault.ts';
 import { log } from '../../base/log.ts';
+import { jsonOf } from '../../base/parse.ts';
 import { runHere } from '../../sys/spawn.ts';
 
 /** What pods and containers of a handler can ask for. */
@@ -90,7 +91,7 @@ const ask = (path: string, root: string, word: string) =>
 
 function objectOf(output: Buffer): unknown {
   try {
-    const value: unknown = JSON.parse(output.toString());
+    const value: unknown = jsonOf(output.toString());
     return typeof value === 'object' ? value : null;
   } catch {
     return null; // the word means something else to it

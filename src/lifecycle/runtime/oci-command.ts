@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type CommandResult, errorText, usualPath } from '../../base/command.ts';
 import { Fault, isErrno } from '../../base/fault.ts';
+import { jsonOf } from '../../base/parse.ts';
 import type { Settings } from '../../base/settings.ts';
 import type { Shim } from '../../shim/index.ts';
 import { readEnd } from '../../sys/read-file.ts';
@@ -65,7 +66,7 @@ async function lastErrors(logFile: string): Promise<string> {
 
 function messageOfLine(line: string): string {
   try {
-    const { level, msg } = JSON.parse(line);
+    const { level, msg } = jsonOf(line) as { level?: unknown; msg?: unknown };
     return level === 'error' || level === 'fatal' || level === undefined ? String(msg ?? '') : '';
   } catch {
     return line;

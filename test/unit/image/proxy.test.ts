@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { proxyFor, withoutPassword } from '../../../src/image/proxy.ts';
+import { withoutPassword } from '../../../src/base/address.ts';
+import { proxyFor } from '../../../src/image/proxy.ts';
 
 const proxyOf = (address: string, env: Record<string, string>): string | null =>
   proxyFor(new URL(address), env)?.href ?? null;

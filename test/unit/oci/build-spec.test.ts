@@ -100,7 +100,16 @@ for (const { name, command, args, expected } of commands) {
 
 const refused: { name: string; input: SpecInput; message: RegExp }[] = [
   { name: 'no command at all', input: specInput({ image: { entrypoint: [], cmd: [] } }), message: /no command/ },
-  { name: 'NUL in an argument', input: specInput({ container: { args: ['a\0b'] } }), message: /NUL/ },
+  {
+    name: 'NUL in an argument, which is not quoted',
+    input: specInput({ container: { command: ['x'], args: ['s3cret\0b'] } }),
+    message: /^Argument 1 holds a NUL/,
+  },
+  {
+    name: 'a variable that is too long with its name; it is not quoted',
+    input: specInput({ container: { envs: [{ key: 'PASSWORD', value: 's3cret'.padEnd(131070) }] } }),
+    message: /^Environment variable "PASSWORD" has 131079 bytes/,
+  },
   {
     name: 'NUL in a home',
     input: specInput({ user: { uid: 1, gid: 1, additionalGids: [], home: '/a\0' } }),

@@ -134,4 +134,4 @@ for (const [name, profile, message] of broken) {
 }
 
 test('refused profile: not JSON', () =>
-  assert.throws(() => parseSeccompProfile('/p', '{'), { message: /"\/p": not JSON/ }));
+  assert.throws(() => parseSeccompProfile('/p', '{'), { message: /"\/p": it is no JSON: expected property name/ }));

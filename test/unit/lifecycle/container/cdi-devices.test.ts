@@ -1,9 +1,10 @@
 // What a specification of CDI leaves open of a device node, as CDI's own library fills it in.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { FileFacts } from '../../../../src/base/host-files.ts';
 import { injectDevices } from '../../../../src/lifecycle/container/cdi-devices.ts';
 import type { ContainerConfig } from '../../../../src/model/config.ts';
-import type { FileFacts, Looker } from '../../../../src/shim/index.ts';
+import type { Looker } from '../../../../src/shim/index.ts';
 
 const facts: FileFacts = { kind: 'character', mode: 0o660, uid: 5, gid: 44, major: 226, minor: 128 };
 const user = { uid: 1000, gid: 100 };

@@ -20,7 +20,7 @@ describe('YAML as the library of CDI reads it', () => {
     test(`${text} is ${JSON.stringify(value)}`, () => assert.deepEqual(parseCdiYaml(`a: ${text}`), { a: value }));
   }
 
-  test('a key twice is refused', () => assert.throws(() => parseCdiYaml('a: 1\na: 2'), /unique/));
+  test('a key twice is refused', () => assert.throws(() => parseCdiYaml('a: 1\na: 2'), /DUPLICATE_KEY/));
 
   test('a device that is called by a number, with an octal mode', () => {
     const source = `cdiVersion: 0.6.0

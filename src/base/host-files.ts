@@ -1,0 +1,30 @@
+export type FileKind = 'directory' | 'file' | 'block' | 'character' | 'link' | 'other';
+
+/** What there is to know of a file without opening it. */
+export type FileFacts = {
+  readonly kind: FileKind;
+  /** The permissions. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Of a device. */
+  readonly major: number;
+  readonly minor: number;
+};
+
+/**
+ * Reads what others keep on this host, by absolute paths. Any of it may be on a file system that never answers: the daemon has
+ * it read by a process that it can leave behind, and what does not answer in time is DeadlineExceeded, which names the path.
+ * Errors of the host are those of node:fs.
+ */
+export type HostFiles = Disposable & {
+  /** The whole of a regular file. @throws Fault ResourceExhausted if it has more than `most` bytes, FailedPrecondition for what is none */
+  readText(path: string, most: number): Promise<string>;
+  /** What is in a folder, sorted, links as such; null if it is not there. @throws Fault ResourceExhausted for more than `most` names */
+  list(path: string, most: number): Promise<[name: string, facts: FileFacts][] | null>;
+  /** Of what links lead to; null if it is not there. */
+  stat(path: string): Promise<FileFacts | null>;
+};
+
+/** For one call's reading. */
+export type OpenHostFiles = () => HostFiles;
