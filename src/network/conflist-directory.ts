@@ -1,0 +1,103 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno, messageOf } from '../base/fault.ts';
+import { readText } from '../sys/read-file.ts';
+import { type NetworkList, type PluginConfig, parseNetworkList, parsePlugin, withMore } from './conflist.ts';
+
+const extensions = ['.conflist', '.conf', '.json'];
+const maxBytes = 1 << 20;
+
+/** What a look into the configuration directory found: the valid lists in file-name order, and what is wrong. */
+export type FoundNetworks = { readonly lists: readonly NetworkList[]; readonly problems: readonly string[] };
+
+/**
+ * Reads a CNI configuration directory as often as asked and parses only files that changed. Looking again at every
+ * use needs no watcher, so a directory that appears later is found as well.
+ */
+export class ConflistDirectory {
+  readonly #directory: string;
+  readonly #lists = new ParsedFiles(parseNetworkList);
+  readonly #plugins = new ParsedFiles(parsePlugin);
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  async look(): Promise<FoundNetworks> {
+    const names = await namesIn(this.#directory, extensions);
+    if (!names) return { lists: [], problems: [`the directory ${this.#directory} does not exist`] };
+    const paths = new Set<string>();
+    const read = await Promise.all(names.map((name) => this.#read(name, paths)));
+    const lists = read.filter((each) => typeof each !== 'string');
+    const problems = read.filter((each) => typeof each === 'string');
+    for (const files of [this.#lists, this.#plugins]) files.keep(paths);
+    if (names.length === 0) problems.push(`no network configuration in ${this.#directory}`);
+    return { lists, problems };
+  }
+
+  /** The list in this file, or what is wrong with it; what was read is put into `paths`. */
+  async #read(name: string, paths: Set<string>): Promise<NetworkList | string> {
+    const path = join(this.#directory, name);
+    paths.add(path);
+    try {
+      const list = await this.#lists.read(path);
+      return list.openToMore ? withMore(list, await this.#more(list.name, paths)) : list;
+    } catch (error) {
+      return `${name}: ${messageOf(error)}`;
+    }
+  }
+
+  /** Plugins in files of their own, in file-name order, as libcni takes them since CNI 1.1. */
+  async #more(network: string, paths: Set<string>): Promise<PluginConfig[]> {
+    const names = (await namesIn(join(this.#directory, network), ['.conf'])) ?? [];
+    return Promise.all(
+      names.map(async (name) => {
+        const path = join(this.#directory, network, name);
+        paths.add(path);
+        try {
+          return await this.#plugins.read(path);
+        } catch (error) {
+          throw new Error(`${network}/${name}: ${messageOf(error)}`);
+        }
+      }),
+    );
+  }
+}
+
+/** The names with one of these endings, in order; null without such a directory. */
+async function namesIn(directory: string, endings: readonly string[]): Promise<string[] | null> {
+  try {
+    return (await readdir(directory)).filter((name) => endings.some((ending) => name.endsWith(ending))).sort();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null;
+    throw error;
+  }
+}
+
+type Known<Content> = { readonly stamp: string; readonly content: Content };
+
+/** Files by their paths, parsed again when they changed. */
+class ParsedFiles<Content> {
+  readonly #parse: (text: string) => Content;
+  readonly #known = new Map<string, Known<Content>>();
+
+  constructor(parse: (text: string) => Content) {
+    this.#parse = parse;
+  }
+
+  /** @throws Error that says why it cannot be read or parsed */
+  async read(path: string): Promise<Content> {
+    const { mtimeMs, size, ino } = await stat(path);
+    const stamp = `${ino} ${mtimeMs} ${size}`;
+    const before = this.#known.get(path);
+    if (before?.stamp === stamp) return before.content;
+    const content = this.#parse(await readText(path, maxBytes));
+    this.#known.set(path, { stamp, content });
+    return content;
+  }
+
+  /** Forgets all but these. */
+  keep(paths: ReadonlySet<string>): void {
+    for (const path of this.#known.keys()) if (!paths.has(path)) this.#known.delete(path);
+  }
+}
