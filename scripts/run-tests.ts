@@ -64,6 +64,7 @@ const waiting = [
   'oci-runtime',
   'stuck-processes',
   'swap',
+  'swap-newest',
 ];
 const waits = (file: string): boolean => waiting.includes(basename(file, '.test.ts'));
 

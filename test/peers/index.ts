@@ -1,5 +1,5 @@
 // The newest peers, built from their Go modules: minutes each for the first time, and gigabytes of modules.
-import { readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { linkSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildGo } from '../conformance/go.ts';
 import { cacheFolder } from '../images/paths.ts';
@@ -16,7 +16,7 @@ async function ensure(peer: string, programs: readonly Program[]): Promise<strin
   for (const { name, from, flags } of programs) {
     const built = await buildGo(join(here, peer), ['build', ...flags], from, 'tools.go', undefined, env);
     rmSync(join(folder, name), { force: true });
-    symlinkSync(built, join(folder, name));
+    linkSync(built, join(folder, name)); // no symbolic one: a shim goes by the name of its own program
   }
   return folder;
 }
@@ -28,11 +28,11 @@ const pinned = (peer: string, module: string): string =>
 const containerd = 'github.com/containerd/containerd/v2/cmd';
 const link = (version: string) => `-ldflags=-s -w -X github.com/containerd/containerd/v2/version.Version=${version}`;
 
-/** A folder with the containerd that containerd/go.mod pins, and its shim. */
+/** A folder with the containerd that containerd/go.mod pins, its shim and its command. */
 export const ensureContainerd = (): Promise<string> =>
   ensure(
     'containerd',
-    ['containerd', 'containerd-shim-runc-v2'].map((name) => ({
+    ['containerd', 'containerd-shim-runc-v2', 'ctr'].map((name) => ({
       name,
       from: `${containerd}/${name}`,
       flags: [link(pinned('containerd', 'github.com/containerd/containerd/v2'))],
