@@ -1,6 +1,7 @@
 // containerd as the runtime that a node had before.
 import { startContainerd } from '../conformance/peer.ts';
 import { run } from '../images/run.ts';
+import { podNames } from './swap-pods.ts';
 import type { OldRuntime } from './swap-support.ts';
 
 const socket = '/run/containerd/containerd.sock';
@@ -12,7 +13,7 @@ export const oldContainerd = (folder = ''): OldRuntime => {
     scheme: 'containerd',
     unit: 'containerd',
     socket,
-    told: (pods) => `containerd: ${pods} of its shims run`,
+    told: `containerd: ${podNames.length} of its shims run`,
     start: async (home, logFile, pause) => {
       const running = await startContainerd(logFile, folder, home);
       // A registry on loopback, and the name that its pods want.

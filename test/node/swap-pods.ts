@@ -1,5 +1,7 @@
 // The pods of a node whose runtime is swapped below them.
 export const podNames = ['plain', 'staged', 'on-host', 'probed'] as const;
+/** That run in them, at last. */
+export const containerCount = 6;
 
 const forever = 'trap "exit 0" TERM; sleep 1000 & wait';
 const onData = { volumeMounts: [{ name: 'data', mountPath: '/data' }] };

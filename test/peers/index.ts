@@ -1,8 +1,9 @@
 // The newest peers, built from their Go modules: minutes each for the first time, and gigabytes of modules.
-import { linkSync, readFileSync, rmSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildGo } from '../conformance/go.ts';
 import { cacheFolder } from '../images/paths.ts';
+import { program, run } from '../images/run.ts';
 
 const here = import.meta.dirname;
 // Without C: what is compiled then does not depend on the host's compiler and libraries.
@@ -39,12 +40,19 @@ export const ensureContainerd = (): Promise<string> =>
     })),
   );
 
-/** A folder with the CRI-O that crio/go.mod pins, without the C libraries of GPG and of file systems. */
-export const ensureCrio = (): Promise<string> =>
-  ensure('crio', [
-    {
-      name: 'crio',
-      from: 'github.com/cri-o/cri-o/cmd/crio',
-      flags: ['-ldflags=-s -w', '-tags=containers_image_openpgp,exclude_graphdriver_btrfs'],
-    },
-  ]);
+const crio = 'github.com/cri-o/cri-o';
+
+/**
+ * A folder with the CRI-O that crio/go.mod pins, without the C libraries of GPG and of file systems, and with what makes the
+ * namespaces of its pods.
+ */
+export async function ensureCrio(): Promise<string> {
+  const flags = ['-ldflags=-s -w', '-tags=containers_image_openpgp,exclude_graphdriver_btrfs'];
+  const folder = await ensure('crio', [{ name: 'crio', from: `${crio}/cmd/crio`, flags }]);
+  const sources = join(cacheFolder('go'), `pkg/mod/${crio}@${pinned('crio', crio)}/pinns/src`);
+  const [pinns, stage] = [join(folder, 'pinns'), join(folder, `pinns.${process.pid}`)];
+  const files = ['pinns.c', 'sysctl.c'].map((name) => join(sources, name));
+  await run(program('cc', 'build-essential'), ['-std=c99', '-Os', '-static', '-o', stage, ...files]);
+  renameSync(stage, pinns);
+  return folder;
+}
