@@ -58,6 +58,7 @@ const longestFirst = (files: readonly string[]): string[] =>
 const waiting = [
   'ends',
   'hung-paths',
+  'kube-proxy',
   'kubelet',
   'kubelet-agents',
   'kubelet-tracing',

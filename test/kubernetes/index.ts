@@ -31,6 +31,11 @@ const env = { CGO_ENABLED: '0' };
 export const ensureProgram = (name: ClusterProgram): Promise<string> =>
   buildGo(here, ['build', link], `k8s.io/kubernetes/cmd/${name}`, 'tools.go', undefined, env);
 
+/** What makes services, and no pods. */
+export async function ensureServicePrograms(): Promise<void> {
+  for (const name of ['kube-apiserver', 'kube-proxy', 'kubectl'] as const) await ensureProgram(name);
+}
+
 export const ensureKubelet = (): Promise<string> => ensureProgram('kubelet');
 
 /** Its modules are more than the others': in go.mod of this folder they would have all of the others built again. */
