@@ -51,6 +51,7 @@ const suitePrograms = {
   'e2e_node.test': [['test', '-c', '-vet=off', link], 'k8s.io/kubernetes/test/e2e_node', here],
   ginkgo: [['build', '-ldflags=-s -w'], 'github.com/onsi/ginkgo/v2/ginkgo', here],
   agnhost: [['build', '-ldflags=-s -w'], 'k8s.io/kubernetes/test/images/agnhost', here],
+  'sample-apiserver': [['build', '-ldflags=-s -w'], 'k8s.io/sample-apiserver', join(here, 'sample')],
   nnp: [['build', '-ldflags=-s -w'], 'k8s.io/kubernetes/test/images/nonewprivs', here],
 } as const satisfies Record<string, readonly [command: readonly string[], what: string, module: string]>;
 
