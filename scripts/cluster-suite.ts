@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { continueOnOwnHost, hostName } from '../test/harness/own-host.ts';
 import { cacheFolder } from '../test/images/paths.ts';
 import { runSuite } from '../test/kubernetes/ginkgo.ts';
+import { apiServerImages } from '../test/kubernetes/images.ts';
 import { clusterPrograms, ensureNameServer, ensureProgram, ensureSuiteProgram } from '../test/kubernetes/index.ts';
 import { ControlPlane } from './cluster-parts/control-plane.ts';
 import { askedOf } from './suite-parts/asked.ts';
@@ -15,21 +16,23 @@ import { imagePrograms, startRuntime, startSuiteRegistry } from './suite-parts/r
 
 const asked = askedOf({
   name: 'cluster-suite.ts',
-  focus: '\\[sig-(node|network|storage|apps)\\].*\\[Conformance\\]',
-  focusWords: '[Conformance] of sig-node, sig-network, sig-storage and sig-apps',
+  focus: '\\[Conformance\\]',
+  focusWords: '[Conformance]',
 });
 
 async function programs(): Promise<void> {
   for (const name of clusterPrograms) await ensureProgram(name);
   await ensureNameServer();
-  for (const name of [...imagePrograms, 'ginkgo', 'e2e.test'] as const) await ensureSuiteProgram(name);
+  for (const name of [...imagePrograms, 'sample-apiserver', 'ginkgo', 'e2e.test'] as const)
+    await ensureSuiteProgram(name);
 }
 
 async function main(): Promise<number> {
   if (!asked) return 0;
   await continueOnOwnHost(programs);
   const { runtime, containerd, focus, skip, out, processes } = asked;
-  await using registry = await startSuiteRegistry();
+  const sampleApi = await ensureSuiteProgram('sample-apiserver');
+  await using registry = await startSuiteRegistry(await apiServerImages(sampleApi));
   const folder = mkdtempSync(join(cacheFolder('cluster-suite'), `${runtime}-`));
   const dir = mkdtempSync(join(tmpdir(), 'cluster-'));
   await using node = await startRuntime(runtime, registry, folder, containerd);

@@ -58,19 +58,24 @@ const longestFirst = (files: readonly string[]): string[] =>
 const waiting = [
   'ends',
   'hung-paths',
+  'kube-proxy',
   'kubelet',
   'kubelet-agents',
   'kubelet-tracing',
   'oci-runtime',
   'stuck-processes',
   'swap',
+  'swap-crio',
+  'swap-newest',
 ];
 const waits = (file: string): boolean => waiting.includes(basename(file, '.test.ts'));
 
 /** All that `npm run ok` has not run; the fuzzers have their own part. */
 const fuzzers = ['fuzz', 'moving-trees', 'shim-fuzz'].map((name) => `test/hostile/${name}.test.ts`);
+/** What they need is built of gigabytes of modules. */
+const slow = ['test/node/swap-crio.test.ts'];
 const rooted = globSync('test/*/**/*.test.ts', { cwd: root }).filter(
-  (file) => !file.startsWith('test/unit/') && !fuzzers.includes(file),
+  (file) => !file.startsWith('test/unit/') && !fuzzers.includes(file) && (values.slow || !slow.includes(file)),
 );
 type Before = { readonly first: Lane; readonly work: Lane; readonly waiting: Lane };
 /**

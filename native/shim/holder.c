@@ -39,7 +39,7 @@ static int raise_loopback(void) {
 }
 
 /* `net.ipv4.conf.eth0/100.forwarding=1`: as in sysctl.d(5), dot and slash change places unless the slash comes first. */
-int sysctl_write(const char *setting) {
+static int sysctl_write(const char *setting) {
   char path[300] = "/proc/sys/";
   const char *value = strchr(setting, '='), *first = strpbrk(setting, "./=");
   size_t base = strlen(path), size = value ? (size_t)(value - setting) : 0;
@@ -49,6 +49,15 @@ int sysctl_write(const char *setting) {
   for (char *at = path + base; *first == '.' && *at; at++) *at = *at == '.' ? '/' : *at == '/' ? '.' : *at;
   if (strstr(path, "/../") || strstr(path, "//")) return -EINVAL;
   return write_file(path, 0, value + 1, strlen(value + 1));
+}
+
+void sysctls_write(const struct wire_strings *settings, struct verdict *verdict) {
+  const char *setting = settings->first;
+  for (uint32_t i = 0; i < settings->count && !verdict->err; i++, setting = wire_next(setting)) {
+    verdict->err = sysctl_write(setting);
+    verdict->refused = verdict->err == -EINVAL || verdict->err == -ERANGE || verdict->err == -E2BIG;
+    if (verdict->err) join(verdict->step, "set the sysctl ", setting);
+  }
 }
 
 /* Kernel: a thread that moves itself by a v1 tasks file does so at once; whoever moves a process, by cgroup.procs or from
@@ -72,9 +81,7 @@ static void set_up(const struct shim_sandbox *want, struct verdict *verdict) {
   if (want->uts && *want->hostname)
     STEP(sethostname(want->hostname, strlen(want->hostname)) < 0 ? -errno : 0, "set the hostname ", want->hostname)
   if (want->network) STEP(raise_loopback(), "bring up the loopback interface")
-  const char *setting = want->sysctls.first;
-  for (uint32_t i = 0; i < want->sysctls.count; i++, setting = wire_next(setting))
-    STEP(sysctl_write(setting), "set the sysctl ", setting)
+  sysctls_write(&want->sysctls, verdict);
 }
 
 /* An empty root of its own, which is all that is seen through /proc/<pid>/root and cwd. The program's file lies in it until

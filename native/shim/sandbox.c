@@ -107,17 +107,17 @@ void sandbox_hold(uint64_t client, uint32_t request) {
        .user = (uint32_t)held[USER]);
 }
 
+static enum shim_failure kind_of(const struct verdict *said) {
+  return said->refused ? SHIM_FAILED_INVALID : SHIM_FAILED_SYSTEM;
+}
+
 /* In a child: a thread that entered the pod's network would have to find its way back. */
 static _Noreturn void write_sysctls(const struct shim_sysctls *want, int report) {
   struct verdict verdict = {0};
   cleanup_fd int network = open_namespace(holder.pid, "net");
   verdict.err = network < 0 ? network : setns(network, CLONE_NEWNET) < 0 ? -errno : 0;
   if (verdict.err) join(verdict.step, "enter the network namespace");
-  const char *setting = want->settings.first;
-  for (uint32_t i = 0; i < want->settings.count && !verdict.err; i++, setting = wire_next(setting)) {
-    verdict.err = sysctl_write(setting);
-    if (verdict.err) join(verdict.step, "set the sysctl ", setting);
-  }
+  if (!verdict.err) sysctls_write(&want->settings, &verdict);
   _exit(write(report, &verdict, sizeof verdict) == sizeof verdict ? 0 : 1);
 }
 
@@ -141,7 +141,7 @@ void sandbox_sysctls(uint64_t client, uint32_t request, const struct shim_sysctl
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
   }
-  if (said.err) send_failed(client, request, SHIM_FAILED_SYSTEM, said.err, said.step, "");
+  if (said.err) send_failed(client, request, kind_of(&said), said.err, said.step, "");
   else send_done(client, request);
 }
 
@@ -236,7 +236,7 @@ void sandbox_start(uint64_t client, uint32_t request, const struct shim_sandbox 
       waitpid(pid, NULL, 0);
     }
     unpin_or_complain();
-    send_failed(client, request, SHIM_FAILED_SYSTEM, said.err, said.step, "");
+    send_failed(client, request, kind_of(&said), said.err, said.step, "");
     return;
   }
   holder.pid = pid;

@@ -1,4 +1,4 @@
-/* Processes by descent and session, from /proc. */
+/* What descends from this process and its children, from /proc. */
 #include "tree.h"
 
 #include <dirent.h>
@@ -11,18 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "descent.h"
 #include "descriptor.h"
 #include "text.h"
-
-struct member {
-  pid_t pid, parent, session;
-  uint64_t started; /* in clock ticks since boot: tells a pid's users apart */
-  bool in, zombie;
-};
-struct table {
-  struct member *members;
-  size_t count, capacity;
-};
 
 static uint64_t number_at(const char **text) {
   uint64_t value = 0;
@@ -40,12 +31,12 @@ static bool read_member(pid_t pid, struct member *member) {
   if (read_file(path, text, sizeof text) <= 0) return false;
   const char *at = strrchr(text, ')');
   if (!at || strlen(at) < 4) return false;
-  *member = (struct member){.pid = pid, .zombie = at[2] == 'Z' || at[2] == 'X'};
+  *member = (struct member){.of = {[BY_PID] = pid}, .zombie = at[2] == 'Z' || at[2] == 'X'};
   at += 3;
   for (int field = 4; field <= 22; field++) {
     uint64_t value = number_at(&at);
-    if (field == 4) member->parent = (pid_t)value;
-    if (field == 6) member->session = (pid_t)value;
+    if (field == 4) member->of[BY_PARENT] = (pid_t)value;
+    if (field == 6) member->of[BY_SESSION] = (pid_t)value;
     if (field == 22) member->started = value;
   }
   return true;
@@ -54,25 +45,13 @@ static bool read_member(pid_t pid, struct member *member) {
 /* The child of ours that this process is, or descends from; 0: it is a stranger, or gone. */
 pid_t tree_child_above(pid_t pid) {
   for (int tries = 0; tries < 3; tries++) { /* one on the way up may end, and its child's parent change, meanwhile */
-    struct member member = {.parent = pid};
-    for (int up = 0; up < 64 && member.parent > 1; up++) {
-      if (!read_member(member.parent, &member)) break;
-      if (member.parent == getpid()) return member.pid;
+    struct member member = {.of = {[BY_PARENT] = pid}};
+    for (int up = 0; up < 64 && member.of[BY_PARENT] > 1; up++) {
+      if (!read_member(member.of[BY_PARENT], &member)) break;
+      if (member.of[BY_PARENT] == getpid()) return member.of[BY_PID];
     }
   }
   return 0;
-}
-
-static bool add(struct table *table, struct member member) {
-  if (table->count == table->capacity) {
-    size_t capacity = table->capacity ? table->capacity * 2 : 256;
-    struct member *members = realloc(table->members, capacity * sizeof *members);
-    if (!members) return false;
-    table->members = members;
-    table->capacity = capacity;
-  }
-  table->members[table->count++] = member;
-  return true;
 }
 
 /* Adds the children that one thread made. false: this kernel has no such file, or there is no room. */
@@ -89,7 +68,7 @@ static bool add_children(struct table *table, const char *process, const char *t
         pid = pid * 10 + (text[i] - '0');
         continue;
       }
-      if (pid > 0 && read_member(pid, &member) && !add(table, member)) return false;
+      if (pid > 0 && read_member(pid, &member) && !table_add(table, member)) return false;
       pid = 0;
     }
   }
@@ -101,7 +80,7 @@ static bool add_children(struct table *table, const char *process, const char *t
 static bool scan_below(struct table *table) {
   pid_t pid = getpid();
   table->count = 0;
-  for (size_t next = 0;; pid = table->members[next++].pid) {
+  for (size_t next = 0;; pid = table->members[next++].of[BY_PID]) {
     char path[48], digits[24], *process = decimal(digits, (uint64_t)pid, 1);
     join(path, "/proc/", process, "/task");
     DIR *threads = opendir(path);
@@ -122,48 +101,17 @@ static void scan_all(struct table *table) {
   for (struct dirent *entry; proc && (entry = readdir(proc));) {
     const char *name = entry->d_name;
     pid_t pid = (pid_t)number_at(&name);
-    if (pid > 0 && !*name && read_member(pid, &member) && !add(table, member)) break;
+    if (pid > 0 && !*name && read_member(pid, &member) && !table_add(table, member)) break;
   }
   if (proc) closedir(proc);
-}
-
-static bool belongs(const struct table *table, const struct member *member) {
-  pid_t own = getsid(0);
-  for (size_t i = 0; i < table->count; i++) {
-    const struct member *other = &table->members[i];
-    if (!other->in) continue;
-    /* Every command gets a session of its own, so one that a member is in belongs to the command, whether its leader
-       still lives (crun's does not) or not. The shim's own is never such a one. */
-    if (member->parent == other->pid) return true;
-    if (member->session == other->session && member->session > 0 && member->session != own) return true;
-  }
-  return false;
-}
-
-/* Marks the root and everything that descends from it or is in a session that one of them is in. */
-static void close_over(struct table *table, pid_t root) {
-  for (bool grew = true; grew;) {
-    grew = false;
-    for (size_t i = 0; i < table->count; i++) {
-      struct member *member = &table->members[i];
-      if (member->in || (member->pid != root && !belongs(table, member))) continue;
-      member->in = grew = true;
-    }
-  }
 }
 
 /* Never signals a stranger that took over the pid since the scan. */
 static void signal_member(const struct member *member, int signo) {
   struct member now;
-  cleanup_fd int fd = (int)syscall(SYS_pidfd_open, member->pid, 0);
-  if (fd >= 0 && read_member(member->pid, &now) && now.started == member->started)
+  cleanup_fd int fd = (int)syscall(SYS_pidfd_open, member->of[BY_PID], 0);
+  if (fd >= 0 && read_member(member->of[BY_PID], &now) && now.started == member->started)
     syscall(SYS_pidfd_send_signal, fd, signo, NULL, 0);
-}
-
-static bool known(const struct table *table, const struct member *member) {
-  for (size_t i = 0; i < table->count; i++)
-    if (table->members[i].pid == member->pid && table->members[i].started == member->started) return true;
-  return false;
 }
 
 /* Signals the root and everything below it that is not in `done` yet, and notes it there. Returns how many those were. All
@@ -172,13 +120,14 @@ static size_t signal_once(pid_t root, int signo, struct table *done) {
   struct table table = {0};
   size_t signalled = 0;
   if (!scan_below(&table)) scan_all(&table);
-  close_over(&table, root);
+  descent_mark(&table, root, getsid(0));
+  descent_leave_out(&table, done);
   for (size_t i = 0; i < table.count; i++) {
     const struct member *member = &table.members[i];
-    if (!member->in || member->zombie || known(done, member)) continue;
+    if (!member->in || member->zombie) continue;
     signal_member(member, signo);
     signalled++;
-    if (!add(done, *member)) break;
+    if (!table_add(done, *member)) break;
   }
   free(table.members);
   return signalled;

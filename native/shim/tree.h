@@ -1,4 +1,4 @@
-/* Processes by descent and session, from /proc. */
+/* What descends from this process and its children, from /proc. */
 #ifndef BERTH_SHIM_TREE_H
 #define BERTH_SHIM_TREE_H
 #include <sys/types.h>

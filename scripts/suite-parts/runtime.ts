@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { writeMirrors } from '../../test/conformance/mirrors.ts';
 import { peerSubnet, startContainerd, suiteHandler } from '../../test/conformance/peer.ts';
 import { TestDaemon } from '../../test/harness/daemon.ts';
+import type { BuiltImage } from '../../test/images/image.ts';
 import { pushImage, type Registry, startTestRegistry } from '../../test/images/index.ts';
 import { program } from '../../test/images/run.ts';
 import { suiteImages } from '../../test/kubernetes/images.ts';
@@ -23,10 +24,11 @@ export type Runtime = AsyncDisposable & {
 /** Where cAdvisor in kubelet asks for the labels of containers. */
 export const containerdSocket = '/run/containerd/containerd.sock';
 
-export async function startSuiteRegistry(): Promise<Registry> {
+/** With images that all suites ask for, and more. */
+export async function startSuiteRegistry(more: readonly BuiltImage[] = []): Promise<Registry> {
   const registry = await startTestRegistry();
   const [agnhost, nnp] = [await ensureSuiteProgram('agnhost'), await ensureSuiteProgram('nnp')];
-  for (const image of await suiteImages({ agnhost, nnp })) await pushImage(registry.address, image);
+  for (const image of [...(await suiteImages({ agnhost, nnp })), ...more]) await pushImage(registry.address, image);
   return registry;
 }
 

@@ -117,7 +117,11 @@ const images = {
 };
 
 const cni = {
-  confDir: setting(path, '/etc/cni/net.d', 'Where network configurations (conflists) are.'),
+  confDir: setting(
+    path,
+    '/etc/cni/net.d',
+    'Where network configurations (conflists) are; plugins of a network may be in files of their own, in its folder there (NETWORK/*.conf).',
+  ),
   binDirs: setting(
     listOf(searchedPath, 1),
     ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'],

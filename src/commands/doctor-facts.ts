@@ -7,7 +7,7 @@ import type { Settings } from '../base/settings.ts';
 import { probeFeatures } from '../lifecycle/runtime/handler-features.ts';
 import { escapesOf } from '../lifecycle/runtime/known-escapes.ts';
 import { isId, type PodId } from '../model/ids.ts';
-import { ConflistDirectory } from '../network/conflist.ts';
+import { ConflistDirectory } from '../network/conflist-directory.ts';
 import { findPlugin } from '../network/plugin.ts';
 import { Layout } from '../state/layout.ts';
 import { cgroupFolders } from '../sys/cgroups.ts';

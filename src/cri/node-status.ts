@@ -38,7 +38,7 @@ function handlerList({ ociRuntimes }: Deps): Promise<cri.RuntimeHandler[]> {
 }
 
 async function handlerOf(name: string, runtime: OciRuntime): Promise<cri.RuntimeHandler> {
-  const { recursiveReadOnly, userNamespaces } = await runtime.features();
+  const { recursiveReadOnly, userNamespaces } = await runtime.featuresByNow();
   return { name, features: { recursiveReadOnlyMounts: recursiveReadOnly, userNamespaces } };
 }
 
@@ -65,7 +65,7 @@ async function cniConfig({ network, settings }: Deps) {
 async function verboseInfo(deps: Deps): Promise<Record<string, string>> {
   const { settings, host, ociRuntimes } = deps;
   const all = await Promise.all(
-    ociRuntimes.all().map(async (each) => [each.name, (await each.features()).version] as const),
+    ociRuntimes.all().map(async (each) => [each.name, (await each.featuresByNow()).version] as const),
   );
   return {
     config: JSON.stringify({ ...settings, maxContainerLogLineSize: maxLogLine }), // as containerd calls it

@@ -23,7 +23,7 @@ import {
 } from './pod/cgroups.ts';
 import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod/files.ts';
 import { netnsOf, newNetns } from './pod/netns.ts';
-import { podSysctls, writingSysctls } from './pod/sysctls.ts';
+import { podSysctls } from './pod/sysctls.ts';
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
 
@@ -123,7 +123,7 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout' | 'settings'>, pod:
   const maps = podMaps(config);
   const ownNetwork = !usesHostNetwork(config);
   const cgroup = pauseEntrance(pod);
-  const made = shim.sandbox({
+  const made = await shim.sandbox({
     network: ownNetwork,
     ipc: !usesHostIpc(config),
     uts: ownNetwork, // with the host's network the name is the host's too
@@ -136,7 +136,7 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout' | 'settings'>, pod:
     oomScoreAdj: Math.max(pauseOomScoreAdj, deps.host.oomScoreAdjMin),
     ...(maps && { userMaps: { uids: mapLines(maps.uids), gids: mapLines(maps.gids) } }),
   });
-  return (await writingSysctls(made)).pausePid;
+  return made.pausePid;
 }
 
 /** Sysctls of interfaces, and those that plugins set too, are the pod's own once the plugins are done. */
@@ -147,7 +147,7 @@ async function joinNetwork(
 ): Promise<PodNetwork | null> {
   const network = await attach(deps, pod, shim);
   const settings = podSysctls(deps, pod).filter(isAfterPlugins);
-  if (settings.length > 0) await step('sysctls: of the network', () => writingSysctls(shim.setSysctls(settings)));
+  if (settings.length > 0) await step('sysctls: of the network', () => shim.setSysctls(settings));
   return network;
 }
 

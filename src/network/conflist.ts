@@ -1,8 +1,5 @@
-import { join } from 'node:path';
-import { isFault, messageOf } from '../base/fault.ts';
-import type { HostFiles } from '../base/host-files.ts';
+import { isObject } from '../base/json.ts';
 import { jsonOf } from '../base/parse.ts';
-import { ownFiles } from '../sys/own-files.ts';
 
 export type PluginConfig = {
   readonly type: string;
@@ -17,36 +14,65 @@ export type NetworkList = {
   /** Others share the network: what is no attachment of ours is no garbage. */
   readonly disableGC: boolean;
   readonly plugins: readonly PluginConfig[];
-  /** The file's bytes, or the list that was made of a single-plugin file. */
+  /** The file's bytes, or the list that was made of several files or of a single-plugin one. */
   readonly source: string;
 };
 
-const extensions = ['.conflist', '.conf', '.json'];
-const maxBytes = 1 << 20;
 /** CNI spec, section 2: what a network name may be. It becomes part of a file name. */
 const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/;
 
+/** A network list as it stands in its file. */
+export type NetworkFile = NetworkList & {
+  /** Plugins that stand in files of their own, in a folder called by the network, belong to it (CNI 1.1). */
+  readonly openToMore: boolean;
+};
+
 /**
  * Reads one network list. A `.conf` with a single plugin counts as a list of one.
- * @throws Error that says what is wrong with it.
+ * @throws Error that says what is wrong with it; a list without plugins is none as long as it is not open to more.
  */
-export function parseNetworkList(source: string): NetworkList {
-  const json: unknown = jsonOf(source);
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new Error('it is not a JSON object');
-  const { name, cniVersion, cniVersions, disableGC, plugins } = json as Record<string, unknown>;
+export function parseNetworkList(source: string): NetworkFile {
+  const json = objectOf(source);
+  const { name, cniVersion, cniVersions, disableGC, loadOnlyInlinedPlugins, plugins } = json;
   const single = plugins === undefined && 'type' in json;
-  const list: unknown = single ? [json] : plugins;
+  const openToMore = !flag('loadOnlyInlinedPlugins', loadOnlyInlinedPlugins) && !single;
+  const list: unknown = single ? [json] : (plugins ?? (openToMore ? [] : undefined));
   if (typeof name !== 'string' || !namePattern.test(name)) throw new Error(`name ${JSON.stringify(name)} is not valid`);
-  if (!Array.isArray(list) || list.length === 0) throw new Error('plugins is missing or empty');
-  for (const plugin of list) {
-    const type: unknown = plugin?.type;
-    if (typeof type !== 'string' || type === '' || type.includes('/') || type === '.' || type === '..') {
-      throw new Error(`plugin type ${JSON.stringify(type)} must be the name of a program, without a path`);
-    }
-  }
+  if (!Array.isArray(list) || (list.length === 0 && plugins !== undefined))
+    throw new Error('plugins is missing or empty');
+  for (const plugin of list) checkPlugin(plugin);
   const version = newestOf(cniVersion, cniVersions);
   const whole = single ? JSON.stringify({ name, cniVersion: version, plugins: list }) : source;
-  return { name, cniVersion: version, disableGC: flag('disableGC', disableGC), plugins: list, source: whole };
+  const gc = flag('disableGC', disableGC);
+  return { name, cniVersion: version, disableGC: gc, plugins: list, source: whole, openToMore };
+}
+
+/** The same list with plugins of its folder at its end. Its source says that these are all: it is read where no folder is. */
+export function withMore(file: NetworkFile, more: readonly PluginConfig[]): NetworkFile {
+  const plugins = [...file.plugins, ...more];
+  if (plugins.length === 0) throw new Error(`plugins is missing, and so are files *.conf in the folder ${file.name}`);
+  if (more.length === 0) return file;
+  const source = JSON.stringify({ ...objectOf(file.source), plugins, loadOnlyInlinedPlugins: true });
+  return { ...file, plugins, source, openToMore: false };
+}
+
+/** One plugin of a list, in a file of its own. @throws Error that says what is wrong with it */
+export function parsePlugin(source: string): PluginConfig {
+  const plugin = objectOf(source);
+  checkPlugin(plugin);
+  return plugin;
+}
+
+function objectOf(source: string): Record<string, unknown> {
+  const json: unknown = jsonOf(source);
+  if (isObject(json)) return json;
+  throw new Error('it is not a JSON object');
+}
+
+function checkPlugin(plugin: unknown): asserts plugin is PluginConfig {
+  const type: unknown = (plugin as { type?: unknown } | null)?.type;
+  if (typeof type === 'string' && type !== '' && !type.includes('/') && type !== '.' && type !== '..') return;
+  throw new Error(`plugin type ${JSON.stringify(type)} must be the name of a program, without a path`);
 }
 
 /** The newest version of the CNI specification that Berth speaks. */
@@ -75,52 +101,4 @@ function flag(key: string, value: unknown): boolean {
   if (word === undefined || word === false || word === 'false') return false;
   if (word === true || word === 'true') return true;
   throw new Error(`${key} ${JSON.stringify(value)} is not true or false`);
-}
-
-/** What a look into the configuration directory found: the valid lists in file-name order, and what is wrong. */
-export type FoundNetworks = { readonly lists: readonly NetworkList[]; readonly problems: readonly string[] };
-
-type Known = { readonly text: string; readonly list: NetworkList | null; readonly problem: string };
-
-/** More is no configuration directory. */
-const mostNames = 1000;
-
-/**
- * Reads a CNI configuration directory as often as asked and parses only files that changed. Looking again at every
- * use needs no watcher, so a directory that appears later is found as well.
- */
-export class ConflistDirectory {
-  readonly #directory: string;
-  readonly #files: HostFiles;
-  #known = new Map<string, Known>();
-
-  constructor(directory: string, files: HostFiles = ownFiles()) {
-    this.#directory = directory;
-    this.#files = files;
-  }
-
-  /** @throws Fault DeadlineExceeded if it does not answer */
-  async look(): Promise<FoundNetworks> {
-    const all = await this.#files.list(this.#directory, mostNames);
-    if (all === null) return { lists: [], problems: [`the directory ${this.#directory} does not exist`] };
-    const names = all.map(([name]) => name).filter((name) => extensions.some((end) => name.endsWith(end)));
-    const read = await Promise.all(names.map(async (name) => [name, await this.#read(name)] as const));
-    this.#known = new Map(read);
-    const lists = read.flatMap(([, { list }]) => (list ? [list] : []));
-    const problems = read.flatMap(([name, { problem }]) => (problem ? [`${name}: ${problem}`] : []));
-    if (names.length === 0) problems.push(`no network configuration in ${this.#directory}`);
-    return { lists, problems };
-  }
-
-  async #read(name: string): Promise<Known> {
-    let text = '';
-    try {
-      text = await this.#files.readText(join(this.#directory, name), maxBytes);
-      const known = this.#known.get(name);
-      return known?.text === text ? known : { text, list: parseNetworkList(text), problem: '' };
-    } catch (error) {
-      if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error; // of who reads it, not of the file
-      return { text, list: null, problem: messageOf(error) };
-    }
-  }
 }

@@ -4,7 +4,8 @@ import { Locks } from '../base/locks.ts';
 import { log } from '../base/log.ts';
 import { runHere } from '../sys/spawn.ts';
 import type { Chain } from './chain.ts';
-import { type ConflistDirectory, type NetworkList, type PluginConfig, parseNetworkList } from './conflist.ts';
+import { type NetworkList, type PluginConfig, parseNetworkList, withMore } from './conflist.ts';
+import type { ConflistDirectory } from './conflist-directory.ts';
 import { KeptNetns } from './kept-netns.ts';
 import { MissingPlugin } from './plugin.ts';
 import { type CachedAttachment, fileNameOf, type ResultCache } from './result-cache.ts';
@@ -85,7 +86,7 @@ export class Undo {
   /** As it was at ADD; if nobody can read that any more, as the network is configured now. */
   async #listOf({ config, networkName }: CachedAttachment): Promise<NetworkList | null> {
     try {
-      return parseNetworkList(Buffer.from(config, 'base64').toString());
+      return withMore(parseNetworkList(Buffer.from(config, 'base64').toString()), []);
     } catch {
       const { lists } = await this.#conflists.look();
       return lists.find(({ name }) => name === networkName) ?? null;

@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno } from '../base/fault.ts';
 import { type CgroupTree, cgroupRoot, type Hierarchy, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
+import { type Folder, foldersBelow, inFolder, readPids } from './cgroup-walk.ts';
 import { makeDirectories } from './write-file.ts';
 
 export { type CgroupTree, type Hierarchy, hierarchyOf, ownCgroup, readCgroupTree } from './cgroup-tree.ts';
@@ -162,7 +163,7 @@ function copyCpuset(folder: string): void {
 export function pidsIn(path: string, options: CgroupOptions = {}): number[] {
   const pids = new Set<number>();
   for (const folder of cgroupFolders(path, options)) {
-    for (const each of below(folder)) for (const pid of readPids(each)) pids.add(pid);
+    for (const each of foldersBelow(folder)) for (const pid of readPids(each)) pids.add(pid);
   }
   return [...pids];
 }
@@ -170,29 +171,7 @@ export function pidsIn(path: string, options: CgroupOptions = {}): number[] {
 /** The same by the word of one hierarchy: for what is told of them, and not for what ends them. */
 export function pidsInOne(path: string, options: CgroupOptions = {}): number[] {
   const folder = controllerFolder(path, 'pids', options) ?? cgroupFolders(path, options)[0]!;
-  return below(folder).flatMap(readPids);
-}
-
-function readPids(folder: string): number[] {
-  try {
-    const text = readFileSync(join(folder, 'cgroup.procs'), 'utf8');
-    return text.split('\n').flatMap((line) => (Number(line) > 0 ? [Number(line)] : []));
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENODEV')) return []; // ENODEV: removed while open
-    throw error;
-  }
-}
-
-/** The folder and every folder below it, deepest first. Empty if it does not exist. */
-function below(folder: string): string[] {
-  let names: string[];
-  try {
-    names = readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENODEV')) return [];
-    throw error;
-  }
-  return [...names.flatMap((name) => below(join(folder, name))), folder];
+  return [...foldersBelow(folder).flatMap(readPids)];
 }
 
 /** v1 freezer: a frozen process gets no SIGKILL (freezer-subsystem.rst); v2 lets it die, yet not what it left undone. */
@@ -203,13 +182,15 @@ const thawing = [
 
 /** Lets the processes of the cgroup and below go on, whoever froze them; a cgroup that is gone is left alone. */
 export function thawCgroup(path: string, options: CgroupOptions = {}): void {
-  for (const folder of cgroupFolders(path, options).flatMap((root) => below(root).reverse())) {
-    for (const { file, text } of thawing) {
-      try {
-        writeFileSync(join(folder, file), text, { flag: 'r+' });
-      } catch (error) {
-        if (!isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP')) throw error;
-      }
+  for (const root of cgroupFolders(path, options)) for (const folder of foldersBelow(root, 'before')) thaw(folder);
+}
+
+function thaw(folder: Folder): void {
+  for (const { file, text } of thawing) {
+    try {
+      writeFileSync(inFolder(folder, file), text, { flag: 'r+' });
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP')) throw error;
     }
   }
 }
@@ -263,10 +244,10 @@ export async function removeCgroup(path: string, options: CgroupOptions = {}): P
   const end = performance.now() + (options.deadlineMs ?? defaultDeadlineMs);
   for (const folder of strayFolders(path, options)) rmSync(folder, { recursive: true, force: true });
   for (const root of cgroupFolders(path, options)) {
-    for (const folder of below(root)) {
+    for (const folder of foldersBelow(root)) {
       while (!removed(folder)) {
         if (performance.now() > end)
-          throw new Fault('DeadlineExceeded', `Cgroup ${folder} stays busy: ${readPids(folder)}`);
+          throw new Fault('DeadlineExceeded', `Cgroup ${root}, or one in it, stays busy: ${readPids(folder)}`);
         await delay(pollMs);
       }
     }
@@ -288,7 +269,7 @@ function strayFolders(path: string, options: CgroupOptions): string[] {
   return folders.filter((folder) => existsSync(folder) && statfsSync(folder).type === TMPFS_MAGIC);
 }
 
-function removed(folder: string): boolean {
+function removed(folder: Folder): boolean {
   try {
     rmdirSync(folder);
     return true;

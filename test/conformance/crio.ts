@@ -3,23 +3,32 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'smol-toml';
 import { program, run } from '../images/run.ts';
+import type { PeerHome } from './peer.ts';
 
-/** Starts the CRI-O in `folder` over runc, its log in `logFile`; `registries` are spoken to by whatever scheme they answer. */
+/** What of a node a CRI-O that runs pods is told; `pause` is the image of its pause processes. */
+export type CrioHome = PeerHome & { readonly pause: string };
+
+/**
+ * Starts the CRI-O in `folder` over runc, its log in `logFile`; `registries` are spoken to by whatever scheme they answer.
+ * Disposing it ends it and removes its files, unless they are a `home`.
+ */
 export async function startCrio(
   logFile: string,
   folder: string,
   registries: readonly string[],
+  home?: CrioHome,
 ): Promise<AsyncDisposable & { readonly pid: number; readonly socket: string }> {
-  const dir = mkdtempSync(join(tmpdir(), 'berth-crio-'));
-  const socket = join(dir, 'crio.sock');
-  for (const folder of ['net.d', '.config/containers']) mkdirSync(join(dir, folder), { recursive: true });
+  const place = home ?? homeOfItsOwn();
+  const { dir, socket } = place;
+  for (const name of [dirname(socket), place.cniDir, join(dir, '.config/containers')])
+    mkdirSync(name, { recursive: true });
   const registry = registries.map((location) => ({ location, insecure: true }));
   const files = {
-    'crio.conf': stringify(configuration(dir, socket)),
+    'crio.conf': stringify(configuration(place, folder)),
     'policy.json': JSON.stringify({ default: [{ type: 'insecureAcceptAnything' }] }),
     '.config/containers/registries.conf': stringify({ registry }),
   };
@@ -40,6 +49,7 @@ export async function startCrio(
     async [Symbol.asyncDispose]() {
       child.kill('SIGTERM');
       await ended;
+      if (home) return;
       // Its storage keeps its own folder mounted.
       if (existsSync(join(dir, 'root/overlay')))
         await run('/usr/bin/umount', ['-l', join(dir, 'root/overlay')]).catch(() => '');
@@ -48,10 +58,16 @@ export async function startCrio(
   };
 }
 
-const configuration = (dir: string, socket: string) => ({
+/** It runs no pods. */
+function homeOfItsOwn(): CrioHome {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-crio-'));
+  return { dir, socket: join(dir, 'crio.sock'), state: join(dir, 'run'), cniDir: join(dir, 'net.d'), pause: '' };
+}
+
+const configuration = ({ dir, socket, state, cniDir, pause }: CrioHome, folder: string) => ({
   crio: {
     root: join(dir, 'root'),
-    runroot: join(dir, 'run'),
+    runroot: state,
     log_dir: join(dir, 'log'),
     version_file: join(dir, 'version'),
     version_file_persist: join(dir, 'version-persist'),
@@ -62,10 +78,10 @@ const configuration = (dir: string, socket: string) => ({
       default_runtime: 'runc',
       cgroup_manager: 'cgroupfs',
       conmon_cgroup: 'pod',
-      pinns_path: '/bin/true', // it is looked for at the start, and used for pods
+      pinns_path: join(folder, 'pinns'),
       apparmor_profile: 'unconfined',
-      container_exits_dir: join(dir, 'exits'),
-      container_attach_socket_dir: join(dir, 'attach'),
+      container_exits_dir: join(dirname(socket), 'exits'),
+      container_attach_socket_dir: join(dirname(socket), 'attach'),
       namespaces_dir: join(dir, 'namespaces'),
       runtimes: {
         runc: {
@@ -75,8 +91,12 @@ const configuration = (dir: string, socket: string) => ({
         },
       },
     },
-    image: { signature_policy: join(dir, 'policy.json'), signature_policy_dir: join(dir, 'policies') },
-    network: { network_dir: join(dir, 'net.d'), plugin_dirs: ['/usr/lib/cni'] },
+    image: {
+      signature_policy: join(dir, 'policy.json'),
+      signature_policy_dir: join(dir, 'policies'),
+      ...(pause !== '' && { pause_image: pause }),
+    },
+    network: { network_dir: cniDir, plugin_dirs: ['/usr/lib/cni'] },
     nri: { enable_nri: false },
   },
 });

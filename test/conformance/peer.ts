@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'smol-toml';
+import { mountsBelow } from '../../src/sys/mountinfo.ts';
+import { unmount } from '../../src/sys/mounts.ts';
 import { program, run } from '../images/run.ts';
 
 export type Peer = AsyncDisposable & { readonly pid: number; readonly socket: string; readonly certsDir: string };
@@ -50,6 +52,7 @@ export async function startContainerd(logFile: string, folder = '', home?: PeerH
       await ended;
       if (home) return;
       if (existsSync(`/sys/class/net/${bridge}`)) await run('/usr/sbin/ip', ['link', 'delete', bridge]);
+      for (const target of mountsBelow(dir)) unmount(target, { detach: true }); // of pods that nobody removed
       rmSync(dir, { recursive: true, force: true });
     },
   };

@@ -24,7 +24,7 @@ end_interrupted() {
       esac
     done 2>/dev/null < <(find "$folder" \( -name freezer.state -o -name cgroup.freeze \)) || true
     for _ in {1..100}; do
-      find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || true
+      find "$folder" -depth -type d -delete 2>/dev/null || true
       [ -d "$folder" ] || break
       sleep 0.05 # what was killed is on its way
     done

@@ -21,7 +21,7 @@ if [ -z "${BERTH_OWN_HOST:-}" ]; then
   wait $outside || code=$?
   trap '' TERM INT HUP
   wait $outside || true
-  find /sys/fs/cgroup -depth -type d -path "*/bt${BERTH_OWN_HOST}x*" -exec rmdir {} + 2>/dev/null || true
+  find /sys/fs/cgroup -depth -type d -path "*/bt${BERTH_OWN_HOST}x*" -delete 2>/dev/null || true
   rm -rf "$TMPDIR"
   exit "$code"
 fi

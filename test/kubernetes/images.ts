@@ -69,6 +69,20 @@ export async function suiteImages({
   ];
 }
 
+/** An API server that a spec has the cluster's own hand requests on to, and what it keeps its objects in. */
+export async function apiServerImages(sampleApi: string): Promise<BuiltImage[]> {
+  const server = await makeLayer([{ name: 'sample-apiserver', data: readFileSync(sampleApi), mode: 0o755 }]);
+  const etcd = program('etcd', 'etcd-server');
+  const store = await hostProgramsLayer([etcd], { 'usr/local/bin/etcd': etcd });
+  return [
+    makeImage([`${e2e}/sample-apiserver:1.29.2`], [await busyboxLayer(), server], {
+      ...shell,
+      Entrypoint: ['/sample-apiserver'],
+    }),
+    makeImage(['etcd:3.7.0-0'], [await busyboxLayer(), store], shell),
+  ];
+}
+
 /** What specs read of these: their data, and that their base is Alpine. */
 const petLayer = (name: string) =>
   makeLayer([

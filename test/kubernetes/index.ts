@@ -31,6 +31,11 @@ const env = { CGO_ENABLED: '0' };
 export const ensureProgram = (name: ClusterProgram): Promise<string> =>
   buildGo(here, ['build', link], `k8s.io/kubernetes/cmd/${name}`, 'tools.go', undefined, env);
 
+/** What makes services, and no pods. */
+export async function ensureServicePrograms(): Promise<void> {
+  for (const name of ['kube-apiserver', 'kube-proxy', 'kubectl'] as const) await ensureProgram(name);
+}
+
 export const ensureKubelet = (): Promise<string> => ensureProgram('kubelet');
 
 /** Its modules are more than the others': in go.mod of this folder they would have all of the others built again. */
@@ -46,6 +51,7 @@ const suitePrograms = {
   'e2e_node.test': [['test', '-c', '-vet=off', link], 'k8s.io/kubernetes/test/e2e_node', here],
   ginkgo: [['build', '-ldflags=-s -w'], 'github.com/onsi/ginkgo/v2/ginkgo', here],
   agnhost: [['build', '-ldflags=-s -w'], 'k8s.io/kubernetes/test/images/agnhost', here],
+  'sample-apiserver': [['build', '-ldflags=-s -w'], 'k8s.io/sample-apiserver', join(here, 'sample')],
   nnp: [['build', '-ldflags=-s -w'], 'k8s.io/kubernetes/test/images/nonewprivs', here],
 } as const satisfies Record<string, readonly [command: readonly string[], what: string, module: string]>;
 

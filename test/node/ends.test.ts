@@ -6,14 +6,15 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
-import { cgroupFolders, pidsIn } from '../../src/sys/cgroups.ts';
+import { cgroupFolders, controllerFolder, pidsIn } from '../../src/sys/cgroups.ts';
 import { Bystander } from '../harness/bystander.ts';
+import { cgroupV2 } from '../harness/cgroups.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, hostNetwork, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { program } from '../images/run.ts';
 import { ensureNewerRunc } from '../runtimes/newer.ts';
-import { linesOf } from './containers-support.ts';
+import { linesOf, secured } from './containers-support.ts';
 
 await ownHost(ensureNewerRunc);
 
@@ -112,6 +113,27 @@ for (const [handler, path] of Object.entries(programs)) {
         await pod.remove();
       });
       await bystander.remove();
+    });
+
+    test('a privileged container with cgroups deeper than a path may be long is stopped and removed', async () => {
+      const { runtime } = bench.daemon;
+      const privileged = secured({ privileged: true });
+      const controller = cgroupV2 ? 'pids' : 'freezer'; // of v1 one that no kubelet looks through: it starts with none so deep
+      const pod = await TestPod.run(bench.daemon, 'deep', privileged);
+      const deepen =
+        'n=$(printf %0200d 0); i=0; while [ $i -lt 30 ]; do mkdir $n && cd -P $n || exit 1; i=$((i+1)); done';
+      const enter = 'sleep 1000 & echo $! >cgroup.procs && echo ready';
+      const script = `set -e; cd /sys/fs/cgroup/${cgroupV2 ? '' : controller}; ${deepen}; ${enter}; wait`;
+      const [stopped, removed] = await Promise.all(
+        ['stopped', 'removed'].map((name) => pod.talking(name, bench.image.busybox, script, privileged)),
+      );
+      const folder = controllerFolder(`/${bench.daemon.name}/${pod.id}/${stopped}`, controller)!;
+      assert.ok(existsSync(folder));
+      await runtime.stopContainer({ containerId: stopped!, timeout: 0n });
+      assert.equal((await untilExited(bench.daemon, stopped!)).exitCode, 137);
+      await until('the end of its cgroups', async () => !existsSync(folder));
+      await runtime.removeContainer({ containerId: removed! });
+      await pod.remove();
     });
 
     test('what a command that timed out may have left is told, where it left anything', async () => {

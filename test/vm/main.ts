@@ -4,6 +4,7 @@ import { optionsOf } from '../../scripts/options.ts';
 import { ensureSuite } from '../conformance/go.ts';
 import { ensureProbe } from '../harness/oci-probe.ts';
 import { ensureTestImages } from '../images/index.ts';
+import { ensureServicePrograms } from '../kubernetes/index.ts';
 import { refuseLinksOut, runInMachine } from './machine.ts';
 import { ensurePackages } from './packages.ts';
 
@@ -22,7 +23,7 @@ const sample = { tests: ['containers-apparmor', 'containers-systemd', 'installed
 const all = {
   tests:
     `containers-apparmor containers-ipvs containers-systemd installed containers containers-images containers-mounts containers-userns
-    mounts oci pods snapshots stats-events`.split(/\s+/),
+    kube-proxy mounts oci pods snapshots stats-events`.split(/\s+/),
   focus: 'AppArmor|Seccomp|UserNamespaces|OOM|stats|sysctls|NoNewPrivs|readonly mounts',
 };
 const named = positionals.length > 0 || values.focus !== '';
@@ -38,6 +39,7 @@ await ensureSuite();
 const images = relative(root, await ensureTestImages());
 await ensureProbe();
 if (tests.includes('installed')) await ensurePackages();
+if (tests.includes('kube-proxy')) await ensureServicePrograms();
 const node = relative(root, process.execPath);
 const runtimes = process.env.BERTH_TEST_RUNTIMES ?? (values.all ? 'crun,runc' : 'crun');
 const files = tests.map((name) => `test/node/${name}.test.ts`).join(' ');

@@ -14,6 +14,7 @@
 
 #include "../client.h"
 #include "../command.h"
+#include "../descent.h"
 #include "../exit.h"
 #include "../job.h"
 #include "../losses.h"
@@ -268,10 +269,83 @@ static void a_command_that_fails(void) { no_pid_file_is_left("/bin/sh", "exit 3"
 static void a_command_that_is_not_there(void) { no_pid_file_is_left("/nowhere", ""); }
 static void a_command_that_lies(void) { no_pid_file_is_left("/bin/sh", "echo none >parts.pid"); }
 
+static uint32_t dice = 1;
+static pid_t below(uint32_t most) {
+  dice = dice * 1664525 + 1013904223;
+  return (pid_t)((dice >> 8) % most);
+}
+
+/* What descent_mark is for, in its plainest words. */
+static bool belongs(const struct table *table, const struct member *member, pid_t root, pid_t own) {
+  if (member->of[BY_PID] == root) return true;
+  for (size_t i = 0; i < table->count; i++) {
+    const struct member *other = &table->members[i];
+    pid_t session = other->of[BY_SESSION];
+    if (!other->in) continue;
+    if (member->of[BY_PARENT] == other->of[BY_PID]) return true;
+    if (member->of[BY_SESSION] == session && session > 0 && session != own) return true;
+  }
+  return false;
+}
+
+static void mark_plainly(struct table *table, pid_t root, pid_t own) {
+  for (bool grew = true; grew;) {
+    grew = false;
+    for (size_t i = 0; i < table->count; i++) {
+      struct member *member = &table->members[i];
+      if (member->in || !belongs(table, member, root, own)) continue;
+      member->in = grew = true;
+    }
+  }
+}
+
+static void descent_in_small_tables(void) {
+  enum { ROUNDS = 20000, PIDS = 24, OWN = 3 };
+  for (int round = 0; round < ROUNDS; round++) {
+    struct table table = {0}, plain = {0}, done = {0};
+    for (pid_t count = below(PIDS); count > 0; count--) {
+      struct member member = {.of = {1 + below(PIDS), below(PIDS), below(PIDS / 2)}, .started = (uint64_t)below(2)};
+      EXPECT(table_add(&table, member) && table_add(&plain, member));
+      if (below(3) == 0) EXPECT(table_add(&done, member));
+    }
+    pid_t root = 1 + below(PIDS);
+    mark_plainly(&plain, root, OWN);
+    descent_mark(&table, root, OWN);
+    for (size_t i = 0; i < table.count; i++) EXPECT(table.members[i].in == plain.members[i].in);
+    descent_leave_out(&table, &done);
+    for (size_t i = 0; i < table.count; i++) {
+      struct member *member = &table.members[i];
+      bool left_out = false;
+      for (size_t j = 0; j < done.count; j++)
+        if (done.members[j].of[BY_PID] == member->of[BY_PID] && done.members[j].started == member->started)
+          left_out = true;
+      EXPECT(member->in == (plain.members[i].in && !left_out));
+    }
+    free(table.members), free(plain.members), free(done.members);
+  }
+}
+
+/* Each the child of the one before, or all in one session: compared with each other they would take minutes. */
+static void descent_of_very_many(void) {
+  enum { MANY = 300000 };
+  for (int shape = 0; shape < 2; shape++) {
+    struct table table = {0};
+    for (pid_t pid = MANY; pid > 0; pid--) /* the root comes last */
+      EXPECT(table_add(&table, (struct member){.of = {pid, shape ? 0 : pid - 1, shape ? MANY : pid}}));
+    descent_mark(&table, 1, 0);
+    for (size_t i = 0; i < table.count; i++) EXPECT(table.members[i].in);
+    descent_leave_out(&table, &table);
+    for (size_t i = 0; i < table.count; i++) EXPECT(!table.members[i].in);
+    free(table.members);
+  }
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
 } parts[] = {
+    {"what belongs to a process, in small tables", descent_in_small_tables},
+    {"what belongs to a process is found among very many at once", descent_of_very_many},
     {"a client that does not read is not asked, and keeps nobody busy", an_unread_client},
     {"a client that leaves too much unread is ended", too_much_unread},
     {"the last answers are written before the end", the_last_answers},

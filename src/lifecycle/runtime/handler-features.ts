@@ -14,6 +14,9 @@ export type HandlerFeatures = {
   readonly userNamespaces: boolean;
 };
 
+/** Of a program that does not say what it can do. */
+export const noFeatures: HandlerFeatures = { version: '', recursiveReadOnly: false, userNamespaces: false };
+
 /** mount_setattr(2), which makes whole trees read-only, came with Linux 5.12. */
 const recursiveSince = [5, 12] as const;
 /** Overlays of layers with mapped owners came with Linux 5.19. */
@@ -82,7 +85,7 @@ export async function probeFeatures(path: string, root: string): Promise<Handler
     ]);
   } catch (error) {
     log.warn({ ociRuntime: path, reason: messageOf(error) }, 'An OCI runtime does not say what it can do');
-    return { version: '', recursiveReadOnly: false, userNamespaces: false };
+    return noFeatures;
   }
 }
 

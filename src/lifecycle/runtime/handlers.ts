@@ -1,22 +1,27 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Fault } from '../../base/fault.ts';
 import type { Settings } from '../../base/settings.ts';
 import type { Handler } from '../../model/handler.ts';
 import type { Layout } from '../../state/layout.ts';
-import { type HandlerFeatures, probeFeatures } from './handler-features.ts';
+import { type HandlerFeatures, noFeatures, probeFeatures } from './handler-features.ts';
 import { warnOfEscapes } from './known-escapes.ts';
 
 /** How long a program that gave no answer counts as one without features. */
 const askAgainMs = 60_000;
+/** How long the first answer of a program is waited for by who would rather go on without. */
+const firstAnswerMs = 1000;
 
 /** A handler's program, with runc's command line. */
 export class OciRuntime {
   readonly handler: Handler;
   readonly #global: readonly string[];
   #features: Promise<HandlerFeatures> | null = null;
+  #askedAt = 0;
+  #answer: HandlerFeatures | null = null;
 
   constructor(handler: Handler) {
     this.handler = handler;
@@ -42,8 +47,18 @@ export class OciRuntime {
     return this.#features;
   }
 
+  /** The same by its last answer, for who asks about all handlers: one that hangs must not keep the others' from it. */
+  async featuresByNow(): Promise<HandlerFeatures> {
+    const asked = this.features();
+    if (this.#answer) return this.#answer;
+    const left = Math.max(this.#askedAt + firstAnswerMs - performance.now(), 0);
+    return Promise.race([asked, delay(left, noFeatures, { ref: false })]);
+  }
+
   async #probe(): Promise<HandlerFeatures> {
+    this.#askedAt = performance.now();
     const features = await probeFeatures(this.path, this.handler.root);
+    this.#answer = features;
     warnOfEscapes(this.path, features.version);
     const forget = () => {
       this.#features = null;

@@ -11,7 +11,7 @@ import { injectDevices } from '../../../src/lifecycle/container/cdi-devices.ts';
 import type { OciRuntime } from '../../../src/lifecycle/runtime/handlers.ts';
 import { ociFault } from '../../../src/lifecycle/runtime/oci-command.ts';
 import type { ContainerConfig } from '../../../src/model/config.ts';
-import { ConflistDirectory } from '../../../src/network/conflist.ts';
+import { ConflistDirectory } from '../../../src/network/conflist-directory.ts';
 import { ResultCache } from '../../../src/network/result-cache.ts';
 import { writeFromTemplate } from '../../../src/network/template.ts';
 import { Looker } from '../../../src/shim/index.ts';

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { PodConfig } from '../../../src/model/config.ts';
 import { bandwidthsOf, capabilityArgs, parseQuantity, runtimeConfig } from '../../../src/network/capabilities.ts';
-import { ConflistDirectory, parseNetworkList } from '../../../src/network/conflist.ts';
+import { parseNetworkList } from '../../../src/network/conflist.ts';
+import { ConflistDirectory } from '../../../src/network/conflist-directory.ts';
 import { fillTemplate, parsePodCidrs } from '../../../src/network/template.ts';
 
 describe('parseNetworkList', () => {
@@ -20,6 +21,7 @@ describe('parseNetworkList', () => {
     ['a plugin that is null', '{"name":"x","plugins":[null]}', /without a path/],
     ['versions that are no list', '{"name":"x","cniVersions":"1.0.0","plugins":[{"type":"a"}]}', /cniVersions "1\.0\./],
     ['a version that is none', '{"name":"x","cniVersions":["1"],"plugins":[{"type":"a"}]}', /cniVersions \["1"\]/],
+    ['no plugins anywhere', '{"name":"x","loadOnlyInlinedPlugins":"True"}', /plugins is missing or empty/],
     ['a switch that is none', '{"name":"x","disableGC":1,"plugins":[{"type":"a"}]}', /disableGC 1 is not true or/],
   ];
   for (const [name, source, message] of refused) {
@@ -81,6 +83,35 @@ describe('ConflistDirectory', () => {
       (await directory.look()).lists.map(({ name }) => name),
       ['b'],
     );
+  });
+
+  test('plugins in files of their own come after those of the list, unless it takes no others', async () => {
+    const directory = new ConflistDirectory(dir);
+    const typesOf = async () => (await directory.look()).lists.map(({ plugins }) => plugins.map(({ type }) => type));
+    const list = (more: object) => writeFileSync(join(dir, '10-a.conflist'), JSON.stringify({ name: 'net', ...more }));
+    list({ plugins: [{ type: 'a' }] });
+    assert.deepEqual(await typesOf(), [['a']]);
+    mkdirSync(join(dir, 'net'));
+    for (const type of ['c', 'b']) writeFileSync(join(dir, 'net', `${type}.conf`), `{"type":"${type}"}`);
+    writeFileSync(join(dir, 'net', 'd.json'), '{"type":"d"}');
+    assert.deepEqual(await typesOf(), [['a', 'b', 'c']]);
+    const [found] = (await directory.look()).lists;
+    const kept = parseNetworkList(found!.source);
+    assert.deepEqual([kept.plugins, kept.openToMore], [found!.plugins, false]);
+    writeFileSync(join(dir, 'net', 'b.conf'), '{"type":"changed"}');
+    list({});
+    assert.deepEqual(await typesOf(), [['changed', 'c']]);
+    list({ plugins: [{ type: 'a' }], loadOnlyInlinedPlugins: true });
+    assert.deepEqual(await typesOf(), [['a']]);
+  });
+
+  test('a plugin in a file of its own that is none is told, and so is a list that has none at all', async () => {
+    const directory = new ConflistDirectory(dir);
+    writeFileSync(join(dir, '10-a.conflist'), '{"name":"net"}');
+    assert.match((await directory.look()).problems.join(), /^10-a\.conflist: plugins is missing, .*folder net$/);
+    mkdirSync(join(dir, 'net'));
+    writeFileSync(join(dir, 'net', 'b.conf'), '{"type":"../b"}');
+    assert.match((await directory.look()).problems.join(), /^10-a\.conflist: net\/b\.conf: plugin type "\.\.\/b" must/);
   });
 
   test('a directory that does not exist is a problem, not an error', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after } from 'node:test';
@@ -96,11 +96,38 @@ test('removing goes from the leaves up, and again without harm', async () => {
   await removeCgroup('/tree', { tree: v2 });
 });
 
+test('a tree that is deeper than a path may be long, with a name that is no text, is read and removed', async () => {
+  const [levels, name] = [150, 'a'.repeat(100)]; // 15,000 bytes, which nothing may name at once
+  const odd = Buffer.from('\xff', 'latin1');
+  const root = join(folder, 'unified/deep');
+  const open = readdirSync('/proc/self/fd').length;
+  mkdirSync(root, { recursive: true });
+  process.chdir(root);
+  for (let level = 1; level <= levels; level++) {
+    mkdirSync(name);
+    process.chdir(name);
+    writeFileSync('cgroup.procs', `${level}\n`);
+  }
+  mkdirSync(odd);
+  const oddFile = Buffer.concat([odd, Buffer.from('/cgroup.procs')]);
+  writeFileSync(oddFile, `${levels + 1}\n`);
+  assert.equal(pidsIn('/deep', { tree: v2 }).length, levels + 1);
+  rmSync(oddFile); // the kernel's own are no obstacle
+  for (let level = levels; level > 0; level--) {
+    rmSync('cgroup.procs');
+    process.chdir('..');
+  }
+  process.chdir('/');
+  await removeCgroup('/deep', { tree: v2 });
+  assert.equal(existsSync(root), false);
+  assert.equal(readdirSync('/proc/self/fd').length, open);
+});
+
 test('a cgroup that stays busy is named at the deadline', async () => {
   mkdirSync(join(folder, 'unified/busy'), { recursive: true });
   writeFileSync(join(folder, 'unified/busy/file'), ''); // a plain directory with a file in it: ENOTEMPTY
   const removal = removeCgroup('/busy', { tree: v2, deadlineMs: 1 });
-  await assert.rejects(removal, { kind: 'DeadlineExceeded', message: /busy stays busy/ });
+  await assert.rejects(removal, { kind: 'DeadlineExceeded', message: /busy, or one in it, stays busy/ });
 });
 
 test('to be ready to move is a wish of the process itself: nothing is thrown where it has no cgroup', async () => {

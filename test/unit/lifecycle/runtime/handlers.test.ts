@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { OciRuntime } from '../../../../src/lifecycle/runtime/handlers.ts';
+
+/** A handler whose program is this script. */
+function handlerOf(dir: string, script: string): OciRuntime {
+  const path = join(dir, 'program');
+  writeFileSync(path, `#!/bin/sh\n${script}\n`);
+  chmodSync(path, 0o755);
+  const root = join(dir, 'root');
+  mkdirSync(root);
+  const plain = { systemdCgroup: false, privilegedWithoutHostDevices: false, cniConfDir: '' };
+  return new OciRuntime({ name: 'x', path, args: [], root, ...plain });
+}
+
+const folder = () => {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-handlers-'));
+  return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+};
+
+test('a program that hangs is not waited for; what it says at last is known', { timeout: 60_000 }, async () => {
+  using place = folder();
+  const go = join(place.dir, 'go');
+  const waits = `while ! [ -e ${go} ]; do sleep 0.05; done`;
+  const handler = handlerOf(place.dir, `${waits}; [ $1 = features ] || echo crun version 1.8.1`);
+  const answer = handler.features();
+  assert.equal((await handler.featuresByNow()).version, '');
+  writeFileSync(go, '');
+  assert.equal((await answer).version, 'crun version 1.8.1');
+  assert.equal((await handler.featuresByNow()).version, 'crun version 1.8.1');
+});
+
+test('what failed is asked again a minute later, which nobody waits for', { timeout: 60_000 }, async ({ mock }) => {
+  using place = folder();
+  const [asked, go] = [join(place.dir, 'asked'), join(place.dir, 'go')];
+  const waits = `while ! [ -e ${go} ]; do sleep 0.05; done`;
+  const first = `[ -e ${asked} ] || { echo >${asked}; exit 1; }`;
+  const handler = handlerOf(place.dir, `[ $1 = --version ] || exit 1; ${first}; ${waits}; echo x 2.0`);
+  mock.timers.enable({ apis: ['setTimeout'] });
+  assert.equal((await handler.features()).version, '');
+  mock.timers.tick(60_000);
+  assert.equal((await handler.featuresByNow()).version, ''); // with a clock that stands still, a wait would have no end
+  mock.timers.reset();
+  writeFileSync(go, '');
+  assert.equal((await handler.features()).version, 'x 2.0');
+  assert.equal((await handler.featuresByNow()).version, 'x 2.0');
+});
