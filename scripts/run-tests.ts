@@ -72,8 +72,8 @@ const waits = (file: string): boolean => waiting.includes(basename(file, '.test.
 
 /** All that `npm run ok` has not run; the fuzzers have their own part. */
 const fuzzers = ['fuzz', 'moving-trees', 'shim-fuzz'].map((name) => `test/hostile/${name}.test.ts`);
-/** What they need is built of gigabytes of modules. */
-const slow = ['test/node/swap-crio.test.ts'];
+/** What they need is built for many minutes. */
+const slow = ['kube-proxy', 'swap-crio', 'swap-newest'].map((name) => `test/node/${name}.test.ts`);
 const rooted = globSync('test/*/**/*.test.ts', { cwd: root }).filter(
   (file) => !file.startsWith('test/unit/') && !fuzzers.includes(file) && (values.slow || !slow.includes(file)),
 );
