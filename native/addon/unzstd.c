@@ -6,13 +6,13 @@
 
 struct decoding {
   ZSTD_DCtx *context;
-  bool between_frames;
+  bool between_frames; /* nothing of the next one was read, and one was */
 };
 
 static decoding *open_zstd(void) {
   decoding *d = malloc(sizeof *d);
   if (!d) return NULL;
-  *d = (decoding){.context = ZSTD_createDCtx(), .between_frames = true};
+  *d = (decoding){.context = ZSTD_createDCtx()};
   if (d->context) return d;
   free(d);
   return NULL;

@@ -16,7 +16,7 @@ function lengthOf(random: Random): number {
 }
 
 /** Noise, few different bytes, repeats near and far, zeros. */
-function content(random: Random): Buffer {
+export function content(random: Random): Buffer {
   const parts = Array.from({ length: random(4) }, () => {
     const length = lengthOf(random);
     switch (random(4)) {

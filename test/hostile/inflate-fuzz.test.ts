@@ -1,11 +1,12 @@
 // What layers are inflated by beside what everybody's programs use; see fuzz-support.ts for how long and how to run a finding again.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createGunzip } from 'node:zlib';
-import { Decoder } from '../../src/sys/decoder.ts';
+import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { type CompressionFormat, Decoder } from '../../src/sys/decoder.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { fuzz, pick, type Random } from './fuzz-support.ts';
 import { cut, member, stream, unsealed } from './gzip-streams.ts';
+import { zstdStream } from './zstd-streams.ts';
 
 await ownHost();
 
@@ -19,8 +20,8 @@ async function outcome(chunks: AsyncIterable<Buffer>): Promise<Outcome> {
     for await (const chunk of chunks) parts.push(Buffer.from(chunk));
     return { read: read(), problem: null };
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== 'Z_DATA_ERROR' && code !== 'Z_BUF_ERROR') throw error;
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    if (!/^(Z_DATA_ERROR|Z_BUF_ERROR|ZSTD_error_\w+)$/.test(code)) throw error;
     return { read: read(), problem: message };
   }
 }
@@ -29,8 +30,8 @@ async function* over(pieces: Iterable<Buffer>): AsyncGenerator<Buffer> {
   yield* pieces;
 }
 
-const ours = (pieces: Iterable<Buffer>, room: number) =>
-  outcome(new Decoder(over(pieces), { format: 'gzip', chunkBytes: room }));
+const ours = (pieces: Iterable<Buffer>, room: number, format: CompressionFormat = 'gzip') =>
+  outcome(new Decoder(over(pieces), { format, chunkBytes: room }));
 
 function theirs(data: Buffer): Promise<Outcome> {
   const reader = createGunzip();
@@ -43,9 +44,10 @@ const roomFor = (length: number, room: number) => (length > 5000 ? Math.max(room
 
 /**
  * Tables of codes that are not all used: zlib refuses them, and ISA-L gives what the codes say of those that are
- * (docs/decisions.md). Those with more codes than there is room for are refused by both.
+ * (docs/decisions.md). Those with more codes than there is room for are refused by both
+ * (unit/sys/decoder).
  */
-const readByOurs = ['invalid distances set', 'invalid literal/lengths set'];
+const readByOurs = ['invalid code lengths set', 'invalid distances set', 'invalid literal/lengths set'];
 
 /** Both take it, and read the same; or neither does. What is damaged and then ends may be called either. */
 async function compare(data: Buffer, pieces: Iterable<Buffer>, room: number): Promise<void> {
@@ -85,5 +87,26 @@ test('gzip: members with all that a header has, cut in two at each byte', async 
   await fuzz(async (random) => {
     const data = Buffer.concat([small(random), small(random), Buffer.alloc(2)]);
     for (let at = 0; at <= data.length; at++) await compare(data, [data.subarray(0, at), data.subarray(at)], 64);
+  });
+});
+
+/** node:zlib stops reading where no frame follows a frame, and says nothing of it. */
+const behindFrames = ['Unknown frame descriptor', 'unexpected end of file'];
+
+/**
+ * By the same steps: of a frame that it has whole, with room for all, the library checks the length that the frame says, and else
+ * it does not.
+ */
+test('zstd: taken and read as by node:zlib in the same pieces and buffers', async () => {
+  await fuzz(async (random) => {
+    const pieces = [...cut(random, zstdStream(random))];
+    const room = pick(random, [64, 512, 65_536, 524_288]);
+    const reader = createZstdDecompress({ chunkSize: room });
+    for (const piece of pieces) reader.write(piece);
+    reader.end();
+    const [own, expected] = await Promise.all([ours(pieces, room, 'zstd'), outcome(reader)]);
+    if (expected.problem === null && behindFrames.includes(own.problem ?? '')) return;
+    assert.equal(own.problem === null, expected.problem === null, `${own.problem}, where zlib: ${expected.problem}`);
+    if (own.problem === null) assert.ok(own.read.equals(expected.read), 'other bytes than those of zlib');
   });
 });

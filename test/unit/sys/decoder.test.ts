@@ -65,9 +65,53 @@ const name = Buffer.from('a name\0');
 const comment = Buffer.from('said of it\0');
 const changed = (at: number, byte: number) =>
   Buffer.concat([one.subarray(0, at), Buffer.from([byte]), one.subarray(at + 1)]);
+/** What ends a member of this content. */
+function sealOf(data: Buffer): Buffer {
+  const seal = Buffer.alloc(8);
+  seal.writeUInt32LE(crc32(data));
+  seal.writeUInt32LE(data.length, 4);
+  return seal;
+}
 const ofBlock = (...bytes: number[]) => Buffer.concat([one.subarray(0, 10), Buffer.from(bytes), Buffer.alloc(8)]);
 
+/** Fields of so many bits, the lowest first (RFC 1951, 3.1.1). */
+function bits(...fields: readonly (readonly [value: number, width: number])[]): number[] {
+  const all = fields.flatMap(([value, width]) => Array.from({ length: width }, (_, at) => (value >> at) & 1));
+  return Array.from({ length: Math.ceil(all.length / 8) }, (_, byte) =>
+    all.slice(byte * 8, byte * 8 + 8).reduce((sum, bit, at) => sum | (bit << at), 0),
+  );
+}
+/** The last block, with tables of its own (3.2.7): 257 literals and lengths, so many distances, so many code lengths. */
+const withTables = (distances: number, lengths: readonly number[]): (readonly [number, number])[] => [
+  [1, 1],
+  [2, 2],
+  [0, 5],
+  [distances - 1, 5],
+  [lengths.length - 4, 4],
+  ...lengths.map((length) => [length, 3] as const),
+];
+/** Code lengths 1 (as bit 0) and runs of zeros (as bit 1 and seven bits), each one bit long. */
+const onesAndRuns = [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+const ones = (count: number) => Array.from({ length: count }, () => [0, 1] as const);
+const run = (zeros: number) => [[1, 1] as const, [zeros - 11, 7] as const];
+
 const streams: Readonly<Record<string, Buffer>> = {
+  'more code lengths than there is room for': ofBlock(...bits(...withTables(1, [1, 1, 1, 0])), 0, 0),
+  'more literals than there is room for': ofBlock(
+    ...bits(...withTables(1, onesAndRuns), ...ones(3), ...run(138), ...run(115), ...ones(2)),
+    0,
+  ),
+  'more distances than there is room for': ofBlock(
+    ...bits(...withTables(3, onesAndRuns), ...ones(1), ...run(138), ...run(117), ...ones(1), ...ones(3)),
+    0,
+  ),
+  'tables that are full': Buffer.concat([
+    one.subarray(0, 10),
+    // Literal 0 twice (bit 0), the end (bit 1).
+    Buffer.from(bits(...withTables(2, onesAndRuns), ...ones(1), ...run(138), ...run(117), ...ones(3), [0, 2], [1, 1])),
+    sealOf(Buffer.alloc(2)),
+  ]),
+  'nothing at all': Buffer.alloc(0),
   'one member': one,
   'an empty member': gzipSync(''),
   'stored blocks': gzipSync(content(70_000), { level: 0 }),
@@ -169,6 +213,7 @@ const packed = frame(content(9000));
 const ofWindow = (exponent: number) => Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3, 1, 0, 0]);
 
 const zstdStreams: Readonly<Record<string, Buffer>> = {
+  'nothing at all': Buffer.alloc(0),
   'one frame': packed,
   'an empty frame': frame(''),
   'a frame without checksum': frame(content(3000), {}),
