@@ -106,7 +106,10 @@ export class Repository implements Disposable {
       const asking = { method: 'HEAD', headers: { accept: acceptManifest }, signal: this.#signal, isLast } as const;
       const { headers, body } = await place.get(`manifests/${target}`, asking);
       passOver(body, false);
-      return String(headers['docker-content-digest'] ?? '');
+      // One that is said on two lines came through a proxy that adds its own.
+      return String(headers['docker-content-digest'] ?? '')
+        .split(',', 1)[0]!
+        .trim();
     };
     try {
       const digest = await this.#anywhere(expectedOf(target) ? 'pull' : 'resolve', `manifest ${target}`, ask);

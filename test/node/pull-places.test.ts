@@ -307,6 +307,16 @@ describe('an image that is here', () => {
     assert.deepEqual(second, first);
   });
 
+  test('costs one HEAD where its digest is said twice', async () => {
+    const { asked } = await pulledTwice((incoming, outgoing) => {
+      if (incoming.method !== 'HEAD') return false;
+      const digest = small.manifest.digest;
+      outgoing.writeHead(200, { 'docker-content-digest': [digest, digest], 'content-type': ociManifest }).end();
+      return true;
+    });
+    assert.deepEqual(asked, ['HEAD']);
+  });
+
   test('is described anew if an earlier version has not kept its document; its layers stay', async () => {
     await using proxy = await startProxy(registry.host, () => false);
     await using store = await Store.open();
