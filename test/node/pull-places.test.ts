@@ -70,6 +70,18 @@ describe('a mirror that', () => {
       },
       most: 6,
     },
+    ...Object.fromEntries(
+      ['{"status":"please log in"}', '{"schemaVersion":2,"layers":[]}', '[]', ''].map((text) => [
+        `sends ${text || 'nothing'} for the manifest`,
+        {
+          act: (_incoming, outgoing) => {
+            outgoing.writeHead(200, { 'content-type': 'application/json' }).end(text);
+            return true;
+          },
+          most: 1,
+        } satisfies { act: Misbehave; most: number },
+      ]),
+    ),
     'sends other bytes of the same length': {
       act: onLayer((_incoming, outgoing) => {
         outgoing.end(randomBytes(data.length));

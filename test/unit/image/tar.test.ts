@@ -66,6 +66,12 @@ for (const { name, member, expected } of [
     member: file('a', '', { pax: { mtime: '1.1234567899' } }),
     expected: { seconds: 1, nanoseconds: 123_456_789 },
   },
+  { name: 'a time with its sign', member: file('a', '', { pax: { mtime: '+5' } }), expected: { seconds: 5 } },
+  {
+    name: 'the last time of 64 bits',
+    member: file('a', '', { pax: { mtime: '9223372036854775807' } }),
+    expected: { seconds: 2 ** 53 - 2 },
+  },
   { name: 'ustar prefix', member: file('b', '', { prefix: 'a' }), expected: { path: 'a/b' } },
   {
     name: 'no prefix in GNU archives: there are times',
