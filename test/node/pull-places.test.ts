@@ -82,6 +82,14 @@ describe('a mirror that', () => {
         } satisfies { act: Misbehave; most: number },
       ]),
     ),
+    'sends other bytes, and breaks off': {
+      act: onLayer((_incoming, outgoing) => {
+        outgoing.writeHead(200, { 'content-length': data.length });
+        outgoing.write(randomBytes(1_000_000), () => outgoing.destroy());
+        return true;
+      }),
+      most: 8,
+    },
     'sends other bytes of the same length': {
       act: onLayer((_incoming, outgoing) => {
         outgoing.end(randomBytes(data.length));
