@@ -133,7 +133,9 @@ async function indexMembers(file: FileHandle): Promise<Map<string, Member>> {
       const data = (await readBlock(file, stored, at)) ?? Buffer.alloc(0);
       if (header.type === 'L') longName = longText(data);
       else extended = parseExtended(data);
-    } else if (!'Kg'.includes(header.type)) {
+    } else if (header.type === 'g') {
+      extended = longName = null; // what was said before it is of no member, as with Go
+    } else if (header.type !== 'K') {
       const name = longName ?? extended?.path ?? header.name;
       const link = extended?.link ?? header.link;
       extended = longName = null;
