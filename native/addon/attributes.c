@@ -2,9 +2,18 @@
 #include "attributes.h"
 
 #include <stdio.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 #include "held.h"
+
+/* File systems say ENOSPC of more than they take for one file (ext4: a block), however much room they have. */
+static int xattr_error(int fd) {
+  struct statfs fs;
+  if (errno == ENOSPC && fstatfs(fd, &fs) == 0 && (uint64_t)fs.f_bfree * (uint64_t)fs.f_bsize > 2 * XATTRS_MAX)
+    return -E2BIG;
+  return -errno;
+}
 
 /* Packed xattrs are records of: name, NUL, value length (4 bytes, little-endian), value. */
 int apply_xattrs(const attributes *a, int fd, const char *path) {
@@ -20,7 +29,7 @@ int apply_xattrs(const attributes *a, int fd, const char *path) {
     if (size > a->xattrs_length - at) return -EINVAL;
     int err = path ? lsetxattr(path, name, a->xattrs + at, size, 0) : fsetxattr(fd, name, a->xattrs + at, size, 0);
     /* ENOTSUP: this filesystem has no such attributes, and the tree is usable without. */
-    if (err < 0 && errno != ENOTSUP) return -errno;
+    if (err < 0 && errno != ENOTSUP) return xattr_error(fd);
     at += size;
   }
   return 0;
@@ -61,7 +70,7 @@ int apply_attributes_at(int parent, const char *base, const attributes *a, bool 
   if (a->xattrs_length) {
     char path[PATH_MAX];
     if ((size_t)snprintf(path, sizeof path, "/proc/self/fd/%d/%s", parent, base) >= sizeof path) return -ENAMETOOLONG;
-    int err = apply_xattrs(a, -1, path);
+    int err = apply_xattrs(a, parent, path);
     if (err < 0) return err;
   }
   return utimensat(parent, base, a->times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;

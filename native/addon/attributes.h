@@ -24,7 +24,7 @@ int apply_attributes(int fd, const attributes *a);
 /* The same for what cannot be opened: symbolic links, devices, FIFOs. */
 int apply_attributes_at(int parent, const char *base, const attributes *a, bool link);
 
-/* The packed xattrs alone, of a descriptor or, if there is one, a path. */
+/* The packed xattrs alone, of a descriptor or, if there is one, a path on its file system. -E2BIG: more than that takes for a file. */
 int apply_xattrs(const attributes *a, int fd, const char *path);
 
 /* Removes all that an archive may give. */

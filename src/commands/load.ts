@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdtemp, realpath, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -33,7 +33,11 @@ type Seekable = AsyncDisposable & { readonly path: string };
 
 async function seekable(file: string): Promise<Seekable> {
   const found = file === '-' ? null : await stat(file).catch(() => null);
-  if (file !== '-' && !found?.isFIFO()) return { path: resolve(file), [Symbol.asyncDispose]: async () => {} };
+  if (file !== '-' && !found?.isFIFO()) {
+    // /dev/stdin is another file to the daemon.
+    const path = await realpath(file).catch(() => resolve(file));
+    return { path, [Symbol.asyncDispose]: async () => {} };
+  }
   const folder = await mkdtemp(join(tmpdir(), 'berth-load-'));
   const dispose = () => rm(folder, { recursive: true, force: true });
   const path = join(folder, 'archive');

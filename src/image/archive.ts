@@ -1,7 +1,9 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, isErrno } from '../base/fault.ts';
+import { longestPath } from '../base/limits.ts';
 import { readBytes } from '../sys/read-file.ts';
+import { parentOf, under } from './layer-below.ts';
 import { cleanPath } from './layer-place.ts';
 import { longText } from './tar.ts';
 import { badArchive, blockSize, type Header, parseHeader } from './tar-header.ts';
@@ -63,6 +65,8 @@ async function* fileRange(file: FileHandle, from: number, length: number, signal
 
 type Member = { readonly offset: number; readonly size: number } | { readonly link: string };
 const maxMembers = 100_000;
+/** Characters of all their names: images have some ten of thousands. */
+const maxNames = 16 * 1024 * 1024;
 const maxMeta = 1024 * 1024;
 const maxLinkHops = 8;
 
@@ -116,6 +120,7 @@ async function indexMembers(file: FileHandle): Promise<Map<string, Member>> {
   const { size: fileSize } = await file.stat();
   let extended: Extended | null = null;
   let longName: string | null = null;
+  let names = 0;
   for (let at = 0; ; ) {
     const block = await readBlock(file, blockSize, at);
     const header = block && parseHeader(block);
@@ -128,18 +133,28 @@ async function indexMembers(file: FileHandle): Promise<Map<string, Member>> {
       const data = (await readBlock(file, stored, at)) ?? Buffer.alloc(0);
       if (header.type === 'L') longName = longText(data);
       else extended = parseExtended(data);
-    } else if (!'Kg'.includes(header.type)) {
-      const path = cleanPath(longName ?? extended?.path ?? header.name);
+    } else if (header.type === 'g') {
+      extended = longName = null; // what was said before it is of no member, as with Go
+    } else if (header.type !== 'K') {
+      const name = longName ?? extended?.path ?? header.name;
       const link = extended?.link ?? header.link;
-      if (members.size >= maxMembers) throw badArchive(`it has more than ${maxMembers} members`);
-      if ('0\x007'.includes(header.type)) members.set(path, { offset: at, size: stored });
-      else if (header.type === '1') members.set(path, { link: cleanPath(link) });
-      // Older `docker save` keeps a repeated layer as a symbolic link to its first copy.
-      else if (header.type === '2') members.set(path, { link: cleanPath(`${path.replace(/[^/]*$/, '')}${link}`) });
       extended = longName = null;
+      const isFile = name.length <= longestPath && link.length <= longestPath; // no file of an image has such a name
+      if (members.size >= maxMembers) throw badArchive(`it has more than ${maxMembers} members`);
+      const member = isFile && memberOf(header.type, cleanPath(name), link, { offset: at, size: stored });
+      if (member) members.set(...member);
+      if (member) names += name.length + link.length;
+      if (names > maxNames) throw badArchive(`the names of its members have more than ${maxNames} characters`);
     }
     at += roundUp(stored);
   }
+}
+
+function memberOf(type: string, path: string, link: string, content: Member): [path: string, member: Member] | null {
+  if ('0\x007'.includes(type)) return [path, content];
+  if (type === '1') return [path, { link: cleanPath(link) }];
+  // Older `docker save` keeps a repeated layer as a symbolic link to its first copy.
+  return type === '2' ? [path, { link: cleanPath(under(parentOf(path), link)) }] : null;
 }
 
 /** How much follows a header: what pax says of a size is about the member, not about another header of it. */

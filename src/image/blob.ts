@@ -73,11 +73,16 @@ export class Blob {
     yield* this.#range({ from: yielded, to: size, isPart: false }, signal);
   }
 
-  /** What it gave was not this blob: false if nobody else is left to ask, after which it is as it was. */
+  /**
+   * What it gave was not this blob: false if nobody else is left to ask, after which it is as it was. Of several that gave parts of it
+   * any may be the one: the last that would be asked is held guiltless until it gave all.
+   */
   blame(): boolean {
-    const guilty = new Set([...this.#refused, ...this.#gave]);
-    if (this.#gave.size === 0 || this.#places.able('pull', guilty).length === 0) return false;
-    for (const place of this.#gave) {
+    const order = this.#places.able('pull', this.#refused);
+    const guilty = [...this.#gave].filter((place) => this.#gave.size === 1 || place !== order.at(-1));
+    const left = this.#places.able('pull', new Set([...this.#refused, ...guilty]));
+    if (guilty.length === 0 || left.length === 0) return false;
+    for (const place of guilty) {
       this.#refused.add(place);
       place.memory.failed(`it gave other bytes than blob ${this.#descriptor.digest}`);
     }
@@ -127,14 +132,15 @@ export class Blob {
           }
           failures.push(`${place.host}: ${messageOf(error)}`);
           kind = error instanceof Fault ? error.kind : 'Unavailable';
+          // A busy server was waited for, and that is said of each part: perhaps of parts alone, or of several at once.
+          const isBusy = error instanceof Refused && (kind === 'Unavailable' || error.status === 429);
+          if (want.isPart && isLast && isBusy) throw this.#onlyWhole(place);
           if (kind !== 'Unavailable') {
             if (!isLast) this.#refused.add(place);
             if (!isLast && isDown(error)) place.memory.failed(messageOf(error));
             turns.failed(error);
             break;
           }
-          // A busy server was waited for, and that is said of each part: perhaps of parts alone.
-          if (want.isPart && isLast && error instanceof Refused) throw this.#onlyWhole(place);
           const moved = offset - before;
           if (moved >= crumbBytes || (moved > 0 && crumbs++ < maxCrumbs))
             attempt = -1; // it moves: only standing still is counted

@@ -12,7 +12,7 @@ export function parseChallenges(header: string): Challenge[] {
     const name = token.exec(rest)?.[0];
     if (name === undefined) break;
     const after = rest.slice(name.length);
-    const equals = /^[ \t]*=[ \t]*(?!=|[ \t]*(?:,|$))/.exec(after);
+    const equals = /^[ \t]*=(?![ \t]*(?:=|,|$))[ \t]*/.exec(after);
     const current = result.at(-1);
     if (equals && current) {
       const [value, length] = parameterValue(after.slice(equals[0].length));

@@ -73,12 +73,16 @@ const decoders: ReadonlyMap<string, (start: Buffer) => Decoder> = new Map<string
 const isZlib = (start: Buffer): boolean =>
   start.length >= 2 && (start[0]! & 0x8f) === 8 && start.readUInt16BE(0) % 31 === 0;
 
-/** One upon the other; real servers have two at most. */
+/** One upon the other; real servers have two at most. More, or longer names, are as one that is not known. */
 const mostEncodings = 5;
+const longestHeader = 200;
 
 /** The encodings of a header, the outermost first: it names them in the order in which they were done. */
 function encodingsOf(header: string | undefined): string[] {
-  const names = (header ?? '').split(',').map((name) => name.trim().toLowerCase());
+  const names = (header ?? '')
+    .slice(0, longestHeader)
+    .split(',')
+    .map((name) => name.trim().toLowerCase());
   return names.filter((name) => name !== '' && name !== 'identity').reverse();
 }
 

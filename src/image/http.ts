@@ -53,6 +53,8 @@ export type Patience = {
   readonly progressMs: number;
 };
 
+/** What else means that all is here: 203 is a 200 that a proxy has touched, the others have no meaning for a GET and come all the same. */
+const wholeStatuses = [201, 203, 207, 208, 214, 218, 226];
 /** As Go's clients follow. */
 const maxRedirects = 10;
 /** Some registries send long policies; Go's clients take ten megabytes. */
@@ -166,8 +168,7 @@ export class HttpClient implements Disposable {
         body.destroy(isFirst ? new OddAnswer(sender, error) : unreachable(sender, error));
       });
       const bodySilenceMs = Math.min(this.#patience.progressMs, silenceMs);
-      // 203 is a 200 that a proxy on the way has touched (RFC 9110, 15.3.4).
-      const status = body.statusCode === 203 ? 200 : (body.statusCode ?? 0);
+      const status = wholeStatuses.includes(body.statusCode ?? 0) ? 200 : (body.statusCode ?? 0);
       resolve({ ...hop, status, headers: body.headers, body, shown, silenceMs: bodySilenceMs, sender });
     });
     const ended = (error: unknown) => {

@@ -201,7 +201,7 @@ export class Images {
       return image;
     } catch (error) {
       lease[Symbol.dispose]();
-      await this.#remove(layers.toReversed());
+      await this.#removeLate(layers.toReversed());
       throw translateDiskError(error);
     } finally {
       lease[Symbol.dispose]();
@@ -293,7 +293,13 @@ export class Images {
     return (key) => ofImages.has(key) || this.#leases.has(key);
   }
 
-  /** Removes those of `keys` (top first) that nothing needs. */
+  /** Nobody records an image meanwhile: what it needs would be found out too late. */
+  async #removeLate(keys: readonly string[]): Promise<void> {
+    using _ = await this.#locks.hold('records');
+    await this.#remove(keys);
+  }
+
+  /** Removes those of `keys` (top first) that nothing needs; under the lock of the records. */
   async #remove(keys: readonly string[]): Promise<void> {
     const needed = this.#neededByImages();
     for (const key of keys) {

@@ -12,8 +12,9 @@ export function translateLayerError(error: unknown, layer: string, path: string)
 
 function layerFault(error: unknown): string | null {
   if (isErrno(error, 'ENAMETOOLONG', 'ELOOP')) return 'has a name this host cannot hold';
-  // A file capability that is none, or an attribute longer than the kernel's (setxattr(2)); more names for a file than it takes.
-  if (isErrno(error, 'EINVAL', 'ERANGE', 'E2BIG', 'EMLINK')) return 'has an entry the kernel refuses';
+  if (isErrno(error, 'E2BIG')) return 'has extended attributes that are too large for this file system';
+  // A file capability that is none, an attribute's name that is too long (setxattr(2)); more names for a file than it takes.
+  if (isErrno(error, 'EINVAL', 'ERANGE', 'EMLINK')) return 'has an entry the kernel refuses';
   if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EEXIST', 'ENOTEMPTY')) return 'has entries that contradict each other';
   return null;
 }

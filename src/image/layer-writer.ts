@@ -50,9 +50,7 @@ export class LayerWriter implements TarSink, Disposable {
     const path = cleanPath(entry.path);
     const base = baseOf(path);
     if (base.startsWith('.wh.')) this.#marker(path, base);
-    else if (path === '' && entry.type !== 'directory')
-      throw badArchive(`its root is not a directory but a ${entry.type}`);
-    else this.#create(path, entry, content);
+    else if (path !== '' || entry.type === 'directory') this.#create(path, entry, content);
     if (content === null && entry.type === 'file' && !this.#open)
       this.#open = { fd: -1, path, entry, blocksTo: 0, end: 0 };
   }

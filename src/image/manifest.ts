@@ -116,8 +116,8 @@ export function indexEntry(item: unknown): IndexEntry {
   const isAttestation =
     (named?.os === 'unknown' && named.architecture === 'unknown') ||
     (isObject(annotations) && annotations['vnd.docker.reference.type'] !== undefined);
-  // An empty platform says nothing either.
-  return { ...descriptor(item, 'manifest'), platform: named?.os || named?.architecture ? named : null, isAttestation };
+  // One without an architecture says nothing either.
+  return { ...descriptor(item, 'manifest'), platform: named?.architecture ? named : null, isAttestation };
 }
 
 function descriptor(value: unknown, what: string): Descriptor {

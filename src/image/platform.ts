@@ -50,7 +50,7 @@ export const foreign = 1000;
  * (arm v6 on v7); amd64 microarchitecture levels are taken only if the host names one; 386 runs on amd64, and arm on arm64.
  */
 export function distance(offered: Platform, host: Platform): number {
-  if (offered.os !== host.os) return -1;
+  if ((offered.os || 'linux') !== host.os) return -1; // as containerd takes what does not say
   const base = baseVariant[offered.architecture] ?? '';
   if (offered.architecture === alsoRuns[host.architecture])
     return foreign + (level('v9') - level(offered.variant || base) || 0);

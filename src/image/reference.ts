@@ -37,7 +37,9 @@ export function parseReference(text: string): Reference {
   if (!hasTag && /^(?:[0-9a-f]{64}|[0-9a-f]{128})$/.test(name)) throw wrong('it is an image id');
   const { domain, path } = splitDomain(name);
   // A port beyond 65535, or an address with too many parts, is what nothing can be asked at.
-  if (!domainPattern.test(domain) || domain.length > maxDomainLength || !URL.canParse(`https://${domain}`))
+  // Names with underscores are found in networks without a port: with one Go's programs take no such name.
+  const isDomain = domainPattern.test(domain) || componentPattern.test(domain);
+  if (!isDomain || domain.length > maxDomainLength || !URL.canParse(`https://${domain}`))
     throw wrong(`${JSON.stringify(domain)} is not a registry's name`);
   if (path === '' || path.length > maxPathLength) throw wrong('the name is empty or too long');
   for (const component of path.split('/')) {

@@ -5,12 +5,11 @@ import { type Digest, isDigest, parseDigest } from '../model/ids.ts';
 import { credentialsAt, type RegistryAuth } from './auth.ts';
 import { Blob } from './blob.ts';
 import { digestOf } from './digest.ts';
-import { parseJson } from './documents.ts';
 import type { Capability } from './hosts.ts';
 import { HttpClient, OddAnswer, type Patience, passOver } from './http.ts';
 import { expectDigest } from './layer-stream.ts';
 import { Logins } from './logins.ts';
-import { acceptManifest, type Descriptor } from './manifest.ts';
+import { acceptManifest, type Descriptor, parseManifest } from './manifest.ts';
 import { isDown, Place } from './place.ts';
 import type { PlaceMemories } from './place-memory.ts';
 import { Places } from './places.ts';
@@ -95,8 +94,10 @@ export class Repository implements Disposable {
       const data = await this.#http.read(response, limit, this.#signal);
       const digest = digestOf(data, expected);
       expectDigest('Manifest', expected, digest);
-      if (!isLast) parseJson(data, 'manifest'); // the page of a mirror that is none: the next place may know better
-      return { data, digest, contentType: response.headers['content-type'] ?? '' };
+      const contentType = response.headers['content-type'] ?? '';
+      // What a mirror that is none says of a tag is no manifest: the next place may know better.
+      if (!isLast && !expected) parseManifest(data, contentType);
+      return { data, digest, contentType };
     });
   }
 
@@ -106,7 +107,10 @@ export class Repository implements Disposable {
       const asking = { method: 'HEAD', headers: { accept: acceptManifest }, signal: this.#signal, isLast } as const;
       const { headers, body } = await place.get(`manifests/${target}`, asking);
       passOver(body, false);
-      return String(headers['docker-content-digest'] ?? '');
+      // One that is said on two lines came through a proxy that adds its own.
+      return String(headers['docker-content-digest'] ?? '')
+        .split(',', 1)[0]!
+        .trim();
     };
     try {
       const digest = await this.#anywhere(expectedOf(target) ? 'pull' : 'resolve', `manifest ${target}`, ask);

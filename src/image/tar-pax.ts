@@ -166,14 +166,17 @@ export function decimal(value: string, what: string): number {
 const owner = (value: string, what: string): number =>
   value.startsWith('-') ? -decimal(value.slice(1), what) : decimal(value, what);
 
-/** Seconds with a fraction, possibly negative: -1.25 is 0.75 s into the second that begins at -2. */
+/**
+ * Seconds with a fraction, possibly negative: -1.25 is 0.75 s into the second that begins at -2. Those of 64 bits, as Go reads them:
+ * what a file system has no room for becomes the nearest that it has.
+ */
 function timestamp(value: string): { seconds: number; nanoseconds: number } {
-  const match = /^(-?)([0-9]{1,15})(?:\.([0-9]*))?$/.exec(value);
+  const match = /^([+-]?)([0-9]{1,19})(?:\.([0-9]*))?$/.exec(value);
   if (!match) throw badArchive(`the mtime ${JSON.stringify(value.slice(0, 40))} is not a number of seconds`);
   const [, sign, whole = '', fraction = ''] = match;
   const nanoseconds = Number(fraction.slice(0, 9).padEnd(9, '0'));
-  const seconds = Number(whole);
-  if (!sign) return { seconds, nanoseconds };
+  const seconds = Math.min(Number(whole), Number.MAX_SAFE_INTEGER - 1);
+  if (sign !== '-') return { seconds, nanoseconds };
   return nanoseconds === 0
     ? { seconds: -seconds, nanoseconds }
     : { seconds: -seconds - 1, nanoseconds: 1e9 - nanoseconds };

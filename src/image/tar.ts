@@ -1,5 +1,5 @@
 import { badArchive, blockSize, type Header, parseHeader } from './tar-header.ts';
-import { type Extended, parseExtended } from './tar-pax.ts';
+import { type Extended, parseExtended, type SparseRecords } from './tar-pax.ts';
 import { oldGnuSparse, oldGnuSparseMore, type Segment, SparseText, sparseSegments } from './tar-sparse.ts';
 
 export type EntryType = 'file' | 'link' | 'symlink' | 'char' | 'block' | 'directory' | 'fifo';
@@ -147,7 +147,8 @@ export class TarReader {
         return this.#meta(header, (data) => {
           this.#longLink = longText(data);
         });
-      case 'g':
+      case 'g': // what was said before it is of no member, as with Go
+        this.#extended = this.#longName = this.#longLink = null;
         return this.#nextHeader(padded(header.size));
       default:
         return this.#member(header, block);
@@ -157,7 +158,10 @@ export class TarReader {
   /** Collects the content of a header that describes the next member. */
   #meta(header: Header, use: (data: Buffer) => void) {
     if (header.size > maxMeta) throw badArchive(`a header of ${header.size} bytes is longer than ${maxMeta}`);
-    if (header.size === 0) return this.#nextHeader(0);
+    if (header.size === 0) {
+      use(emptyContent); // it takes back what one before it said
+      return this.#nextHeader(0);
+    }
     this.#collect(header.size, (data) => {
       use(data);
       this.#nextHeader(padding(header.size));
@@ -171,7 +175,7 @@ export class TarReader {
     this.#extended = this.#longName = this.#longLink = null;
     if (header.type === 'S') return this.#oldSparse(entry, stored, block);
     const sparse = extended?.sparse;
-    if (sparse && entry.type === 'file' && (sparse.map || sparse.mapInContent)) {
+    if (sparse && entry.type === 'file' && isSparse(sparse)) {
       const realSize = sparse.realSize;
       if (realSize === undefined) throw badArchive(`the sparse file ${JSON.stringify(entry.path)} has no size`);
       if (sparse.mapInContent) return this.#sparseText(entry, realSize, stored, new SparseText(), stored);
@@ -189,9 +193,10 @@ export class TarReader {
   }
 
   #describe(header: Header, extended: Extended | null): Entry {
-    // Where both are there, GNU's long name counts for more than pax' path, as with Go.
-    const path = extended?.sparse.name ?? this.#longName ?? extended?.path ?? header.name;
     let type = typeOf[header.type];
+    // Where both are there, GNU's long name counts for more than pax' path, as with Go; a sparse file's name is of nothing else.
+    const sparseName = type === 'file' && isSparse(extended?.sparse) ? extended?.sparse.name : undefined;
+    const path = sparseName ?? this.#longName ?? extended?.path ?? header.name;
     if (!type) throw badArchive(`${JSON.stringify(path)} has the unknown type ${JSON.stringify(header.type)}`);
     // Before POSIX had a type for directories, their names ended in a slash.
     if (header.type === '\0' && path.endsWith('/')) type = 'directory';
@@ -277,6 +282,9 @@ export class TarReader {
     }
   }
 }
+
+const isSparse = (sparse: SparseRecords | undefined): boolean =>
+  sparse !== undefined && (sparse.map !== undefined || sparse.mapInContent === true);
 
 const emptyContent = Buffer.alloc(0);
 

@@ -42,7 +42,7 @@ function wordsOfPart(part: unknown): string {
 function wordsOfMarkup(text: string): string | null {
   const [, code, message] = /<Code>([^<]*)<\/Code>\s*<Message>([^<]*)<\/Message>/.exec(text) ?? [];
   if (code !== undefined) return [code, message].filter(Boolean).join(': ');
-  return /<title>\s*([^<]*?)\s*<\/title>/i.exec(text)?.[1] ?? null;
+  return /<title>([^<]*)<\/title>/i.exec(text)?.[1]?.trim() ?? null;
 }
 
 const clean = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?').slice(0, 300);

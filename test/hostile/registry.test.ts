@@ -229,7 +229,11 @@ const faults: Readonly<Record<string, readonly [Misbehaviour, kind: string | nul
   'the manifest is a switch of protocols': [on('manifest', switched), 'Unavailable'],
   'the layer is a switch of protocols': [on('big', switched), 'Unavailable'],
   'the token is a switch of protocols': [guarded(switched, () => bearer(here('/token'))), 'Unavailable'],
-  'the headers are megabytes': [on('manifest', status(200, { 'x-large': 'x'.repeat(900_000) })), 'Unavailable'],
+  'the headers are megabytes': [on('manifest', status(200, { 'x-large': 'x'.repeat(2_000_000) })), 'Unavailable'],
+  'the encodings are half a million': [
+    on('manifest', status(200, { 'content-encoding': 'gzip,'.repeat(150_000) })),
+    'Unimplemented',
+  ],
   'silence instead of the manifest': [on('manifest', () => {}), 'DeadlineExceeded'],
   'silence in the middle of the layer': [
     on('big', (outgoing) => void outgoing.writeHead(200, { 'content-length': big.data.length }).write('x')),

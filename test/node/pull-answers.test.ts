@@ -98,6 +98,8 @@ const shapes: Readonly<Record<string, Shape>> = {
     ),
   'by a proxy that has touched it (203)': (body, type) =>
     kept(`HTTP/1.1 203 Non-Authoritative Information\r\nVia: 1.1 x\r\n${sized(body, type)}\r\n`, body),
+  'by one that says that it has changed something (226)': (body, type) =>
+    kept(`HTTP/1.1 226 IM Used\r\n${sized(body, type)}\r\n`, body),
   'no reason, line feeds alone': (body, type) =>
     kept(`HTTP/1.1 200\n${sized(body, type).replaceAll('\r', '')}\n`, body),
 };

@@ -78,9 +78,9 @@ test('saved, removed, collected and loaded again', async () => {
   );
   const fifo = join(daemon.dir, 'fifo');
   const words = [process.execPath, main, daemon.configFile, path, fifo];
-  const script = `"$0" "$1" load - --config "$2" < "$3" && mkfifo "$4" && { cat "$3" > "$4" & "$0" "$1" load "$4" --config "$2"; }`;
+  const script = `"$0" "$1" load - --config "$2" < "$3" && "$0" "$1" load /dev/stdin --config "$2" < "$3" && mkfifo "$4" && { cat "$3" > "$4" & "$0" "$1" load "$4" --config "$2"; }`;
   const { stdout } = await promisify(execFile)('/bin/bash', ['-c', script, ...words]);
-  assert.equal(stdout, `${id} ${reference}\n`.repeat(2));
+  assert.equal(stdout, `${id} ${reference}\n`.repeat(3));
   await daemon.images.removeImage({ image: { image: id } });
 });
 

@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { openImages } from '../../src/image/index.ts';
 import { openSnapshots } from '../../src/snapshot/index.ts';
 import { mount, unmount } from '../../src/sys/mounts.ts';
@@ -277,6 +278,37 @@ async function stalling() {
   });
   return { proxy, stalled, left };
 }
+
+test('a cancelled pull takes no layer from an image that was pulled meanwhile', async () => {
+  const base = layer(tar(file('base', 'x')));
+  const derived = image([base, layer(tar(file('mid', 'x'))), built.layers[0]!]);
+  await pushImage({ host: registry.host, repository: 'app' }, 'derived', derived);
+  await pushImage({ host: registry.host, repository: 'app' }, 'base', image([base]));
+  const { proxy: slow, stalled } = await stalling();
+  await using proxy = slow;
+  await using store = await Store.open({ maxParallelLayers: 4 });
+  const cancel = new AbortController();
+  const pull = store.pull(`${proxy.host}/app:derived`, cancel.signal);
+  pull.catch(() => {});
+  await stalled;
+  // The next image comes while the first one's layers are being removed, as far as it may then.
+  const remove = store.snapshots.remove.bind(store.snapshots);
+  const removing = Promise.withResolvers<void>();
+  let pulled: Promise<unknown> | null = null;
+  store.snapshots.remove = async (key, unless) => {
+    if (!pulled) {
+      pulled = store.pull(`${proxy.host}/app:base`);
+      await Promise.race([pulled, sleep(1000)]);
+    }
+    await remove(key, unless);
+    removing.resolve();
+  };
+  cancel.abort(new Error('enough'));
+  await removing.promise;
+  await pulled;
+  await store.images.idle();
+  assert.ok(readFileSync(join(await store.mount(`${proxy.host}/app:base`), 'base')).equals(Buffer.from('x')));
+});
 
 test('a cancelled pull stops the transfer and leaves nothing', async () => {
   const { proxy, stalled, left } = await stalling();

@@ -70,6 +70,26 @@ describe('a mirror that', () => {
       },
       most: 6,
     },
+    ...Object.fromEntries(
+      ['{"status":"please log in"}', '{"schemaVersion":2,"layers":[]}', '[]', ''].map((text) => [
+        `sends ${text || 'nothing'} for the manifest`,
+        {
+          act: (_incoming, outgoing) => {
+            outgoing.writeHead(200, { 'content-type': 'application/json' }).end(text);
+            return true;
+          },
+          most: 1,
+        } satisfies { act: Misbehave; most: number },
+      ]),
+    ),
+    'sends other bytes, and breaks off': {
+      act: onLayer((_incoming, outgoing) => {
+        outgoing.writeHead(200, { 'content-length': data.length });
+        outgoing.write(randomBytes(1_000_000), () => outgoing.destroy());
+        return true;
+      }),
+      most: 8,
+    },
     'sends other bytes of the same length': {
       act: onLayer((_incoming, outgoing) => {
         outgoing.end(randomBytes(data.length));
@@ -305,6 +325,16 @@ describe('an image that is here', () => {
     const { first, second, asked } = await pulledTwice(() => false);
     assert.deepEqual(asked, ['HEAD']);
     assert.deepEqual(second, first);
+  });
+
+  test('costs one HEAD where its digest is said twice', async () => {
+    const { asked } = await pulledTwice((incoming, outgoing) => {
+      if (incoming.method !== 'HEAD') return false;
+      const digest = small.manifest.digest;
+      outgoing.writeHead(200, { 'docker-content-digest': [digest, digest], 'content-type': ociManifest }).end();
+      return true;
+    });
+    assert.deepEqual(asked, ['HEAD']);
   });
 
   test('is described anew if an earlier version has not kept its document; its layers stay', async () => {

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ownHost } from '../harness/own-host.ts';
 import { image, layer, pushImage } from '../registry/images.ts';
 import { type Misbehave, startProxy } from '../registry/proxy.ts';
@@ -74,6 +75,20 @@ test('a registry that sends whole blobs only is asked for the whole', async () =
     return false;
   });
   assert.ok(ranges.length <= 5, ranges.join(' '));
+});
+
+test('a registry that has one connection for everybody gives the whole by it', async () => {
+  let open = 0;
+  const ranges = await pulled(async (incoming, outgoing, proxy) => {
+    const isFirst = open++ === 0;
+    outgoing.once('close', () => open--);
+    if (isFirst && !incoming.headers.range) return false;
+    if (isFirst) await sleep(500); // so that others come meanwhile
+    if (isFirst) await proxy.forward(incoming, outgoing);
+    else outgoing.writeHead(429, { 'retry-after': '0' }).end();
+    return true;
+  });
+  assert.equal(ranges.at(-1), 'whole', ranges.join(' '));
 });
 
 test('parts that break are asked for again from where they broke', async () => {

@@ -40,6 +40,10 @@ for (const { header, expected } of [
 test('a challenge of megabytes takes no time', () => {
   assert.ok(parseChallenges('a="'.repeat(1_000_000)).length < 100);
   assert.ok(parseChallenges(`Bearer ${'x=y,'.repeat(1_000_000)}`).length <= 2);
+  const before = process.cpuUsage();
+  for (let time = 0; time < 20; time++) parseChallenges(`Bearer a=b,realm=${' '.repeat(8000)},`);
+  const { user, system } = process.cpuUsage(before);
+  assert.ok(user + system < 60_000, `${(user + system) / 1000} ms`);
 });
 
 const now = Date.parse('2026-01-01T00:00:00Z');

@@ -96,6 +96,17 @@ describe('a tar', () => {
     for (const name of ['loop', 'a', 'lost']) assert.equal(await archive.has(name), false, name);
   });
 
+  test('has no file whose name is longer than any can be, and takes no time for it', async () => {
+    const name = `${'x'.repeat(1_000_000)}/y`;
+    const before = process.cpuUsage();
+    await using archive = await tarArchive(
+      written(tar(symlink(name, 'a'), file(name), symlink('a', name), file('b', 'b'))),
+    );
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 1_000_000, `${(user + system) / 1000} ms`);
+    assert.deepEqual([await archive.has(name), await archive.has('a'), await archive.has('b')], [false, false, true]);
+  });
+
   test('may have names longer than its headers', async () => {
     const [pax, gnu] = ['p', 'g'].map((letter) => `${letter.repeat(200)}/file`);
     const long: Member = { name: '././@LongLink', type: 'L', content: `${gnu}\0` };
@@ -135,6 +146,10 @@ describe('a tar', () => {
       message: /a header of 1048577 bytes is longer than 1048576/,
     },
     'that is none': { data: Buffer.alloc(2048, 'x'), message: /checksum/ },
+    'with megabytes of names': {
+      data: tar(...Array.from({ length: 4200 }, (_, i) => file(`${'d/'.repeat(2000)}${i}`))),
+      message: /the names of its members have more than 16777216 characters/,
+    },
   };
   for (const [name, { data, message }] of Object.entries(bad)) {
     test(`${name} is refused, and is open no longer`, { timeout: 10_000 }, async () => {

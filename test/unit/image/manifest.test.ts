@@ -185,6 +185,13 @@ for (const { name, index, host, expected } of [
     host: amd64,
     expected: 2,
   },
+  { name: 'an entry that leaves out linux', index: platforms(['', 'arm64'], ['', 'amd64']), host: amd64, expected: 1 },
+  {
+    name: 'an entry without an architecture before 386',
+    index: platforms(['linux', '386'], ['linux', '']),
+    host: amd64,
+    expected: 1,
+  },
   {
     name: 'arm64 by its other names',
     index: platforms(['linux', 'amd64'], ['linux', 'aarch64', '8']),

@@ -18,6 +18,7 @@ for (const [text, expected] of [
   ['Registry/app', 'Registry/app:latest'],
   ['a__b--c.d', 'docker.io/library/a__b--c.d:latest'],
   [`app@${digest}`, `docker.io/library/app@${digest}`],
+  ['my_registry.example/app:1', 'my_registry.example/app:1'],
   // A repository's name may have 255 characters, wherever it is.
   [`registry.example:5000/${'x'.repeat(255)}:1`, `registry.example:5000/${'x'.repeat(255)}:1`],
   [`app@sha512:${'a'.repeat(128)}`, `docker.io/library/app@sha512:${'a'.repeat(128)}`],
@@ -60,6 +61,8 @@ for (const text of [
   'a'.repeat(128),
   'x'.repeat(256),
   `registry.example/${'x'.repeat(256)}`,
+  'my_registry:5000/app',
+  'my_registry.example:5000/app',
   `${'x'.repeat(252)}.com/app`,
   'app\nnewline',
   'app\0nul',

@@ -66,6 +66,22 @@ for (const { name, member, expected } of [
     member: file('a', '', { pax: { mtime: '1.1234567899' } }),
     expected: { seconds: 1, nanoseconds: 123_456_789 },
   },
+  {
+    name: "a sparse file's name on what is none",
+    member: file('a', 'x', { pax: { 'GNU.sparse.name': 'b', 'GNU.sparse.size': '9' } }),
+    expected: { path: 'a', size: 1 },
+  },
+  {
+    name: "a sparse file's name on a link",
+    member: { name: 'a', type: '2', link: 'x', pax: { 'GNU.sparse.name': 'b', 'GNU.sparse.map': '0,1' } },
+    expected: { path: 'a' },
+  },
+  { name: 'a time with its sign', member: file('a', '', { pax: { mtime: '+5' } }), expected: { seconds: 5 } },
+  {
+    name: 'the last time of 64 bits',
+    member: file('a', '', { pax: { mtime: '9223372036854775807' } }),
+    expected: { seconds: 2 ** 53 - 2 },
+  },
   { name: 'ustar prefix', member: file('b', '', { prefix: 'a' }), expected: { path: 'a/b' } },
   {
     name: 'no prefix in GNU archives: there are times',
@@ -222,4 +238,16 @@ test('random damage gives an error or entries, never anything else', () => {
       assert.equal((error as Error).name, 'Fault', String((error as Error).stack));
     }
   }
+});
+
+test('what is said before a global header, or an empty one of its own kind, is of no member, as with Go', () => {
+  const long = (type: string, content = 'long\0'): Member => ({ name: '././@LongLink', type, content });
+  const pax: Member = { name: 'x', type: 'x', content: paxRecord('uid', '7') };
+  const global: Member = { name: 'g', type: 'g', content: paxRecord('comment', 'x') };
+  const [entry] = read(tar(long('L'), long('K'), pax, global, { name: 'a', type: '2', link: 'b' }));
+  assert.deepEqual([entry!.path, entry!.link, entry!.uid], ['a', 'b', 0]);
+  const [again] = read(
+    tar(long('L'), long('L', ''), pax, { ...pax, content: '' }, { name: 'a', type: '2', link: 'b' }),
+  );
+  assert.deepEqual([again!.path, again!.uid], ['a', 0]);
 });

@@ -27,3 +27,13 @@ for (const [said, words] of [
     assert.equal(wordsOf(Buffer.from(said)), words);
   });
 }
+
+test('words are looked for in one pass, whatever is sent', () => {
+  for (const part of ['<title> ', ' ', '<Code></Code> ', '<Code>', '{"errors":[', '["']) {
+    const before = process.cpuUsage();
+    wordsOf(Buffer.from(`<title>${part.repeat(65_536 / part.length)}.`));
+    wordsOf(Buffer.from(`${part.repeat(65_536 / part.length)}.`));
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 200_000, `${part}: ${(user + system) / 1000} ms`);
+  }
+});
