@@ -100,6 +100,7 @@ const places = {
   '/lib': '/usr/lib',
   '/lib64': '/usr/lib64',
   '/etc/alternatives': '/etc/alternatives',
+  '/etc/protocols': '/etc/protocols',
 };
 const privileged = { linux: { securityContext: { privileged: true, ...hostNetwork.linux.securityContext } } };
 

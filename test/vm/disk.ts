@@ -8,8 +8,8 @@ import { program, run } from '../images/run.ts';
 const files = join(import.meta.dirname, 'root');
 const packages = [
   ...['systemd', 'systemd-sysv', 'dbus', 'udev', 'kmod', 'linux-image-amd64', 'initramfs-tools', 'zstd', 'e2fsprogs'],
-  ...['crun', 'runc', 'containernetworking-plugins', 'iptables', 'conntrack', 'iproute2', 'ipvsadm', 'docker-registry'],
-  ...['etcd-server', 'ipset', 'nftables'], // kube-proxy's
+  ...['crun', 'runc', 'containernetworking-plugins', 'iptables', 'conntrack', 'iproute2', 'docker-registry'],
+  ...['etcd-server', 'ipset', 'netbase', 'nftables'], // kube-proxy's
   ...['apparmor', 'attr', 'libatomic1', 'libcap2-bin', 'libisal2', 'procps', 'psmisc', 'strace', 'sudo', 'util-linux'],
 ];
 const diskSize = '6G';
