@@ -152,7 +152,7 @@ const rows: readonly Row[] = [
   ['containers', 'devices with permissions', 'node/containers.test.ts', 'devices with permissions'],
   ['containers', 'mounts of CSI drivers', 'node/kubelet-agents.test.ts', "a driver's mounts reach the node"],
   ['containers', 'mounts of network agents', 'node/kubelet-agents.test.ts', 'an init container mounts'],
-  ['containers', 'kube-proxy in IPVS mode', 'node/containers-ipvs.test.ts', 'a privileged pod on the host balances'],
+  ['containers', 'kube-proxy in each of its modes', 'node/kube-proxy.test.ts', 'a service reaches its pods'],
   ['containers', "a mesh's redirection", 'node/kubelet-agents.test.ts', "a mesh's init container leads"],
   ['containers', 'mount propagation', 'node/containers-mounts.test.ts', 'propagation: what is mounted later'],
   ['containers', 'recursive read-only', 'node/containers-mounts.test.ts', 'read-only reaches the mount itself'],

@@ -100,6 +100,7 @@ const places = {
   '/lib': '/usr/lib',
   '/lib64': '/usr/lib64',
   '/etc/alternatives': '/etc/alternatives',
+  '/etc/protocols': '/etc/protocols',
 };
 const privileged = { linux: { securityContext: { privileged: true, ...hostNetwork.linux.securityContext } } };
 
@@ -130,16 +131,17 @@ async function startProxy(bench: Bench, mode: string): Promise<TestPod> {
   return pod;
 }
 
-/** Its rules go as an administrator takes them away. */
+/** Takes its rules away, and all else that it made; its own cleanup leaves some, and of IPVS' chains it removes none that others name. */
 async function cleanUp(bench: Bench, pod: TestPod): Promise<void> {
+  for (const name of ['iptables', 'ip6tables']) {
+    const all = execFileSync(`/usr/sbin/${name}-save`, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    const others = all.split('\n').filter((line) => !line.includes('KUBE-'));
+    execFileSync(`/usr/sbin/${name}-restore`, { input: others.join('\n') });
+  }
   const containerId = await pod.create('cleanup', bench.image.busybox, await proxyConfig({ cleanup: 'true' }));
   await bench.daemon.runtime.startContainer({ containerId });
   const { exitCode } = await untilExited(bench.daemon, containerId);
   assert.equal(exitCode, 0, linesOf(pod, 'cleanup').join('\n'));
-  // It leaves one chain, which it takes for kubelet's too.
-  const iptables = (...words: string[]) => spawnSync('/usr/sbin/iptables', ['-w', ...words]);
-  for (const from of ['INPUT', 'OUTPUT']) iptables('-D', from, '-j', 'KUBE-FIREWALL');
-  for (const verb of ['-F', '-X']) iptables(verb, 'KUBE-FIREWALL');
 }
 
 suite('kube-proxy', {}, (bench) => {

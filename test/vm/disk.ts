@@ -8,8 +8,8 @@ import { program, run } from '../images/run.ts';
 const files = join(import.meta.dirname, 'root');
 const packages = [
   ...['systemd', 'systemd-sysv', 'dbus', 'udev', 'kmod', 'linux-image-amd64', 'initramfs-tools', 'zstd', 'e2fsprogs'],
-  ...['crun', 'runc', 'containernetworking-plugins', 'iptables', 'conntrack', 'iproute2', 'ipvsadm', 'docker-registry'],
-  ...['etcd-server', 'ipset', 'nftables'], // kube-proxy's
+  ...['crun', 'runc', 'containernetworking-plugins', 'iptables', 'conntrack', 'iproute2', 'docker-registry'],
+  ...['etcd-server', 'ipset', 'netbase', 'nftables'], // kube-proxy's
   ...['apparmor', 'attr', 'libatomic1', 'libcap2-bin', 'libisal2', 'procps', 'psmisc', 'strace', 'sudo', 'util-linux'],
 ];
 const diskSize = '6G';
@@ -64,7 +64,7 @@ async function build(stage: string): Promise<void> {
     `--essential-hook=copy-in ${join(files, 'etc')} ${join(files, 'usr')} /`,
     '--customize-hook=chroot "$1" chown -R root:root /etc/systemd/system/test-run.service /usr/local/sbin',
     '--customize-hook=chroot "$1" systemctl enable test-run.service',
-    '--customize-hook=chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-timesyncd.service docker-registry.service getty.target',
+    '--customize-hook=chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-timesyncd.service docker-registry.service etcd.service getty.target',
     '--customize-hook=echo machine >"$1/etc/hostname"; echo "127.0.0.1 localhost machine" >"$1/etc/hosts"',
   ];
   const minimal = ['path-exclude=/usr/share/doc/*', 'path-exclude=/usr/share/man/*'].map((text) => `--dpkgopt=${text}`);

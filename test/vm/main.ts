@@ -22,7 +22,7 @@ const root = resolve(import.meta.dirname, '../..');
 const sample = { tests: ['containers-apparmor', 'containers-systemd', 'installed'], focus: 'AppArmor' };
 const all = {
   tests:
-    `containers-apparmor containers-ipvs containers-systemd installed containers containers-images containers-mounts containers-userns
+    `containers-apparmor containers-systemd installed containers containers-images containers-mounts containers-userns
     kube-proxy mounts oci pods snapshots stats-events`.split(/\s+/),
   focus: 'AppArmor|Seccomp|UserNamespaces|OOM|stats|sysctls|NoNewPrivs|readonly mounts',
 };

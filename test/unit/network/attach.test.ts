@@ -72,6 +72,17 @@ function answering(answers: Record<string, CommandResult | Error> = {}): RunComm
 const words = () => called.map(({ what }) => what);
 
 describe('ADD', () => {
+  test('calls plugins in files of their own after those of the list, also at DEL when these files are gone', async () => {
+    configure('net', [{ type: 'a' }]);
+    mkdirSync(at('conf/net'));
+    for (const type of ['c', 'b']) writeFileSync(at('conf/net', `${type}.conf`), JSON.stringify({ type }));
+    const own = network();
+    await own.up(answering(), attachment);
+    rmSync(at('conf/net'), { recursive: true });
+    await own.down(answering(), podId);
+    assert.deepEqual(words(), ['ADD a', 'ADD b', 'ADD c', 'DEL c', 'DEL b', 'DEL a']);
+  });
+
   test('each plugin gets the result of the one before it, and the pod the last one', async () => {
     configure('net', [{ type: 'a', mtu: 9000 }, { type: 'b' }, { type: 'c' }]);
     const [first, last] = [address('10.0.0.1/8'), address('10.9.9.9/8')];
