@@ -70,15 +70,18 @@ const maxNames = 16 * 1024 * 1024;
 const maxMeta = 1024 * 1024;
 const maxLinkHops = 8;
 
-/** An uncompressed tar as an archive: only its headers are read until a file is asked for. Owns the file. */
-export async function tarArchive(path: string): Promise<Archive> {
+/**
+ * An uncompressed tar as an archive: only its headers are read until a file is asked for. Owns the file. `shown`: what errors call it.
+ * @throws Fault InvalidArgument for what is no tar, or a bad one.
+ */
+export async function tarArchive(path: string, shown = path): Promise<Archive> {
   const file = await open(path);
   let members: Map<string, Member>;
   try {
     members = await indexMembers(file);
   } catch (error) {
     await file.close();
-    throw error;
+    throw error instanceof Fault ? new Fault(error.kind, `${shown}: ${error.message}`, { cause: error }) : error;
   }
   const find = (name: string, hops = 0): { offset: number; size: number } | null => {
     const member = members.get(name);
@@ -123,7 +126,7 @@ async function indexMembers(file: FileHandle): Promise<Map<string, Member>> {
   let names = 0;
   for (let at = 0; ; ) {
     const block = await readBlock(file, blockSize, at);
-    const header = block && parseHeader(block);
+    const header = block && (at === 0 ? firstHeader(block) : parseHeader(block));
     if (!header) return members;
     at += blockSize;
     const stored = storedBytes(header, extended);
@@ -147,6 +150,15 @@ async function indexMembers(file: FileHandle): Promise<Map<string, Member>> {
       if (names > maxNames) throw badArchive(`the names of its members have more than ${maxNames} characters`);
     }
     at += roundUp(stored);
+  }
+}
+
+function firstHeader(block: Buffer): Header | null {
+  try {
+    return parseHeader(block);
+  } catch (error) {
+    const why = 'it is no tar, nor one that is compressed by gzip or zstd';
+    throw new Fault('InvalidArgument', why, { cause: error });
   }
 }
 

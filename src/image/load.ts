@@ -96,7 +96,7 @@ async function openArchive(
     signal.throwIfAborted();
     throw translateDiskError(translateDamage(error, file), `${file} unpacked`);
   }
-  return tarArchive(plain);
+  return tarArchive(plain, file);
 }
 
 async function isDirectory(file: string): Promise<boolean> {

@@ -145,7 +145,14 @@ describe('a tar', () => {
       data: tar({ name: 'x', type: 'x', content: Buffer.alloc((1 << 20) + 1) }, file('a', 'x')),
       message: /a header of 1048577 bytes is longer than 1048576/,
     },
-    'that is none': { data: Buffer.alloc(2048, 'x'), message: /checksum/ },
+    'that is none': {
+      data: Buffer.alloc(2048, 'x'),
+      message: /^Fault: \/.*: it is no tar, nor one that is compressed/,
+    },
+    'of which a later header is none': {
+      data: Buffer.concat([tar(file('a', 'x')).subarray(0, 1024), Buffer.alloc(2048, 'x')]),
+      message: /^Fault: \/.*: Archive: a header has a wrong checksum/,
+    },
     'with megabytes of names': {
       data: tar(...Array.from({ length: 4200 }, (_, i) => file(`${'d/'.repeat(2000)}${i}`))),
       message: /the names of its members have more than 16777216 characters/,
