@@ -1,7 +1,8 @@
 import type { Settings } from '../base/settings.ts';
 import { examine, type Finding } from './doctor-checks.ts';
 import { gatherNodeFacts } from './doctor-facts.ts';
-import { answerMs, silence, silentPaths } from './reach.ts';
+import { answerMs } from './host-files.ts';
+import { silence, silentPaths } from './reach.ts';
 
 /** What every check says of this node; of one with a path that hangs only that, since the checks would hang there too. */
 export async function nodeFindings(settings: Settings): Promise<Finding[]> {
