@@ -24,6 +24,8 @@ export type HostFiles = Disposable & {
   list(path: string, most: number): Promise<[name: string, facts: FileFacts][] | null>;
   /** Of what links lead to; null if it is not there. */
   stat(path: string): Promise<FileFacts | null>;
+  /** The magic number of the file system that holds it (statfs(2)). */
+  fileSystem(path: string): Promise<number>;
 };
 
 /** For one call's reading. */

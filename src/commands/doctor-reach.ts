@@ -1,12 +1,17 @@
 import type { Settings } from '../base/settings.ts';
-import { examine, type Finding } from './doctor-checks.ts';
+import { examine, type Finding, type Grade } from './doctor-checks.ts';
 import { gatherNodeFacts } from './doctor-facts.ts';
-import { answerMs, silence, silentPaths } from './reach.ts';
+import { answerMs } from './host-files.ts';
+import { silence, silentPaths } from './reach.ts';
 
 /** What every check says of this node; of one with a path that hangs only that, since the checks would hang there too. */
 export async function nodeFindings(settings: Settings): Promise<Finding[]> {
-  const silent = await silentPaths(pathsOf(settings), answerMs);
-  return silent.length > 0 ? silent.map(silentFinding) : examine(await gatherNodeFacts(settings));
+  const [silent, others] = await Promise.all(
+    [pathsOf(settings), othersOf(settings)].map((paths) => silentPaths(paths, answerMs)),
+  );
+  const warnings = others!.map((path) => silentFinding(path, 'warning', 'what asks for it fails'));
+  if (silent!.length === 0) return [...examine(await gatherNodeFacts(settings)), ...warnings];
+  return [...silent!.map((path) => silentFinding(path, 'unfit', 'nothing else was looked at')), ...warnings];
 }
 
 /** The paths of the settings that the checks look at. */
@@ -15,10 +20,15 @@ function pathsOf({ dataDir, runDir, socket, cni, handlers }: Settings): string[]
   return [...new Set([dataDir, runDir, socket, cni.confDir, ...cni.binDirs, ...programs])];
 }
 
-/** One that hangs, of the settings or of the configuration itself. */
-export function silentFinding(path: string): Finding {
+/** Those that pulls and pods ask for, some of them. */
+function othersOf({ images, cni, cdi }: Settings): string[] {
+  const all = [images.certsDir, images.registriesConf, images.authFile, cni.confTemplate, ...cdi.specDirs];
+  return all.filter((path) => path !== '');
+}
+
+function silentFinding(path: string, grade: Grade, consequence: string): Finding {
   const { problem, todo } = silence(path);
-  return { check: 'paths', grade: 'unfit', value: path, problem: `${problem}; nothing else was looked at`, todo };
+  return { check: 'paths', grade, value: path, problem: `${problem}; ${consequence}`, todo };
 }
 
 /** A configuration that cannot be read is what is wrong with the node. */

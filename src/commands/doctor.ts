@@ -26,7 +26,8 @@ async function findingsOf(load: () => Promise<Settings>, registry: string | unde
     if (!isFault(error, 'InvalidArgument', 'DeadlineExceeded')) throw error;
     return [configurationFinding(messageOf(error))];
   }
-  const answers = registry === undefined ? [] : await checkRegistry(registry, { ...settings.images, hostFiles });
+  const answers =
+    registry === undefined ? [] : await checkRegistry(registry, { ...settings.images, hostFiles: () => hostFiles() });
   return [...(await nodeFindings(settings)), ...answers.map(registryFinding)];
 }
 

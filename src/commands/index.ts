@@ -75,7 +75,8 @@ export const commands: Commands = {
     takes: ['REF'],
     flags: ['config'],
     more: 'None of them is asked.',
-    run: async (given) => explainReference({ ...(await settingsOf(given)).images, hostFiles }, word(given, 0)),
+    run: async (given) =>
+      explainReference({ ...(await settingsOf(given)).images, hostFiles: () => hostFiles() }, word(given, 0)),
   },
   doctor: {
     does: 'whether this host is fit for Berth, and Berth on it is well',

@@ -1,44 +1,54 @@
-import { usualPath } from '../base/command.ts';
-import { Fault } from '../base/fault.ts';
-import { runHere } from '../sys/spawn.ts';
+import { join } from 'node:path';
+import { Fault, isFault } from '../base/fault.ts';
+import type { HostFiles } from '../base/host-files.ts';
+import { answerMs, hostFiles } from './host-files.ts';
 
-/** How long a file system may take to answer who looks at it, and a daemon that starts, at boot maybe. */
-export const answerMs = 5000;
-export const bootAnswerMs = 20_000;
+/** In a folder; of more, some answer for all. */
+const mostNames = 1000;
 
-/**
- * Looks at paths as whoever opens them would: what holds each, the file, the files of the folder. A process of its own does it,
- * as the kernel may never let go of one that waits for a file server; it ends with the wait. What is not there answers.
- */
-const look = `for path; do
-  echo
-  stat -f -- "$path" >/dev/null 2>&1
-  for file in "$path" "$path"/*; do [ ! -f "$file" ] || true <"$file"; done 2>/dev/null
-done`;
-
-/** The first of these paths that does not answer in time; undefined if all do. */
-async function silentPath(paths: readonly string[], deadlineMs: number): Promise<string | undefined> {
-  const argv = ['/bin/sh', '-c', look, 'sh', ...paths];
+/** Whether who opens a path would be answered: what holds it, the file, the files of the folder. What is not there answers. */
+async function answers(path: string, files: HostFiles): Promise<boolean> {
   try {
-    const { timedOut, stdout } = await runHere({ argv, env: [`PATH=${usualPath}`], cwd: '/', deadlineMs });
-    return timedOut ? paths[Math.max(stdout.length, 1) - 1] : undefined;
-  } catch {
-    return undefined; // there is no shell: whoever looks says what else is missing
+    const facts = await files.stat(path);
+    if (!facts) return true;
+    await files.fileSystem(path);
+    const inside = facts.kind === 'directory' ? ((await files.list(path, mostNames)) ?? []) : [];
+    const opened = inside
+      .filter(([, { kind }]) => kind === 'file' || kind === 'link')
+      .map(([name]) => join(path, name));
+    for (const file of facts.kind === 'file' ? [path] : opened) await files.readText(file, 1).catch(onlySilence);
+    return true;
+  } catch (error) {
+    return !isSilence(error);
   }
 }
 
-/** All of them that do not answer in time. */
+const isSilence = (error: unknown): boolean => isFault(error, 'DeadlineExceeded');
+
+/** Whatever else is wrong is for who reads it to say. */
+function onlySilence(error: unknown): void {
+  if (isSilence(error)) throw error;
+}
+
+/** Those of these paths that do not answer in time. */
 export async function silentPaths(paths: readonly string[], ms: number): Promise<string[]> {
-  const silent = await Promise.all(paths.map((path) => silentPath([path], ms)));
-  return silent.filter((path) => path !== undefined);
+  const silent = await Promise.all(
+    paths.map(async (path) => {
+      using files = hostFiles(ms);
+      return (await answers(path, files)) ? [] : [path];
+    }),
+  );
+  return silent.flat();
 }
 
 /** Before any of these paths is touched by a process that somebody waits for. @throws Fault DeadlineExceeded that names one */
 export async function mustAnswer(paths: readonly string[], ms = answerMs): Promise<void> {
-  const silent = await silentPath(paths, ms);
-  if (silent === undefined) return;
-  const { problem, todo } = silence(silent, ms);
-  throw new Fault('DeadlineExceeded', `${silent}: ${problem}: ${todo}`);
+  using files = hostFiles(ms);
+  for (const path of paths) {
+    if (await answers(path, files)) continue;
+    const { problem, todo } = silence(path, ms);
+    throw new Fault('DeadlineExceeded', `${path}: ${problem}: ${todo}`);
+  }
 }
 
 /** What is said of a path that does not answer. */

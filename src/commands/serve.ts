@@ -43,11 +43,12 @@ import { makeNamedDirectory } from '../sys/named-directory.ts';
 import { superviseUs, tellSupervisor } from '../sys/supervisor.ts';
 import { closeToOthers } from '../sys/tidy.ts';
 import { Tracing } from '../tracing/index.ts';
+import { bootAnswerMs } from './host-files.ts';
 import { noteInForce, refuseOtherPlaces } from './in-force.ts';
 import { serveMetrics } from './metrics-server.ts';
 import { keepSmall } from './node-flags.ts';
 import { ownMetrics, type StartTimes } from './own-metrics.ts';
-import { bootAnswerMs, mustAnswer } from './reach.ts';
+import { mustAnswer } from './reach.ts';
 import { type Reload, reloading, reloadOnSignal } from './reload.ts';
 import { logWarnings, surviveSignals, tellOnSignal, toldToEnd } from './signals.ts';
 

@@ -17,11 +17,13 @@ const idleMs = 10_000;
 export class LastingFiles implements HostFiles {
   readonly #deadlineMs: () => number;
   readonly #what: string;
+  readonly #errors: number | undefined;
   #current: Generation | null = null;
   #idle: NodeJS.Timeout | undefined;
 
-  /** `what`: for the list of processes. */
-  constructor(deadlineMs: () => number, what: string) {
+  /** `what`, `errors`: as a Looker has them. */
+  constructor(deadlineMs: () => number, what: string, errors?: number) {
+    this.#errors = errors;
     this.#deadlineMs = deadlineMs;
     this.#what = what;
   }
@@ -36,6 +38,10 @@ export class LastingFiles implements HostFiles {
 
   stat(path: string) {
     return this.#use((looker) => looker.stat(path));
+  }
+
+  fileSystem(path: string) {
+    return this.#use((looker) => looker.fileSystem(path));
   }
 
   [Symbol.dispose](): void {
@@ -61,7 +67,11 @@ export class LastingFiles implements HostFiles {
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => this.#retire(), idleMs).unref();
     if (this.#current && performance.now() - this.#current.born > longestMs) this.#retire();
-    this.#current ??= { looker: new Looker(this.#deadlineMs(), this.#what), born: performance.now(), uses: 0 };
+    this.#current ??= {
+      looker: new Looker(this.#deadlineMs(), this.#what, this.#errors),
+      born: performance.now(),
+      uses: 0,
+    };
     return this.#current;
   }
 

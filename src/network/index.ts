@@ -49,6 +49,8 @@ export class Network {
   readonly #undo: Undo;
   readonly #readiness = new Readiness();
   readonly #hostFiles: OpenHostFiles;
+  /** What stands while who asks for the node's condition would wait: a host under load is ready all the same. */
+  #lastLook: readonly NetworkList[] | string | null = null;
 
   /** `keptNetns`: a folder below run_dir. `files`: read all the time; `hostFiles`: for what is a pod's own. */
   constructor(
@@ -67,8 +69,8 @@ export class Network {
   /** Null when pods can be attached; else why not, in words for the node's condition. */
   async problem(): Promise<string | null> {
     this.#undo.retry();
-    const looking = this.#look();
-    const found = await Promise.race([looking, delay(lookMs, null, { ref: false })]);
+    const last = this.#lastLook;
+    const found = await Promise.race([this.#look(), delay(lookMs, last, { ref: false })]);
     if (found === null) return `${this.#cni.confDir} has not answered for ${lookMs / 1000} s`;
     if (typeof found === 'string') return found;
     const asked = found.filter(({ cniVersion }) => atLeast(cniVersion, 1, 1)); // STATUS came with CNI 1.1
@@ -77,8 +79,13 @@ export class Network {
     });
   }
 
-  /** The networks of a new pod, or why it could not join them. */
+  /** The networks of a new pod, or why it could not join them: within the time that a path has to answer. */
   async #look(): Promise<readonly NetworkList[] | string> {
+    this.#lastLook = await this.#lookNow();
+    return this.#lastLook;
+  }
+
+  async #lookNow(): Promise<readonly NetworkList[] | string> {
     try {
       const { lists, problems } = await this.#conflists.look();
       const used = this.#used(lists);

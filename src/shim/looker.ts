@@ -48,6 +48,7 @@ const mostLooks = 6;
 export class Looker implements HostFiles {
   readonly #deadlineMs: number;
   readonly #what: string;
+  readonly #errors: number;
   readonly #frames = new FrameReader();
   readonly #waiting: Waiting[] = [];
   #process: Promise<Process> | null = null;
@@ -58,8 +59,9 @@ export class Looker implements HostFiles {
   #spentMs = 0;
   #serial = 0;
 
-  /** `what` it looks at, for the list of processes. */
-  constructor(deadlineMs: number, what = 'host paths') {
+  /** `what` it looks at, for the list of processes. `errors`: its standard error, which a process that is left behind keeps. */
+  constructor(deadlineMs: number, what = 'host paths', errors = 2) {
+    this.#errors = errors;
     this.#deadlineMs = deadlineMs;
     this.#what = what;
   }
@@ -185,7 +187,7 @@ export class Looker implements HostFiles {
   }
 
   async #start(): Promise<Process> {
-    const { pid, socketFd } = await spawnKeeper(nativePath('berth-look'), this.#what, 2);
+    const { pid, socketFd } = await spawnKeeper(nativePath('berth-look'), this.#what, this.#errors);
     const socket = new Socket({ fd: socketFd });
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
     socket.on('error', () => {}); // `close` follows

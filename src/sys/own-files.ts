@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs';
-import { lstat, readdir, stat } from 'node:fs/promises';
+import { lstat, readdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Fault, isErrno } from '../base/fault.ts';
 import type { FileFacts, HostFiles } from '../base/host-files.ts';
@@ -26,6 +26,7 @@ export const ownFiles = (): HostFiles => ({
       if (isAbsent(error)) return null;
       throw error;
     }),
+  fileSystem: async (path) => (await statfs(path)).type,
   [Symbol.dispose]: () => {},
 });
 

@@ -100,6 +100,16 @@ test('a path that hangs is told of in time, and nothing else is waited for', asy
   assert.match(silent!.todo, /findmnt --target/);
 });
 
+test('a path that hangs and is asked for by some pulls only is a warning beside the rest', async () => {
+  const at = join(daemon.dir, 'certs.d');
+  await using _ = await Hung.at(at, { taking: true });
+  const { status, found } = doctor();
+  const [silent, ...more] = found('paths');
+  assert.deepEqual([silent?.value, silent?.grade, more], [at, 'warning', []]);
+  assert.match(silent!.problem, /does not answer in 5 s; what asks for it fails/);
+  assert.deepEqual([status, grades(found('kernel'))], [1, ['well']]);
+});
+
 test('a configuration that cannot be read is a finding, and so is who may not look', (t) => {
   const usual = readFileSync(daemon.configFile, 'utf8');
   t.after(() => writeFileSync(daemon.configFile, usual));
