@@ -1,3 +1,12 @@
+import { Fault, isFault } from './fault.ts';
+
+/** What holds a path does not answer, now or as often as it was tried before: nothing is known of what is there. */
+export class NoAnswer extends Fault {}
+
+/** Whether a reading failed by who reads or by what holds the path, not by the file: that may be there, and as it should be. */
+export const isNoAnswer = (error: unknown): boolean =>
+  error instanceof NoAnswer || isFault(error, 'DeadlineExceeded', 'Unavailable');
+
 export type FileKind = 'directory' | 'file' | 'block' | 'character' | 'link' | 'other';
 
 /** What there is to know of a file without opening it. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { Fault, isFault } from '../base/fault.ts';
-import type { HostFiles } from '../base/host-files.ts';
+import { Fault } from '../base/fault.ts';
+import { type HostFiles, isNoAnswer } from '../base/host-files.ts';
 import { answerMs, hostFiles } from './host-files.ts';
 
 /** In a folder; of more, some answer for all. */
@@ -19,15 +19,13 @@ async function answers(path: string, files: HostFiles): Promise<boolean> {
     for (const file of facts.kind === 'file' ? [path] : opened) await files.readText(file, 1).catch(onlySilence);
     return true;
   } catch (error) {
-    return !isSilence(error);
+    return !isNoAnswer(error);
   }
 }
 
-const isSilence = (error: unknown): boolean => isFault(error, 'DeadlineExceeded');
-
 /** Whatever else is wrong is for who reads it to say. */
 function onlySilence(error: unknown): void {
-  if (isSilence(error)) throw error;
+  if (isNoAnswer(error)) throw error;
 }
 
 /** Those of these paths that do not answer in time. */

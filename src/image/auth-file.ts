@@ -1,5 +1,5 @@
-import { Fault, isErrno, isFault, messageOf } from '../base/fault.ts';
-import type { HostFiles, OpenHostFiles } from '../base/host-files.ts';
+import { Fault, isErrno, messageOf } from '../base/fault.ts';
+import { type HostFiles, isNoAnswer, type OpenHostFiles } from '../base/host-files.ts';
 import { isObject } from '../base/json.ts';
 import { log } from '../base/log.ts';
 import { jsonOf } from '../base/parse.ts';
@@ -54,7 +54,7 @@ async function readAuths(path: string, files: HostFiles): Promise<Record<string,
       log.warn({ path }, 'There is no file of credentials: images.auth_file');
       return {};
     }
-    throw isFault(error, 'DeadlineExceeded', 'Unavailable') ? error : unusable(path, messageOf(error));
+    throw isNoAnswer(error) ? error : unusable(path, messageOf(error));
   }
 }
 

@@ -134,7 +134,10 @@ export async function* decodedChunks(
   const { start, all } = await peek(source, 1);
   let chunks = all;
   if (canDecode(header)) for (const { stream } of doneTo(start, header, isIts)) chunks = through(chunks, stream());
-  else if (!isIts(start)) throw cannotDecode('It', header);
+  else if (!isIts(start)) {
+    for await (const _ of all) break; // which gives its source back
+    throw cannotDecode('It', header);
+  }
   try {
     yield* chunks;
   } catch (error) {

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { withoutPassword } from '../base/address.ts';
 import { Fault, invalidArgument, isErrno, isFault, messageOf } from '../base/fault.ts';
-import type { HostFiles } from '../base/host-files.ts';
+import { type HostFiles, isNoAnswer } from '../base/host-files.ts';
 import { isObject } from '../base/json.ts';
 import { didYouMean } from '../base/nearest.ts';
 import { tomlOf } from '../base/parse.ts';
@@ -126,7 +126,7 @@ async function parseHosts(text: string, { folder, domain, files }: Hosts): Promi
     result.push(await endpoint(server, table, { folder, source: file, isOwner: true, files }));
     return result;
   } catch (error) {
-    if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error; // of who reads certificates
+    if (isNoAnswer(error)) throw error; // of who reads certificates
     throw new Fault('InvalidArgument', `Cannot use ${file}: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -27,6 +27,7 @@ export class PlainAnswer extends Duplex {
   #begun: Buffer = Buffer.alloc(0);
   /** Bytes of the chunk that are to come. */
   #left = 0;
+  #hasEnded = false;
 
   constructor(socket: Duplex) {
     super();
@@ -37,9 +38,14 @@ export class PlainAnswer extends Duplex {
     socket.once('end', () => {
       if (this.#begun.length > 0) this.push(this.#begun);
       this.push(null);
+      this.#hasEnded = true;
     });
     socket.once('error', (error) => this.destroy(error));
-    socket.once('close', () => this.destroy());
+    socket.once('close', () => {
+      // What came before the end is here, and its reader may be slow.
+      if (this.#hasEnded && !this.readableEnded) this.once('end', () => this.destroy());
+      else this.destroy();
+    });
   }
 
   override _read(): void {

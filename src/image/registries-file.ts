@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { Fault, isFault, messageOf } from '../base/fault.ts';
-import type { HostFiles } from '../base/host-files.ts';
+import { Fault, messageOf } from '../base/fault.ts';
+import { type HostFiles, isNoAnswer } from '../base/host-files.ts';
 import { isObject } from '../base/json.ts';
 import { tomlOf } from '../base/parse.ts';
 
@@ -36,7 +36,7 @@ async function readTable(file: string, files: HostFiles): Promise<Table> {
     if (table.registries !== undefined) throw new Error('it is in version 1 of the format: write [[registry]]');
     return table;
   } catch (error) {
-    throw isFault(error, 'DeadlineExceeded', 'Unavailable') ? error : cannotUse(file, error);
+    throw isNoAnswer(error) ? error : cannotUse(file, error);
   }
 }
 

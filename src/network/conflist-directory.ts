@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { isFault, messageOf } from '../base/fault.ts';
-import type { HostFiles } from '../base/host-files.ts';
+import { messageOf } from '../base/fault.ts';
+import { type HostFiles, isNoAnswer } from '../base/host-files.ts';
 import { ownFiles } from '../sys/own-files.ts';
 import { type NetworkList, type PluginConfig, parseNetworkList, parsePlugin, withMore } from './conflist.ts';
 
@@ -50,7 +50,7 @@ export class ConflistDirectory {
       const list = await this.#lists.read(path);
       return list.openToMore ? withMore(list, await this.#more(list.name, paths)) : list;
     } catch (error) {
-      if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error; // of who reads it, not of the file
+      if (isNoAnswer(error)) throw error; // of who reads it, not of the file
       return `${name}: ${messageOf(error)}`;
     }
   }
@@ -65,7 +65,7 @@ export class ConflistDirectory {
         try {
           return await this.#plugins.read(path);
         } catch (error) {
-          if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error;
+          if (isNoAnswer(error)) throw error;
           throw new Error(`${network}/${name}: ${messageOf(error)}`);
         }
       }),

@@ -39,6 +39,12 @@ const gcMs = 10_000;
 /** How long who asks for the node's condition waits for the configuration to be read. */
 const lookMs = 1000;
 
+/**
+ * By whom files are read. `files`: configurations, all the time; `programs`: where plugins are, apart from those, so that what
+ * hangs there keeps no pod from being taken down; `hostFiles`: what is a pod's own.
+ */
+type Readers = { readonly files: HostFiles; readonly programs?: HostFiles; readonly hostFiles: OpenHostFiles };
+
 /** Pod networks by CNI plugins; loopback is the pause process' own work and needs none. */
 export class Network {
   readonly #cni: Settings['cni'];
@@ -50,17 +56,19 @@ export class Network {
   readonly #readiness = new Readiness();
   readonly #hostFiles: OpenHostFiles;
   /** What stands while who asks for the node's condition would wait: a host under load is ready all the same. */
+  #looks = 0;
+  #lastNumber = 0;
   #lastLook: readonly NetworkList[] | string | null = null;
 
-  /** `keptNetns`: a folder below run_dir. `files`: read all the time; `hostFiles`: for what is a pod's own. */
+  /** `keptNetns`: a folder below run_dir. */
   constructor(
     { cni, dataDir, timeouts }: Pick<Settings, 'cni' | 'dataDir' | 'timeouts'>,
     keptNetns: string,
-    { files, hostFiles }: { files: HostFiles; hostFiles: OpenHostFiles } = { files: ownFiles(), hostFiles: ownFiles },
+    { files, programs = files, hostFiles }: Readers = { files: ownFiles(), hostFiles: ownFiles },
   ) {
     this.#cni = cni;
     this.#hostFiles = hostFiles;
-    this.#chain = new Chain({ binDirs: cni.binDirs, files }, timeouts.cniPlugin * 1000);
+    this.#chain = new Chain({ binDirs: cni.binDirs, files: programs }, timeouts.cniPlugin * 1000);
     this.#conflists = new ConflistDirectory(cni.confDir, files);
     this.#cache = new ResultCache(cni.cacheDir, dataDir);
     this.#undo = new Undo(this.#chain, this.#cache, this.#conflists, new KeptNetns(keptNetns));
@@ -81,8 +89,10 @@ export class Network {
 
   /** The networks of a new pod, or why it could not join them: within the time that a path has to answer. */
   async #look(): Promise<readonly NetworkList[] | string> {
-    this.#lastLook = await this.#lookNow();
-    return this.#lastLook;
+    const number = ++this.#looks;
+    const found = await this.#lookNow();
+    if (number > this.#lastNumber) [this.#lastNumber, this.#lastLook] = [number, found];
+    return found;
   }
 
   async #lookNow(): Promise<readonly NetworkList[] | string> {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { errorText, type RunCommand, usualPath } from '../base/command.ts';
-import { Fault, isFault } from '../base/fault.ts';
-import type { HostFiles } from '../base/host-files.ts';
+import { Fault } from '../base/fault.ts';
+import { type HostFiles, isNoAnswer } from '../base/host-files.ts';
 import { jsonOf } from '../base/parse.ts';
 import type { PluginConfig } from './conflist.ts';
 
@@ -38,7 +38,7 @@ export async function findPlugin(type: string, { binDirs, files }: Programs): Pr
       const facts = await files.stat(path);
       if (facts?.kind === 'file' && (facts.mode & 0o111) !== 0) return path;
     } catch (error) {
-      if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error;
+      if (isNoAnswer(error)) throw error;
       // the next folder may have it
     }
   }

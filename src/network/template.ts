@@ -1,8 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { BlockList } from 'node:net';
 import { join } from 'node:path';
-import { Fault, invalidArgument, isErrno, isFault, messageOf } from '../base/fault.ts';
-import type { HostFiles } from '../base/host-files.ts';
+import { Fault, invalidArgument, isErrno, messageOf } from '../base/fault.ts';
+import { type HostFiles, isNoAnswer } from '../base/host-files.ts';
 import { ownFiles } from '../sys/own-files.ts';
 import { replaceFile } from '../sys/write-file.ts';
 import { parseNetworkList } from './conflist.ts';
@@ -48,7 +48,7 @@ export async function writeFromTemplate(
   try {
     filled = fillTemplate(await files.readText(templateFile, mostTemplateBytes), cidrs);
   } catch (error) {
-    if (isFault(error, 'DeadlineExceeded', 'Unavailable')) throw error;
+    if (isNoAnswer(error)) throw error;
     const next = isErrno(error, 'ENOENT') ? 'it does not exist' : messageOf(error);
     throw new Fault('FailedPrecondition', `CNI template ${templateFile} cannot be used: ${next}`, { cause: error });
   }

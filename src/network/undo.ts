@@ -106,7 +106,7 @@ export class Undo {
       try {
         await this.#chain.call(run, call, plugin, entry.result ?? null);
       } catch (error) {
-        const type = await this.#absent(plugin, error);
+        const type = await this.#absent(plugin, error).catch(() => null);
         if (type === null) failure ??= error;
         else if (index < called) missing.push(type);
       }

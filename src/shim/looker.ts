@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Message, MessageName } from '../../proto/shim.ts';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
-import type { FileFacts, FileKind, HostFiles } from '../base/host-files.ts';
+import { type FileFacts, type FileKind, type HostFiles, NoAnswer } from '../base/host-files.ts';
 import { log } from '../base/log.ts';
 import { doing } from '../base/trace.ts';
 import { nativePath } from '../sys/addon.ts';
@@ -281,19 +281,19 @@ function factsAt(bytes: Uint8Array, index: number): FileFacts {
 }
 
 const silence = ({ verb, path }: Task, ms: number): Fault =>
-  new Fault(
+  new NoAnswer(
     'DeadlineExceeded',
     `${verb} host path ${JSON.stringify(path)} did not finish in ${ms / 1000} s: is the file server that holds it alive?`,
   );
 
 const givenUp = ({ verb, path }: Task): Fault =>
-  new Fault(
+  new NoAnswer(
     'ResourceExhausted',
     `${verb} host path ${JSON.stringify(path)}: ${mostLeftBehind} processes that tried are stuck in the kernel; unmount what holds it`,
   );
 
 const slowness = ({ verb, path }: Task, ms: number): Fault =>
-  new Fault(
+  new NoAnswer(
     'DeadlineExceeded',
     `${verb} host paths did not finish in ${ms / 1000} s together; the last is ${JSON.stringify(path)}: is the file server that holds it alive?`,
   );

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { letGo } from '../base/let-go.ts';
 import { loadAddon } from './addon.ts';
 
@@ -25,6 +26,8 @@ export type CompressionFormat = keyof typeof formats;
 /** Buffers that are filled in turn, and pieces of input that wait: enough that neither side waits for the other to come round. */
 const buffers = 4;
 const inputsAhead = 3;
+/** After so many chunks the event loop gets a turn. */
+const turnEvery = 16;
 
 const damaged = (code: 'Z_DATA_ERROR' | 'Z_BUF_ERROR', message: string): Error =>
   Object.assign(new Error(message), { code });
@@ -71,8 +74,8 @@ export class Decoder implements AsyncIterable<Buffer> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     const { format, chunkBytes, digest } = this.#options;
-    const handle = addon.openDecoder(formats[format], digest ?? '', () => this.#hear(handle));
     const memory = Array.from({ length: buffers }, () => Buffer.allocUnsafeSlow(chunkBytes));
+    const handle = addon.openDecoder(formats[format], digest ?? '', () => this.#hear(handle));
     const giveRoom = (output: Buffer) => {
       this.#outputs.push(output);
       addon.decoderRoom(handle, output);
@@ -80,8 +83,11 @@ export class Decoder implements AsyncIterable<Buffer> {
     try {
       memory.forEach(giveRoom);
       this.#feed(handle).catch((error: unknown) => this.#fail(error));
+      let given = 0;
       for (let chunk = await this.#next(handle); chunk; chunk = await this.#next(handle)) {
         yield chunk;
+        // Node calls back for news as long as there are, before it looks at messages: what is called off would not hear of it.
+        if (++given % turnEvery === 0) await setImmediate();
         giveRoom(memory.find(({ buffer }) => buffer === chunk!.buffer)!);
       }
       if (digest) this.#digest = addon.decoderDigest(handle).toString('hex');

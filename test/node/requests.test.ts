@@ -124,7 +124,10 @@ suite('requests', {}, (bench) => {
       ],
       [{ ...base, workingDir: `/${'a'.repeat(256)}` }, /working_dir.* over 255 bytes/],
       [{ ...base, args: ['ä'.repeat(70_000)] }, /args\[0\] has 140000 bytes/],
-      [{ ...base, envs: [{ key: 'AB', value: Buffer.from('a'.repeat(131_069)) }] }, /^Environment variable "AB" has 131072 bytes/],
+      [
+        { ...base, envs: [{ key: 'AB', value: Buffer.from('a'.repeat(131_069)) }] },
+        /^Environment variable "AB" has 131072 bytes/,
+      ],
       [{ ...base, envs: [{ key: 'A=B', value: Buffer.from('') }] }, /envs\.key/],
       [{ ...base, envs: [{ key: '', value: Buffer.from('x') }] }, /envs\.key/],
       [{ ...base, envs: [{ key: 'A', value: Buffer.from('x\0y') }] }, /NUL/],

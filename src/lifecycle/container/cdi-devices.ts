@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { failedPrecondition, invalidArgument, isFault, messageOf } from '../../base/fault.ts';
-import type { FileFacts } from '../../base/host-files.ts';
+import { failedPrecondition, invalidArgument, messageOf } from '../../base/fault.ts';
+import { type FileFacts, isNoAnswer } from '../../base/host-files.ts';
 import { log } from '../../base/log.ts';
 import { jsonOf } from '../../base/parse.ts';
 import { firstBytes } from '../../base/text.ts';
@@ -96,7 +96,7 @@ async function readSpecs(looker: Looker, folder: string, passedOver: string[]): 
     try {
       specs.push(parseCdiSpec(await readValue(looker, path)));
     } catch (error) {
-      if (isFault(error, 'DeadlineExceeded') || isFault(error, 'Unavailable')) throw error; // of the looker, not of the file
+      if (isNoAnswer(error)) throw error; // of the looker, not of the file
       passedOver.push(`${path} (${messageOf(error)})`);
       log.warn({ file: path, reason: messageOf(error) }, 'A CDI specification cannot be used');
     }

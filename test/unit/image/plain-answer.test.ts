@@ -77,6 +77,7 @@ test('who reads slowly stops the server, and gets all', async () => {
   while (server.write(Buffer.alloc(16 * 1024)) && sent < 1000) sent++;
   assert.ok(sent < 1000, 'it took everything');
   server.end();
+  client.once('end', () => client.destroy()); // as a socket does
   let bytes = 0;
   for await (const chunk of line) bytes += (chunk as Buffer).length;
   assert.equal(bytes, 19 + (sent + 1) * 16 * 1024);

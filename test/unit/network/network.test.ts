@@ -3,11 +3,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { NoAnswer } from '../../../src/base/host-files.ts';
 import type { PodConfig } from '../../../src/model/config.ts';
 import { bandwidthsOf, capabilityArgs, parseQuantity, runtimeConfig } from '../../../src/network/capabilities.ts';
 import { parseNetworkList } from '../../../src/network/conflist.ts';
 import { ConflistDirectory } from '../../../src/network/conflist-directory.ts';
+import { findPlugin } from '../../../src/network/plugin.ts';
 import { fillTemplate, parsePodCidrs } from '../../../src/network/template.ts';
+import { ownFiles } from '../../../src/sys/own-files.ts';
 
 describe('parseNetworkList', () => {
   const refused: [name: string, source: string, message: RegExp][] = [
@@ -112,6 +115,21 @@ describe('ConflistDirectory', () => {
     mkdirSync(join(dir, 'net'));
     writeFileSync(join(dir, 'net', 'b.conf'), '{"type":"../b"}');
     assert.match((await directory.look()).problems.join(), /^10-a\.conflist: net\/b\.conf: plugin type "\.\.\/b" must/);
+  });
+
+  test('what does not answer any more is no file that is wrong: no other network takes its place, nor another plugin', async () => {
+    put('10-a.conflist', 'a');
+    put('20-b.conflist', 'b');
+    // As Berth says it once it sends no more processes after those that hang there.
+    const gone = () => Promise.reject(new NoAnswer('ResourceExhausted', 'four processes are stuck'));
+    const real = ownFiles();
+    const readText = (path: string, most: number) =>
+      path.endsWith('10-a.conflist') ? gone() : real.readText(path, most);
+    await assert.rejects(new ConflistDirectory(dir, { ...real, readText }).look(), /four processes are stuck/);
+    const stat = (path: string) => (path.startsWith('/hangs/') ? gone() : real.stat(path));
+    const programs = { binDirs: ['/hangs', '/bin'], files: { ...real, stat } };
+    await assert.rejects(findPlugin('true', programs), /four processes are stuck/);
+    assert.equal(await findPlugin('true', { ...programs, binDirs: ['/no/such', '/bin'] }), '/bin/true');
   });
 
   test('a directory that does not exist is a problem, not an error', async () => {
