@@ -215,7 +215,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
     ),
     network: new Network(settings, layout.keptNetns, {
       files: new LastingFiles(() => timeouts.hostPath * 1000, 'network configurations'),
-      programs: new LastingFiles(() => timeouts.hostPath * 1000, 'CNI plugins'),
+      programs: new LastingFiles(() => timeouts.hostPath * 1000, 'network plugins'),
       hostFiles,
     }),
     ociRuntimes,

@@ -88,7 +88,7 @@ function makeLoopNodes(): void {
 
 export type Seen = { readonly pid: number; readonly state: string };
 
-/** The processes of this name that have not ended, and that descend from this one; but for the one that reads network configurations. */
+/** The processes of this name that have not ended, and that descend from this one; but for those that read network configurations and plugins. */
 export const processesNamed = (name: string, ancestor: number): Seen[] =>
   readdirSync('/proc')
     .filter((pid) => /^\d+$/.test(pid))
@@ -99,8 +99,13 @@ export const processesNamed = (name: string, ancestor: number): Seen[] =>
         : [];
     });
 
-const isLasting = (pid: string): boolean =>
-  readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('network configurations');
+function isLasting(pid: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('berth-look\0network ');
+  } catch {
+    return false; // it ended while we looked, and the next look does not see it
+  }
+}
 
 /** Null: it has ended, and was reaped. */
 export const stateOf = (pid: number): string | null => look(pid)?.state ?? null;

@@ -97,7 +97,7 @@ function cgroups(daemon: TestDaemon): string[] {
 const question = /^\S*(run|crun|runsc)[^/ ]*( --root \S+)? (--version|features)$/;
 
 /** Come and go as an operator's files are read; the test of paths that hang sees that they go. */
-const readers = /berth-look (network configurations|an operator's files)$/;
+const readers = /berth-look (network (configurations|plugins)|an operator's files)$/;
 
 /** All but what the test itself started, and questions to OCI runtimes; in the machine of test/vm, those whose command line or cgroup names the daemon. */
 const processes = (daemon: TestDaemon): string[] =>
