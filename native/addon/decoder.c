@@ -193,8 +193,9 @@ static bool take_format(napi_env env, napi_value value, const format **found) {
 static bool take_digest(napi_env env, napi_value value, EVP_MD_CTX **digest) {
   char name[16];
   size_t length;
-  if (napi_get_value_string_latin1(env, value, name, sizeof name, &length) == napi_ok && length == 0) return true;
-  const EVP_MD *algorithm = EVP_get_digestbyname(name);
+  bool is_text = napi_get_value_string_latin1(env, value, name, sizeof name, &length) == napi_ok;
+  if (is_text && length == 0) return true;
+  const EVP_MD *algorithm = is_text ? EVP_get_digestbyname(name) : NULL;
   *digest = algorithm ? EVP_MD_CTX_new() : NULL;
   if (*digest && EVP_DigestInit_ex(*digest, algorithm, NULL)) return true;
   addon_throw_type(env, "No such digest");
@@ -215,7 +216,7 @@ static bool start(napi_env env, napi_value callback, decoder *d) {
   if (d->is_open && napi_add_env_cleanup_hook(env, leave, d) == napi_ok) return true;
   if (d->is_open) stop_thread(d);
   napi_release_threadsafe_function(d->tell, napi_tsfn_abort);
-  addon_throw_errno(env, err, "decompress", NULL);
+  addon_throw_errno(env, err ? err : ENOMEM, "decompress", NULL);
   return false;
 }
 

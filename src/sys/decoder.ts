@@ -73,6 +73,16 @@ export class Decoder implements AsyncIterable<Buffer> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    try {
+      yield* this.#chunks();
+    } finally {
+      this.#isOpen = false;
+      this.#wake();
+      this.#source.return?.()?.catch(() => {}); // one that is silent for long is not waited for
+    }
+  }
+
+  async *#chunks(): AsyncGenerator<Buffer> {
     const { format, chunkBytes, digest } = this.#options;
     const memory = Array.from({ length: buffers }, () => Buffer.allocUnsafeSlow(chunkBytes));
     const handle = addon.openDecoder(formats[format], digest ?? '', () => this.#hear(handle));
@@ -92,12 +102,9 @@ export class Decoder implements AsyncIterable<Buffer> {
       }
       if (digest) this.#digest = addon.decoderDigest(handle).toString('hex');
     } finally {
-      // Nothing is under way any more, and nobody looks at what was there. A source that is silent for long is not waited for.
       this.#isOpen = false;
-      addon.closeDecoder(handle);
+      addon.closeDecoder(handle); // nothing is under way any more, and nobody looks at what was there
       memory.forEach(letGo);
-      this.#source.return?.()?.catch(() => {});
-      this.#wake();
     }
   }
 

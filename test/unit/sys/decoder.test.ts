@@ -190,6 +190,24 @@ test('Who leaves reads no more of the source, and does not wait for it', async (
   assert.deepEqual({ asked, isLeft }, { asked: 2, isLeft: true });
 });
 
+test('A decoder that cannot be opened gives its source back', async () => {
+  let isLeft = false;
+  const source = {
+    next: () => Promise.reject(new Error('nobody asks')),
+    return: async () => {
+      isLeft = true;
+      return { done: true as const, value: undefined };
+    },
+  };
+  for (const digest of ['md1', 5, 'x'.repeat(100)]) {
+    isLeft = false;
+    const options = { format: 'gzip', chunkBytes: 64, digest: digest as 'sha256' } as const;
+    const decoder = new Decoder({ [Symbol.asyncIterator]: () => source as unknown as AsyncIterator<Buffer> }, options);
+    await assert.rejects(Array.fromAsync(decoder), /No such digest/);
+    assert.ok(isLeft, `${digest}`);
+  }
+});
+
 test('The failure of a source is that of its reader', async () => {
   async function* source() {
     yield one.subarray(0, 100);
