@@ -32,22 +32,16 @@ type Decoder = {
   readonly begin: (start: Buffer) => Buffer;
 };
 
-const gzip: Decoder = {
-  whole: promisify(gunzip),
-  stream: createGunzip,
-  begin: (start) => gunzipSync(beginOf(start), some),
-};
-const zlib: Decoder = {
-  whole: promisify(inflate),
-  stream: createInflate,
-  begin: (start) => inflateSync(beginOf(start), some),
-};
+/** One of zlib's three forms. */
+const ofZlib = (
+  whole: Decoder['whole'],
+  stream: Decoder['stream'],
+  atOnce: (data: Buffer, options: typeof some) => Buffer,
+): Decoder => ({ whole, stream, begin: (start) => atOnce(beginOf(start), some) });
+const gzip = ofZlib(promisify(gunzip), createGunzip, gunzipSync);
+const zlib = ofZlib(promisify(inflate), createInflate, inflateSync);
 /** What many servers call deflate, without the frame that the name means (RFC 9110, 8.4.1.2). */
-const rawDeflate: Decoder = {
-  whole: promisify(inflateRaw),
-  stream: createInflateRaw,
-  begin: (start) => inflateRawSync(beginOf(start), some),
-};
+const rawDeflate = ofZlib(promisify(inflateRaw), createInflateRaw, inflateRawSync);
 const brotli: Decoder = {
   whole: promisify(brotliDecompress),
   stream: createBrotliDecompress,

@@ -100,8 +100,9 @@ export class HttpClient implements Disposable {
   }
 
   /**
-   * Again, once, if the connection ended before an answer, or if the answer is odd, which has to be known beforehand. Kept connections do not count: all that there are may have been closed by the moment they are used, by a balancer
-   * that forgets who was silent for minutes.
+   * Again, once, if the connection ended before an answer, or if the answer is odd, which has to be known beforehand. Kept
+   * connections do not count: all that there are may have been closed by the moment they are used, by a balancer that forgets who
+   * was silent for minutes.
    */
   async #once(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
     let again = false;

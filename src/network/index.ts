@@ -55,10 +55,9 @@ export class Network {
   readonly #undo: Undo;
   readonly #readiness = new Readiness();
   readonly #hostFiles: OpenHostFiles;
-  /** What stands while who asks for the node's condition would wait: a host under load is ready all the same. */
   #looks = 0;
-  #lastNumber = 0;
-  #lastLook: readonly NetworkList[] | string | null = null;
+  /** What the newest look found, which stands while who asks for the node's condition would wait: a host under load is ready all the same. */
+  #last: { readonly look: number; readonly found: readonly NetworkList[] | string | null } = { look: 0, found: null };
 
   /** `keptNetns`: a folder below run_dir. */
   constructor(
@@ -77,7 +76,7 @@ export class Network {
   /** Null when pods can be attached; else why not, in words for the node's condition. */
   async problem(): Promise<string | null> {
     this.#undo.retry();
-    const last = this.#lastLook;
+    const last = this.#last.found;
     const found = await Promise.race([this.#look(), delay(lookMs, last, { ref: false })]);
     if (found === null) return `${this.#cni.confDir} has not answered for ${lookMs / 1000} s`;
     if (typeof found === 'string') return found;
@@ -89,9 +88,9 @@ export class Network {
 
   /** The networks of a new pod, or why it could not join them: within the time that a path has to answer. */
   async #look(): Promise<readonly NetworkList[] | string> {
-    const number = ++this.#looks;
+    const look = ++this.#looks;
     const found = await this.#lookNow();
-    if (number > this.#lastNumber) [this.#lastNumber, this.#lastLook] = [number, found];
+    if (look > this.#last.look) this.#last = { look, found };
     return found;
   }
 

@@ -63,4 +63,14 @@ test('a configuration that is slow to read is what it was; one that does not ans
   assert.equal(await used.problem(), 'it is gone');
   list = own.list;
   assert.equal(await used.problem(), null);
+  // A look that ends after a newer one has nothing to say any more.
+  const late = Promise.withResolvers<never>();
+  list = () => late.promise;
+  const first = used.problem();
+  list = own.list;
+  assert.equal(await used.problem(), null);
+  late.reject(new Fault('DeadlineExceeded', 'it was gone'));
+  assert.equal(await first, 'it was gone');
+  list = () => new Promise<never>(() => {});
+  assert.equal(await used.problem(), null);
 });

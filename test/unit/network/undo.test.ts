@@ -15,9 +15,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { NoAnswer } from '../../../src/base/host-files.ts';
 import { defaults } from '../../../src/base/settings.ts';
 import type { PodId } from '../../../src/model/ids.ts';
 import { Network } from '../../../src/network/index.ts';
+import { ownFiles } from '../../../src/sys/own-files.ts';
 import { runHere } from '../../../src/sys/spawn.ts';
 import { attachment, podId } from './support.ts';
 
@@ -54,7 +56,7 @@ function calls(): string[] {
 }
 
 const cached = () => readdirSync(at('cache/results'));
-const network = (dataDir = '/data') =>
+const network = (dataDir = '/data', readers?: ConstructorParameters<typeof Network>[2]) =>
   new Network(
     {
       cni: { ...defaults.cni, confDir: at('conf'), binDirs: [at('empty'), at('bin')], cacheDir: at('cache') },
@@ -62,6 +64,7 @@ const network = (dataDir = '/data') =>
       timeouts: defaults.timeouts,
     },
     '/kept',
+    readers,
   );
 
 async function untilUndone(): Promise<void> {
@@ -269,5 +272,40 @@ describe('a record that nobody can read', () => {
     writeFileSync(at('cache/results', `.${cacheName}.1.0.tmp`), '{');
     await net.down(runHere, podId);
     assert.deepEqual(cached().sort(), others.sort());
+  });
+});
+
+describe('paths that do not answer', () => {
+  test('where configurations are: an attachment is undone all the same', async () => {
+    const own = ownFiles();
+    let hangs = false;
+    const never = new Promise<never>(() => {});
+    const files = {
+      ...own,
+      list: (path: string, most: number) => (hangs ? never : own.list(path, most)),
+      stat: (path: string) => (hangs ? never : own.stat(path)),
+    };
+    const net = network('/data', { files, programs: ownFiles(), hostFiles: ownFiles });
+    await net.up(runHere, attachment);
+    calls();
+    hangs = true;
+    void net.problem();
+    await net.down(runHere, podId);
+    assert.deepEqual([calls(), cached()], [['DEL c', 'DEL b', 'DEL a'], []]);
+  });
+
+  test('where one plugin is: the others are called, and the attachment is owed', async () => {
+    configure([{ type: 'a' }, { type: 'b', ipam: { type: 'i' } }, { type: 'c' }]);
+    const own = ownFiles();
+    let hangs = false;
+    const stat = (path: string) =>
+      hangs && !/\/[ac]$/.test(path) ? Promise.reject(new NoAnswer('DeadlineExceeded', 'it hangs')) : own.stat(path);
+    install('i');
+    const net = network('/data', { files: { ...own, stat }, hostFiles: ownFiles });
+    await net.up(runHere, attachment);
+    calls();
+    hangs = true;
+    await assert.rejects(net.down(runHere, podId), /it hangs/);
+    assert.deepEqual([calls(), cached()], [['DEL c', 'DEL a'], [cacheName]]);
   });
 });
