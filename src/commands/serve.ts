@@ -14,7 +14,7 @@ import { dial, hostAuthorities, openImages } from '../image/index.ts';
 import { Creations } from '../lifecycle/creations.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { onExit, onLogLost, onShimLost, podDown } from '../lifecycle/exits.ts';
-import { LastingFiles } from '../lifecycle/lasting-files.ts';
+import { LastingFiles, readersOf } from '../lifecycle/lasting-files.ts';
 import { LogLosses } from '../lifecycle/log-losses.ts';
 import { Mending } from '../lifecycle/mending.ts';
 import { newPodCgroup, prepareCgroups } from '../lifecycle/pod/cgroups.ts';
@@ -181,7 +181,8 @@ async function openDeps(settings: Settings): Promise<Deps> {
   const { images, timeouts } = settings;
   const handled = (what: string, work: Promise<void>) =>
     work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
-  const hostFiles = () => new LastingFiles(() => timeouts.hostPath * 1000, "an operator's files");
+  const reader = (what: string) => new LastingFiles(() => timeouts.hostPath * 1000, what);
+  const hostFiles = () => reader(readersOf.operator);
   const ociRuntimes = await OciRuntimes.open(settings, layout);
   const pods = await Records.open<PodId, Pod>(layout.state, {
     what: 'pod',
@@ -214,8 +215,8 @@ async function openDeps(settings: Settings): Promise<Deps> {
       snapshots,
     ),
     network: new Network(settings, layout.keptNetns, {
-      files: new LastingFiles(() => timeouts.hostPath * 1000, 'network configurations'),
-      programs: new LastingFiles(() => timeouts.hostPath * 1000, 'network plugins'),
+      files: reader(readersOf.networks),
+      programs: reader(readersOf.plugins),
       hostFiles,
     }),
     ociRuntimes,

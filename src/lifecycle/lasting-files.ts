@@ -2,6 +2,13 @@ import { isFault } from '../base/fault.ts';
 import type { HostFiles } from '../base/host-files.ts';
 import { Looker } from '../shim/index.ts';
 
+/** What the daemon's are for, as the list of processes has it. */
+export const readersOf = {
+  networks: 'network configurations',
+  plugins: 'network plugins',
+  operator: "an operator's files",
+} as const;
+
 /** A looker in use. */
 type Generation = { readonly looker: Looker; readonly born: number; uses: number };
 

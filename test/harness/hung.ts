@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno } from '../../src/base/fault.ts';
+import { readersOf } from '../../src/lifecycle/lasting-files.ts';
 import { unmount } from '../../src/sys/mounts.ts';
 import { compiled } from './compile.ts';
 
@@ -101,7 +102,8 @@ export const processesNamed = (name: string, ancestor: number): Seen[] =>
 
 function isLasting(pid: string): boolean {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('berth-look\0network ');
+    const [, what] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    return what === readersOf.networks || what === readersOf.plugins;
   } catch {
     return false; // it ended while we looked, and the next look does not see it
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { readersOf } from '../../src/lifecycle/lasting-files.ts';
 import type { TestDaemon } from './daemon.ts';
 import { inMachine } from './own-host.ts';
 
@@ -97,7 +98,7 @@ function cgroups(daemon: TestDaemon): string[] {
 const question = /^\S*(run|crun|runsc)[^/ ]*( --root \S+)? (--version|features)$/;
 
 /** Come and go as an operator's files are read; the test of paths that hang sees that they go. */
-const readers = /berth-look (network (configurations|plugins)|an operator's files)$/;
+const readers = new RegExp(`berth-look (${Object.values(readersOf).join('|')})$`);
 
 /** All but what the test itself started, and questions to OCI runtimes; in the machine of test/vm, those whose command line or cgroup names the daemon. */
 const processes = (daemon: TestDaemon): string[] =>
