@@ -1,13 +1,12 @@
 // Servers that encode what they send, unasked, in every way that a header can say, and those that only say it.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { ownHost } from '../harness/own-host.ts';
 import { image, layer } from '../registry/images.ts';
+import { listening } from '../registry/listening.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
 
@@ -36,15 +35,7 @@ async function registry({ header, withLength = true }: Said, encode: (data: Buff
     if (withLength) outgoing.setHeader('content-length', data.length);
     outgoing.writeHead(200).end(data);
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    asked,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await once(server.close(), 'close');
-    },
-  };
+  return { asked, ...(await listening(server)) };
 }
 
 const asIs = (data: Buffer) => data;

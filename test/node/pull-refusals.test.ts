@@ -1,12 +1,11 @@
 // What registries and their token services say when they refuse, or ask for patience; and what redirects bring with them.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import type { RegistryAuth } from '../../src/image/index.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { image, layer } from '../registry/images.ts';
+import { listening } from '../registry/listening.ts';
 import { Store } from '../registry/store.ts';
 import { file, tar } from '../registry/tar.ts';
 
@@ -32,15 +31,7 @@ async function registry(answer: Answer) {
     if (found) outgoing.writeHead(200, { 'content-type': found.type }).end(found.data);
     else outgoing.writeHead(404).end();
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    asked,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await once(server.close(), 'close');
-    },
-  };
+  return { asked, ...(await listening(server)) };
 }
 
 const user: RegistryAuth = {

@@ -1,8 +1,8 @@
 // A server in front of a real registry that can misbehave, and remembers what it was asked.
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { Certificate } from './certificate.ts';
+import { listening } from './listening.ts';
 
 export type Asked = { readonly method: string; readonly url: string; readonly headers: IncomingHttpHeaders };
 /** Answers a request itself and returns true, or leaves it to the registry. */
@@ -42,23 +42,14 @@ export async function startProxy(
     : createServer(answer);
   let connections = 0;
   server.on('connection', () => connections++);
-  await new Promise<void>((resolve) => {
-    server.listen(port, '127.0.0.1', resolve);
-  });
   const proxy: Proxy = {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    ...(await listening(server, port)),
     asked,
     get connections() {
       return connections;
     },
     blobs: () => asked.filter(({ url }) => url.includes('/blobs/')),
     forward: (incoming, outgoing, edit) => forward(upstream, incoming, outgoing, edit),
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => {
-        server.close(resolve);
-      });
-    },
   };
   return proxy;
 }

@@ -1,8 +1,8 @@
 // A token service as the distribution project specifies it, with a key of its own.
 import { createPrivateKey, createSign, X509Certificate } from 'node:crypto';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { makeCertificate } from './certificate.ts';
+import { listening } from './listening.ts';
 
 export type TokenRequest = {
   readonly method: string;
@@ -55,18 +55,7 @@ export async function startTokenServer(): Promise<TokenServer> {
     if (incoming.headers.authorization && !granted) outgoing.writeHead(401).end();
     else outgoing.end(JSON.stringify({ access_token: token(fields.scope ?? '', granted) }));
   });
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  settings.realm = `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`;
-  return {
-    settings,
-    asked,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => {
-        server.close(resolve);
-      });
-    },
-  };
+  const { host, ...end } = await listening(server);
+  settings.realm = `http://${host}/token`;
+  return { settings, asked, ...end };
 }
