@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type * as cri from '../api/runtime/v1/cri.ts';
 import { MetricType, PodSandboxMetrics } from '../api/runtime/v1/cri.ts';
-import { eachSound, eachSoundSoon, itself } from '../base/sound.ts';
+import { eachSoundSoon } from '../base/sound.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import type { PodFigures } from '../stats/index.ts';
@@ -44,9 +44,9 @@ async function podMetricsItems(deps: StatsDeps): Promise<Buffer[]> {
   const items: Buffer[] = [];
   for (const figures of await eachSoundSoon(ready, (pod) => deps.stats.ofPod(pod))) {
     const containerMetrics = await metricsOfContainers(figures, filesystem);
-    const encoded = (pod: Pod) =>
-      item(PodSandboxMetrics, { ...metricsOfPod(pod, figures, filesystem), containerMetrics });
-    items.push(...eachSound([figures.pod], itself, encoded));
+    const encoded = async (pod: Pod) =>
+      item(PodSandboxMetrics, { ...(await metricsOfPod(pod, figures, filesystem)), containerMetrics });
+    items.push(...(await eachSoundSoon([figures.pod], encoded)));
     await turn();
   }
   return items;
@@ -60,19 +60,19 @@ async function metricsOfContainers(
 ): Promise<cri.ContainerMetrics[]> {
   const all: cri.ContainerMetrics[] = [];
   for (const figures of containers) {
-    const metrics = (container: Container): cri.ContainerMetrics => ({
+    const metrics = async (container: Container): Promise<cri.ContainerMetrics> => ({
       containerId: container.id,
-      metrics: metricsOf(containerFacts(figures, filesystem), containerLabels(pod, container)),
+      metrics: metricsOf(await containerFacts(figures, filesystem), containerLabels(pod, container)),
     });
-    all.push(...eachSound([figures.container], itself, metrics));
+    all.push(...(await eachSoundSoon([figures.container], metrics)));
     await turn();
   }
   return all;
 }
 
-const metricsOfPod = (pod: Pod, figures: PodFigures, filesystem: Filesystem) => ({
+const metricsOfPod = async (pod: Pod, figures: PodFigures, filesystem: Filesystem) => ({
   podSandboxId: pod.id,
-  metrics: metricsOf(podFacts(figures, pod.cgroup, filesystem), podLabels(pod)),
+  metrics: metricsOf(await podFacts(figures, pod.cgroup, filesystem), podLabels(pod)),
 });
 
 type Labels = Readonly<Record<(typeof baseLabels)[number], string>>;

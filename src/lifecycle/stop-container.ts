@@ -81,7 +81,7 @@ async function signalled(
 /** SIGKILL, also to processes that left the container's first one. @throws Fault DeadlineExceeded if it lives on. */
 async function killContainer(deps: Needs, container: Container, signal?: AbortSignal): Promise<void> {
   const { id } = container;
-  thawCgroup(container.cgroupsPath);
+  await thawCgroup(container.cgroupsPath);
   if (!(await signalled(deps, container, SIGKILL, { all: true }))) return;
   const deadlineMs = deps.settings.timeouts.ociRuntime * 1000;
   if (await step('wait: its end', () => endsWithin(deps, container, deadlineMs, signal))) return;

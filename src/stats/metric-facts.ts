@@ -13,15 +13,18 @@ export async function readFilesystem(path: string): Promise<MetricFacts['filesys
   return { bytes: blocks * bsize, inodes: files, inodesFree: ffree };
 }
 
-const ofCgroup = (cgroup: string) => ({
+const ofCgroup = async (cgroup: string) => ({
   io: readDeviceIo(cgroup),
   hugepages: readHugepages(cgroup),
-  processes: readProcessFacts(cgroup),
+  processes: await readProcessFacts(cgroup),
   limits: readCgroupLimits(cgroup),
 });
 
-export const containerFacts = (figures: ContainerFigures, filesystem: MetricFacts['filesystem']): MetricFacts => ({
-  ...ofCgroup(figures.container.cgroupsPath),
+export const containerFacts = async (
+  figures: ContainerFigures,
+  filesystem: MetricFacts['filesystem'],
+): Promise<MetricFacts> => ({
+  ...(await ofCgroup(figures.container.cgroupsPath)),
   usage: figures.usage,
   interfaces: [],
   layer: figures.layer,
@@ -33,8 +36,12 @@ export const containerFacts = (figures: ContainerFigures, filesystem: MetricFact
 
 const startOf = ({ state, createdAt }: Container): number => (state.phase === 'running' ? state.startedAt : createdAt);
 
-export const podFacts = (figures: PodFigures, cgroup: string, filesystem: MetricFacts['filesystem']): MetricFacts => ({
-  ...ofCgroup(cgroup),
+export const podFacts = async (
+  figures: PodFigures,
+  cgroup: string,
+  filesystem: MetricFacts['filesystem'],
+): Promise<MetricFacts> => ({
+  ...(await ofCgroup(cgroup)),
   usage: figures.usage,
   interfaces: figures.interfaces,
   layer: null,

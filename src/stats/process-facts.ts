@@ -15,8 +15,8 @@ export type ProcessFacts = {
 };
 
 /** Costs a look into /proc for the processes of the cgroup, as far as they are looked at. */
-export function readProcessFacts(cgroup: string, options: CgroupOptions = {}): ProcessFacts {
-  const pids = pidsInOne(cgroup, options);
+export async function readProcessFacts(cgroup: string, options: CgroupOptions = {}): Promise<ProcessFacts> {
+  const pids = await pidsInOne(cgroup, options);
   const { descriptors, sockets } = countDescriptors(pids);
   const first = pids.reduce((least, pid) => Math.min(least, pid), Infinity);
   const limits = readText(`/proc/${first}/limits`) ?? '';

@@ -160,18 +160,20 @@ function copyCpuset(folder: string): void {
 }
 
 /** Every pid in the cgroup and below it, as this pid namespace sees it. A cgroup that is gone has none. */
-export function pidsIn(path: string, options: CgroupOptions = {}): number[] {
+export async function pidsIn(path: string, options: CgroupOptions = {}): Promise<number[]> {
   const pids = new Set<number>();
   for (const folder of cgroupFolders(path, options)) {
-    for (const each of foldersBelow(folder)) for (const pid of readPids(each)) pids.add(pid);
+    for await (const each of foldersBelow(folder)) for (const pid of readPids(each)) pids.add(pid);
   }
   return [...pids];
 }
 
 /** The same by the word of one hierarchy: for what is told of them, and not for what ends them. */
-export function pidsInOne(path: string, options: CgroupOptions = {}): number[] {
+export async function pidsInOne(path: string, options: CgroupOptions = {}): Promise<number[]> {
   const folder = controllerFolder(path, 'pids', options) ?? cgroupFolders(path, options)[0]!;
-  return [...foldersBelow(folder).flatMap(readPids)];
+  const pids: number[] = [];
+  for await (const each of foldersBelow(folder)) for (const pid of readPids(each)) pids.push(pid);
+  return pids;
 }
 
 /** v1 freezer: a frozen process gets no SIGKILL (freezer-subsystem.rst); v2 lets it die, yet not what it left undone. */
@@ -181,8 +183,9 @@ const thawing = [
 ] as const;
 
 /** Lets the processes of the cgroup and below go on, whoever froze them; a cgroup that is gone is left alone. */
-export function thawCgroup(path: string, options: CgroupOptions = {}): void {
-  for (const root of cgroupFolders(path, options)) for (const folder of foldersBelow(root, 'before')) thaw(folder);
+export async function thawCgroup(path: string, options: CgroupOptions = {}): Promise<void> {
+  for (const root of cgroupFolders(path, options))
+    for await (const folder of foldersBelow(root, 'before')) thaw(folder);
 }
 
 function thaw(folder: Folder): void {
@@ -205,35 +208,49 @@ export async function killCgroup(path: string, options: CgroupOptions = {}): Pro
   const end = performance.now() + (options.deadlineMs ?? defaultDeadlineMs);
   for (;;) {
     const began = performance.now();
-    const pids = killOnce(path, options);
-    if (pids.length === 0) return;
+    const pids = await killOnce(path, options);
+    if (pids.size === 0) return;
     if (performance.now() > end) {
-      throw new Fault('DeadlineExceeded', `Processes ${pids.slice(0, 20)} of cgroup ${path} survive SIGKILL`);
+      throw new Fault('DeadlineExceeded', `Processes ${[...pids].slice(0, 20)} of cgroup ${path} survive SIGKILL`);
     }
     await delay(Math.max(pollMs, performance.now() - began)); // of tens of thousands a look takes long: half of the time is for others
   }
 }
 
-/** cgroup.kill (Linux 5.14) is one step; without it a fork can win against one pass, hence the caller's loop. */
-function killOnce(path: string, options: CgroupOptions): number[] {
-  for (const folder of cgroupFolders(path, options)) {
-    try {
-      writeFileSync(join(folder, 'cgroup.kill'), '1', { flag: 'r+' });
-    } catch (error) {
-      // v1 and older kernels have no such file, and a cgroup that is gone has none either; EOPNOTSUPP: a threaded one
-      if (!isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP')) throw error;
+/**
+ * cgroup.kill (Linux 5.14) is one step; without it a fork can win against one pass, hence the caller's loop. Each pid is
+ * killed as soon as it is read: it might be a stranger's after a long walk. What is frozen dies when it is thawed.
+ */
+async function killOnce(path: string, options: CgroupOptions): Promise<ReadonlySet<number>> {
+  const killed = new Set<number>();
+  for (const root of cgroupFolders(path, options)) {
+    killAtOnce(root);
+    for await (const folder of foldersBelow(root)) {
+      for (const pid of readPids(folder)) {
+        if (!killed.has(pid)) kill(pid);
+        killed.add(pid);
+      }
     }
   }
-  const pids = pidsIn(path, options);
-  if (pids.length > 0) thawCgroup(path, options);
-  for (const pid of pids) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch (error) {
-      if (!isErrno(error, 'ESRCH')) throw error;
-    }
+  if (killed.size > 0) await thawCgroup(path, options);
+  return killed;
+}
+
+/** v1 and older kernels have no such file, and a cgroup that is gone has none either; EOPNOTSUPP: a threaded one. */
+function killAtOnce(root: string): void {
+  try {
+    writeFileSync(join(root, 'cgroup.kill'), '1', { flag: 'r+' });
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP')) throw error;
   }
-  return pids;
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!isErrno(error, 'ESRCH')) throw error;
+  }
 }
 
 /**
@@ -244,7 +261,7 @@ export async function removeCgroup(path: string, options: CgroupOptions = {}): P
   const end = performance.now() + (options.deadlineMs ?? defaultDeadlineMs);
   for (const folder of strayFolders(path, options)) rmSync(folder, { recursive: true, force: true });
   for (const root of cgroupFolders(path, options)) {
-    for (const folder of foldersBelow(root)) {
+    for await (const folder of foldersBelow(root)) {
       while (!removed(folder)) {
         if (performance.now() > end)
           throw new Fault('DeadlineExceeded', `Cgroup ${root}, or one in it, stays busy: ${readPids(folder)}`);

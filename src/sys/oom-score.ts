@@ -14,11 +14,11 @@ const aTurn = 128;
  */
 export async function setOomScore(cgroup: string, score: number, options: CgroupOptions = {}): Promise<void> {
   for (let round = 0; round < mostRounds; round++) {
-    const pids = pidsInOne(cgroup, options);
+    const pids = await pidsInOne(cgroup, options);
     let changed = false;
     for (let at = 0; at < pids.length; at += aTurn) {
       const others = pids.slice(at, at + aTurn).filter((pid) => scoreOf(pid) !== score);
-      if (others.length > 0) setScores(others, score, () => new Set(pidsInOne(cgroup, options)));
+      if (others.length > 0) await setScores(others, score, async () => new Set(await pidsInOne(cgroup, options)));
       changed ||= others.length > 0;
       await turn();
     }
@@ -36,11 +36,15 @@ function scoreOf(pid: number): number | null {
 }
 
 /** An open file is of one process, whoever has its pid later (ESRCH): so the cgroup is looked at, once, when all are open. */
-function setScores(pids: readonly number[], score: number, inCgroup: () => ReadonlySet<number>): void {
+async function setScores(
+  pids: readonly number[],
+  score: number,
+  inCgroup: () => Promise<ReadonlySet<number>>,
+): Promise<void> {
   const files: { readonly pid: number; readonly fd: number }[] = [];
   try {
     for (const pid of pids) unlessGone(() => files.push({ pid, fd: openSync(`/proc/${pid}/oom_score_adj`, 'w') }));
-    const ours = inCgroup();
+    const ours = await inCgroup();
     for (const { pid, fd } of files) if (ours.has(pid)) unlessGone(() => writeSync(fd, String(score)));
   } finally {
     for (const { fd } of files) closeSync(fd);

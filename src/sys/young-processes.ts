@@ -8,10 +8,10 @@ const mostLooks = 256;
 const ticksPerSecond = 100;
 
 /** The processes of a cgroup that began in the last `ms` milliseconds, as `pid (name)`. */
-export function youngProcesses(cgroup: string, ms: number): string[] {
+export async function youngProcesses(cgroup: string, ms: number): Promise<string[]> {
   const [uptime = ''] = readFileSync('/proc/uptime', 'utf8').split(' ');
   const since = (Number(uptime) - ms / 1000) * ticksPerSecond;
-  const newest = pidsInOne(cgroup).sort((a, b) => b - a);
+  const newest = (await pidsInOne(cgroup)).sort((a, b) => b - a);
   return newest.slice(0, mostLooks).flatMap((pid) => {
     const stat = readStat(pid);
     return stat && stat.startedAt >= since ? [`${pid} (${stat.name})`] : [];

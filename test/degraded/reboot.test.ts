@@ -34,7 +34,7 @@ async function endAll(daemon: TestDaemon): Promise<void> {
   }
   const cgroup = `/${daemon.name}`;
   await killCgroup(cgroup);
-  await until('the end of all', async () => pidsIn(cgroup).length === 0);
+  await until('the end of all', async () => (await pidsIn(cgroup)).length === 0);
 }
 
 /** What every record says of processes is of another boot, and of a stranger's pid. */

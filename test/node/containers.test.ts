@@ -79,9 +79,9 @@ for (const handler of ociRuntimes) {
         const id = await pod.sh('c', bench.image.busybox, 'sleep 1000');
         const { stats } = await bench.daemon.runtime.containerStats({ containerId: id });
         assert.ok(stats!.cpu!.usageCoreNanoSeconds!.value > 0n, cgroupParent);
-        assert.equal(pidsIn(`/${parent}/${id}`).length, 1);
+        assert.equal((await pidsIn(`/${parent}/${id}`)).length, 1);
         await pod.remove();
-        assert.deepEqual(pidsIn(`/${parent}`), []);
+        assert.deepEqual(await pidsIn(`/${parent}`), []);
         await removeCgroup(`/${parent}`);
       }
     });

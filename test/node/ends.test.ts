@@ -102,7 +102,7 @@ for (const [handler, path] of Object.entries(programs)) {
       const [stopped, removed] = ids as [string, string];
       const probe = runtime.execSync({ containerId: stopped, cmd: ['/bin/sleep', '1000'], timeout: 1n });
       const late = refused(probe, grpc.DEADLINE_EXCEEDED);
-      await until('the probe', async () => pidsIn(cgroup(stopped)).filter(sleeps).length === 2);
+      await until('the probe', async () => (await pidsIn(cgroup(stopped))).filter(sleeps).length === 2);
       const bystander = await Bystander.start(bench.daemon, bench.image.busybox);
       await bystander.watched('frozen containers', async () => {
         for (const id of ids) freeze(cgroup(id));

@@ -299,7 +299,7 @@ for (const handler of ociRuntimes) {
       await runtime.updateContainerResources({ containerId, linux: { cpuQuota: -1n, oomScoreAdj: 500n } });
       const [, quota] = await limits(containerId);
       assert.ok(quota === -1 || Number.isNaN(quota), `${quota}: none`); // v2 says max
-      const scores = pidsIn(`/${bench.daemon.name}/${pod.id}/${containerId}`).map((pid) =>
+      const scores = (await pidsIn(`/${bench.daemon.name}/${pod.id}/${containerId}`)).map((pid) =>
         readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8').trim(),
       );
       assert.deepEqual(scores, ['500', '500', '500'].slice(0, scores.length));

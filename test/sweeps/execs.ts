@@ -91,7 +91,7 @@ async function endAmidExecs(daemon: TestDaemon, image: string, time: number): Pr
   const execs = Array.from({ length: commandsInEnding }, () => runtime.execSync({ containerId, cmd, timeout: 100n }));
   const results = Promise.allSettled(execs);
   // With some of them still on their way, by the number of the time.
-  await until('the commands', async () => pidsIn(cgroup).length > time % (2 * commandsInEnding));
+  await until('the commands', async () => (await pidsIn(cgroup)).length > time % (2 * commandsInEnding));
   if (time % 3 === 0)
     await runtime.execSync({ containerId, cmd: ['/bin/touch', '/end'], timeout: 20n }).catch(() => {});
   else if (time % 3 === 1) await runtime.stopContainer({ containerId, timeout: 0n });
@@ -100,7 +100,7 @@ async function endAmidExecs(daemon: TestDaemon, image: string, time: number): Pr
   const ended = await results;
   const tookMs = performance.now() - begin;
   await untilExited(daemon, containerId);
-  const left = pidsIn(cgroup);
+  const left = await pidsIn(cgroup);
   await pod.remove();
   if (left.length > 0) return `${left.length} processes are left of commands whose container ended`;
   if (tookMs > 20_000) return `commands ended ${tookMs.toFixed(0)} ms after their container`;

@@ -41,7 +41,7 @@ export async function execSync(
     const { timedOut, started, ...output } = await run(deps, container, prepared, timeoutMs, signal);
     const doing = `The command ${JSON.stringify(command[0])} in container ${container.id}`;
     if (timedOut)
-      throw new Fault('DeadlineExceeded', `${doing} timed out${leftOvers(container, performance.now() - begin)}`);
+      throw new Fault('DeadlineExceeded', `${doing} timed out${await leftOvers(container, performance.now() - begin)}`);
     if (started) return output;
     const runtime = deps.ociRuntimes.of(container);
     throw await ociFault({ doing: `${doing} cannot be run`, runtime }, { ...output, timedOut });
@@ -55,8 +55,8 @@ export async function execSync(
  * others have that began meanwhile. A cgroup of its own would tell them apart on v2; but kubelet's cAdvisor takes each for
  * a container, and probes come every second.
  */
-function leftOvers({ cgroupsPath }: Container, ms: number): string {
-  const left = youngProcesses(cgroupsPath, ms);
+async function leftOvers({ cgroupsPath }: Container, ms: number): Promise<string> {
+  const left = await youngProcesses(cgroupsPath, ms);
   const shown = left
     .slice(0, 10)
     .join(', ')

@@ -47,7 +47,7 @@ test('processes that share many descriptors are not looked at one by one', () =>
   if (counts) assert.ok(descriptors >= 500_000, `${descriptors} descriptors`);
 });
 
-test('of hundreds of thousands of processes a part is looked at, and the kernel counts the rest', (t) => {
+test('of hundreds of thousands of processes a part is looked at, and the kernel counts the rest', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'berth-pids-'));
   t.after(() => rmSync(folder, { recursive: true }));
   mkdirSync(join(folder, 'c'));
@@ -57,9 +57,9 @@ test('of hundreds of thousands of processes a part is looked at, and the kernel 
   syncBuiltinESMExports();
   const facts = (controllers: string[]) =>
     readProcessFacts('/c', { tree: { mode: 'v2', hierarchies: [{ path: folder, version: 2, controllers }] } });
-  const withoutCount = facts([]);
+  const withoutCount = await facts([]);
   writeFileSync(join(folder, 'c/pids.current'), '400000\n');
-  const { processes, threads, descriptors, openFilesLimit } = facts(['pids']);
+  const { processes, threads, descriptors, openFilesLimit } = await facts(['pids']);
   const count = looks.reduce((sum, { mock }) => sum + mock.callCount(), 0);
   for (const look of looks) look.mock.restore();
   syncBuiltinESMExports();

@@ -3,17 +3,20 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import {
   type CgroupTree,
   cgroupEntrance,
   cgroupFolders,
   controllerFolder,
   createCgroup,
+  killCgroup,
   oomCountFile,
   ownCgroup,
   pidsIn,
   readyToMove,
   removeCgroup,
+  thawCgroup,
 } from '../../../src/sys/cgroups.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-cgroups-'));
@@ -76,7 +79,7 @@ test('a new v1 cpuset takes the processors of its parent', async () => {
   assert.ok(existsSync(join(folder, 'memory/pods')));
 });
 
-test('pids of the whole subtree, each once', () => {
+test('pids of the whole subtree, each once', async () => {
   for (const [name, pids] of [
     ['p', ''],
     ['p/a', '12\n13\n'],
@@ -85,8 +88,8 @@ test('pids of the whole subtree, each once', () => {
     mkdirSync(join(folder, 'unified', name), { recursive: true });
     writeFileSync(join(folder, 'unified', name, 'cgroup.procs'), pids);
   }
-  assert.deepEqual(pidsIn('/p', { tree: v2 }).sort(), [12, 13, 14]);
-  assert.deepEqual(pidsIn('/gone', { tree: v2 }), []);
+  assert.deepEqual((await pidsIn('/p', { tree: v2 })).sort(), [12, 13, 14]);
+  assert.deepEqual(await pidsIn('/gone', { tree: v2 }), []);
 });
 
 test('removing goes from the leaves up, and again without harm', async () => {
@@ -111,7 +114,7 @@ test('a tree that is deeper than a path may be long, with a name that is no text
   mkdirSync(odd);
   const oddFile = Buffer.concat([odd, Buffer.from('/cgroup.procs')]);
   writeFileSync(oddFile, `${levels + 1}\n`);
-  assert.equal(pidsIn('/deep', { tree: v2 }).length, levels + 1);
+  assert.equal((await pidsIn('/deep', { tree: v2 })).length, levels + 1);
   rmSync(oddFile); // the kernel's own are no obstacle
   for (let level = levels; level > 0; level--) {
     rmSync('cgroup.procs');
@@ -121,6 +124,30 @@ test('a tree that is deeper than a path may be long, with a name that is no text
   await removeCgroup('/deep', { tree: v2 });
   assert.equal(existsSync(root), false);
   assert.equal(readdirSync('/proc/self/fd').length, open);
+});
+
+test('whatever number of cgroups there is, others have their turns while they are walked', async () => {
+  const root = join(folder, 'unified/wide');
+  for (let nth = 0; nth < 8000; nth++) mkdirSync(join(root, `${nth % 100}`, `${nth}`), { recursive: true });
+  const walks = {
+    'pids in all': () => pidsIn('/wide', { tree: v2 }),
+    thaw: () => thawCgroup('/wide', { tree: v2 }),
+    kill: () => killCgroup('/wide', { tree: v2 }),
+    remove: () => removeCgroup('/wide', { tree: v2 }),
+  };
+  for (const [name, walk] of Object.entries(walks)) {
+    let [turns, over] = [0, false];
+    const ended = walk().finally(() => {
+      over = true;
+    });
+    while (!over) {
+      await turn();
+      turns++;
+    }
+    await ended;
+    assert.ok(turns > 2, `${name}: ${turns} turns`);
+  }
+  assert.equal(existsSync(root), false);
 });
 
 test('a cgroup that stays busy is named at the deadline', async () => {
