@@ -6,11 +6,15 @@ import { escapesOf } from '../lifecycle/runtime/known-escapes.ts';
 
 /** Whether pods can run here and, if not, why; and what each handler can do. */
 export async function nodeStatus(deps: Deps, { verbose }: cri.StatusRequest): Promise<cri.StatusResponse> {
-  const [network, handlers] = await Promise.all([deps.network.problem(), handlerList(deps)]);
+  const [runtime, network, handlers] = await Promise.all([
+    deps.ociRuntimes.problem(),
+    deps.network.problem(),
+    handlerList(deps),
+  ]);
   return {
     status: {
       conditions: [
-        condition('RuntimeReady', deps.ociRuntimes.problem(), 'OciRuntimeMissing'),
+        condition('RuntimeReady', runtime, 'OciRuntimeMissing'),
         condition('NetworkReady', network, 'NetworkPluginNotReady'),
       ],
     },

@@ -5,7 +5,7 @@ import { Looker } from '../shim/index.ts';
 /** What the daemon's are for, as the list of processes has it. */
 export const readersOf = {
   networks: 'network configurations',
-  plugins: 'network plugins',
+  programs: 'programs of the configuration',
   operator: "an operator's files",
 } as const;
 

@@ -78,7 +78,7 @@ async function spawn(
   const { id, podId, config } = container;
   const bundle = deps.layout.bundle(podId, id);
   const logFile = join(bundle, 'runtime.log');
-  const runtime = deps.ociRuntimes.of(container);
+  const runtime = await deps.ociRuntimes.of(container);
   const shim = await deps.shims.ensure(podId);
   const started = shim.start({
     key: id,

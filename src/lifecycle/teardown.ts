@@ -51,11 +51,15 @@ async function removeUnmounted(directory: string): Promise<void> {
 /** Its processes are killed: force is for what the OCI runtime still takes for alive, or left half-made. */
 async function deleteOciState(deps: Pick<Deps, 'ociRuntimes' | 'settings' | 'shims'>, container: Owner): Promise<void> {
   const { id, podId } = container;
-  const runtime = deps.ociRuntimes.of(container);
+  const runtime = await deps.ociRuntimes.of(container);
   for (const force of [false, true]) {
     if (!runtime.knows(id)) return; // not by the exit code: they differ when there was little left to delete
-    if (!runtime.isInstalled) break; // all else that it made is undone without it
-    const outcome = await runOci(deps, await deps.shims.ensure(podId), runtime.delete(id, { force }));
+    const shim = await deps.shims.ensure(podId);
+    const outcome = await runOci(deps, shim, runtime.delete(id, { force })).catch(async (error) => {
+      if ((await runtime.missing()) === null) throw error;
+      return null;
+    });
+    if (!outcome) break; // all else that it made is undone without it
     if (outcome.timedOut) throw await ociFault({ doing: `Cannot delete container ${id}`, runtime }, outcome);
   }
   await rm(runtime.stateOf(id), { recursive: true, force: true });

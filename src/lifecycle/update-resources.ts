@@ -88,7 +88,7 @@ async function updateOomScore(
 
 async function runUpdate(deps: Needs, container: Container, resources: Resources): Promise<void> {
   const { id, podId } = container;
-  const runtime = deps.ociRuntimes.of(container);
+  const runtime = await deps.ociRuntimes.of(container);
   const file = join(deps.layout.bundle(podId, id), 'update.json');
   const limits = buildResources(resources, deps.host);
   if (limits.cpu?.quota === -1 && (await cannotLiftQuota(deps, runtime))) {

@@ -1,7 +1,7 @@
 // A path of the host that hangs, as a volume of a file server that is gone or that a stranger runs, holds up who asked for
 // it and nobody else: neither the event loop nor the threads that others need. The pod can be removed while it hangs.
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -10,6 +10,7 @@ import { Hung, processesNamed } from '../harness/hung.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { type ContainerConfig, hostNetwork, type PodConfig, refused, TestPod, until } from '../harness/pods.ts';
 import { type Bench, suite } from '../harness/suite.ts';
+import { program } from '../images/run.ts';
 
 await ownHost();
 
@@ -232,4 +233,39 @@ suite('paths that hang', { network: false, settings }, (bench) => {
       await until('none is left', async () => processesNamed(looker, bench.daemon.pid).length === 0);
     });
   }
+});
+
+/** Where the programs of handlers are. */
+const programs = `${base}/programs`;
+mkdirSync(programs);
+copyFileSync(program('crun', 'crun'), join(programs, 'slow'));
+const withPrograms = { ...settings, default_handler: 'slow', handlers: { slow: { path: join(programs, 'slow') } } };
+
+suite('programs of handlers that hang', { network: false, settings: withPrograms }, (bench) => {
+  test('the node is told not to be ready, containers do not start, and their pods can be removed', async () => {
+    const { runtime } = bench.daemon;
+    const pod = await TestPod.run(bench.daemon, 'hung-program', hostNetwork);
+    const running = await pod.start('running', bench.image.busybox, sleeper);
+    const created = await pod.create('created', bench.image.busybox, sleeper);
+    await using hung = await Hung.at(programs, { taking: true });
+    const start = refused(runtime.startContainer({ containerId: created }), DEADLINE_EXCEEDED);
+    const status = runtime.status({ verbose: true });
+    let over = false;
+    void Promise.allSettled([start, status]).then(() => {
+      over = true;
+    });
+    await runtime.version({});
+    assert.equal((await runtime.containerStatus({ containerId: running })).status!.state, 1);
+    assert.equal(over, false, 'the others had their answers while it hung');
+    const [ready] = (await status).status!.conditions;
+    assert.equal(ready!.status, false);
+    assert.match(
+      ready!.message,
+      new RegExp(`OCI runtime ${programs}/slow of the default handler slow cannot be looked at: .*file server`),
+    );
+    await start;
+    await hung.answer();
+    await runtime.stopContainer({ containerId: running, timeout: 0n });
+    await pod.remove();
+  });
 });

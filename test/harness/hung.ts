@@ -103,7 +103,7 @@ export const processesNamed = (name: string, ancestor: number): Seen[] =>
 function isLasting(pid: string): boolean {
   try {
     const [, what] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return what === readersOf.networks || what === readersOf.plugins;
+    return what === readersOf.networks || what === readersOf.programs;
   } catch {
     return false; // it ended while we looked, and the next look does not see it
   }

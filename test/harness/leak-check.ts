@@ -16,7 +16,9 @@ export type Footprint = Readonly<Record<string, readonly string[]>>;
  */
 export function footprint(daemon: TestDaemon): Footprint {
   return {
-    mounts: mountLines().sort(),
+    mounts: mountLines()
+      .filter((line) => !copyOfItself.test(line))
+      .sort(),
     links: links(daemon).sort(),
     iptables: iptablesRules().sort(),
     cgroups: cgroups(daemon).sort(),
@@ -52,6 +54,9 @@ export const mountLines = (): string[] =>
     const [, , , root, mountPoint, , ...rest] = line.split(' ');
     return `${mountPoint} ${root} ${rest.slice(rest.indexOf('-') + 1, rest.indexOf('-') + 3).join(' ')}`;
   });
+
+/** crun runs as a copy of its own program, which it mounts for a moment; the questions of a daemon that has begun do it too. */
+const copyOfItself = /^\/tmp\/crun\.\w{6} /;
 
 /** Mounts of others, copied when this host was made. */
 const inherited = new Set(mountLines());
@@ -105,8 +110,9 @@ const processes = (daemon: TestDaemon): string[] =>
   eachProcess(daemon, (pid) => {
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
     // Without a command line it gave its memory back: it ends, and after a shim's death init is to reap it.
-    if (command === '' || question.test(command) || readers.test(command) || statOf(pid).parent === process.pid)
-      return [];
+    if (command === '' || question.test(command) || readers.test(command)) return [];
+    const { parent } = statOf(pid);
+    if (parent === process.pid || (parent === daemon.pid && command.includes(daemon.configFile))) return []; // the daemon's child has not executed yet
     const cgroup = () => readFileSync(`/proc/${pid}/cgroup`, 'utf8');
     const ours = !inMachine || command.includes(daemon.runDir) || cgroup().includes(`/${daemon.name}/`);
     return ours ? [processLine(pid, statOf(pid).started, command)] : [];

@@ -25,7 +25,7 @@ export async function findMounts(
   looker: Looker,
 ): Promise<Mount[]> {
   const { mounts } = config;
-  const runtime = deps.ociRuntimes.of(pod);
+  const runtime = await deps.ociRuntimes.of(pod);
   if (mounts.some(({ recursiveReadOnly }) => recursiveReadOnly) && !(await runtime.features()).recursiveReadOnly) {
     throw failedPrecondition(
       `Handler ${runtime.name} cannot make mounts recursively read-only: it takes runc 1.1 or crun 1.4, and Linux 5.12`,

@@ -28,7 +28,7 @@ export async function execStream(deps: Needs, id: string, command: ExecCommand, 
   ended.catch(() => {}); // it is awaited below, after the streams are joined
   if (!stdio) {
     const doing = `The command ${JSON.stringify(command.args[0])} in container ${container.id} cannot be run`;
-    throw await ociFault({ doing, runtime: deps.ociRuntimes.of(container) }, await ended);
+    throw await ociFault({ doing, runtime: await deps.ociRuntimes.of(container) }, await ended);
   }
   const { pumps, hangUp } = command.tty ? joinTerminal(stdio, io) : joinPipes(stdio, io);
   const leave = () => {
@@ -55,7 +55,7 @@ async function open(
 ): Promise<OpenExec> {
   const { processFile, pidFile, oomScoreAdj } = await prepareExec(deps, container, args, tty);
   try {
-    const runtime = deps.ociRuntimes.of(container);
+    const runtime = await deps.ociRuntimes.of(container);
     const shim = await deps.shims.keeping(container.podId);
     return await shim.openExec({
       argv: runtime.exec(container.id, pidFile, processFile, tty),

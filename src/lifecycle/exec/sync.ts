@@ -43,7 +43,7 @@ export async function execSync(
     if (timedOut)
       throw new Fault('DeadlineExceeded', `${doing} timed out${await leftOvers(container, performance.now() - begin)}`);
     if (started) return output;
-    const runtime = deps.ociRuntimes.of(container);
+    const runtime = await deps.ociRuntimes.of(container);
     throw await ociFault({ doing: `${doing} cannot be run`, runtime }, { ...output, timedOut });
   } finally {
     await removeFile(prepared.processFile);
@@ -71,7 +71,7 @@ async function run(
   deadlineMs: number,
   signal: AbortSignal,
 ) {
-  const runtime = deps.ociRuntimes.of(container);
+  const runtime = await deps.ociRuntimes.of(container);
   const shim = await deps.shims.keeping(container.podId);
   const ociMs = ociDeadlineMs(deps);
   const spec = {

@@ -84,9 +84,14 @@ export async function probeFeatures(path: string, root: string): Promise<Handler
       minor,
     ]);
   } catch (error) {
-    log.warn({ ociRuntime: path, reason: messageOf(error) }, 'An OCI runtime does not say what it can do');
-    return noFeatures;
+    return notAsked(path, messageOf(error));
   }
+}
+
+/** One that cannot be asked: no features, no version, and a line in the log. */
+export function notAsked(path: string, reason: string): HandlerFeatures {
+  log.warn({ ociRuntime: path, reason }, 'An OCI runtime does not say what it can do');
+  return noFeatures;
 }
 
 const ask = (path: string, root: string, word: string) =>

@@ -3,11 +3,12 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { Fault } from '../../base/fault.ts';
+import { Fault, messageOf } from '../../base/fault.ts';
+import type { HostFiles } from '../../base/host-files.ts';
 import type { Settings } from '../../base/settings.ts';
 import type { Handler } from '../../model/handler.ts';
 import type { Layout } from '../../state/layout.ts';
-import { type HandlerFeatures, noFeatures, probeFeatures } from './handler-features.ts';
+import { type HandlerFeatures, noFeatures, notAsked, probeFeatures } from './handler-features.ts';
 import { warnOfEscapes } from './known-escapes.ts';
 
 /** How long a program that gave no answer counts as one without features. */
@@ -18,13 +19,16 @@ const firstAnswerMs = 1000;
 /** A handler's program, with runc's command line. */
 export class OciRuntime {
   readonly handler: Handler;
+  readonly #files: HostFiles;
   readonly #global: readonly string[];
   #features: Promise<HandlerFeatures> | null = null;
   #askedAt = 0;
   #answer: HandlerFeatures | null = null;
 
-  constructor(handler: Handler) {
+  /** `files`: what looks at its program, which may be anywhere. */
+  constructor(handler: Handler, files: HostFiles) {
     this.handler = handler;
+    this.#files = files;
     const { args, root, systemdCgroup } = handler;
     this.#global = [...args, '--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
   }
@@ -37,8 +41,13 @@ export class OciRuntime {
     return this.handler.path;
   }
 
-  get isInstalled(): boolean {
-    return existsSync(this.path);
+  /** What is wrong with where its program should be, or null. */
+  async missing(): Promise<string | null> {
+    try {
+      return (await this.#files.stat(this.path)) === null ? 'does not exist' : null;
+    } catch (error) {
+      return `cannot be looked at: ${messageOf(error)}`;
+    }
   }
 
   /** What the program says that it can do. It is asked once; one that could not answer is asked again later. */
@@ -57,7 +66,10 @@ export class OciRuntime {
 
   async #probe(): Promise<HandlerFeatures> {
     this.#askedAt = performance.now();
-    const features = await probeFeatures(this.path, this.handler.root);
+    // Who executes what is on a dead file server waits for ever, without a turn of the event loop.
+    const missing = await this.missing();
+    const features =
+      missing === null ? await probeFeatures(this.path, this.handler.root) : notAsked(this.path, missing);
     this.#answer = features;
     warnOfEscapes(this.path, features.version);
     const forget = () => {
@@ -109,15 +121,18 @@ export class OciRuntime {
 export class OciRuntimes {
   readonly #byName: ReadonlyMap<string, OciRuntime>;
   readonly #default: string;
+  readonly #files: HostFiles;
   /** Handlers of records that are not, or not so, in the configuration any more, by all that they are. */
   readonly #former = new Map<string, OciRuntime>();
 
-  private constructor(byName: ReadonlyMap<string, OciRuntime>, defaultName: string) {
+  private constructor(byName: ReadonlyMap<string, OciRuntime>, defaultName: string, files: HostFiles) {
     this.#byName = byName;
     this.#default = defaultName;
+    this.#files = files;
   }
 
-  static async open(settings: Settings, layout: Layout): Promise<OciRuntimes> {
+  /** `files`: what looks at the handlers' programs. */
+  static async open(settings: Settings, layout: Layout, files: HostFiles): Promise<OciRuntimes> {
     const byName = new Map<string, OciRuntime>();
     for (const [name, { path, args, privilegedWithoutHostDevices, cniConfDir }] of Object.entries(settings.handlers)) {
       const root = layout.ociStateOf(name);
@@ -125,10 +140,10 @@ export class OciRuntimes {
       await mkdir(root, { recursive: true, mode: 0o700 });
       byName.set(
         name,
-        new OciRuntime({ name, path, args, root, systemdCgroup, privilegedWithoutHostDevices, cniConfDir }),
+        new OciRuntime({ name, path, args, root, systemdCgroup, privilegedWithoutHostDevices, cniConfDir }, files),
       );
     }
-    return new OciRuntimes(byName, settings.defaultHandler);
+    return new OciRuntimes(byName, settings.defaultHandler, files);
   }
 
   all(): OciRuntime[] {
@@ -154,13 +169,14 @@ export class OciRuntimes {
    * What runs and undoes the pod or container of this record: its own handler, not what has that name today. Should its
    * program have moved, the one that has its name now takes over its state.
    */
-  of({ resolvedHandler: handler }: { readonly resolvedHandler: Handler }): OciRuntime {
+  async of({ resolvedHandler: handler }: { readonly resolvedHandler: Handler }): Promise<OciRuntime> {
     const current = this.#byName.get(handler.name);
     if (current && isDeepStrictEqual(current.handler, handler)) return current;
     const key = JSON.stringify(handler);
-    const former = this.#former.get(key) ?? new OciRuntime(handler);
+    const former = this.#former.get(key) ?? new OciRuntime(handler, this.#files);
     this.#former.set(key, former);
-    return former.isInstalled || !current ? former : new OciRuntime({ ...handler, path: current.path });
+    if (!current || (await former.missing()) === null) return former;
+    return new OciRuntime({ ...handler, path: current.path }, this.#files);
   }
 
   /** For a record that says no more than a name: the handler that has it, or what undoes a container without one. */
@@ -172,8 +188,9 @@ export class OciRuntimes {
   }
 
   /** Why handlers cannot run anything, or null. */
-  problem(): string | null {
-    const path = this.get('').path;
-    return existsSync(path) ? null : `OCI runtime ${path} of the default handler ${this.#default} does not exist`;
+  async problem(): Promise<string | null> {
+    const runtime = this.get('');
+    const missing = await runtime.missing();
+    return missing === null ? null : `OCI runtime ${runtime.path} of the default handler ${this.#default} ${missing}`;
   }
 }

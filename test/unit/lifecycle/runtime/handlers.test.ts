@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { OciRuntime } from '../../../../src/lifecycle/runtime/handlers.ts';
+import { ownFiles } from '../../../../src/sys/own-files.ts';
 
 /** A handler whose program is this script. */
 function handlerOf(dir: string, script: string): OciRuntime {
@@ -13,7 +14,7 @@ function handlerOf(dir: string, script: string): OciRuntime {
   const root = join(dir, 'root');
   mkdirSync(root);
   const plain = { systemdCgroup: false, privilegedWithoutHostDevices: false, cniConfDir: '' };
-  return new OciRuntime({ name: 'x', path, args: [], root, ...plain });
+  return new OciRuntime({ name: 'x', path, args: [], root, ...plain }, ownFiles());
 }
 
 const folder = () => {
