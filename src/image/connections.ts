@@ -116,7 +116,12 @@ export type Outgoing = {
   readonly proxy: URL | null;
   /** Through a proxy, told or not. */
   readonly isProxied: boolean;
+  /** What comes is put as Node's parser takes it. */
+  readonly oddAnswers: boolean;
 };
+
+/** Origins whose answers may be odd, each of which is asked again. */
+const mostOdd = 100;
 
 /**
  * The kept-alive connections of one pull. Certificates and the dial timeout are those of the endpoint that is asked; null
@@ -139,11 +144,10 @@ export class Connections implements Disposable {
         );
   }
 
-  /** From now on the answers of this origin are put as Node's parser takes them; false if they were already. */
+  /** From now on the answers of this origin are put as Node's parser takes them; false: redirects led to too many such. */
   allowOddAnswers({ origin }: URL): boolean {
-    if (this.#odd.has(origin)) return false;
-    this.#odd.add(origin);
-    return true;
+    if (this.#odd.size < mostOdd) this.#odd.add(origin);
+    return this.#odd.has(origin);
   }
 
   /** @throws Fault FailedPrecondition if the environment names a proxy that is none. */
@@ -156,7 +160,7 @@ export class Connections implements Disposable {
     const key = `${url.protocol} ${proxy?.href ?? ''} ${oddAnswers}`;
     const made = agents.get(key) ?? this.#agent(endpoint, isSecure, proxy, oddAnswers);
     agents.set(key, made);
-    return { agent: await made, proxy: isSecure ? null : proxy, isProxied: proxy !== null };
+    return { agent: await made, proxy: isSecure ? null : proxy, isProxied: proxy !== null, oddAnswers };
   }
 
   async #agent(

@@ -113,8 +113,7 @@ export class HttpClient implements Disposable {
         if (request.signal.aborted) throw error;
         const isBroken = error instanceof Interrupted;
         if (isBroken && error.wasKept && kept++ < mostConnections) continue;
-        const isWorthIt = isBroken || (isOdd(error) && this.#connections.allowOddAnswers(hop.url));
-        if (again || !isWorthIt) throw error;
+        if (again || !(isBroken || error instanceof OddAnswer)) throw error;
         again = true;
       }
     }
@@ -122,7 +121,7 @@ export class HttpClient implements Disposable {
 
   async #ask(endpoint: Endpoint | null, hop: Hop, request: Request): Promise<Response> {
     const { url, spelling = url.pathname + url.search } = hop;
-    const { agent, proxy, isProxied } = await this.#connections.towards(endpoint, url);
+    const { agent, proxy, isProxied, oddAnswers } = await this.#connections.towards(endpoint, url);
     request.signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<Response>();
     const shown = request.authorization?.(hop) ?? null;
@@ -149,6 +148,11 @@ export class HttpClient implements Disposable {
       },
     });
     let sender = url.host;
+    /** Of an answer that was not expected to be odd, when others to the same place may be on their way. */
+    const faultOf = (error: unknown): Error => {
+      const isUnexpected = isOddAnswer(error) && !oddAnswers && this.#connections.allowOddAnswers(url);
+      return isUnexpected ? new OddAnswer(sender, error) : unreachable(sender, error);
+    };
     const { silenceMs = Number.POSITIVE_INFINITY } = request;
     const answerMs = Math.min(this.#patience.answerMs, silenceMs);
     // Until it has a connection it waits for one that is free, or for what has a deadline of its own (connect.ts).
@@ -164,9 +168,8 @@ export class HttpClient implements Disposable {
     outgoing.once('response', (body) => {
       clearTimeout(timer);
       outgoing.once('error', (error) => {
-        const isFirst = isOddAnswer(error) && this.#connections.allowOddAnswers(url);
-        if (body.complete) return; // what follows it is nobody's
-        body.destroy(isFirst ? new OddAnswer(sender, error) : unreachable(sender, error));
+        const fault = faultOf(error);
+        if (!body.complete) body.destroy(fault); // else it is what follows, which is nobody's
       });
       const bodySilenceMs = Math.min(this.#patience.progressMs, silenceMs);
       const status = wholeStatuses.includes(body.statusCode ?? 0) ? 200 : (body.statusCode ?? 0);
@@ -184,7 +187,7 @@ export class HttpClient implements Disposable {
     const leave = () => giveUp(request.signal.reason);
     request.signal.addEventListener('abort', leave, { once: true });
     outgoing.on('error', (error) =>
-      ended(isBroken(error) ? new Interrupted(sender, error, outgoing.reusedSocket) : unreachable(sender, error)),
+      ended(isBroken(error) ? new Interrupted(sender, error, outgoing.reusedSocket) : faultOf(error)),
     );
     // Node ends a request whose answer is a switch of protocols, which was not asked for, without an error.
     outgoing.once('close', () => request.signal.removeEventListener('abort', leave));
@@ -256,7 +259,7 @@ class Interrupted extends Fault {
   }
 }
 
-/** The body was sent in a way that has to be known beforehand: now it is, and may be asked for again. */
+/** It was sent in a way that has to be known beforehand: now it is, and may be asked for again. */
 export class OddAnswer extends Fault {
   constructor(sender: string, error: unknown) {
     super('Unavailable', cannotTalk(sender, error), { cause: error });
@@ -269,8 +272,6 @@ export class Silent extends Fault {
     super('DeadlineExceeded', message);
   }
 }
-
-const isOdd = (error: unknown): boolean => error instanceof Fault && isOddAnswer(error.cause);
 
 const isBroken = (error: unknown): boolean => !(error instanceof Fault) && isErrno(error, 'ECONNRESET', 'EPIPE');
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ownEndpoint } from '../../../src/image/hosts.ts';
@@ -87,6 +87,35 @@ test('kept connections that were all closed meanwhile are no reason to give up',
   assert.deepEqual(await Promise.all(Array.from({ length: many }, ask)), Array(many).fill('first'));
   assert.equal(await ask(), 'again');
   forgetful.close();
+});
+
+const odd = 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nodd';
+/** Answers oddly once so many requests are here, and from then on each at once. */
+async function oddServer(together: number) {
+  const first: Socket[] = [];
+  let seen = 0;
+  const oddly = createTcpServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => {
+      if (++seen > together) return void socket.end(odd);
+      first.push(socket);
+      if (seen === together) for (const each of first) each.end(odd);
+    });
+  });
+  await once(oddly.listen(0, '127.0.0.1'), 'listening');
+  const { port } = oddly.address() as AddressInfo;
+  return { port, seen: () => seen, [Symbol.dispose]: () => void oddly.close() };
+}
+
+test('what was asked before anybody knew that the answers are odd is asked again, each of it', async () => {
+  using oddly = await oddServer(4);
+  using http = new HttpClient({ answerMs: 60_000, progressMs: 60_000 });
+  const ask = async () => {
+    const response = await http.send(null, new URL(`http://127.0.0.1:${oddly.port}/`), { signal: forever });
+    return (await http.read(response, 10, forever)).toString();
+  };
+  assert.deepEqual(await Promise.all(Array.from({ length: 4 }, ask)), Array(4).fill('odd'));
+  assert.equal(oddly.seen(), 8);
 });
 
 const failings: Readonly<Record<string, readonly [RequestListener, RegExp]>> = {
