@@ -45,8 +45,16 @@ export function loadSettings(named?: string, below: Values = {}): Settings {
     (so, [file, given]) => merge(settingsTable, so, given ?? {}, { file, under: '' }),
     structuredClone(defaults) as Values,
   ) as Settings;
-  check(settings);
-  return settings;
+  const whole = { ...settings, tracing: spokenSo(settings.tracing, below) };
+  check(whole);
+  return whole;
+}
+
+/** A variable's endpoint has a path for HTTP; a file may say that grpc is spoken, which has none. */
+function spokenSo(tracing: Settings['tracing'], { tracing: below }: Values): Settings['tracing'] {
+  const { endpoint, protocol } = tracing;
+  const isVariables = isTable(below) && below.endpoint === endpoint;
+  return isVariables && protocol === 'grpc' ? { ...tracing, endpoint: new URL(endpoint).origin } : tracing;
 }
 
 function dropIns(folder: string): string[] {

@@ -202,9 +202,13 @@ function translateStreamError(error: unknown, job: UnpackJob): unknown {
   return translateLayerError(translateDamage(error, `Layer ${name}`), name, job.path);
 }
 
+/** The library's word for a window above 128 MiB, which is nothing that is damaged (RFC 8878, 3.1.1.1.2: a decoder may set a limit). */
+const outOfWindow = 'Frame requires too much memory for decoding';
+
 /** What is wrong with the compression of `what`, in the words of its caller; any other error as it is. */
 export function translateDamage(error: unknown, what: string): unknown {
   const isOfCompression = error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code));
   if (!isOfCompression) return error;
-  return new Fault('DataLoss', `${what} does not decompress: ${messageOf(error)}`, { cause: error });
+  const kind = messageOf(error) === outOfWindow ? 'ResourceExhausted' : 'DataLoss';
+  return new Fault(kind, `${what} does not decompress: ${messageOf(error)}`, { cause: error });
 }

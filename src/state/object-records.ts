@@ -26,7 +26,7 @@ function id<T extends string>(): Decode<T> {
   const decode = requiredText<T>();
   return (value, at) => {
     const read = decode(value, at);
-    if (!isId(read)) throw new Error(`${at} is ${JSON.stringify(read.slice(0, 100))}, it must be an id`);
+    if (!isId(read)) throw new Error(`${at} must be an id, and is another text`);
     return read;
   };
 }

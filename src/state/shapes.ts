@@ -6,8 +6,14 @@ import { isObject } from '../base/json.ts';
  */
 export type Decode<T> = (value: unknown, at: string) => T;
 
-const wrong = (at: string, what: string, value: unknown) =>
-  new Error(`${at} is ${JSON.stringify(value)?.slice(0, 100)}, it must be ${what}`);
+/** The value is not quoted: it may be what a pod was not to show, as environments are. */
+const wrong = (at: string, what: string, value: unknown) => new Error(`${at} must be ${what}, and is ${kindOf(value)}`);
+
+const kindOf = (value: unknown): string => {
+  if (value === undefined) return 'absent';
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'a list' : typeof value === 'object' ? 'an object' : `another ${typeof value}`;
+};
 
 function primitive<T>(what: string, is: (value: unknown) => value is T, fallback?: T): Decode<T> {
   return (value, at) => {

@@ -249,6 +249,17 @@ test('documents that are too long, or lie about what they are, are refused', asy
   await assert.rejects(store.pull(`${proxy.host}/app:v1`), { kind: 'DataLoss' });
 });
 
+test('a layer whose window is larger than any that is taken is not called damaged', async () => {
+  const large = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, 18 << 3, 1, 0, 0]); // 256 MiB (RFC 8878, 3.1.1.1.2)
+  const plain = layer(tar(file('x', 'y')), 'zstd');
+  await pushImage({ host: registry.host, repository: 'app' }, 'large', image([{ ...plain, blob: blob(large) }]));
+  await using store = await Store.open();
+  await assert.rejects(store.pull(`${registry.host}/app:large`), {
+    kind: 'ResourceExhausted',
+    message: /too much memory/,
+  });
+});
+
 test('equal pulls at once share one download', async () => {
   await using proxy = await startProxy(registry.host);
   await using store = await Store.open();

@@ -41,6 +41,20 @@ const cases: [env: Record<string, string>, tracing: object, problems?: RegExp][]
   [{ OTEL_EXPORTER_OTLP_HEADERS: 'key=s3cret' }, {}, /^OTEL_EXPORTER_OTLP_HEADERS is not read/],
 ];
 
+test('the path of an endpoint is for HTTP, and nothing where a file says grpc', (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'berth-env-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, 'config.toml');
+  writeFileSync(file, 'tracing = { protocol = "grpc" }');
+  for (const [name, path] of [
+    [base, ''],
+    [traces, '/v1/traces'],
+  ] as const) {
+    const { given } = tracingOf({ [name]: `http://h:4317${path}` });
+    assert.equal(loadSettings(file, given).tracing.endpoint, 'http://h:4317');
+  }
+});
+
 for (const [env, tracing, problem] of cases) {
   test(`of ${JSON.stringify(env)}`, (t) => {
     const dir = mkdtempSync(join(tmpdir(), 'berth-env-'));

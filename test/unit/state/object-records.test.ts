@@ -42,12 +42,30 @@ function without(json: unknown, [key = '', ...rest]: readonly string[]): unknown
   return copy;
 }
 
+function replaced(json: unknown, [key = '', ...rest]: readonly string[], value: unknown): unknown {
+  const copy: Record<string, unknown> = Array.isArray(json) ? ([...json] as never) : { ...(json as object) };
+  copy[key] = rest.length > 0 ? replaced(copy[key], rest, value) : value;
+  return copy;
+}
+
 describe('records of pods and containers', () => {
   for (const name of files) {
     test(`${name} is read as it was written, with what its version did not know yet`, () => {
       const { id } = read(name);
       const younger = isPod(name) ? { cgroup: `/berth/${id}` } : {};
       assert.deepEqual(decode(name, read(name)), { ...younger, ...read(name) });
+    });
+
+    test(`${name} with any field of another kind is read, or refused without what the field holds`, () => {
+      for (const path of fieldsOf(read(name))) {
+        for (const value of ['s3cret', ['s3cret'], { s3cret: 's3cret' }]) {
+          try {
+            decode(name, replaced(read(name), path, value));
+          } catch (error) {
+            assert.ok(!String(error).includes('s3cret'), `${path.join('.')}: ${error}`);
+          }
+        }
+      }
     });
 
     test(`${name} without any one field is read, with that field's default`, () => {
