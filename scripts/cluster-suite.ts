@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs Kubernetes' own suite of a cluster (e2e, of the release that test/kubernetes pins) on a cluster of one node, on Berth or on
+// Runs Kubernetes' own suite of a cluster (e2e, of a release that test/kubernetes pins) on a cluster of one node, on Berth or on
 // containerd, on a host of its own, and prints what became of each spec.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';

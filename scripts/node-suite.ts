@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs Kubernetes' own suite of a node (e2e_node, of the release that test/kubernetes pins) on Berth or on containerd, on a host of
+// Runs Kubernetes' own suite of a node (e2e_node, of a release that test/kubernetes pins) on Berth or on containerd, on a host of
 // its own, and prints what became of each spec.
 import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

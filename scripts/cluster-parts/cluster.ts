@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { endProcess } from '../../src/sys/end-process.ts';
 import { clusterPrograms, ensureNameServer, ensureProgram } from '../../test/kubernetes/index.ts';
-import { factsFile, folder, kubeconfig, logOf, pidFile } from './place.ts';
+import { chooseRelease, chosenMinor, minors } from '../../test/kubernetes/release.ts';
+import { oneOf, optionsOf } from '../options.ts';
+import { type Facts, factsFile, folder, kubeconfig, logOf, pidFile } from './place.ts';
 
 const here = import.meta.dirname;
 
@@ -37,7 +39,10 @@ function fail(text: string): never {
   endProcess(1);
 }
 
-async function up(): Promise<void> {
+async function up(args: string[]): Promise<void> {
+  const options = { kubernetes: { type: 'string', default: chosenMinor() } } as const;
+  const { values } = optionsOf('scripts/cluster --help', { args, options });
+  chooseRelease(oneOf('kubernetes', values.kubernetes, minors));
   if (running() !== null) fail('a cluster is up: scripts/cluster down');
   for (const name of clusterPrograms) console.log(`${name}: ${await ensureProgram(name)}`);
   console.log(`coredns: ${await ensureNameServer()}`);
@@ -61,17 +66,23 @@ async function down(): Promise<void> {
   rmSync(factsFile, { force: true });
 }
 
-/** Runs a program where the cluster is; ends as it ends. */
-function enter(argv: readonly string[]): never {
+/** The pid of the cluster that is up, whose release is chosen. */
+function found(): number {
   const pid = running();
   if (pid === null || !existsSync(factsFile)) fail('no cluster is up: scripts/cluster up');
+  chooseRelease((JSON.parse(readFileSync(factsFile, 'utf8')) as Facts).kubernetes);
+  return pid;
+}
+
+/** Runs a program where the cluster is; ends as it ends. */
+function enter(pid: number, argv: readonly string[]): never {
   const args = ['-t', inside(pid), '--mount', '--net', '--pid', `--wd=${process.cwd()}`, '--', ...argv];
   endProcess(spawnSync('/usr/bin/nsenter', args, { stdio: 'inherit' }).status ?? 1);
 }
 
 const [verb, ...words] = process.argv.slice(2);
-if (verb === 'up') await up();
+if (verb === 'up') await up(words);
 if (verb === 'down') await down();
-if (verb === 'test') enter([process.execPath, '--test', '--test-reporter=spec', join(here, 'check.ts')]);
-if (verb === 'kubectl') enter([await ensureProgram('kubectl'), `--kubeconfig=${kubeconfig}`, ...words]);
+if (verb === 'test') enter(found(), [process.execPath, '--test', '--test-reporter=spec', join(here, 'check.ts')]);
+if (verb === 'kubectl') enter(found(), [await ensureProgram('kubectl'), `--kubeconfig=${kubeconfig}`, ...words]);
 endProcess(0);

@@ -13,4 +13,5 @@ export const kubeconfig = join(folder, 'kubeconfig');
 /** What the cluster, and what started it, said. */
 export const logOf = (name: string): string => join(folder, `${name}.log`);
 
-export type Facts = { readonly registry: string };
+/** `kubernetes`: the release's minor. */
+export type Facts = { readonly registry: string; readonly kubernetes: string };

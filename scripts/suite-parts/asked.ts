@@ -1,3 +1,4 @@
+import { chooseRelease, chosenMinor, minors } from '../../test/kubernetes/release.ts';
 import { countOf, oneOf, optionsOf } from '../options.ts';
 import { runtimes } from './runtime.ts';
 
@@ -10,7 +11,9 @@ export type Suite = {
 };
 
 const usageOf = ({ name, focusWords }: Suite): string =>
-  `usage: ${name} [--runtime crun|runc|containerd] [--focus REGEX]... [--skip REGEX]... [--processes N] [--out FILE]
+  `usage: ${name} [--kubernetes MINOR] [--runtime crun|runc|containerd] [--focus REGEX]... [--skip REGEX]... [--processes N]
+    [--out FILE]
+  --kubernetes ${minors.join(', ')}: the release, of which the newest patch that test/kubernetes pins (default ${minors[0]})
   --runtime    Berth's OCI runtime (default crun); containerd: Debian's in Berth's place, for comparison
   --containerd the folder of another containerd than Debian's
   --focus      only specs whose name matches (default ${focusWords})
@@ -22,6 +25,7 @@ const usageOf = ({ name, focusWords }: Suite): string =>
 export function askedOf(suite: Suite) {
   const { values } = optionsOf(`node scripts/${suite.name} --help`, {
     options: {
+      kubernetes: { type: 'string', default: chosenMinor() },
       runtime: { type: 'string', default: 'crun' },
       containerd: { type: 'string', default: '' },
       focus: { type: 'string', multiple: true, default: [suite.focus] },
@@ -35,6 +39,7 @@ export function askedOf(suite: Suite) {
     console.log(usageOf(suite));
     return null;
   }
+  chooseRelease(oneOf('kubernetes', values.kubernetes, minors));
   const { containerd, focus, skip, out } = values;
   const runtime = oneOf('runtime', values.runtime, runtimes);
   return { runtime, containerd, focus, skip, out, processes: countOf('processes', values.processes) };

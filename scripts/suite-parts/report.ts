@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import type { Spec } from '../../test/conformance/report.ts';
-import { kubernetesVersion } from '../../test/kubernetes/index.ts';
+import { release } from '../../test/kubernetes/release.ts';
 
 export type ReportOptions = {
   /** Where the logs are. */
@@ -20,7 +20,7 @@ export function report(specs: readonly Spec[], { folder, out, title }: ReportOpt
     console.log(`✖ ${name}\n    ${message.split('\n').slice(0, 6).join('\n    ')}`);
   console.log(`${folder} has the logs`);
   console.log(
-    `Kubernetes ${kubernetesVersion}, ${title}: ${ran.length - failed.length} passed, ${failed.length} failed`,
+    `Kubernetes ${release().version}, ${title}: ${ran.length - failed.length} passed, ${failed.length} failed`,
   );
   return ran.length > 0 && failed.length === 0 ? 0 : 1;
 }

@@ -2,7 +2,7 @@
 // module proxy. Debian's package is older than the switch of toolchains that Go 1.21 brought, but it can download one.
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { cacheFolder } from '../images/paths.ts';
 import { program, run } from '../images/run.ts';
 
@@ -27,7 +27,10 @@ export function ensureCrictl(into: string): Promise<string> {
   return buildGo(here, ['build', link], `${criTools}/cmd/crictl`, 'go.mod', into);
 }
 
-/** Builds a package of the Go module in the folder `module`; again only when go.mod, go.sum or `source` change. */
+/**
+ * Builds a package of a Go module; again only when its go.mod, its go.sum or `source` change. `module` is its folder, or another
+ * file in the place of go.mod, beside which are its sums: `1.36.mod`, `1.36.sum` (go help build, -modfile).
+ */
 export async function buildGo(
   module: string,
   command: readonly string[],
@@ -36,19 +39,20 @@ export async function buildGo(
   into = cacheFolder('conformance'),
   env: Record<string, string> = {},
 ): Promise<string> {
+  const modFile = module.endsWith('.mod') ? module : join(module, 'go.mod');
+  const folder = dirname(modFile);
   const hash = createHash('sha256').update(what);
-  for (const name of ['go.mod', 'go.sum', source]) hash.update(readFileSync(join(module, name)));
+  for (const path of [modFile, modFile.replace(/mod$/, 'sum'), join(folder, source)]) hash.update(readFileSync(path));
   mkdirSync(into, { recursive: true });
   const target = join(into, hash.digest('hex').slice(0, 16));
   if (existsSync(target)) return target;
-  const go = await ensureGo(wantedVersion(module));
+  const go = await ensureGo(/^go (\S+)$/m.exec(readFileSync(modFile, 'utf8'))![1]!);
   const temporary = `${target}.${process.pid}.tmp`;
-  await runGo(go, [...command, '-mod=readonly', '-o', temporary, what], module, env);
+  const args = [...command, `-modfile=${basename(modFile)}`, '-mod=readonly', '-o', temporary, what];
+  await runGo(go, args, folder, env);
   renameSync(temporary, target);
   return target;
 }
-
-const wantedVersion = (module: string) => /^go (\S+)$/m.exec(readFileSync(join(module, 'go.mod'), 'utf8'))![1]!;
 
 async function ensureGo(wanted: string): Promise<string> {
   const own = existsSync('/usr/local/go/bin/go') ? '/usr/local/go/bin/go' : program('go', 'golang-go');

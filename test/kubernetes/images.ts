@@ -6,10 +6,26 @@ import { makeLayer } from '../images/layer.ts';
 import { cacheRoot } from '../images/paths.ts';
 import { busyboxLayer, hostProgramsLayer, nginxLayer, programLayer } from '../images/roots.ts';
 import { program } from '../images/run.ts';
-import { kubernetesVersion } from './index.ts';
+import { release } from './release.ts';
 
-const e2e = 'e2e-test-images';
 const shell: Config = { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: ['sh'] };
+
+/** The sources of the release, which building its programs has fetched. */
+const source = (path: string) =>
+  readFileSync(join(cacheRoot, `go/pkg/mod/k8s.io/kubernetes@${release().version}/test`, path), 'utf8');
+
+/**
+ * The references, without a registry, of images that specs of the release ask for: `agnhost` is what its list has of that name,
+ * `agnhost:2.54` what a spec names past the list.
+ */
+function namesOf(...names: readonly string[]): string[] {
+  const list = source('utils/image/manifest.go').matchAll(/Config\{list\.(\w+), "([^"]+)", "([^"]+)"\}/g);
+  const listed = [...list].flatMap(([, registry, name = '', tag]) => {
+    if (!names.includes(name)) return [];
+    return [`${registry === 'PromoterE2eRegistry' ? 'e2e-test-images/' : ''}${name}:${tag}`];
+  });
+  return [...listed, ...names.filter((name) => name.includes(':')).map((name) => `e2e-test-images/${name}`)];
+}
 
 /** `agnhost`, `nnp`: programs of the release, static. */
 export async function suiteImages({
@@ -24,10 +40,9 @@ export async function suiteImages({
   const busybox = [await busyboxLayer(), shells, order];
   const nginx = await nginxLayer(80);
   const withFile = (name: string, path: string, mode: number) => makeLayer([{ name, data: readFileSync(path), mode }]);
-  const porter = join(cacheRoot, `go/pkg/mod/k8s.io/kubernetes@${kubernetesVersion}/test/images/agnhost/porter`);
   const certificate = ['localhost.crt', 'localhost.key'].map((name) => ({
     name,
-    data: readFileSync(join(porter, name)),
+    data: source(`images/agnhost/porter/${name}`),
   }));
   /** As much of these as specs of a node ask for. */
   const lookups = [program('dig', 'bind9-dnsutils'), program('getent', 'libc-bin')];
@@ -41,31 +56,25 @@ export async function suiteImages({
   const webserver: Config = { ...shell, Entrypoint: ['/agnhost'], Cmd: ['test-webserver'] };
   const images: readonly [names: readonly string[], layers: BuiltImage['layers'], config: Config][] = [
     [
-      ['agnhost:2.66.1', 'agnhost:2.55'],
+      ['agnhost', 'agnhost:2.54'],
       [...busybox, ...tools, twoNames],
       { ...shell, Entrypoint: ['/agnhost'], Cmd: ['pause'] },
     ],
-    [['busybox:1.37.0-2', 'busybox:1.37.0-1', 'busybox:1.36.1-1', 'busybox:1.29-4', 'ipc-utils:1.4'], busybox, shell],
+    [['busybox', 'busybox:1.36.1-1', 'ipc-utils'], busybox, shell],
     [
-      ['glibc-dns-testing:2.1.1'],
+      ['glibc-dns-testing', 'jessie-dnsutils'] /* as it was called up to 1.35 */,
       [...busybox, await hostProgramsLayer([program('hostname', 'hostname'), ...lookups], {})],
       shell,
     ],
-    [['nginx:1.27.0-2', 'nginx:1.28.0-2'], [...busybox, nginx], { ...shell, Cmd: ['nginx', '-g', 'daemon off;'] }],
-    [['nonewprivs:1.4'], [...busybox, await withFile('bin/nnp', nnp, 0o6755)], { ...shell, Cmd: ['nnp'] }],
-    [['nonroot:1.5'], busybox, { ...shell, User: '1234' }],
-    [['kitten:1.8'], [...busybox, twoNames, await petLayer('kitten')], webserver],
-    [['nautilus:1.8'], [...busybox, twoNames, await petLayer('nautilus')], webserver],
+    [['nginx'], [...busybox, nginx], { ...shell, Cmd: ['nginx', '-g', 'daemon off;'] }],
+    [['nonewprivs'], [...busybox, await withFile('bin/nnp', nnp, 0o6755)], { ...shell, Cmd: ['nnp'] }],
+    [['nonroot'], busybox, { ...shell, User: '1234' }],
+    [['kitten'], [...busybox, twoNames, await petLayer('kitten')], webserver],
+    [['nautilus'], [...busybox, twoNames, await petLayer('nautilus')], webserver],
   ];
   return [
-    ...images.map(([names, layers, config]) =>
-      makeImage(
-        names.map((name) => `${e2e}/${name}`),
-        layers,
-        config,
-      ),
-    ),
-    makeImage(['pause:3.10.2'], [await programLayer('pause', 0o755)], { Entrypoint: ['/pause'], User: '65535:65535' }),
+    ...images.map(([names, layers, config]) => makeImage(namesOf(...names), layers, config)),
+    makeImage(namesOf('pause'), [await programLayer('pause', 0o755)], { Entrypoint: ['/pause'], User: '65535:65535' }),
   ];
 }
 
@@ -75,11 +84,11 @@ export async function apiServerImages(sampleApi: string): Promise<BuiltImage[]> 
   const etcd = program('etcd', 'etcd-server');
   const store = await hostProgramsLayer([etcd], { 'usr/local/bin/etcd': etcd });
   return [
-    makeImage([`${e2e}/sample-apiserver:1.29.2`], [await busyboxLayer(), server], {
+    makeImage(namesOf('sample-apiserver'), [await busyboxLayer(), server], {
       ...shell,
       Entrypoint: ['/sample-apiserver'],
     }),
-    makeImage(['etcd:3.7.0-0'], [await busyboxLayer(), store], shell),
+    makeImage(namesOf('etcd'), [await busyboxLayer(), store], shell),
   ];
 }
 

@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package kubernetes pins the programs of Kubernetes that tests run: go.mod and go.sum hold what they are built from.
+// Package kubernetes pins the programs of Kubernetes that tests run: a release's .mod and .sum hold what they are built from.
 package kubernetes
 
 import (
@@ -11,7 +11,9 @@ import (
 	_ "k8s.io/kubernetes/cmd/kube-scheduler"
 	_ "k8s.io/kubernetes/cmd/kubectl"
 	_ "k8s.io/kubernetes/cmd/kubelet"
+	_ "k8s.io/kubernetes/test/e2e"
 	_ "k8s.io/kubernetes/test/e2e_node"
 	_ "k8s.io/kubernetes/test/images/agnhost"
 	_ "k8s.io/kubernetes/test/images/nonewprivs"
+	_ "k8s.io/sample-apiserver"
 )

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, test } from 'node:test';
 import { ownTarget } from '../../scripts/package-parts/target.ts';
+import { minors } from '../kubernetes/release.ts';
 import { refuseLinksOut } from '../vm/machine.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -39,6 +40,10 @@ describe('what is not taken', () => {
       `--arch riscv64: this machine packages for ${ownTarget.architecture}, and after scripts/cross for arm64`,
     ],
     [[process.execPath, 'scripts/conformance.ts', '--runtime', 'x'], '--runtime x: give crun, runc, containerd'],
+    ...['node-suite.ts', 'cluster-suite.ts', 'cluster-parts/cluster.ts'].map((name): [readonly string[], string] => [
+      [process.execPath, `scripts/${name}`, ...(name.includes('/') ? ['up'] : []), '--kubernetes', '1.4'],
+      `--kubernetes 1.4: give ${minors.join(', ')}`,
+    ]),
   ];
   for (const [argv, line] of refused) {
     test(argv.slice(-2).join(' '), () => {
