@@ -154,6 +154,11 @@ export const ulimit: Kind<string> = text(
   },
 );
 
+/** As PATH has them. */
+export const searchPath: Kind<string> = text('absolute paths without .., separated by colons', (value) =>
+  value.split(':').every((each) => isPath(each, longestPath)),
+);
+
 /** Directories that a variable of the environment lists: a colon ends one there. */
 export const searchedPath: Kind<string> = text(
   'an absolute path without .. or a colon',

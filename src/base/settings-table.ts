@@ -15,6 +15,7 @@ import {
   path,
   pathOrNone,
   searchedPath,
+  searchPath,
   seconds,
   share,
   shortPath,
@@ -92,9 +93,9 @@ const imageLimits = {
 
 const images = {
   certsDir: setting(
-    path,
-    '/etc/berth/certs.d',
-    'Registries: <host>/hosts.toml below it, in the format that containerd reads.',
+    searchPath,
+    '/etc/berth/certs.d:/etc/containerd/certs.d:/etc/docker/certs.d',
+    'Registries: <host>/hosts.toml below these folders, in the format that containerd reads; of each registry the first folder that says something counts.',
   ),
   registriesConf: setting(
     pathOrNone,
