@@ -136,7 +136,7 @@ const cni = {
   confTemplate: setting(
     pathOrNone,
     '',
-    "A conflist with {{.PodCIDR}} or {{.PodCIDRRanges}}, filled in when kubelet tells the node's; empty: none.",
+    "A conflist as containerd's templates are written, with {{.PodCIDR}}, {{.PodCIDRRanges}} and {{.Routes}}, filled in when kubelet tells the node's, unless another file of conf_dir describes a network; empty: none.",
   ),
   netnsDir: setting(
     path,
