@@ -142,6 +142,12 @@ export const sysctl: Kind<string> = text(
   },
 );
 
+/** Which annotations are meant, by their keys: * and ? stand for what is no slash. */
+export const keyPattern: Kind<string> = text(
+  'a key such as run.oci.handler, with * and ? for what is no slash',
+  (value) => /^[A-Za-z0-9*?._/-]{1,317}$/.test(value),
+);
+
 /** The limits of getrlimit(2), by the names that ulimit, PAM and the peers use. */
 export const ulimitNames =
   'as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' ');

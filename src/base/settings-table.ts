@@ -7,6 +7,7 @@ import {
   capability,
   flag,
   type Kind,
+  keyPattern,
   listOf,
   logLevel,
   name,
@@ -75,6 +76,12 @@ const handler = (program: string) => ({
   path: setting(path, program, "A program with runc's command line, by its absolute path."),
   args: setting(listOf(word), [], "Options for every command of it, before the command's name."),
   privilegedWithoutHostDevices: setting(flag, false, "True: privileged containers are not given the host's devices."),
+  podAnnotations: setting(
+    listOf(keyPattern),
+    [],
+    'Annotations of a pod that the program sees in the annotations of its containers. It may take some for orders, which whoever makes a pod then gives.',
+  ),
+  containerAnnotations: setting(listOf(keyPattern), [], 'The same of containers: those that device plugins give them.'),
   cniConfDir: setting(pathOrNone, '', 'Where the conflists for its pods are; empty: those of [cni].'),
 });
 
