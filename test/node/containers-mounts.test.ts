@@ -268,7 +268,7 @@ for (const handler of ociRuntimes) {
         }
         const create = (subPath: string) =>
           made.create(`v${serial++}`, bench.image.busybox, { mounts: [at('/m', subPath)] });
-        await refused(create('../x'), grpc.INVALID_ARGUMENT, /without "\.\."/);
+        await refused(create('../x'), grpc.INVALID_ARGUMENT, /^ImageVolumeMountFailed: .*without "\.\."/);
         await refused(create('/etc'), grpc.INVALID_ARGUMENT, /must be relative/);
         await refused(create('no/such'), grpc.FAILED_PRECONDITION, /does not exist in it/);
         await refused(create('out'), grpc.FAILED_PRECONDITION, /does not exist in it/);
@@ -282,7 +282,11 @@ for (const handler of ociRuntimes) {
       }
       const pod = await TestPod.run(bench.daemon, 'unknown');
       const unknown = [{ containerPath: '/m', image: { image: 'localhost/never:1' } }];
-      await refused(pod.create('c', bench.image.busybox, { mounts: unknown }), grpc.NOT_FOUND, /localhost\/never:1/);
+      await refused(
+        pod.create('c', bench.image.busybox, { mounts: unknown }),
+        grpc.NOT_FOUND,
+        /^ImageVolumeMountFailed: .*localhost\/never:1/,
+      );
       await pod.remove();
       await bench.daemon.images.removeImage({ image });
     });

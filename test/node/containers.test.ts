@@ -476,7 +476,11 @@ suite('handlers', {
       config,
       sandboxConfig: podConfig(bench.daemon, 'rro'),
     });
-    await refused(create, grpc.FAILED_PRECONDITION, /none cannot make mounts recursively read-only/);
+    await refused(
+      create,
+      grpc.FAILED_PRECONDITION,
+      /^RROUnsupported: handler none cannot make mounts recursively read-only/,
+    );
   });
 
   test('options: annotations for its program', async () => {
