@@ -23,7 +23,7 @@ const rows: readonly Row[] = [
   ],
   ['Status', 'features of each handler', 'node/containers.test.ts', 'Status says what each handler can do'],
   ['RuntimeConfig', 'the cgroup driver in force', 'node/calls.test.ts', 'RuntimeConfig tells'],
-  ['UpdateRuntimeConfig', 'pod CIDR into a template', 'unit/network/network.test.ts', 'is filled with the first CIDR'],
+  ['UpdateRuntimeConfig', 'pod CIDR into a template', 'unit/network/template.test.ts', 'is filled with the first CIDR'],
   ['UpdateRuntimeConfig', 'bad CIDRs are refused', 'node/calls.test.ts', 'UpdateRuntimeConfig checks'],
   ['RunPodSandbox', 'CNI, host ports, a real web server', 'node/pods.test.ts', 'nginx behind CNI'],
   ['RunPodSandbox', 'host network', 'node/pods.test.ts', 'a host-network pod'],

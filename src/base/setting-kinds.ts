@@ -142,6 +142,12 @@ export const sysctl: Kind<string> = text(
   },
 );
 
+/** Which annotations are meant, by their keys: * and ? stand for what is no slash. */
+export const keyPattern: Kind<string> = text(
+  'a key such as run.oci.handler, with * and ? for what is no slash',
+  (value) => /^[A-Za-z0-9*?._/-]{1,317}$/.test(value),
+);
+
 /** The limits of getrlimit(2), by the names that ulimit, PAM and the peers use. */
 export const ulimitNames =
   'as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' ');
@@ -152,6 +158,11 @@ export const ulimit: Kind<string> = text(
     const [, name = '', soft, hard] = /^([a-z]+)=(\d{1,15}):(\d{1,15})$/.exec(value) ?? [];
     return ulimitNames.includes(name) && Number(soft) <= Number(hard);
   },
+);
+
+/** As PATH has them. */
+export const searchPath: Kind<string> = text('absolute paths without .., separated by colons', (value) =>
+  value.split(':').every((each) => isPath(each, longestPath)),
 );
 
 /** Directories that a variable of the environment lists: a colon ends one there. */

@@ -7,6 +7,7 @@ import {
   capability,
   flag,
   type Kind,
+  keyPattern,
   listOf,
   logLevel,
   name,
@@ -15,6 +16,7 @@ import {
   path,
   pathOrNone,
   searchedPath,
+  searchPath,
   seconds,
   share,
   shortPath,
@@ -74,6 +76,12 @@ const handler = (program: string) => ({
   path: setting(path, program, "A program with runc's command line, by its absolute path."),
   args: setting(listOf(word), [], "Options for every command of it, before the command's name."),
   privilegedWithoutHostDevices: setting(flag, false, "True: privileged containers are not given the host's devices."),
+  podAnnotations: setting(
+    listOf(keyPattern),
+    [],
+    'Annotations of a pod that the program sees in the annotations of its containers. It may take some for orders, which whoever makes a pod then gives.',
+  ),
+  containerAnnotations: setting(listOf(keyPattern), [], 'The same of containers: those that device plugins give them.'),
   cniConfDir: setting(pathOrNone, '', 'Where the conflists for its pods are; empty: those of [cni].'),
 });
 
@@ -92,9 +100,9 @@ const imageLimits = {
 
 const images = {
   certsDir: setting(
-    path,
-    '/etc/berth/certs.d',
-    'Registries: <host>/hosts.toml below it, in the format that containerd reads.',
+    searchPath,
+    '/etc/berth/certs.d:/etc/containerd/certs.d:/etc/docker/certs.d',
+    'Registries: <host>/hosts.toml below these folders, in the format that containerd reads; of each registry the first folder that says something counts.',
   ),
   registriesConf: setting(
     pathOrNone,
@@ -135,7 +143,7 @@ const cni = {
   confTemplate: setting(
     pathOrNone,
     '',
-    "A conflist with {{.PodCIDR}} or {{.PodCIDRRanges}}, filled in when kubelet tells the node's; empty: none.",
+    "A conflist as containerd's templates are written, with {{.PodCIDR}}, {{.PodCIDRRanges}} and {{.Routes}}, filled in when kubelet tells the node's, unless another file of conf_dir describes a network; empty: none.",
   ),
   netnsDir: setting(
     path,

@@ -22,7 +22,13 @@ function pathsOf({ dataDir, runDir, socket, cni, handlers }: Settings): string[]
 
 /** Those that pulls and pods ask for, some of them. */
 function othersOf({ images, cni, cdi }: Settings): string[] {
-  const all = [images.certsDir, images.registriesConf, images.authFile, cni.confTemplate, ...cdi.specDirs];
+  const all = [
+    ...images.certsDir.split(':'),
+    images.registriesConf,
+    images.authFile,
+    cni.confTemplate,
+    ...cdi.specDirs,
+  ];
   return all.filter((path) => path !== '');
 }
 

@@ -43,6 +43,8 @@ export const defaultDialMs = 30_000;
 /** A day: no kernel tries for so long, and a timer takes no more than 24. */
 const longestDialMs = 24 * 3_600_000;
 const everything: readonly Capability[] = ['pull', 'resolve', 'push'];
+/** Others that containerd knows, of things that Berth does not ask for. */
+const neverAsked: readonly string[] = ['referrers'];
 const maxFileBytes = 1024 * 1024;
 /** More is no folder of certificates. */
 const mostNames = 1000;
@@ -67,18 +69,22 @@ function ownAddress(domain: string): string {
 
 /**
  * The places to ask for images of `domain`, in order: mirrors as `certs.d` lists them, then the registry. Read anew at
- * each call. Directory names are tried as containerd does: `<host>_<port>_`, `<host>:<port>`, `_default`.
+ * each call. `certsDirs`: such folders, separated by colons; the first that says something counts alone. Names in it are
+ * tried as containerd does: `<host>_<port>_`, `<host>:<port>`, `_default`.
  * @throws Fault InvalidArgument that names the file.
  */
-export async function endpointsFor(domain: string, certsDir: string): Promise<Endpoint[]> {
-  return (await endpointsByHosts(domain, certsDir, ownFiles())) ?? (await ownEndpoint(domain));
+export async function endpointsFor(domain: string, certsDirs: string): Promise<Endpoint[]> {
+  return (await endpointsByHosts(domain, certsDirs, ownFiles())) ?? (await ownEndpoint(domain));
 }
 
 /** Null if nothing is said of the registry. @throws as endpointsFor does. */
-export async function endpointsByHosts(domain: string, certsDir: string, files: HostFiles): Promise<Endpoint[] | null> {
+export async function endpointsByHosts(
+  domain: string,
+  certsDirs: string,
+  files: HostFiles,
+): Promise<Endpoint[] | null> {
   const names = [...new Set([domain.replace(/:([0-9]+)$/, '_$1_'), domain, '_default'])];
-  for (const name of names) {
-    const folder = join(certsDir, name);
+  for (const folder of certsDirs.split(':').flatMap((top) => names.map((name) => join(top, name)))) {
     const text = await readOptional(join(folder, 'hosts.toml'), files);
     if (text !== null) return parseHosts(text, { folder, domain, files });
     const certificates = await looseCertificates(folder, files);
@@ -194,8 +200,10 @@ function capabilitiesOf(value: unknown): readonly Capability[] {
   if (value === undefined) return everything;
   if (!Array.isArray(value)) throw new Error('capabilities is not a list');
   if (value.length === 0) return everything; // as containerd reads it
-  return value.map((name) => {
-    const known = everything.find((item) => item === String(name).toLowerCase());
+  return value.flatMap((name) => {
+    const asWritten = String(name).toLowerCase();
+    const known = everything.find((item) => item === asWritten);
+    if (neverAsked.includes(asWritten)) return [];
     if (!known) throw new Error(`capability ${JSON.stringify(name)} is not one of ${everything.join(', ')}`);
     return known;
   });

@@ -7,7 +7,7 @@ import { hostPlatform, type Platform } from './platform.ts';
 export type ImageSettings = {
   /** Where images' records and temporary files are. */
   readonly dataDir: string;
-  /** The `certs.d` directory: `<host>/hosts.toml`. */
+  /** `certs.d` directories, separated by colons: `<host>/hosts.toml`. */
   readonly certsDir: string;
   /** CRI-O's registries.conf; empty: none. */
   readonly registriesConf?: string;

@@ -210,6 +210,7 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, n
     },
     ociVersion,
     unasked: deps.settings.containers,
+    passed: deps.settings.handlers[pod.resolvedHandler.name],
     rlimits: limits(deps),
     cdiDirs: deps.settings.cdi.specDirs,
     devicesOfUser: deps.settings.containers.deviceOwnershipFromSecurityContext,

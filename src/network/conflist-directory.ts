@@ -29,9 +29,9 @@ export class ConflistDirectory {
     this.#plugins = new ParsedFiles(files, parsePlugin);
   }
 
-  /** @throws Fault DeadlineExceeded if it does not answer */
-  async look(): Promise<FoundNetworks> {
-    const names = await this.#namesIn(this.#directory, extensions);
+  /** `but`: a file that is left out. @throws Fault DeadlineExceeded if it does not answer */
+  async look(but?: string): Promise<FoundNetworks> {
+    const names = (await this.#namesIn(this.#directory, extensions))?.filter((name) => name !== but);
     if (!names) return { lists: [], problems: [`the directory ${this.#directory} does not exist`] };
     const paths = new Set<string>();
     const read = await Promise.all(names.map((name) => this.#read(name, paths)));

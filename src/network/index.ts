@@ -18,7 +18,7 @@ import { KeptNetns } from './kept-netns.ts';
 import { MissingPlugin } from './plugin.ts';
 import { Readiness } from './readiness.ts';
 import { type CachedAttachment, ResultCache } from './result-cache.ts';
-import { parsePodCidrs, writeFromTemplate } from './template.ts';
+import { parsePodCidrs, templateFile, writeFromTemplate } from './template.ts';
 import { Undo } from './undo.ts';
 
 export { bandwidthsOf } from './capabilities.ts';
@@ -105,12 +105,17 @@ export class Network {
     }
   }
 
-  /** Takes kubelet's pod CIDRs into the configured template; without one they are somebody else's business. */
+  /**
+   * Takes kubelet's pod CIDRs into the configured template; without one, or where a network is described by another file, they
+   * are somebody else's business.
+   */
   async setPodCidrs(text: string): Promise<void> {
     if (text === '') return;
     const cidrs = parsePodCidrs(text);
     if (this.#cni.confTemplate === '') return;
     using files = this.#hostFiles();
+    const { lists } = await new ConflistDirectory(this.#cni.confDir, files).look(templateFile);
+    if (lists.length > 0) return;
     await writeFromTemplate(this.#cni.confTemplate, this.#cni.confDir, cidrs, files);
   }
 

@@ -6,7 +6,7 @@ export { buildSpec } from './build-spec.ts';
 export { defaultCapabilities, resolveCapabilities } from './capabilities.ts';
 export { type CdiEdits, type CdiNode, type CdiSpec, isCdiName, parseCdiSpec } from './cdi.ts';
 export type { NamespacePaths, ResolvedDevice, ResolvedMount, ResolvedUser, SpecInput } from './input.ts';
-export { cleanPath, inMountOrder } from './mounts.ts';
+export { cleanPath, inMountOrder, isAtOrBelow } from './mounts.ts';
 export { clampOomScore, leavesThroughProc } from './process.ts';
 export { buildResources } from './resources.ts';
 export { parseSeccompProfile } from './seccomp.ts';

@@ -61,6 +61,8 @@ export type SpecInput = {
     /** `NAME=value` each. */
     readonly env: readonly string[];
   };
+  /** Patterns of keys of annotations that the handler's OCI runtime is to see; absent: none. */
+  readonly passed?: { readonly podAnnotations: readonly string[]; readonly containerAnnotations: readonly string[] };
   /** Limits of the process that are not to be the daemon's own. */
   readonly rlimits?: readonly OciRlimit[];
   /**

@@ -6,14 +6,28 @@ const noExecDevice = ['nosuid', 'noexec', 'nodev'];
 
 /**
  * Every mount of a container in the order to make them: parents before children, and within one depth the defaults, the
- * pod's files, then the request's in its own order. A request's mount replaces a default with the same destination.
+ * pod's files, then the request's in its own order. Of the defaults those are left out that lie at or below a request's
+ * mount: what was asked for is there as it is on the host. The pod's files give way to a mount of the same place, and to
+ * one that the host shares: each mount made in it would be the host's too, and outlive the container.
  */
 export function buildMounts(input: SpecInput): OciMount[] {
   const requested = [...input.mounts.map(requestMount), ...(input.injected?.mounts ?? [])];
-  const covered = new Set(requested.map((mount) => mount.destination));
-  const own = [...defaultMounts(input), ...podFiles(input)].filter((mount) => !covered.has(mount.destination));
+  const places = requested.map((mount) => cleanPath(mount.destination));
+  const shared = requested.filter(isShared).map((mount) => cleanPath(mount.destination));
+  const own = [
+    ...defaultMounts(input).filter(({ destination }) => !places.some((top) => isAtOrBelow(destination, top))),
+    ...podFiles(input).filter(
+      ({ destination }) => !places.includes(destination) && !shared.some((top) => isAtOrBelow(destination, top)),
+    ),
+  ];
   return inMountOrder([...own, ...requested], ({ destination }) => destination);
 }
+
+/** True for the same clean absolute path, and for one below it. */
+export const isAtOrBelow = (path: string, top: string): boolean =>
+  path === top || path.startsWith(top === '/' ? top : `${top}/`);
+
+const isShared = ({ options }: OciMount): boolean => options.includes('rshared') || options.includes('shared');
 
 /** Parents before children by what the clean paths say; equals stay in their order. */
 export const inMountOrder = <T>(mounts: readonly T[], pathOf: (mount: T) => string): T[] =>

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -15,6 +16,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { MountPropagation } from '../../src/api/runtime/v1/cri.ts';
+import { isAtOrBelow } from '../../src/oci/index.ts';
+import { hierarchyOf, readCgroupTree } from '../../src/sys/cgroup-tree.ts';
 import { bindMount, mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { labelTree } from '../harness/look.ts';
 import { ownHost } from '../harness/own-host.ts';
@@ -87,6 +90,54 @@ for (const handler of ociRuntimes) {
         unmount(folder);
         await pod.remove();
       }
+    });
+
+    /** Places of the host below `top` on which something is mounted, each as often as that is so. */
+    const mountedBelow = (top: string): string[] =>
+      readFileSync('/proc/self/mountinfo', 'utf8')
+        .split('\n')
+        .map((line) => line.split(' ')[4] ?? '')
+        .filter((place) => isAtOrBelow(place, top))
+        .sort();
+
+    test("the host's own /sys and /dev are in a container as they are, not under what it would have there itself", async () => {
+      const hierarchy = hierarchyOf(readCgroupTree(), 'pids')!;
+      const pod = await TestPod.run(bench.daemon, 'agent');
+      const mounts = ['/sys', '/dev'].map((path) => ({
+        containerPath: path,
+        hostPath: path,
+        readonly: path === '/sys',
+      }));
+      const marker = `berth-${process.pid}`;
+      writeFileSync(`/dev/shm/${marker}`, '');
+      try {
+        const script = `ls -d ${hierarchy.path}/${bench.daemon.name}; ls /dev/pts /dev/shm`;
+        const [cgroup, ...devices] = await outputIn(pod, bench.image.busybox, script, { mounts });
+        assert.equal(cgroup, `${hierarchy.path}/${bench.daemon.name}`);
+        assert.ok(!devices.includes(marker), "shared memory is the pod's");
+      } finally {
+        rmSync(`/dev/shm/${marker}`);
+      }
+      await pod.remove();
+    });
+
+    test('what a container shares with the host both ways brings it no mount of ours', async () => {
+      using shared = sharedFolder();
+      const privileged = { linux: { securityContext: { privileged: true } } };
+      const image = await loadImage(bench, 'both-ways', [], { Volumes: { '/both/inner': {}, '/alone': {} } });
+      const pod = await TestPod.run(bench.daemon, 'both-ways', privileged);
+      const seen = () => ['/sys', '/dev', shared.folder].flatMap(mountedBelow);
+      const before = seen();
+      const places = { '/sys/fs': '/sys/fs', '/dev': '/dev', '/both': shared.folder };
+      const mounts = Object.entries(places).map(([containerPath, hostPath]) => ({
+        ...{ containerPath, hostPath, propagation: MountPropagation.PROPAGATION_BIDIRECTIONAL },
+      }));
+      const script = 'grep -c " /alone " /proc/self/mountinfo; sleep 1000';
+      await pod.talking('c', image, script, { mounts, ...privileged });
+      assert.deepEqual(linesOf(pod, 'c'), ['1']);
+      assert.deepEqual(seen(), before);
+      await pod.remove();
+      assert.deepEqual(seen(), before);
     });
 
     test('noexec, nodev and nosuid of the request hold on host paths and image volumes, and its status says so', async () => {
@@ -217,7 +268,7 @@ for (const handler of ociRuntimes) {
         }
         const create = (subPath: string) =>
           made.create(`v${serial++}`, bench.image.busybox, { mounts: [at('/m', subPath)] });
-        await refused(create('../x'), grpc.INVALID_ARGUMENT, /without "\.\."/);
+        await refused(create('../x'), grpc.INVALID_ARGUMENT, /^ImageVolumeMountFailed: .*without "\.\."/);
         await refused(create('/etc'), grpc.INVALID_ARGUMENT, /must be relative/);
         await refused(create('no/such'), grpc.FAILED_PRECONDITION, /does not exist in it/);
         await refused(create('out'), grpc.FAILED_PRECONDITION, /does not exist in it/);
@@ -231,7 +282,11 @@ for (const handler of ociRuntimes) {
       }
       const pod = await TestPod.run(bench.daemon, 'unknown');
       const unknown = [{ containerPath: '/m', image: { image: 'localhost/never:1' } }];
-      await refused(pod.create('c', bench.image.busybox, { mounts: unknown }), grpc.NOT_FOUND, /localhost\/never:1/);
+      await refused(
+        pod.create('c', bench.image.busybox, { mounts: unknown }),
+        grpc.NOT_FOUND,
+        /^ImageVolumeMountFailed: .*localhost\/never:1/,
+      );
       await pod.remove();
       await bench.daemon.images.removeImage({ image });
     });

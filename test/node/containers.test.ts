@@ -439,6 +439,7 @@ suite('handlers', {
     handlers: {
       none: { path: '/bin/true' },
       bare: { path: '/usr/bin/crun', privileged_without_host_devices: true, args: ['--debug'] },
+      told: { path: '/usr/bin/crun', pod_annotations: ['example.com/*'] },
       elsewhere: { path: '/usr/bin/crun', cni_conf_dir: '/nonexistent/net.d' },
     },
   },
@@ -456,7 +457,7 @@ suite('handlers', {
     const by = Object.fromEntries(runtimeHandlers.map((each) => [each.name, each.features]));
     const able = { recursiveReadOnlyMounts: true, userNamespaces: true };
     const unable = { recursiveReadOnlyMounts: false, userNamespaces: false };
-    assert.deepEqual(by, { '': able, crun: able, runc: able, none: unable, bare: able, elsewhere: able });
+    assert.deepEqual(by, { '': able, crun: able, runc: able, none: unable, bare: able, told: able, elsewhere: able });
     assert.deepEqual(features, { mountOptions: true, supplementalGroupsPolicy: true, userNamespacesHostNetwork: true });
   });
 
@@ -475,7 +476,23 @@ suite('handlers', {
       config,
       sandboxConfig: podConfig(bench.daemon, 'rro'),
     });
-    await refused(create, grpc.FAILED_PRECONDITION, /none cannot make mounts recursively read-only/);
+    await refused(
+      create,
+      grpc.FAILED_PRECONDITION,
+      /^RROUnsupported: handler none cannot make mounts recursively read-only/,
+    );
+  });
+
+  test('options: annotations for its program', async () => {
+    const annotations = { 'example.com/a': '1', 'run.oci.handler': 'wasm' };
+    const pod = new TestPod(bench.daemon, podConfig(bench.daemon, 'told', { annotations }));
+    pod.id = (await bench.daemon.runtime.runPodSandbox({ config: pod.config, runtimeHandler: 'told' })).podSandboxId;
+    const containerId = await pod.sh('c', bench.image.busybox, 'sleep 1000');
+    const { info } = await bench.daemon.runtime.containerStatus({ containerId, verbose: true });
+    const given = JSON.parse(info.info!).runtimeSpec.annotations;
+    assert.equal(given['example.com/a'], '1');
+    assert.equal(given['run.oci.handler'], undefined);
+    await pod.remove();
   });
 
   test('options: no host devices for privileged containers, conflists of its own', async () => {

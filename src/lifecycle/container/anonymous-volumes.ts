@@ -5,7 +5,7 @@ import type { Container } from '../../model/container.ts';
 import type { ContainerId } from '../../model/ids.ts';
 import type { Image } from '../../model/image.ts';
 import type { Pod } from '../../model/pod.ts';
-import { cleanPath, inMountOrder, type ResolvedMount } from '../../oci/index.ts';
+import { cleanPath, inMountOrder, isAtOrBelow, type ResolvedMount } from '../../oci/index.ts';
 import type { Looker } from '../../shim/index.ts';
 import { removeTree } from '../../sys/files.ts';
 import { copyTree, openInRoot } from '../../sys/places.ts';
@@ -14,14 +14,15 @@ import type { Deps } from '../deps.ts';
 import { giveToPod } from '../pod/files.ts';
 import { isReserved } from './landings.ts';
 import { mayHaveNodes } from './root-mount.ts';
-import { isAtOrBelow, RootView } from './root-view.ts';
+import { RootView } from './root-view.ts';
 
 const root = ({ layout }: Pick<Deps, 'layout'>): string => layout.anonymousVolumes;
 
 /**
  * A directory of the container's own for every VOLUME of its image that the request mounts nothing on. It starts with
  * what the image has there, owners and modes included, and goes with the container. What counts is where a path leads, not
- * how it is written: a volume that would hide what Berth mounts is left out.
+ * how it is written: a volume that would hide what Berth mounts is left out, and one in what the container shares with the
+ * host both ways, which would be mounted there too.
  */
 export async function makeAnonymousVolumes(
   deps: Pick<Deps, 'host' | 'layout' | 'settings'>,
@@ -59,14 +60,19 @@ async function freePlaces(
 ): Promise<string[]> {
   const view = new RootView(rootfs, looker);
   const taken = new Set<string>();
-  for (const { containerPath, source } of inMountOrder(mounts, ({ containerPath: path }) => cleanPath(path))) {
+  const shared: string[] = [];
+  for (const { containerPath, source, propagation } of inMountOrder(mounts, ({ containerPath: path }) =>
+    cleanPath(path),
+  )) {
     const place = await view.resolve(containerPath);
     view.cover(place, source);
     taken.add(place);
+    if (propagation === 'bidirectional') shared.push(place);
   }
   const places = new Set<string>();
   for (const path of paths) places.add(await view.resolve(path));
-  return [...places].filter((place) => !taken.has(place) && !isReserved(place));
+  const isShared = (place: string) => shared.some((top) => isAtOrBelow(place, top));
+  return [...places].filter((place) => !taken.has(place) && !isReserved(place) && !isShared(place));
 }
 
 /**

@@ -1,9 +1,9 @@
 import { lstatSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { failedPrecondition, invalidArgument } from '../../base/fault.ts';
-import { cleanPath, leavesThroughProc, type OciMount, type OciSpec } from '../../oci/index.ts';
+import { cleanPath, isAtOrBelow, leavesThroughProc, type OciMount, type OciSpec } from '../../oci/index.ts';
 import type { Looker } from '../../shim/index.ts';
-import { isAtOrBelow, RootView } from './root-view.ts';
+import { RootView } from './root-view.ts';
 
 // An OCI runtime works on the root before it is the container's: with paths that it joins itself, and with links of the
 // image that lead, until then, to the host. Newer ones look where they land; crun 1.8 and runc 1.1 do not everywhere.

@@ -1,6 +1,7 @@
 import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { failedPrecondition, isErrno } from '../../base/fault.ts';
+import { isAtOrBelow } from '../../oci/index.ts';
 import type { Looker } from '../../shim/index.ts';
 
 /** As many as the kernel follows in one path (path_resolution(7)). */
@@ -83,7 +84,3 @@ function targetOf(path: string): string | null {
     throw error;
   }
 }
-
-/** True for the same clean absolute path, and for one below it. */
-export const isAtOrBelow = (path: string, top: string): boolean =>
-  path === top || path.startsWith(top === '/' ? top : `${top}/`);

@@ -1,6 +1,6 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { failedPrecondition, invalidArgument, notFound } from '../../base/fault.ts';
+import { Fault, failedPrecondition, invalidArgument, notFound } from '../../base/fault.ts';
 import type { Mount } from '../../model/config.ts';
 import type { Container } from '../../model/container.ts';
 import type { ImageId } from '../../model/ids.ts';
@@ -17,6 +17,10 @@ import { podMaps } from '../pod/user-namespaces.ts';
 import { resolveMounts } from './mounts.ts';
 import { mapped, withMappedLayers } from './root-mount.ts';
 
+// Names of errors that the interface has beside gRPC's codes (cri-api's pkg/errors): kubelet goes by what a message begins with.
+const imageVolumeFailed = 'ImageVolumeMountFailed';
+const recursiveUnsupported = 'RROUnsupported';
+
 /** The host paths of the request's mounts, resolved or made. @throws Fault FailedPrecondition. */
 export async function findMounts(
   deps: Pick<Deps, 'ociRuntimes' | 'settings'>,
@@ -28,7 +32,7 @@ export async function findMounts(
   const runtime = await deps.ociRuntimes.of(pod);
   if (mounts.some(({ recursiveReadOnly }) => recursiveReadOnly) && !(await runtime.features()).recursiveReadOnly) {
     throw failedPrecondition(
-      `Handler ${runtime.name} cannot make mounts recursively read-only: it takes runc 1.1 or crun 1.4, and Linux 5.12`,
+      `${recursiveUnsupported}: handler ${runtime.name} cannot make mounts recursively read-only: it takes runc 1.1 or crun 1.4, and Linux 5.12`,
     );
   }
   return resolveMounts(looker, mounts, { refuseMissing: deps.settings.refuseMissingHostPaths });
@@ -56,8 +60,16 @@ export async function prepareMounts(
 }
 
 /** The images that the request mounts. @throws Fault NotFound for one that was not pulled. */
-export const volumeImages = (deps: Pick<Deps, 'images'>, mounts: readonly Mount[]): ImageId[] =>
-  mounts.flatMap(({ image }) => (image === '' ? [] : [imageOf(deps, image).id]));
+export function volumeImages(deps: Pick<Deps, 'images'>, mounts: readonly Mount[]): ImageId[] {
+  try {
+    return mounts.flatMap(({ image }) => (image === '' ? [] : [imageOf(deps, image).id]));
+  } catch (error) {
+    throw ofImageVolume(error);
+  }
+}
+
+const ofImageVolume = (error: unknown): unknown =>
+  error instanceof Fault ? new Fault(error.kind, `${imageVolumeFailed}: ${error.message}`, { cause: error }) : error;
 
 function imageOf(deps: Pick<Deps, 'images'>, name: string): Image {
   const image = deps.images.find(name);
@@ -73,7 +85,9 @@ async function sourceOf(
   name: string,
   looker: Looker,
 ): Promise<string> {
-  if (mount.image !== '') return mountImage(deps, pod, container, mount, name);
+  if (mount.image !== '') {
+    return mountImage(deps, pod, container, mount, name).catch((error) => Promise.reject(ofImageVolume(error)));
+  }
   const { hostPath, uidMappings, gidMappings } = mount;
   if (uidMappings.length + gidMappings.length === 0) return hostPath;
   if (uidMappings.length === 0 || gidMappings.length === 0) {

@@ -229,6 +229,24 @@ for (const [address, options, takes] of [
   });
 }
 
+test('of several folders the first that says something of a registry counts alone', async () => {
+  using scratch = certs({
+    'own/r.example/hosts.toml': 'server = "https://own.example"\n',
+    'other/r.example/hosts.toml': '[host."https://other.example"]\n',
+    'other/_default/hosts.toml': '[host."https://default.example"]\n',
+    'last/s.example/hosts.toml': '[host."https://last.example"]\n',
+  });
+  const path = ['own', 'nowhere', 'other', 'last'].map((name) => join(scratch.path, name)).join(':');
+  assert.deepEqual(await bases('r.example', path), ['https://own.example/v2']);
+  assert.deepEqual(await bases('s.example', path), ['https://default.example/v2', 'https://s.example/v2']);
+});
+
+test('a capability of containerd that nothing here asks for is no mistake', async () => {
+  using scratch = certs({ 'r.example/hosts.toml': 'capabilities = ["pull", "Referrers", "resolve"]\n' });
+  const [only] = await endpointsFor('r.example', scratch.path);
+  assert.deepEqual([...only!.capabilities], ['pull', 'resolve']);
+});
+
 test('no capability at all means all of them, as containerd reads it', async () => {
   using scratch = certs({ 'r.example/hosts.toml': 'capabilities = []\n' });
   const [only] = await endpointsFor('r.example', scratch.path);

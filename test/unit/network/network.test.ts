@@ -9,7 +9,6 @@ import { bandwidthsOf, capabilityArgs, parseQuantity, runtimeConfig } from '../.
 import { parseNetworkList } from '../../../src/network/conflist.ts';
 import { ConflistDirectory } from '../../../src/network/conflist-directory.ts';
 import { findPlugin } from '../../../src/network/plugin.ts';
-import { fillTemplate, parsePodCidrs } from '../../../src/network/template.ts';
 import { ownFiles } from '../../../src/sys/own-files.ts';
 
 describe('parseNetworkList', () => {
@@ -136,25 +135,6 @@ describe('ConflistDirectory', () => {
     const { lists, problems } = await new ConflistDirectory(join(dir, 'later')).look();
     assert.deepEqual(lists, []);
     assert.match(problems.join(), /later does not exist/);
-  });
-});
-
-describe('the template', () => {
-  const template =
-    '{"name":"t","cniVersion":"1.0.0","plugins":[{"type":"ptp","ipam":{"type":"host-local","subnet":"{{.PodCIDR}}","ranges":{{.PodCIDRRanges}}}}]}';
-
-  test('is filled with the first CIDR and with all of them', () => {
-    const { plugins } = JSON.parse(fillTemplate(template, ['10.1.0.0/24', 'fd00::/64']));
-    assert.deepEqual(plugins[0].ipam.subnet, '10.1.0.0/24');
-    assert.deepEqual(plugins[0].ipam.ranges, [[{ subnet: '10.1.0.0/24' }], [{ subnet: 'fd00::/64' }]]);
-    assert.throws(() => fillTemplate('{"name":"t"', ['10.1.0.0/24']), /JSON/);
-  });
-
-  test('CIDRs are checked', () => {
-    assert.deepEqual(parsePodCidrs('10.1.0.0/24, fd00::/64'), ['10.1.0.0/24', 'fd00::/64']);
-    for (const bad of ['10.1.0.0', '10.1.0.0/33', '300.1.0.0/24', 'fd00::/129', '"},{"', ',']) {
-      assert.throws(() => parsePodCidrs(bad), { kind: 'InvalidArgument' }, bad);
-    }
   });
 });
 

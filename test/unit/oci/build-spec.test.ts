@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { matchesKey } from '../../../src/oci/annotations.ts';
 import { buildSpec, type SpecInput } from '../../../src/oci/index.ts';
 import { assertGolden } from './golden.ts';
 import { bound, host, hostNamespaces, hostV2, podNamespaces, specInput } from './inputs.ts';
@@ -176,6 +177,31 @@ test('the default oom_score_adj clamps to what the daemon may set', () => {
   const score = (oomScoreAdj: number) => buildSpec(specInput({ resources: { oomScoreAdj } })).process.oomScoreAdj;
   assert.deepEqual([-998, -5, 0, 1000, 2000].map(score), [-5, -5, 0, 1000, 1000]);
 });
+
+test('annotations reach the runtime that the operator names by their keys, and never as what Berth says itself', () => {
+  const own = { 'run.oci.handler': 'wasm', 'io.kubernetes.cri.sandbox-name': 'another' };
+  const input = specInput({ container: { annotations: { 'vendor.com/gpu': '1', 'vendor.com/x/y': '2', other: '3' } } });
+  const pod = { ...input.pod, annotations: own };
+  const passed = { podAnnotations: ['run.oci.*', 'io.*/*', 'io.*'], containerAnnotations: ['vendor.com/*'] };
+  const { annotations } = buildSpec({ ...input, pod, passed });
+  const before = buildSpec({ ...input, pod }).annotations;
+  assert.deepEqual(annotations, { ...before, 'run.oci.handler': 'wasm', 'vendor.com/gpu': '1' });
+});
+
+for (const [pattern, key, matches] of [
+  ['a*c', 'abbc', true],
+  ['a*c', 'ab/c', false],
+  ['*', '', true],
+  ['a?c', 'a/c', false],
+  ['a?c*', 'abc', true],
+  ['*b*b*', 'abbb', true],
+  ['*.b', 'a.b.c', false],
+  ['a', 'ab', false],
+  ['*a*a*a*a*a*a*b', 'a'.repeat(20_000), false],
+] as const) {
+  test(`${pattern} ${matches ? 'matches' : 'does not match'} ${key.slice(0, 20)}`, () =>
+    assert.equal(matchesKey(key, pattern), matches));
+}
 
 test('annotations of a request never reach the runtime', () => {
   const keys = Object.keys(buildSpec(specInput()).annotations);
