@@ -1,27 +1,21 @@
 #!/usr/bin/env node
 // Runs Kubernetes' own suite of a node (e2e_node, of a release that test/kubernetes pins) on Berth or on containerd, on a host of
 // its own, and prints what became of each spec.
-import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Spec } from '../test/conformance/report.ts';
 import { cgroupV2 } from '../test/harness/cgroups.ts';
-import { continueOnOwnHost } from '../test/harness/own-host.ts';
+import { continueOnOwnHost, inMachine } from '../test/harness/own-host.ts';
+import type { Registry } from '../test/images/index.ts';
 import { cacheFolder } from '../test/images/paths.ts';
-import { ensureKubelet, ensureSuiteProgram } from '../test/kubernetes/index.ts';
 import { runNodeSuite } from '../test/kubernetes/node-suite.ts';
-import { askedOf } from './suite-parts/asked.ts';
+import { type Asked, askedOf } from './suite-parts/asked.ts';
+import { nodeSuite, nodeSuitePrograms } from './suite-parts/node.ts';
 import { report } from './suite-parts/report.ts';
-import { imagePrograms, startRuntime, startSuiteRegistry } from './suite-parts/runtime.ts';
+import { startRuntime, startSuiteRegistry } from './suite-parts/runtime.ts';
 
-const asked = askedOf({
-  name: 'node-suite.ts',
-  focus: '\\[NodeConformance\\]',
-  focusWords: '\\[NodeConformance\\]',
-});
-
-async function programs(): Promise<void> {
-  await ensureKubelet();
-  for (const name of [...imagePrograms, 'ginkgo', 'e2e_node.test'] as const) await ensureSuiteProgram(name);
-}
+const asked = askedOf(nodeSuite);
 
 /** Where the suite tells kubelet that the runtime is; kubelet's summary shows what it uses. */
 const runtimeCgroup = 'docker-daemon';
@@ -46,17 +40,34 @@ function removeCgroups(): void {
   }
 }
 
-async function main(): Promise<number> {
-  if (!asked) return 0;
-  const { runtime, containerd, focus, skip, out, processes } = asked;
-  await continueOnOwnHost(programs);
-  await using registry = await startSuiteRegistry();
+/** On a host of its own, whose cgroups are this machine's. */
+async function runHere(folder: string, registry: Registry, { runtime, containerd, ...choice }: Asked): Promise<Spec[]> {
   using _ = { [Symbol.dispose]: removeCgroups };
-  const folder = mkdtempSync(join(cacheFolder('node-suite'), `${runtime}-`));
   moveToCgroup(runtimeCgroup);
   await using node = await startRuntime(runtime, registry, folder, containerd);
   moveToCgroup('');
-  const specs = await runNodeSuite(node.socket, { folder, focus, skip, processes });
+  return await runNodeSuite(node.socket, { folder, ...choice });
+}
+
+/** In the machine of test/vm, where systemd has the cgroups, and a unit the runtime. Its disk goes with it, but for what is copied. */
+async function runInside(kept: string, registry: Registry, { runtime, containerd, ...choice }: Asked): Promise<Spec[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'node-suite-'));
+  try {
+    await using node = await startRuntime(runtime, registry, folder, containerd);
+    return await runNodeSuite(node.socket, { folder, ...choice });
+  } finally {
+    for (const { name } of readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile()))
+      copyFileSync(join(folder, name), join(kept, name));
+  }
+}
+
+async function main(): Promise<number> {
+  if (!asked) return 0;
+  await continueOnOwnHost(nodeSuitePrograms);
+  await using registry = await startSuiteRegistry();
+  const { runtime, out } = asked;
+  const folder = mkdtempSync(join(cacheFolder('node-suite'), `${runtime}-`));
+  const specs = await (inMachine ? runInside : runHere)(folder, registry, asked);
   return report(specs, { folder, out, title: `e2e_node on ${runtime}` });
 }
 

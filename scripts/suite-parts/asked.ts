@@ -44,3 +44,5 @@ export function askedOf(suite: Suite) {
   const runtime = oneOf('runtime', values.runtime, runtimes);
   return { runtime, containerd, focus, skip, out, processes: countOf('processes', values.processes) };
 }
+
+export type Asked = NonNullable<ReturnType<typeof askedOf>>;

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Spec } from '../conformance/report.ts';
+import { inMachine } from '../harness/own-host.ts';
 import { runSuite, type SpecChoice } from './ginkgo.ts';
 import { ensureKubelet } from './index.ts';
 import { showTunables } from './tunables.ts';
@@ -12,8 +13,11 @@ const address = '10.88.0.1';
 /** Runs the suite on this host; `socket` is the runtime's, without a scheme. */
 export async function runNodeSuite(socket: string, choice: SpecChoice): Promise<Spec[]> {
   const { folder } = choice;
-  showTunables(join(folder, 'tunables'));
-  prepareHost(folder);
+  addUplink();
+  if (!inMachine) {
+    showTunables(join(folder, 'tunables'));
+    hideSystemd(folder);
+  }
   const flags = [
     `--container-runtime-endpoint=unix://${socket}`,
     '--node-name=test-node',
@@ -23,13 +27,17 @@ export async function runNodeSuite(socket: string, choice: SpecChoice): Promise<
   return runSuite({ name: 'e2e_node.test', flags, programs: { kubelet: await ensureKubelet() } }, choice);
 }
 
-/** A way out, without which neither kubelet nor the API server finds its address; and no systemd, which is not in this namespace. */
-function prepareHost(folder: string): void {
+/** A way out, without which neither kubelet nor the API server finds its address. */
+function addUplink(): void {
   const ip = (...args: string[]) => execFileSync('/usr/sbin/ip', args);
   ip('link', 'add', 'uplink', 'type', 'bridge');
   ip('addr', 'add', `${address}/24`, 'dev', 'uplink');
   ip('link', 'set', 'uplink', 'up');
   ip('route', 'add', 'default', 'via', '10.88.0.254', 'dev', 'uplink', 'onlink');
+}
+
+/** It is not in this namespace; where it is, the suite has kubelet run as its unit. */
+function hideSystemd(folder: string): void {
   const nothing = join(folder, 'no-program');
   writeFileSync(nothing, '');
   for (const path of ['/usr/bin/systemd-run', '/usr/bin/systemctl'])
@@ -41,11 +49,11 @@ function writeKubeletConfig(folder: string): string {
   const settings = {
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
     kind: 'KubeletConfiguration',
-    cgroupDriver: 'cgroupfs',
+    cgroupDriver: inMachine ? 'systemd' : 'cgroupfs',
     cgroupRoot: '/',
     failCgroupV1: false,
     failSwapOn: false,
-    protectKernelDefaults: true,
+    protectKernelDefaults: !inMachine, // the machine's kernel is the node's to set
     fileCheckFrequency: '10s',
     volumeStatsAggPeriod: '10s',
     serializeImagePulls: false,

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { cacheFolder } from '../images/paths.ts';
 import { program } from '../images/run.ts';
@@ -44,6 +44,21 @@ export async function runInMachine(
   return code;
 }
 
+/** What a script in the machine begins with: the pinned Node, and that all of the machine is the tests' own, with the test images at `images`. */
+export function scriptHead(images: string, more: Readonly<Record<string, string>> = {}): string {
+  const inside = (path: string) => `$PWD/${relative(checkout, path)}`;
+  const variables = {
+    PATH: `${inside(dirname(process.execPath))}:$PATH`,
+    NODE_COMPILE_CACHE: inside(cacheFolder('compiled')),
+    BERTH_TEST_IMAGES: inside(images),
+    BERTH_OWN_HOST: 'machine',
+    BERTH_TEST_CGROUP_DRIVER: 'systemd',
+    ...more,
+  };
+  const assignments = Object.entries(variables).map(([name, value]) => `${name}="${value}"`);
+  return `export ${assignments.join(' ')}\nuname -r\n`;
+}
+
 /**
  * The machine sees this checkout and nothing else of the host: what leads out of it, as a worktree's links to another checkout's
  * packages do, would lead nowhere there. @throws Error that names the link
@@ -65,6 +80,7 @@ function qemuArguments(machine: string, command: string): string[] {
   return [
     // A second processor spins while the first, which waits for it, is emulated; newer ones' vectors are slow to emulate.
     ...['-accel', 'tcg,thread=single', '-cpu', 'Nehalem', '-smp', '1', '-m', '3072'],
+    ...(process.env.VM_ICOUNT ? ['-icount', process.env.VM_ICOUNT, '-rtc', 'clock=vm'] : []),
     ...['-nodefaults', '-display', 'none', '-no-reboot', '-serial', `file:${command}.console`],
     ...['-kernel', join(machine, 'vmlinuz'), '-initrd', join(machine, 'initrd.img'), '-append', kernel],
     // Changes go to a file without a name, and with the machine.

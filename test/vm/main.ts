@@ -1,11 +1,11 @@
 // Builds on the host what the machine lacks the time for, boots it once, and runs the tests that need it.
-import { relative, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { optionsOf } from '../../scripts/options.ts';
 import { ensureSuite } from '../conformance/go.ts';
 import { ensureProbe } from '../harness/oci-probe.ts';
 import { ensureTestImages } from '../images/index.ts';
 import { ensureServicePrograms } from '../kubernetes/index.ts';
-import { refuseLinksOut, runInMachine } from './machine.ts';
+import { refuseLinksOut, runInMachine, scriptHead } from './machine.ts';
 import { ensurePackages } from './packages.ts';
 
 const { values, positionals } = optionsOf('scripts/vm-tests --help', {
@@ -36,18 +36,15 @@ try {
   process.exit(1);
 }
 await ensureSuite();
-const images = relative(root, await ensureTestImages());
+const images = await ensureTestImages();
 await ensureProbe();
 if (tests.includes('installed')) await ensurePackages();
 if (tests.includes('kube-proxy')) await ensureServicePrograms();
-const node = relative(root, process.execPath);
 const runtimes = process.env.BERTH_TEST_RUNTIMES ?? (values.all ? 'crun,runc' : 'crun');
 const files = tests.map((name) => `test/node/${name}.test.ts`).join(' ');
 const script =
   values.shell ||
-  `export PATH="$PWD/${node.slice(0, node.lastIndexOf('/'))}:$PATH" NODE_COMPILE_CACHE="$PWD/.cache/compiled" BERTH_TEST_IMAGES="$PWD/${images}" BERTH_OWN_HOST=machine BERTH_TEST_CGROUP_DRIVER=systemd BERTH_TEST_RUNTIMES=${runtimes} BERTH_TEST_SLOWNESS=4
-uname -r
-failed=0
+  `${scriptHead(images, { BERTH_TEST_RUNTIMES: runtimes, BERTH_TEST_SLOWNESS: '4' })}failed=0
 ${files === '' ? '' : `node --test --test-concurrency=1 --test-force-exit --test-reporter=spec ${files} || failed=1`}
 ${focus === '' ? '' : `node scripts/conformance.ts --focus '${focus}' || failed=1`}
 exit $failed

@@ -24,6 +24,9 @@ export const laterVersion = '99.0.0';
 export const laterWords = 'The CRI socket, as a later version says.';
 export const packagedImage = 'example.org/busybox:1';
 
+/** Makes this checkout's. */
+export const ensurePackage = (): Promise<void> => packageOf(root, packages.now());
+
 /** Makes both, and the image: the machine has no network. */
 export async function ensurePackages(): Promise<void> {
   const image = makeImage(['busybox:1'], [await busyboxLayer()], { Env: ['PATH=/bin'] });
@@ -34,7 +37,7 @@ export async function ensurePackages(): Promise<void> {
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
     change(join(copy, versionFile), /(berthVersion: string = ')[^']+/, `$1${laterVersion}`);
     change(join(copy, settingsFile), "'The CRI socket.'", `'${laterWords}'`);
-    await Promise.all([packageOf(root, packages.now()), packageOf(copy, packages.later())]);
+    await Promise.all([ensurePackage(), packageOf(copy, packages.later())]);
   } finally {
     rmSync(copy, { recursive: true });
   }
