@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type BuiltImage, type Config, makeImage } from '../images/image.ts';
 import { makeLayer } from '../images/layer.ts';
 import { cacheRoot } from '../images/paths.ts';
-import { busyboxLayer, hostProgramsLayer, nginxLayer, programLayer } from '../images/roots.ts';
+import { busyboxLayer, hostProgramsLayer, nginxLayer, predefinedGroupLayer, programLayer } from '../images/roots.ts';
 import { program } from '../images/run.ts';
 import { release } from './release.ts';
 
@@ -48,7 +48,7 @@ export async function suiteImages({
   const lookups = [program('dig', 'bind9-dnsutils'), program('getent', 'libc-bin')];
   const netcat = program('nc.openbsd', 'netcat-openbsd'); // busybox's has fewer options
   const clients = await hostProgramsLayer([program('curl', 'curl'), ...lookups, netcat], { 'bin/nc': netcat });
-  const tools = [clients, await makeLayer(certificate)];
+  const tools = [clients, await predefinedGroupLayer(), await makeLayer(certificate)];
   const twoNames = await makeLayer([
     { name: 'agnhost', data: readFileSync(agnhost), mode: 0o755 },
     { name: 'agnhost-2', type: 'link', link: 'agnhost', mode: 0o755 },
