@@ -9,16 +9,13 @@ import { cgroupV2 } from '../test/harness/cgroups.ts';
 import { continueOnOwnHost, inMachine } from '../test/harness/own-host.ts';
 import type { Registry } from '../test/images/index.ts';
 import { cacheFolder } from '../test/images/paths.ts';
-import { runNodeSuite } from '../test/kubernetes/node-suite.ts';
+import { runNodeSuite, runtimeCgroup } from '../test/kubernetes/node-suite.ts';
 import { type Asked, askedOf } from './suite-parts/asked.ts';
 import { nodeSuite, nodeSuitePrograms } from './suite-parts/node.ts';
 import { report } from './suite-parts/report.ts';
 import { startRuntime, startSuiteRegistry } from './suite-parts/runtime.ts';
 
 const asked = askedOf(nodeSuite);
-
-/** Where the suite tells kubelet that the runtime is; kubelet's summary shows what it uses. */
-const runtimeCgroup = 'docker-daemon';
 
 /** Moves this process, with what it starts from now on, to a cgroup, or to the root: what memory is used counts where it began. */
 function moveToCgroup(name: string): void {
@@ -32,7 +29,14 @@ function moveToCgroup(name: string): void {
 /** What kubelet made and leaves, and the runtime's. */
 function removeCgroups(): void {
   for (const hierarchy of cgroupV2 ? [''] : readdirSync('/sys/fs/cgroup')) {
-    for (const name of ['kubepods/burstable', 'kubepods/besteffort', 'kubepods', 'kubelet', 'system', runtimeCgroup]) {
+    for (const name of [
+      'kubepods/burstable',
+      'kubepods/besteffort',
+      'kubepods',
+      'kubelet.slice',
+      'system',
+      runtimeCgroup,
+    ]) {
       try {
         rmdirSync(join('/sys/fs/cgroup', hierarchy, name));
       } catch {} // it is not there, or somebody else's

@@ -1,6 +1,6 @@
 // Kubernetes' own suite of a node (e2e_node): it starts an API server, etcd and a kubelet, and asks them as a user would.
 import { execFileSync } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Spec } from '../conformance/report.ts';
 import { inMachine } from '../harness/own-host.ts';
@@ -9,22 +9,25 @@ import { ensureKubelet } from './index.ts';
 import { showTunables } from './tunables.ts';
 
 const address = '10.88.0.1';
+/** Where kubelet is told that the runtime is; its summary shows what that uses. */
+export const runtimeCgroup = 'docker-daemon';
 
 /** Runs the suite on this host; `socket` is the runtime's, without a scheme. */
 export async function runNodeSuite(socket: string, choice: SpecChoice): Promise<Spec[]> {
   const { folder } = choice;
   addUplink();
   if (!inMachine) {
+    showPlainProc(join(folder, 'proc'));
     showTunables(join(folder, 'tunables'));
-    hideSystemd(folder);
   }
   const flags = [
     `--container-runtime-endpoint=unix://${socket}`,
     '--node-name=test-node',
     `--kubelet-config-file=${writeKubeletConfig(folder)}`,
-    `--kubelet-flags=--node-ip=${address}`,
+    `--kubelet-flags=--node-ip=${address}${inMachine ? '' : ` --runtime-cgroups=/${runtimeCgroup}`}`,
   ];
-  return runSuite({ name: 'e2e_node.test', flags, programs: { kubelet: await ensureKubelet() } }, choice);
+  const programs = { kubelet: await ensureKubelet(), ...(inMachine ? {} : standIns) };
+  return runSuite({ name: 'e2e_node.test', flags, programs }, choice);
 }
 
 /** A way out, without which neither kubelet nor the API server finds its address. */
@@ -36,13 +39,19 @@ function addUplink(): void {
   ip('route', 'add', 'default', 'via', '10.88.0.254', 'dev', 'uplink', 'onlink');
 }
 
-/** It is not in this namespace; where it is, the suite has kubelet run as its unit. */
-function hideSystemd(folder: string): void {
-  const nothing = join(folder, 'no-program');
-  writeFileSync(nothing, '');
-  for (const path of ['/usr/bin/systemd-run', '/usr/bin/systemctl'])
-    if (existsSync(path)) execFileSync('/usr/bin/mount', ['--bind', nothing, path]);
+/**
+ * One without anything mounted on it: a user namespace may have a /proc of its own where such a one is to be seen
+ * (mount_namespaces(7)), and tunables are mounted on the other.
+ */
+function showPlainProc(folder: string): void {
+  mkdirSync(folder);
+  execFileSync('/usr/bin/mount', ['-t', 'proc', 'proc', folder]);
 }
+
+/** The suite has kubelet run as a unit of systemd's, and ends and begins it for many a spec. */
+const standIns = Object.fromEntries(
+  ['sudo', 'systemctl', 'systemd-run'].map((name) => [name, join(import.meta.dirname, 'units', name)]),
+);
 
 function writeKubeletConfig(folder: string): string {
   const file = join(folder, 'kubelet-base.yaml'); // JSON is YAML
@@ -51,6 +60,7 @@ function writeKubeletConfig(folder: string): string {
     kind: 'KubeletConfiguration',
     cgroupDriver: inMachine ? 'systemd' : 'cgroupfs',
     cgroupRoot: '/',
+    ...(inMachine ? {} : { systemCgroups: '/system' }),
     failCgroupV1: false,
     failSwapOn: false,
     protectKernelDefaults: !inMachine, // the machine's kernel is the node's to set
