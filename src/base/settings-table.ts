@@ -106,7 +106,7 @@ const imageLimits = {
 const images = {
   certsDir: setting(
     searchPath,
-    '/etc/berth/certs.d:/etc/containerd/certs.d:/etc/docker/certs.d',
+    '/etc/berth/certs.d:/etc/containerd/certs.d:/etc/containers/certs.d:/etc/docker/certs.d',
     'Registries: <host>/hosts.toml below these folders, in the format that containerd reads; of each registry the first folder that says something counts.',
   ),
   registriesConf: setting(
