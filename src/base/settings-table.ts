@@ -76,6 +76,11 @@ const handler = (program: string) => ({
   path: setting(path, program, "A program with runc's command line, by its absolute path."),
   args: setting(listOf(word), [], "Options for every command of it, before the command's name."),
   privilegedWithoutHostDevices: setting(flag, false, "True: privileged containers are not given the host's devices."),
+  create: setting(
+    oneOf('auto', 'always'),
+    'auto',
+    "always: the program makes a container by its command create and begins it by start, as other runtimes call it, for who waits for that word: Inspektor Gadget. auto: so too, as programs around an OCI runtime do (NVIDIA's), unless it is crun or runc by its name, whose run does both at once.",
+  ),
   podAnnotations: setting(
     listOf(keyPattern),
     [],
@@ -101,7 +106,7 @@ const imageLimits = {
 const images = {
   certsDir: setting(
     searchPath,
-    '/etc/berth/certs.d:/etc/containerd/certs.d:/etc/docker/certs.d',
+    '/etc/berth/certs.d:/etc/containerd/certs.d:/etc/containers/certs.d:/etc/docker/certs.d',
     'Registries: <host>/hosts.toml below these folders, in the format that containerd reads; of each registry the first folder that says something counts.',
   ),
   registriesConf: setting(

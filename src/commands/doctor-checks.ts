@@ -9,6 +9,9 @@ export type NodeFacts = {
   readonly fileSystems: readonly string[];
   readonly cgroups: string;
   readonly controllers: readonly string[];
+  readonly cgroupDriver: string;
+  /** sd_booted(3). */
+  readonly isSystemds: boolean;
   /** Of the file system of data_dir; inodes are 0 where it counts none. */
   readonly disk: {
     readonly path: string;
@@ -92,8 +95,14 @@ function overlay({ fileSystems }: NodeFacts): Found[] {
 
 const wantedControllers = ['cpu', 'memory', 'pids'];
 
-function cgroups({ cgroups, controllers }: NodeFacts): Found[] {
+function cgroups({ cgroups, controllers, cgroupDriver, isSystemds }: NodeFacts): Found[] {
   const missing = wantedControllers.filter((name) => !controllers.includes(name));
+  if (missing.length === 0 && isSystemds && cgroupDriver !== 'systemd') {
+    const problem = "systemd is not told of the pods' cgroups, and may take their limits away";
+    const todo =
+      'set cgroup_driver = "systemd" while the node has no pods; restart Berth, then kubelet, which asks for it';
+    return [bad('warning', `${cgroups}, cgroup_driver = ${JSON.stringify(cgroupDriver)}`, problem, todo)];
+  }
   if (missing.length === 0) return [well(cgroups)];
   const problem = `containers cannot be limited: no controller ${missing.join(', ')}`;
   return [

@@ -28,6 +28,8 @@ export async function gatherNodeFacts(settings: Settings): Promise<NodeFacts> {
     fileSystems: [...readFileSync('/proc/filesystems', 'utf8').matchAll(/(\S+)\n/g)].map(([, type = '']) => type),
     cgroups: host.cgroupMode,
     controllers: host.controllers,
+    cgroupDriver: settings.cgroupDriver,
+    isSystemds: existsSync('/run/systemd/system'),
     disk: await diskOf(settings.dataDir),
     defaultHandler: settings.defaultHandler,
     ociRuntimes: await ociRuntimesOf(settings),

@@ -69,8 +69,8 @@ const isVolume = (deps: Deps, id: ImageId): boolean =>
 const longestSpec = 8 * 2 ** 20;
 
 /**
- * As containerd and CRI-O have it: the image's config under imageSpec, here word for word as it came. An artifact has its
- * manifest.
+ * As containerd and CRI-O have it: the image's config under imageSpec, here word for word as it came, and its labels. An
+ * artifact has its manifest.
  */
 async function imageInfo(deps: Deps, image: Image): Promise<string> {
   const document = await deps.images.document(image);
@@ -80,6 +80,7 @@ async function imageInfo(deps: Deps, image: Image): Promise<string> {
   const known = isArtifact ? {} : configDocument(image.config, []);
   const facts = {
     chainID: image.layers.at(-1) ?? '',
+    ...(Object.keys(image.config.labels).length > 0 ? { labels: image.config.labels } : {}),
     ...(isArtifact ? { artifactType: image.artifactType } : {}),
     ...(image.passedOver.length > 0 ? { passedOver: image.passedOver } : {}),
   };

@@ -7,28 +7,55 @@ import { podHostname, usesHostIpc, usesHostNetwork } from '../lifecycle/pod/file
 import { isNetnsGone, netnsOf } from '../lifecycle/pod/netns.ts';
 import { podSysctls } from '../lifecycle/pod/sysctls.ts';
 import { podMaps } from '../lifecycle/pod/user-namespaces.ts';
+import type { Resources } from '../model/config.ts';
 import type { Container } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
 import { cniResultOf } from './cni-result.ts';
+import { encodeResources } from './encode.ts';
 import { asPrinted, encodeContainerConfig, encodePodConfig } from './encode-config.ts';
 
 // What verbose statuses say: the keys that tools read of the peers, as far as they are true here.
 
 export function podInfo(deps: Pick<Deps, 'layout' | 'settings'>, pod: Pod) {
   const isReady = pod.state.phase === 'ready';
+  const network = 'network' in pod.state ? pod.state.network : null;
+  const cniResult = cniResultOf(network?.result);
+  const config = asPrinted(encodePodConfig(pod.config));
   return {
     pid: pod.state.phase === 'ready' ? pod.state.pausePid : 0,
     processStatus: isReady ? 'running' : 'deleted',
     image: '', // no pause image: the shim forks the pause process
     runtimeHandler: pod.resolvedHandler.name,
     runtimeType: 'berth',
+    runtimeOptions: null,
     netNamespaceClosed: isNetnsGone(deps, pod),
     privileged: pod.config.security.privileged,
-    cniResult: cniResultOf('network' in pod.state ? pod.state.network?.result : null),
-    config: asPrinted(encodePodConfig(pod.config)),
+    cniResult,
+    config,
     runtimeSpec: podSpec(deps, pod),
+    sandboxMetadata: { Version: 'v1', Metadata: { ...podMetadata(deps, pod), Config: config, CNIResult: cniResult } },
+    ...podResources('overhead', pod.config.overhead),
+    ...podResources('resources', pod.config.resources),
   };
 }
+
+/** What containerd keeps of a pod, in the words of its record. */
+function podMetadata(deps: Pick<Deps, 'layout' | 'settings'>, pod: Pod) {
+  const { name, namespace, uid, attempt } = pod.config.metadata;
+  const [ip = '', ...more] = ('network' in pod.state && pod.state.network?.ips) || [];
+  return {
+    ID: pod.id,
+    Name: [name, namespace, uid, attempt].join('_'),
+    NetNSPath: usesHostNetwork(pod.config) ? '' : netnsOf(deps, pod),
+    IP: ip,
+    AdditionalIPs: more,
+    RuntimeHandler: pod.handler,
+    ProcessLabel: '',
+  };
+}
+
+const podResources = (key: string, given: Resources | null): object =>
+  given === null ? {} : { [key]: { linux: asPrinted(encodeResources(given)) } };
 
 /** No OCI runtime makes a pod: this is what a specification of it would say. */
 export function podSpec(deps: Pick<Deps, 'layout' | 'settings'>, pod: Pod) {
@@ -80,6 +107,7 @@ export async function containerInfo(deps: Pick<Deps, 'layout' | 'logLosses'>, co
     snapshotter: 'overlayfs',
     runtimeHandler: container.resolvedHandler.name,
     runtimeType: 'berth',
+    runtimeOptions: null,
     privileged: container.config.security.privileged,
     logLoss: deps.logLosses.of(container.id) ?? null,
     config: asPrinted(encodeContainerConfig(container.config)),

@@ -74,24 +74,42 @@ function ownAddress(domain: string): string {
  * @throws Fault InvalidArgument that names the file.
  */
 export async function endpointsFor(domain: string, certsDirs: string): Promise<Endpoint[]> {
-  return (await endpointsByHosts(domain, certsDirs, ownFiles())) ?? (await ownEndpoint(domain));
+  const said = await saidOf(domain, certsDirs, ownFiles());
+  return said === null ? ownEndpoint(domain) : said.endpoints;
 }
 
+/** What folders of certsDirs say of a registry; `places`: also who serves it, and not only by which certificates. */
+export type Said = { readonly endpoints: Endpoint[]; readonly places: boolean };
+
 /** Null if nothing is said of the registry. @throws as endpointsFor does. */
-export async function endpointsByHosts(
-  domain: string,
-  certsDirs: string,
-  files: HostFiles,
-): Promise<Endpoint[] | null> {
-  const names = [...new Set([domain.replace(/:([0-9]+)$/, '_$1_'), domain, '_default'])];
-  for (const folder of certsDirs.split(':').flatMap((top) => names.map((name) => join(top, name)))) {
+export async function saidOf(domain: string, certsDirs: string, files: HostFiles): Promise<Said | null> {
+  for (const folder of foldersOf(certsDirs, [...namesOf(domain), '_default'])) {
     const text = await readOptional(join(folder, 'hosts.toml'), files);
-    if (text !== null) return parseHosts(text, { folder, domain, files });
+    if (text !== null) return { endpoints: await parseHosts(text, { folder, domain, files }), places: true };
     const certificates = await looseCertificates(folder, files);
-    if (certificates)
-      return [await endpoint(ownAddress(domain), certificates, { folder, source: folder, isOwner: true, files })];
+    if (certificates === null) continue;
+    const origin = { folder, source: folder, isOwner: true, files };
+    return { endpoints: [await endpoint(ownAddress(domain), certificates, origin)], places: false };
   }
   return null;
+}
+
+const namesOf = (host: string): string[] => [...new Set([host.replace(/:([0-9]+)$/, '_$1_'), host])];
+
+const foldersOf = (certsDirs: string, names: readonly string[]): string[] =>
+  certsDirs.split(':').flatMap((top) => names.map((name) => join(top, name)));
+
+/** The certificates that lie in a folder of this host's name, as the table of an endpoint, and where they are. */
+export async function certificatesOf(
+  host: string,
+  certsDirs: string,
+  files: HostFiles,
+): Promise<{ readonly table: Table; readonly folder: string }> {
+  for (const folder of foldersOf(certsDirs, namesOf(host))) {
+    const table = await looseCertificates(folder, files);
+    if (table !== null) return { table, folder };
+  }
+  return { table: {}, folder: '/' };
 }
 
 /** The registry itself, of which nothing is said. */

@@ -5,6 +5,10 @@ import { type Endpoint, type EndpointOrigin, endpoint, registryHost } from './ho
 import { canonical, type Reference, repositoryOf } from './reference.ts';
 import { type ConfFile, cannotUse, flagOf, readConf, type Table, tablesOf, textOf } from './registries-file.ts';
 
+/** Those of a host, as an endpoint's table, and the folder that they are in. */
+type Certificates = (host: string) => Promise<{ readonly table: Table; readonly folder: string }>;
+type Sources = { readonly files: HostFiles; readonly certificates: Certificates };
+
 type Registry = { readonly prefix: string; readonly table: Table; readonly file: string };
 
 /**
@@ -13,13 +17,18 @@ type Registry = { readonly prefix: string; readonly table: Table; readonly file:
  * there may have forbidden registries, and is an error.
  * @throws Fault FailedPrecondition that names the file; PermissionDenied for a registry that is blocked.
  */
-export async function placesByConf(path: string, reference: Reference, files: HostFiles): Promise<Endpoint[] | null> {
+export async function placesByConf(
+  path: string,
+  reference: Reference,
+  files: HostFiles,
+  certificates: Certificates,
+): Promise<Endpoint[] | null> {
   const known = new Map<string, Registry>();
   for (const file of await readConf(path, files)) for (const each of registriesOf(file)) known.set(each.prefix, each);
   const [best] = [...known.values()]
     .filter(({ prefix }) => hasPrefix(reference, prefix))
     .sort((a, b) => b.prefix.length - a.prefix.length);
-  return best ? placesOf(best, reference) : null;
+  return best ? placesOf(best, reference, { files, certificates }) : null;
 }
 
 function registriesOf({ file, table }: ConfFile): Registry[] {
@@ -45,7 +54,7 @@ function hasPrefix(reference: Reference, prefix: string): boolean {
   );
 }
 
-async function placesOf(registry: Registry, reference: Reference): Promise<Endpoint[]> {
+async function placesOf(registry: Registry, reference: Reference, sources: Sources): Promise<Endpoint[]> {
   const { table, file, prefix } = registry;
   try {
     if (flagOf(table, 'blocked'))
@@ -54,8 +63,8 @@ async function placesOf(registry: Registry, reference: Reference): Promise<Endpo
     const mirrors = tablesOf(table.mirror, 'registry.mirror').filter((mirror) =>
       isFor(mirror, onlyByDigest, reference),
     );
-    const places = mirrors.map((mirror) => place(mirror, registry, reference, false));
-    return await Promise.all([...places, place(table, registry, reference, true)]);
+    const at = (each: Table, isOwner: boolean) => place(each, registry, reference, isOwner, sources);
+    return await Promise.all([...mirrors.map((mirror) => at(mirror, false)), at(table, true)]);
   } catch (error) {
     throw error instanceof Fault ? error : cannotUse(file, error);
   }
@@ -76,6 +85,7 @@ async function place(
   { prefix, file }: Registry,
   reference: Reference,
   isOwner: boolean,
+  { files, certificates }: Sources,
 ): Promise<Endpoint> {
   const name = repositoryOf(reference);
   const location = textOf(table, 'location');
@@ -87,8 +97,10 @@ async function place(
     location === '' ? name : prefix.startsWith('*.') ? location + name.slice(name.indexOf('/')) : location + rest;
   const slash = there.indexOf('/');
   if (slash <= 0) throw new Error(`location = ${shown} leaves nothing of ${name}`);
-  const origin: EndpointOrigin = { folder: file, source: null, isOwner, files: null };
-  const made = await endpoint(`https://${registryHost(there.slice(0, slash))}`, {}, origin);
+  const host = there.slice(0, slash);
+  const { table: own, folder } = await certificates(host);
+  const origin: EndpointOrigin = { folder, source: null, isOwner, files };
+  const made = await endpoint(`https://${registryHost(host)}`, own, origin);
   const isInsecure = flagOf(table, 'insecure');
   const base = new URL(made.base);
   if (isInsecure) base.protocol = 'http:';

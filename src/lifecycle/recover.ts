@@ -15,6 +15,7 @@ import { applyExit, exitFrom, exitOnFile, onLogLost, podDown, unseenExit } from 
 import { makePodDirectory } from './pod/files.ts';
 import { pinNetns } from './pod/netns.ts';
 import { isWantOfOurs, untilWeHaveMs } from './runtime/shims.ts';
+import { recordStart } from './start-container.ts';
 import { releaseContainer, removeLostContainer, removeLostPod, teardownContainer, teardownPod } from './teardown.ts';
 
 type Listed = Awaited<ReturnType<Shim['list']>>;
@@ -159,7 +160,8 @@ async function recoverContainer(
   }
   if (phase === 'created' && process) {
     // The crash came between the start of the process and its record.
-    await deps.containers.settle(containerAfter(container, { type: 'started', pid: process.pid, at: Date.now() }));
+    using _ = await deps.locks.hold(id); // an end that is told meanwhile waits for the record
+    await recordStart(deps, container, process);
   } else if (phase === 'created') {
     deps.containerCreations.unheard(id);
     return;

@@ -1,14 +1,17 @@
 import { join } from 'node:path';
 import { failedPrecondition, messageOf } from '../base/fault.ts';
+import { isObject } from '../base/json.ts';
 import { log } from '../base/log.ts';
+import { jsonOf } from '../base/parse.ts';
 import { type Container, containerAfter } from '../model/container.ts';
 import type { Pod } from '../model/pod.ts';
+import type { ShimProcess } from '../shim/index.ts';
 import { oomCountFile } from '../sys/cgroups.ts';
 import { logOf, openingLog } from './container/log-path.ts';
 import { crashPoint } from './crash-point.ts';
 import type { Deps } from './deps.ts';
 import { holdContainer, mustExist } from './hold.ts';
-import { ociDeadlineMs, ociFault, ociRuntimeEnv } from './runtime/oci-command.ts';
+import { ociDeadlineMs, ociFault, ociRuntimeEnv, runOci } from './runtime/oci-command.ts';
 import { releaseContainer } from './teardown.ts';
 
 /** As much of the daemon as is needed here; tests make it of small parts. */
@@ -29,8 +32,9 @@ type Needs = Pick<
 const startErrorCode = 128;
 
 /**
- * Makes the container's process. One OCI runtime process does it all: until now the container was only prepared, so
- * whatever the runtime objects to (a command that does not exist) is said here.
+ * Makes the container's process. One OCI runtime process does it all, or two where it is not known for that (`create`,
+ * `start`): until now the container was only prepared, so whatever the runtime objects to (a command that does not exist) is
+ * said here.
  * @throws Fault NotFound, FailedPrecondition unless it is created; Internal with the OCI runtime's reason, and the
  * container is then exited with StartError.
  */
@@ -56,33 +60,71 @@ async function start(deps: Needs, pod: Pod, container: Container): Promise<void>
     await deps.containers.put(containerAfter(container, { type: 'started', pid, at: Date.now() }));
     crashPoint('start-container:recorded');
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const exit = { code: startErrorCode, reason: 'StartError', message, at: Date.now() } as const;
-    await deps.containers.settle(containerAfter(container, { type: 'ended', exit }));
-    await releaseContainer(deps, container).catch((failure: unknown) => {
-      // StopPodSandbox and RemoveContainer try again: a process of it may be stuck in the kernel.
-      log.error(
-        { container: container.id, reason: messageOf(failure) },
-        'A container that failed could not be released',
-      );
-    });
+    await failed(deps, container, error);
     throw error;
   }
 }
 
-async function spawn(
-  deps: Pick<Deps, 'layout' | 'ociRuntimes' | 'settings' | 'shims'>,
-  pod: Pod,
+/** Puts it on record that a container could not be started, and frees what was made of it. */
+async function failed(deps: Releasing, container: Container, error: unknown): Promise<void> {
+  const exit = { code: startErrorCode, reason: 'StartError', message: messageOf(error), at: Date.now() } as const;
+  await deps.containers.settle(containerAfter(container, { type: 'ended', exit }));
+  await releaseContainer(deps, container).catch((failure: unknown) => {
+    // StopPodSandbox and RemoveContainer try again: a process of it may be stuck in the kernel.
+    log.error({ container: container.id, reason: messageOf(failure) }, 'A container that failed could not be released');
+  });
+}
+
+type Releasing = Pick<Deps, 'containers' | 'layout' | 'ociRuntimes' | 'settings' | 'shims'>;
+
+/**
+ * Puts it on record that a container runs whose process a crash of the daemon left without one; where the crash came between the
+ * OCI runtime's two commands, the second one is made up for. A start that fails is on record as such.
+ */
+export async function recordStart(
+  deps: Releasing,
   container: Container,
-): Promise<number> {
+  { pid, exit }: Pick<ShimProcess, 'pid' | 'exit'>,
+): Promise<void> {
+  try {
+    if (exit === null && (await waitsForStart(deps, container))) await begin(deps, container);
+    await deps.containers.settle(containerAfter(container, { type: 'started', pid, at: Date.now() }));
+  } catch (error) {
+    await failed(deps, container, error);
+  }
+}
+
+async function waitsForStart(deps: Releasing, { id, podId, resolvedHandler }: Container): Promise<boolean> {
+  const runtime = await deps.ociRuntimes.of({ resolvedHandler });
+  if (!runtime.knows(id) || (await runtime.missing()) !== null) return false;
+  const { code, stdout } = await runOci(deps, await deps.shims.ensure(podId), runtime.state(id));
+  if (code !== 0) return false;
+  const state: unknown = jsonOf(stdout.toString());
+  return isObject(state) && state.status === 'created';
+}
+
+/** Has the OCI runtime start what it has created. @throws Fault with its reason. */
+async function begin(deps: Releasing, container: Container): Promise<void> {
+  const { id, podId } = container;
+  const runtime = await deps.ociRuntimes.of(container);
+  const logFile = logFileOf(deps, container);
+  const outcome = await runOci(deps, await deps.shims.ensure(podId), runtime.start(id, logFile));
+  if (outcome.timedOut || outcome.code !== 0)
+    throw await ociFault({ doing: `Cannot start container ${id}`, runtime, logFile }, outcome);
+}
+
+const logFileOf = ({ layout }: Pick<Deps, 'layout'>, { id, podId }: Container): string =>
+  join(layout.bundle(podId, id), 'runtime.log');
+
+async function spawn(deps: Releasing, pod: Pod, container: Container): Promise<number> {
   const { id, podId, config } = container;
   const bundle = deps.layout.bundle(podId, id);
-  const logFile = join(bundle, 'runtime.log');
+  const logFile = logFileOf(deps, container);
   const runtime = await deps.ociRuntimes.of(container);
   const shim = await deps.shims.ensure(podId);
   const started = shim.start({
     key: id,
-    argv: runtime.run(id, bundle, join(bundle, 'pid'), logFile, config.tty),
+    argv: runtime.make(id, bundle, join(bundle, 'pid'), logFile, config.tty),
     env: ociRuntimeEnv,
     cwd: bundle,
     deadlineMs: ociDeadlineMs(deps),
@@ -94,6 +136,11 @@ async function spawn(
     exitFile: deps.layout.exitFile(podId, id),
   });
   const result = await openingLog(deps, pod, container, started);
-  if (result.code === 0 && result.pid > 0) return result.pid;
+  if (result.code === 0 && result.pid > 0) {
+    if (!runtime.createsFirst) return result.pid;
+    crashPoint('start-container:process');
+    await begin(deps, container);
+    return result.pid;
+  }
   throw await ociFault({ doing: `Cannot start container ${id}`, runtime, logFile }, result);
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { errorText, type RunCommand, usualPath } from '../base/command.ts';
 import { Fault } from '../base/fault.ts';
 import { type HostFiles, isNoAnswer } from '../base/host-files.ts';
+import { isObject } from '../base/json.ts';
 import { jsonOf } from '../base/parse.ts';
 import type { PluginConfig } from './conflist.ts';
 
@@ -86,23 +87,33 @@ export async function callPlugin(
   return text === '' ? null : resultOf(text, name);
 }
 
-/** The versions whose results are read here (CNI spec, section 5); before 0.3.0 addresses were told otherwise. */
-const resultVersions = new Set(['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']);
+/** The versions whose results are read here (CNI spec, section 5). */
+const resultVersions = new Set(['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0']);
 
 function resultOf(text: string, name: string): unknown {
-  let result: { cniVersion?: unknown } | null;
+  let result: { readonly cniVersion?: unknown } | null;
   try {
     result = jsonOf(text) as typeof result;
   } catch {
     throw new Fault('Internal', `${name} printed no JSON: ${errorText(text)}`);
   }
   const version = result?.cniVersion;
-  if (version === undefined || resultVersions.has(String(version))) return result;
+  if (version === undefined || resultVersions.has(String(version))) return withAddresses(result);
   const known = [...resultVersions].join(', ');
   throw new Fault(
     'Internal',
     `${name} printed a result of CNI version ${errorText(JSON.stringify(version))}, not of ${known}`,
   );
+}
+
+/** Before 0.3.0 there was one address of each family, `ip4` and `ip6`, with its routes: told as later versions do. */
+function withAddresses(result: unknown): unknown {
+  if (!isObject(result) || result.ips !== undefined) return result;
+  const old = [result.ip4, result.ip6].filter(isObject);
+  if (old.length === 0) return result;
+  const ips = old.map(({ ip, gateway }) => ({ address: ip, ...(gateway === undefined ? {} : { gateway }) }));
+  const routes = old.flatMap((family) => (Array.isArray(family.routes) ? family.routes : []));
+  return { ...result, ips, routes };
 }
 
 /** CNI spec, section 5: an error is JSON on standard output with code, msg and details. */

@@ -61,8 +61,19 @@ function defaultMounts(input: SpecInput): OciMount[] {
     mount('/dev/pts', 'devpts', 'devpts', pts),
     mount('/dev/mqueue', 'mqueue', 'mqueue', noExecDevice),
     sysMount(input, access),
-    mount('/sys/fs/cgroup', 'cgroup', 'cgroup', [...noExecDevice, 'relatime', access]),
+    cgroupMount(input, access),
   ];
+}
+
+/**
+ * There is one cgroup2 of the host: who mounts it anew from the host's cgroup namespace takes nsdelegate and memory_recursiveprot
+ * from all of its mounts, as crun 1.8 and runc 1.1 do for a container that has no such namespace of its own.
+ */
+function cgroupMount({ host, container }: SpecInput, access: string): OciMount {
+  const options = [...noExecDevice, 'relatime', access];
+  if (host.cgroupMode !== 'v2' || !container.security.privileged)
+    return mount('/sys/fs/cgroup', 'cgroup', 'cgroup', options);
+  return mount('/sys/fs/cgroup', 'bind', '/sys/fs/cgroup', ['rbind', 'rprivate', ...options]);
 }
 
 /**

@@ -93,7 +93,7 @@ async function command<Name extends 'run' | 'exec'>(
 function commandName(argv: readonly string[], env: readonly string[]): string {
   const verb =
     env.find((entry) => entry.startsWith('CNI_COMMAND='))?.slice('CNI_COMMAND='.length) ??
-    argv.find((word) => /^(run|exec|delete|kill|update)$/.test(word));
+    argv.find((word) => /^(create|start|state|run|exec|delete|kill|update)$/.test(word));
   return [basename(argv[0] ?? ''), ...(verb === undefined ? [] : [verb])].join(' ');
 }
 

@@ -140,6 +140,20 @@ for (const handler of ociRuntimes) {
       assert.deepEqual(seen(), before);
     });
 
+    test("a privileged container leaves the host's cgroups their options", async () => {
+      const cgroups = () =>
+        readFileSync('/proc/self/mountinfo', 'utf8')
+          .split('\n')
+          .filter((line) => / - cgroup2? /.test(line))
+          .map((line) => line.split(' - ')[1])
+          .sort();
+      const before = cgroups();
+      const privileged = { linux: { securityContext: { privileged: true } } };
+      const lines = await outputOf(bench, 'ls /sys/fs/cgroup', privileged, privileged);
+      assert.ok(lines.length > 0);
+      assert.deepEqual(cgroups(), before);
+    });
+
     test('noexec, nodev and nosuid of the request hold on host paths and image volumes, and its status says so', async () => {
       const pod = await TestPod.run(bench.daemon, 'options');
       const folder = join(bench.daemon.dir, 'options');

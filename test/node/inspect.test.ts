@@ -75,8 +75,12 @@ for (const handler of ociRuntimes) {
       const namespaceOptions = { pid: NamespaceMode.POD };
       const pod = await TestPod.run(bench.daemon, 'pod', {
         ...{ hostname: 'here', annotations: { note: '1' }, labels: { app: 'web' } },
-        linux: { sysctls: { 'net.ipv4.ip_forward': '1' }, securityContext: { namespaceOptions } },
+        linux: {
+          ...{ sysctls: { 'net.ipv4.ip_forward': '1' }, securityContext: { namespaceOptions } },
+          resources: { cpuShares: 200n },
+        },
       });
+      await bench.daemon.runtime.updatePodSandboxResources({ podSandboxId: pod.id, resources: { cpuShares: 300n } });
       const inspect = (recipe: string) => asked(['inspectp', pod.id], recipe);
       const pid = inspect('.info.pid');
       const recipes: [recipe: string, answer: string][] = [
@@ -101,6 +105,12 @@ for (const handler of ociRuntimes) {
           '.info.cniResult.Interfaces.eth0.Sandbox',
           inspect('.info.runtimeSpec.linux.namespaces[]|select(.type=="network").path'),
         ],
+        ['.info.sandboxMetadata.Metadata.IP', await pod.ip()],
+        ['.info.sandboxMetadata.Metadata.Name', 'pod_test_uid-pod_0'],
+        ['.info.sandboxMetadata.Metadata.Config.hostname', 'here'],
+        ['.info.sandboxMetadata.Metadata.NetNSPath', inspect('.info.cniResult.Interfaces.eth0.Sandbox')],
+        ['.info|has("runtimeOptions"), has("overhead")', 'true\nfalse'],
+        ['.info.resources.linux.cpu_shares', '300'],
         ['.status.network.ip', await pod.ip()],
       ];
       for (const [recipe, answer] of recipes) assert.equal(inspect(recipe), answer, recipe);

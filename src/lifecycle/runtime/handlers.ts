@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Fault, messageOf } from '../../base/fault.ts';
@@ -16,19 +16,28 @@ const askAgainMs = 60_000;
 /** How long the first answer of a program is waited for by who would rather go on without. */
 const firstAnswerMs = 1000;
 
+/** Those that make and begin a container by one command, also with a suffix: `crun-wasm`, `runc-1.3`. */
+const runsAtOnce = /^(crun|runc)([.-]|$)/;
+
 /** A handler's program, with runc's command line. */
 export class OciRuntime {
   readonly handler: Handler;
+  /**
+   * Containers are made by `create`, and begin by `start`: what stands around an OCI runtime looks for that word, and does
+   * nothing at a `run`.
+   */
+  readonly createsFirst: boolean;
   readonly #files: HostFiles;
   readonly #global: readonly string[];
   #features: Promise<HandlerFeatures> | null = null;
   #askedAt = 0;
   #answer: HandlerFeatures | null = null;
 
-  /** `files`: what looks at its program, which may be anywhere. */
-  constructor(handler: Handler, files: HostFiles) {
+  /** `files`: what looks at its program, which may be anywhere; `create`: as the setting has it. */
+  constructor(handler: Handler, files: HostFiles, create = 'auto') {
     this.handler = handler;
     this.#files = files;
+    this.createsFirst = create === 'always' || !runsAtOnce.test(basename(handler.path));
     const { args, root, systemdCgroup } = handler;
     this.#global = [...args, '--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
   }
@@ -79,11 +88,22 @@ export class OciRuntime {
     return features;
   }
 
-  /** Creates and starts the container in one process; it says what went wrong in `logFile`. */
-  run(id: string, bundle: string, pidFile: string, logFile: string, tty: boolean): string[] {
+  /** Makes the container's process, and starts it unless it `createsFirst`; it says what went wrong in `logFile`. */
+  make(id: string, bundle: string, pidFile: string, logFile: string, tty: boolean): string[] {
+    const command = this.createsFirst ? ['create'] : ['run', '--detach'];
     const console = tty ? ['--console-socket', '{console}'] : [];
-    const options = ['--detach', '--bundle', bundle, '--pid-file', pidFile, ...console];
-    return [this.path, ...this.#global, '--log', logFile, '--log-format', 'json', 'run', ...options, id];
+    const options = ['--bundle', bundle, '--pid-file', pidFile, ...console];
+    return [this.path, ...this.#global, ...logTo(logFile), ...command, ...options, id];
+  }
+
+  /** Starts what `create` has made. */
+  start(id: string, logFile: string): string[] {
+    return [this.path, ...this.#global, ...logTo(logFile), 'start', id];
+  }
+
+  /** Prints the state of a container, as JSON (OCI runtime-spec, runtime.md). */
+  state(id: string): string[] {
+    return [this.path, ...this.#global, 'state', id];
   }
 
   /** `processFile` holds the whole OCI process: command-line options cover only a part of it, each runtime another. */
@@ -114,6 +134,8 @@ export class OciRuntime {
   }
 }
 
+const logTo = (file: string): string[] => ['--log', file, '--log-format', 'json'];
+
 /**
  * The handlers of the configuration by RuntimeClass handler name (the empty name is the default one), and those that pods
  * were made with.
@@ -134,13 +156,19 @@ export class OciRuntimes {
   /** `files`: what looks at the handlers' programs. */
   static async open(settings: Settings, layout: Layout, files: HostFiles): Promise<OciRuntimes> {
     const byName = new Map<string, OciRuntime>();
-    for (const [name, { path, args, privilegedWithoutHostDevices, cniConfDir }] of Object.entries(settings.handlers)) {
+    for (const [name, { create, path, args, privilegedWithoutHostDevices, cniConfDir }] of Object.entries(
+      settings.handlers,
+    )) {
       const root = layout.ociStateOf(name);
       const systemdCgroup = settings.cgroupDriver === 'systemd';
       await mkdir(root, { recursive: true, mode: 0o700 });
       byName.set(
         name,
-        new OciRuntime({ name, path, args, root, systemdCgroup, privilegedWithoutHostDevices, cniConfDir }, files),
+        new OciRuntime(
+          { name, path, args, root, systemdCgroup, privilegedWithoutHostDevices, cniConfDir },
+          files,
+          create,
+        ),
       );
     }
     return new OciRuntimes(byName, settings.defaultHandler, files);

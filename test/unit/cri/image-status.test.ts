@@ -29,8 +29,9 @@ const image = {
   pulledAt: 0,
 };
 
-async function info(document: Buffer | null, verbose = true): Promise<string | undefined> {
-  const images = { find: () => image, list: () => [image], document: async () => document };
+async function info(document: Buffer | null, verbose = true, labels = {}): Promise<string | undefined> {
+  const labelled = { ...image, config: { ...config, labels } };
+  const images = { find: () => labelled, list: () => [image], document: async () => document };
   const deps = { images, settings: { images: { pinned: [] } } };
   const answer = await imageHandlers(deps as never).imageStatus({ image: { image: 'r/a' } as never, verbose });
   return answer.info.info;
@@ -59,6 +60,11 @@ test('in the same form of what is known, where there is no document or one too l
   for (const document of [null, Buffer.from(`{"a":"${'x'.repeat(8 << 20)}"}`)]) {
     assert.deepEqual(JSON.parse((await info(document))!), { chainID: chain, imageSpec: spec });
   }
+});
+
+test('labels beside it, as CRI-O has them, where there are any', async () => {
+  const { labels, imageSpec } = JSON.parse((await info(Buffer.from('{"a":1}'), true, { maintainer: 'x' }))!);
+  assert.deepEqual([labels, imageSpec], [{ maintainer: 'x' }, { a: 1 }]);
 });
 
 test('nothing unless it is asked for', async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
 import { explainEndpoint } from '../../../src/commands/explain.ts';
 import { parseReference, placesFor } from '../../../src/image/index.ts';
+import { makeCertificate } from '../../registry/certificate.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'berth-registries-'));
 after(() => rmSync(root, { recursive: true }));
@@ -92,6 +93,30 @@ test('files of the .d folder are laid over it, by prefix; hosts.toml goes before
     'https://mine.example/v2 -',
     'https://registry.example/v2 -',
   ]);
+});
+
+test('certificates in folders of the hosts are those of the places, and say nothing of who serves a registry', async () => {
+  writeFileSync(registriesConf, conf);
+  const { cert, key } = makeCertificate();
+  const put = (host: string, files: Record<string, string>) => {
+    mkdirSync(join(certsDir, host), { recursive: true });
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(certsDir, host, name), text);
+  };
+  put('registry.example', { 'ca.crt': cert });
+  put('cache.example', { 'ca.crt': cert });
+  put('team.example:5000', { 'client.cert': cert, 'client.key': key });
+  const places = await of('registry.example/team/app:v1');
+  assert.deepEqual(
+    places.map(({ base, tls }) => [base.host, tls.ca.length, tls.client.length]),
+    [
+      ['cache.example', 1, 0],
+      ['tags.example', 0, 0],
+      ['team.example:5000', 0, 1],
+    ],
+  );
+  put('alone.example', { 'ca.crt': cert });
+  const [alone] = await of('alone.example/app');
+  assert.equal(alone?.tls.ca.length, 1);
 });
 
 test('an insecure mirror is asked by either scheme and shown no credentials; explain tells the name and the file', async () => {

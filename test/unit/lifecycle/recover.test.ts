@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import type { Command } from '../../../src/base/command.ts';
 import { recover } from '../../../src/lifecycle/recover.ts';
 import type { ContainerState } from '../../../src/model/container.ts';
 import type { ContainerId, PodId } from '../../../src/model/ids.ts';
@@ -177,6 +178,31 @@ describe('a container after a start of the daemon', () => {
       await recover(world.deps);
       const found = containerOf(world);
       assert.deepEqual([found?.phase, found && 'exit' in found ? found.exit.code : undefined], [phase, code]);
+    });
+  }
+
+  for (const [status, more] of [
+    ['created', ['run /bin/crun start']],
+    ['running', []],
+  ] as const) {
+    test(`whose process is there, and which its OCI runtime says is ${status}: it runs`, async () => {
+      const world = await daemonWith({ containers: [containerIn(made)] });
+      Object.assign(world.shims, { findOrKill: async () => listing(pausePid, processIn()) });
+      Object.assign(world.runtime, { knows: () => true });
+      const { run } = world.ownShim;
+      const stdout = Buffer.from(JSON.stringify({ status }));
+      Object.assign(world.ownShim, {
+        run: async (command: Command) => ({
+          ...(await run(command)),
+          ...(command.argv.includes('state') && { stdout }),
+        }),
+      });
+      await recover(world.deps);
+      assert.equal(containerOf(world)?.phase, 'running');
+      assert.deepEqual(
+        world.said.filter((said) => said.startsWith('run ')),
+        ['run /bin/crun state', ...more],
+      );
     });
   }
 

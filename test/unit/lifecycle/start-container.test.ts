@@ -41,6 +41,14 @@ test('who starts it has heard of it: no retry of its creation is given it', asyn
   await assert.rejects(world.deps.containerCreations.create(again, patient), { kind: 'AlreadyExists' });
 });
 
+test('a program that is not known to run at once is asked to create, and then to start', async () => {
+  const world = await withContainer(created);
+  Object.assign(world.runtime, { createsFirst: true });
+  await startContainer(world.deps, containerId);
+  assert.deepEqual(world.said, ['shim ensure', 'start c', 'shim ensure', 'run /bin/crun start']);
+  assert.equal(stateOf(world).phase, 'running');
+});
+
 describe('a start that fails', () => {
   const lost = new Fault('Unavailable', 'the shim was lost');
   const failures: Record<string, { spoil: (world: World) => void; error: RegExp | object }> = {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { Command, CommandResult, RunCommand } from '../../../src/base/command.ts';
 import { defaults } from '../../../src/base/settings.ts';
+import { cniResultOf } from '../../../src/cri/cni-result.ts';
 import { Network } from '../../../src/network/index.ts';
 import { KeptNetns } from '../../../src/network/kept-netns.ts';
 import type { CachedAttachment } from '../../../src/network/result-cache.ts';
@@ -72,6 +73,27 @@ function answering(answers: Record<string, CommandResult | Error> = {}): RunComm
 const words = () => called.map(({ what }) => what);
 
 describe('ADD', () => {
+  test('reads the addresses that plugins gave before CNI 0.3.0', async () => {
+    writeFileSync(at('conf', '10-old.conf'), JSON.stringify({ cniVersion: '0.2.0', name: 'old', type: 'a' }));
+    const ip4 = { ip: '10.1.2.3/24', gateway: '10.1.2.1', routes: [{ dst: '0.0.0.0/0' }] };
+    const answer = { cniVersion: '0.2.0', ip4, ip6: { ip: 'fd00::3/64' } };
+    const up = await network().up(answering({ 'ADD a': ended(answer) }), attachment);
+    assert.deepEqual(up.ips, ['10.1.2.3', 'fd00::3']);
+    assert.deepEqual(cniResultOf(up.result), {
+      Interfaces: {
+        eth0: {
+          IPConfigs: [
+            { IP: '10.1.2.3', Gateway: '10.1.2.1' },
+            { IP: 'fd00::3', Gateway: '' },
+          ],
+          ...{ Mac: '', Sandbox: '' },
+        },
+      },
+      DNS: [{}],
+      Routes: [{ dst: '0.0.0.0/0' }],
+    });
+  });
+
   test('calls plugins in files of their own after those of the list, also at DEL when these files are gone', async () => {
     configure('net', [{ type: 'a' }]);
     mkdirSync(at('conf/net'));
@@ -151,8 +173,8 @@ describe('ADD', () => {
     'says too much': { answer: ended(one, { truncated: true }), message: /printed more than 4194304 bytes/ },
     'says no JSON': { answer: ended('hello'), message: /printed no JSON: hello/ },
     'says a result of before': {
-      answer: ended({ cniVersion: '0.2.0' }),
-      message: /printed a result of CNI version "0.2.0", not of/,
+      answer: ended({ cniVersion: '2.0.0' }),
+      message: /printed a result of CNI version "2.0.0", not of/,
     },
     'loses its shim': { answer: new Error('the shim was lost'), message: /the shim was lost/, kind: '' },
   };

@@ -218,6 +218,17 @@ test('a private cgroup namespace on v2, none when privileged', () => {
   assert.ok(!types(true).includes('cgroup'));
 });
 
+test("the host's cgroup2 is mounted anew only in a cgroup namespace of the container's own: else it would lose its options", () => {
+  const cgroups = (host: SpecInput['host'], privileged: boolean) => {
+    const { mounts, linux } = buildSpec(specInput({ host, security: { privileged } }));
+    const { type, source, options } = mounts.find(({ destination }) => destination === '/sys/fs/cgroup')!;
+    return [type, source, options.at(-1), linux.namespaces.some((each) => each.type === 'cgroup')];
+  };
+  assert.deepEqual(cgroups(hostV2, false), ['cgroup', 'cgroup', 'ro', true]);
+  assert.deepEqual(cgroups(hostV2, true), ['bind', '/sys/fs/cgroup', 'rw', false]);
+  assert.deepEqual(cgroups(host, true), ['cgroup', 'cgroup', 'rw', false]);
+});
+
 const modes = ['pod', 'container', 'node', 'target'] as const;
 const pidPath = '/proc/7/ns/pid';
 const pidNamespaces: Record<string, string | undefined> = {

@@ -17,6 +17,20 @@ function handlerOf(dir: string, script: string): OciRuntime {
   return new OciRuntime({ name: 'x', path, args: [], root, ...plain }, ownFiles());
 }
 
+test('crun and runc make and start at once, others and whoever is told so by create and start', () => {
+  const of = (path: string, create?: string) => {
+    const plain = { systemdCgroup: false, privilegedWithoutHostDevices: false, cniConfDir: '' };
+    return new OciRuntime({ name: 'x', path, args: [], root: '/r', ...plain }, ownFiles(), create);
+  };
+  const verb = (runtime: OciRuntime) =>
+    runtime.make('id', '/b', '/p', '/l', false).find((word) => /^(run|create)$/.test(word));
+  for (const path of ['/usr/bin/crun', '/opt/crun-wasm', '/usr/sbin/runc', '/opt/runc.new'])
+    assert.equal(verb(of(path)), 'run');
+  for (const path of ['/usr/bin/nvidia-container-runtime', '/opt/youki', '/opt/runchard'])
+    assert.equal(verb(of(path)), 'create');
+  assert.equal(verb(of('/usr/bin/crun', 'always')), 'create');
+});
+
 const folder = () => {
   const dir = mkdtempSync(join(tmpdir(), 'berth-handlers-'));
   return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
