@@ -4,11 +4,12 @@ import { defaults } from '../../src/base/settings.ts';
 import { type ShownTable, shownTables } from '../../src/base/settings-table.ts';
 import { type Commands, flags, flagText, shapeOf } from '../../src/commands/command-line.ts';
 
-/** Text as man(7) takes it: no line of it is a request, no character of it an escape. */
+/** Text as man(7) takes it: no line of it is a request, no character of it an escape. A list of paths may be broken. */
 const plain = (text: string): string =>
   text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')
+    .replaceAll(/:(?=\/[^/])/g, ':\\:')
     .split('\n')
     .map((line) => line.replace(/^([.'])/, '\\&$1'))
     .join('\n');

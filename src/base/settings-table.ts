@@ -117,7 +117,7 @@ const images = {
   authFile: setting(
     pathOrNone,
     '',
-    'Credentials for pulls that bring none, as docker login writes them (config.json); read at each pull. Every pod of the node can then have what they open.',
+    'Credentials for pulls that bring none, and for mirrors by their own names, as docker login writes them (config.json); read at each pull. Every pod of the node can then have what they open.',
   ),
   maxParallelLayers: setting(whole(1, 64), 3, 'Layers that are fetched and unpacked at once, over all pulls.'),
   connectionsPerLayer: setting(

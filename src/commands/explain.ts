@@ -62,7 +62,7 @@ function askedFor(capabilities: Endpoint['capabilities']): string {
 
 function credentials({ isOwner, takesCredentials, base }: Endpoint, domain: string): string {
   if (!isOwner && takesCredentials)
-    return `those of the pull request if it asks for some and they name no other registry, not the node's; also shown to its token service at ${base.origin}, to no other; else anonymous`;
+    return `those that the node's file (images.auth_file) has for ${base.host}, else those of the pull request, if it asks for some and they name no other registry; also shown to its token service at ${base.origin}, to no other; else anonymous`;
   if (!isOwner)
     return `none: a pull's credentials are for ${domain} alone, and this is a mirror (plain http, skip_verify or credentials = false in hosts.toml)`;
   const where = base.protocol === 'https:' ? 'its token service, if that is https' : 'its token service';

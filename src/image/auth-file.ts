@@ -17,7 +17,7 @@ const maxBytes = 1024 * 1024;
  */
 export async function nodeAuth(
   path: string,
-  { domain, path: repository }: Reference,
+  { domain, path: repository }: Pick<Reference, 'domain' | 'path'>,
   open: OpenHostFiles = ownFiles,
 ): Promise<RegistryAuth | null> {
   if (path === '') return null;

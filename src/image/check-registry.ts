@@ -1,6 +1,8 @@
 import { messageOf } from '../base/fault.ts';
-import { credentialsAt, isEmpty } from './auth.ts';
+import { ownFiles } from '../sys/own-files.ts';
+import { isEmpty } from './auth.ts';
 import { nodeAuth } from './auth-file.ts';
+import { credentialsOf } from './auth-for.ts';
 import { HttpClient } from './http.ts';
 import { Logins } from './logins.ts';
 import { Place, Refused } from './place.ts';
@@ -36,10 +38,15 @@ export async function checkRegistry(
   return Promise.all(
     endpoints.map(async (endpoint) => {
       using http = new HttpClient(patience);
-      const credentials = credentialsAt(endpoint, reference.domain, auth);
+      const { authFile, hostFiles = ownFiles } = settings;
+      const credentials = await credentialsOf(endpoint, reference, auth, { authFile, hostFiles });
       const logins = new Logins(http, endpoint, credentials, endpoint.repository ?? reference.path);
       const place = new Place({ http, logins, memory: memories.of(endpoint) }, endpoint, reference);
-      return { base: endpoint.base.href, problem: await problemOf(place), withLogin: !isEmpty(auth) };
+      return {
+        base: endpoint.base.href,
+        problem: await problemOf(place),
+        withLogin: !isEmpty(auth) || credentials.kind !== 'none',
+      };
     }),
   );
 }

@@ -201,12 +201,14 @@ export const layersFrom = (repository: Repository, found: Found): LayerSource[] 
 export function repositoryFor(
   reference: Reference,
   auth: RegistryAuth | null,
-  { certsDir, registriesConf, hostFiles, firstByteTimeoutMs, progressTimeoutMs, connectionsPerLayer }: FullSettings,
+  settings: FullSettings,
   { memories, signal }: { memories: PlaceMemories; signal: AbortSignal },
 ): Promise<Repository> {
-  const patience = { answerMs: firstByteTimeoutMs, progressMs: progressTimeoutMs };
+  const { certsDir, registriesConf, hostFiles, authFile, connectionsPerLayer } = settings;
+  const patience = { answerMs: settings.firstByteTimeoutMs, progressMs: settings.progressTimeoutMs };
   return Repository.open(reference, auth, {
     where: { certsDir, registriesConf, hostFiles },
+    authFile,
     patience,
     memories,
     connectionsPerLayer,

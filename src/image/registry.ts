@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault, type FaultKind, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { type Digest, isDigest, parseDigest } from '../model/ids.ts';
-import { credentialsAt, type RegistryAuth } from './auth.ts';
+import { ownFiles } from '../sys/own-files.ts';
+import type { RegistryAuth } from './auth.ts';
+import { credentialsOf } from './auth-for.ts';
 import { Blob } from './blob.ts';
 import { digestOf } from './digest.ts';
 import type { Capability } from './hosts.ts';
@@ -27,6 +29,8 @@ export type Fetched = { readonly data: Buffer; readonly digest: Digest; readonly
 
 export type RepositoryOptions = {
   readonly where: WhereSettings;
+  /** Credentials of the node: mirrors that it names get theirs. */
+  readonly authFile: string;
   readonly patience: Patience;
   readonly memories: PlaceMemories;
   readonly connectionsPerLayer: number;
@@ -63,12 +67,14 @@ export class Repository implements Disposable {
     const http = new HttpClient(options.patience);
     const endpoints = await placesFor(reference, options.where);
     for (const remark of endpoints.flatMap(({ remarks }) => remarks)) log.warn({ registry: reference.domain }, remark);
-    const places = endpoints.map((endpoint) => {
-      const credentials = credentialsAt(endpoint, reference.domain, auth);
+    const { authFile, memories, where } = options;
+    const node = { authFile, hostFiles: where.hostFiles ?? ownFiles };
+    const places = endpoints.map(async (endpoint) => {
+      const credentials = await credentialsOf(endpoint, reference, auth, node);
       const logins = new Logins(http, endpoint, credentials, endpoint.repository ?? reference.path);
-      return new Place({ http, logins, memory: options.memories.of(endpoint) }, endpoint, reference);
+      return new Place({ http, logins, memory: memories.of(endpoint) }, endpoint, reference);
     });
-    return new Repository(http, reference, new Places(places), options);
+    return new Repository(http, reference, new Places(await Promise.all(places)), options);
   }
 
   /** The registry's name, wherever its mirrors are. */

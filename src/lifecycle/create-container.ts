@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Caller } from '../base/caller.ts';
 import { failedPrecondition, invalidArgument, messageOf, notFound } from '../base/fault.ts';
@@ -198,7 +199,7 @@ function specRequest(deps: Deps, pod: Pod, image: Image, container: Container, n
     pod: pod.config,
     container: container.config,
     image: image.config,
-    host: deps.host,
+    host: { ...deps.host, hostname: hostname() }, // many a host gets its name after its services
     rootfs: paths.rootfs(pod.id, container.id),
     namespacePaths,
     cgroupsPath: container.cgroupsPath,

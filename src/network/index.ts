@@ -249,11 +249,18 @@ function cacheEntry(attachment: Attachment, list: NetworkList, ifName: string): 
 /** More than any pod has: each is in every status of it. */
 const mostAddresses = 256;
 
-/** The addresses of results without prefix lengths, in the plugins' order. @throws Fault Internal for what is none. */
+/**
+ * The addresses of results without prefix lengths, in the plugins' order. Where a result has some at the pod's own interface, others
+ * (of a second card that the plugin brings along) are not the pod's: Kubernetes knows one of each family.
+ * @throws Fault Internal for what is none.
+ */
 function addressesOf(results: readonly unknown[], network: string): string[] {
-  const ips = results.flatMap((result) => {
-    const listed = (result as { ips?: unknown } | null)?.ips;
-    return Array.isArray(listed) ? listed.map((ip) => String(ip?.address ?? '').replace(/\/.*$/, '')) : [];
+  const ips = results.flatMap((result, index) => {
+    const { ips, interfaces } = (result ?? {}) as { ips?: unknown; interfaces?: unknown };
+    const listed: { address?: unknown; interface?: unknown }[] = Array.isArray(ips) ? ips : [];
+    const nameOf = (at: unknown): unknown => (Array.isArray(interfaces) ? interfaces[Number(at)]?.name : undefined);
+    const own = listed.filter((ip) => typeof ip?.interface !== 'number' || nameOf(ip.interface) === `eth${index}`);
+    return (own.length > 0 ? own : listed).map((ip) => String(ip?.address ?? '').replace(/\/.*$/, ''));
   });
   const gave = `CNI network ${network} gave the pod`;
   if (ips.length === 0) throw new Fault('Internal', `${gave} no IP address`);

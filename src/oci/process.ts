@@ -33,12 +33,16 @@ export function buildProcess(input: SpecInput): OciProcess {
   };
 }
 
-/** Kubernetes' rule: a command replaces entrypoint and cmd; args alone replace cmd. */
+/**
+ * Kubernetes' rule: a command replaces entrypoint and cmd; args alone replace cmd. An entrypoint of one empty word is none: so
+ * an image takes away that of the image it was built on.
+ */
 function commandLine({ container, image }: SpecInput): string[] {
+  const isNone = image.entrypoint.length === 1 && image.entrypoint[0] === '';
   const args =
     container.command.length > 0
       ? [...container.command, ...container.args]
-      : [...image.entrypoint, ...(container.args.length > 0 ? container.args : image.cmd)];
+      : [...(isNone ? [] : image.entrypoint), ...(container.args.length > 0 ? container.args : image.cmd)];
   if (args.length === 0 || args[0] === '') {
     throw failedPrecondition(
       `Image ${JSON.stringify(container.image.image)} has no command: set one in the container's configuration`,

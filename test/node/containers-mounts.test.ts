@@ -132,6 +132,8 @@ for (const handler of ociRuntimes) {
       const mounts = Object.entries(places).map(([containerPath, hostPath]) => ({
         ...{ containerPath, hostPath, propagation: MountPropagation.PROPAGATION_BIDIRECTIONAL },
       }));
+      const terminal = pod.create('t', image, { command: ['/bin/sh'], mounts, tty: true, ...privileged });
+      await refused(terminal, grpc.INVALID_ARGUMENT, /"\/dev" is refused: the terminal would be mounted over/);
       const script = 'grep -c " /alone " /proc/self/mountinfo; sleep 1000';
       await pod.talking('c', image, script, { mounts, ...privileged });
       assert.deepEqual(linesOf(pod, 'c'), ['1']);

@@ -289,6 +289,20 @@ test('a mirror gets no credentials that name another registry, no token of the r
   assert.equal(pulled.id, one.config.digest, 'those that name the mirror are for it');
 });
 
+test("a mirror gets the node's credentials that have its name, before those of the pull", async () => {
+  await using scene = await lockedBehind(onlyMirror);
+  const authFile = join(scene.store.certsDir, 'auth.json');
+  const own = { username: 'test', password: 'secret' };
+  const auths = { [`${scene.mirror.host}/team`]: own, 'r.example': { username: 'other', password: 'other' } };
+  writeFileSync(authFile, JSON.stringify({ auths }));
+  for (const auth of [null, authOf({ username: 'pod', password: 'own' })]) {
+    await using store = await Store.open({ authFile });
+    store.hosts('r.example', onlyMirror(scene.mirror.host));
+    assert.equal((await store.images.pull({ reference, auth })).id, one.config.digest);
+    assert.deepEqual(shownTo(scene.mirror), [undefined, basicOf('test', 'secret')]);
+  }
+});
+
 test('where a mirror redirects, and a token service that it names elsewhere, no password of the pull is shown', async () => {
   const greedy: Misbehave = (incoming, outgoing) => {
     if (incoming.url?.startsWith('/token')) outgoing.end('{"token":"of-anybody"}');

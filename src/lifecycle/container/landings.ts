@@ -38,7 +38,7 @@ export async function checkLandings(looker: Looker, spec: OciSpec, image: string
   const view = new RootView(spec.root.path, looker);
   for (const mount of spec.mounts) {
     const place = await view.resolve(mount.destination);
-    const problem = await mountProblem(looker, mount, place, privileged);
+    const problem = consoleProblem(spec, mount, place) ?? (await mountProblem(looker, mount, place, privileged));
     if (problem)
       throw refused(`Mount path ${JSON.stringify(mount.destination)}`, mount.destination, place, image, problem);
     view.cover(place, isBind(mount) ? mount.source : null);
@@ -55,6 +55,12 @@ function refused(what: string, text: string, place: string, image: string, probl
   if (place === cleanPath(text)) return invalidArgument(`${what} is refused: ${problem}`);
   return failedPrecondition(`${what} leads to ${JSON.stringify(place)} in image ${image}: ${problem}`);
 }
+
+/** The OCI runtime mounts a container's terminal at /dev/console: in the host's own /dev that would stay, over the host's console. */
+const consoleProblem = ({ process }: OciSpec, { options }: OciMount, place: string): string | null =>
+  process.terminal && options.includes('rshared') && isAtOrBelow('/dev/console', place)
+    ? "the terminal would be mounted over the host's console: do without tty, or without propagation to the host"
+    : null;
 
 /** Why nothing may be mounted there, or null. Who is privileged has the host's rights, and may replace what it likes. */
 async function mountProblem(

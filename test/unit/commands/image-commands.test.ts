@@ -52,7 +52,7 @@ test('explained: a mirror is shown no credentials, the registry its own, and how
     const safe = explainEndpoint({ ...mirror!, takesCredentials: true }, 0, 'registry.example', {});
     assert.match(
       safe,
-      /credentials: those of the pull request .* not the node's; .* http:\/\/mirror\.example, to no other/,
+      /credentials: those that the node's file \(images\.auth_file\) has for mirror\.example, else those of the pull request, .* http:\/\/mirror\.example, to no other/,
     );
     const env = { HTTPS_PROXY: 'http://user:secret@proxy.example:3128' };
     const first = explainEndpoint(mirror!, 0, 'registry.example', env);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { Caller } from '../../../src/base/caller.ts';
@@ -43,6 +44,15 @@ describe('a container', () => {
     const spec = JSON.parse(readFileSync(made.deps.layout.configFile(podId, id), 'utf8'));
     assert.equal(spec.process.user.uid, 33);
     assert.deepEqual(JSON.parse(readFileSync(made.deps.layout.processFile(podId, id), 'utf8')), spec.process);
+  });
+
+  test('on the network of the host is called as that is now, not as it was when the daemon started', async () => {
+    const made = await world();
+    const pod = made.deps.pods.get(podId)!;
+    await made.deps.pods.put({ ...pod, config: { ...pod.config, hostname: '' } });
+    assert.notEqual(made.deps.host.hostname, hostname());
+    const { process } = JSON.parse(readFileSync(made.deps.layout.configFile(podId, await create(made)), 'utf8'));
+    assert.ok(process.env.includes(`HOSTNAME=${hostname()}`), process.env.join());
   });
 
   test('may have as many files open as the operator says, and raise that to what the daemon may', async () => {

@@ -73,6 +73,19 @@ function answering(answers: Record<string, CommandResult | Error> = {}): RunComm
 const words = () => called.map(({ what }) => what);
 
 describe('ADD', () => {
+  test("takes the addresses of the pod's own interface, and all where none is at it", async () => {
+    configure('net', [{ type: 'a' }]);
+    const interfaces = [{ name: 'veth1' }, { name: 'eth0', sandbox: '/n' }, { name: 'card1', sandbox: '/n' }];
+    const up = async (...at: (number | undefined)[]) => {
+      const ips = at.map((index, last) => ({ address: `10.0.0.${last}/24`, interface: index }));
+      const answer = ended({ cniVersion: '1.0.0', interfaces, ips });
+      return (await network().up(answering({ 'ADD a': answer }), attachment)).ips;
+    };
+    assert.deepEqual(await up(2, 1, undefined), ['10.0.0.1', '10.0.0.2']);
+    assert.deepEqual(await up(2, 0), ['10.0.0.0', '10.0.0.1']);
+    assert.deepEqual(await up(7, 1), ['10.0.0.1']);
+  });
+
   test('reads the addresses that plugins gave before CNI 0.3.0', async () => {
     writeFileSync(at('conf', '10-old.conf'), JSON.stringify({ cniVersion: '0.2.0', name: 'old', type: 'a' }));
     const ip4 = { ip: '10.1.2.3/24', gateway: '10.1.2.1', routes: [{ dst: '0.0.0.0/0' }] };

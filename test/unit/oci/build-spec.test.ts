@@ -99,6 +99,12 @@ for (const { name, command, args, expected } of commands) {
   });
 }
 
+test('command line: an entrypoint of one empty word is none', () => {
+  const args = (args: string[]) =>
+    buildSpec(specInput({ image: { entrypoint: [''], cmd: ['serve'] }, container: { args } })).process.args;
+  assert.deepEqual([args([]), args(['x', 'y'])], [['serve'], ['x', 'y']]);
+});
+
 const refused: { name: string; input: SpecInput; message: RegExp }[] = [
   { name: 'no command at all', input: specInput({ image: { entrypoint: [], cmd: [] } }), message: /no command/ },
   {
