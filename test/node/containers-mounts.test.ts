@@ -7,7 +7,6 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -16,15 +15,13 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
 import { MountPropagation } from '../../src/api/runtime/v1/cri.ts';
-import { isAtOrBelow } from '../../src/oci/index.ts';
-import { hierarchyOf, readCgroupTree } from '../../src/sys/cgroup-tree.ts';
 import { bindMount, mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { labelTree } from '../harness/look.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { idsFrom, inUserNamespace, refused, TestPod, until } from '../harness/pods.ts';
 import { setPropagation } from '../harness/propagation.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
-import { linesOf, loadImage, outputIn, outputOf } from './containers-support.ts';
+import { linesOf, loadImage, outputIn, outputOf, sharedFolder } from './containers-support.ts';
 
 await ownHost();
 
@@ -34,23 +31,9 @@ const inNamespace = inUserNamespace(ids);
 for (const handler of ociRuntimes) {
   suite(`mounts with ${handler}`, { handler }, (bench) => {
     let serial = 0;
-    /** A folder of the test that is a shared mount with a tmpfs below it. */
-    const sharedFolder = () => {
-      const folder = join(bench.daemon.dir, `shared-${serial++}`);
-      mkdirSync(join(folder, 'below'), { recursive: true });
-      bindMount(folder, folder);
-      setPropagation(folder, 'shared');
-      mountTmpfs(join(folder, 'below'), { size: 65_536, mode: 0o777 });
-      const release = () => {
-        unmount(join(folder, 'late'));
-        unmount(join(folder, 'below'));
-        unmount(folder);
-      };
-      return { folder, [Symbol.dispose]: release };
-    };
 
     test('propagation: what is mounted later on the host shows as far as was asked', async () => {
-      using shared = sharedFolder();
+      using shared = sharedFolder(bench);
       mkdirSync(join(shared.folder, 'late'));
       const pod = await TestPod.run(bench.daemon, 'propagation');
       const mounts = Object.entries(MountPropagation)
@@ -92,70 +75,6 @@ for (const handler of ociRuntimes) {
       }
     });
 
-    /** Places of the host below `top` on which something is mounted, each as often as that is so. */
-    const mountedBelow = (top: string): string[] =>
-      readFileSync('/proc/self/mountinfo', 'utf8')
-        .split('\n')
-        .map((line) => line.split(' ')[4] ?? '')
-        .filter((place) => isAtOrBelow(place, top))
-        .sort();
-
-    test("the host's own /sys and /dev are in a container as they are, not under what it would have there itself", async () => {
-      const hierarchy = hierarchyOf(readCgroupTree(), 'pids')!;
-      const pod = await TestPod.run(bench.daemon, 'agent');
-      const mounts = ['/sys', '/dev'].map((path) => ({
-        containerPath: path,
-        hostPath: path,
-        readonly: path === '/sys',
-      }));
-      const marker = `berth-${process.pid}`;
-      writeFileSync(`/dev/shm/${marker}`, '');
-      try {
-        const script = `ls -d ${hierarchy.path}/${bench.daemon.name}; ls /dev/pts /dev/shm`;
-        const [cgroup, ...devices] = await outputIn(pod, bench.image.busybox, script, { mounts });
-        assert.equal(cgroup, `${hierarchy.path}/${bench.daemon.name}`);
-        assert.ok(!devices.includes(marker), "shared memory is the pod's");
-      } finally {
-        rmSync(`/dev/shm/${marker}`);
-      }
-      await pod.remove();
-    });
-
-    test('what a container shares with the host both ways brings it no mount of ours', async () => {
-      using shared = sharedFolder();
-      const privileged = { linux: { securityContext: { privileged: true } } };
-      const image = await loadImage(bench, 'both-ways', [], { Volumes: { '/both/inner': {}, '/alone': {} } });
-      const pod = await TestPod.run(bench.daemon, 'both-ways', privileged);
-      const seen = () => ['/sys', '/dev', shared.folder].flatMap(mountedBelow);
-      const before = seen();
-      const places = { '/sys/fs': '/sys/fs', '/dev': '/dev', '/both': shared.folder };
-      const mounts = Object.entries(places).map(([containerPath, hostPath]) => ({
-        ...{ containerPath, hostPath, propagation: MountPropagation.PROPAGATION_BIDIRECTIONAL },
-      }));
-      const terminal = pod.create('t', image, { command: ['/bin/sh'], mounts, tty: true, ...privileged });
-      await refused(terminal, grpc.INVALID_ARGUMENT, /"\/dev" is refused: the terminal would be mounted over/);
-      const script = 'grep -c " /alone " /proc/self/mountinfo; sleep 1000';
-      await pod.talking('c', image, script, { mounts, ...privileged });
-      assert.deepEqual(linesOf(pod, 'c'), ['1']);
-      assert.deepEqual(seen(), before);
-      await pod.remove();
-      assert.deepEqual(seen(), before);
-    });
-
-    test("a privileged container leaves the host's cgroups their options", async () => {
-      const cgroups = () =>
-        readFileSync('/proc/self/mountinfo', 'utf8')
-          .split('\n')
-          .filter((line) => / - cgroup2? /.test(line))
-          .map((line) => line.split(' - ')[1])
-          .sort();
-      const before = cgroups();
-      const privileged = { linux: { securityContext: { privileged: true } } };
-      const lines = await outputOf(bench, 'ls /sys/fs/cgroup', privileged, privileged);
-      assert.ok(lines.length > 0);
-      assert.deepEqual(cgroups(), before);
-    });
-
     test('noexec, nodev and nosuid of the request hold on host paths and image volumes, and its status says so', async () => {
       const pod = await TestPod.run(bench.daemon, 'options');
       const folder = join(bench.daemon.dir, 'options');
@@ -190,7 +109,7 @@ for (const handler of ociRuntimes) {
     });
 
     test('read-only reaches the mount itself, recursive read-only all below it', async () => {
-      using shared = sharedFolder();
+      using shared = sharedFolder(bench);
       const mounts = [
         { containerPath: '/ro', hostPath: shared.folder, readonly: true },
         { containerPath: '/rro', hostPath: shared.folder, readonly: true, recursiveReadOnly: true },
@@ -225,7 +144,7 @@ for (const handler of ociRuntimes) {
     });
 
     test('mapped owners also without a user namespace, and what is mounted below stays on the host', async () => {
-      using shared = sharedFolder();
+      using shared = sharedFolder(bench);
       writeFileSync(join(shared.folder, 'file'), '');
       chownSync(join(shared.folder, 'file'), 5, 6);
       const mounts = [{ containerPath: '/m', hostPath: shared.folder, uidMappings: ids, gidMappings: ids }];

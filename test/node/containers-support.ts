@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { bindMount, mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { type ContainerConfig, type PodConfig, TestPod, untilExited } from '../harness/pods.ts';
+import { setPropagation } from '../harness/propagation.ts';
 import type { Bench } from '../harness/suite.ts';
 import { makeImage } from '../images/image.ts';
 import { type Entry, type Layer, makeLayer } from '../images/layer.ts';
@@ -55,4 +58,19 @@ export async function loadImage(
   await writeLayout(path, 'localhost', [image]);
   await bench.daemon.admin.loadImages({ path });
   return `localhost/${name}:1`;
+}
+
+/** A folder of the test that is a shared mount with a tmpfs below it. */
+export function sharedFolder(bench: Bench) {
+  const folder = join(bench.daemon.dir, `shared-${serial++}`);
+  mkdirSync(join(folder, 'below'), { recursive: true });
+  bindMount(folder, folder);
+  setPropagation(folder, 'shared');
+  mountTmpfs(join(folder, 'below'), { size: 65_536, mode: 0o777 });
+  const release = () => {
+    unmount(join(folder, 'late'));
+    unmount(join(folder, 'below'));
+    unmount(folder);
+  };
+  return { folder, [Symbol.dispose]: release };
 }

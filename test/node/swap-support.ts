@@ -272,6 +272,8 @@ export function swapTests(old: OldRuntime): void {
     const unit = node.units[old.unit]!;
     await unit.start();
     await unit.stop();
+    // CRI-O leaves a process that it forked, for a moment.
+    await until(`the end of ${old.unit}`, async () => !processes().some((line) => line.includes(`/${old.unit} `)));
     clean = node.traces();
     await unit.start();
     await node.units.kubelet!.start();
