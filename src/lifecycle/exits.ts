@@ -83,18 +83,19 @@ export async function onShimLost(deps: Needs, podId: PodId): Promise<void> {
 }
 
 /** What the shim wrote of its end before it went; else that nobody knows, and why. */
-export async function exitOnFile(
-  deps: Pick<Deps, 'layout'>,
-  { id, podId }: Container,
-  otherwise: string,
-): Promise<Exit> {
+export async function exitOnFile(deps: Pick<Deps, 'layout'>, container: Container, otherwise: string): Promise<Exit> {
   try {
-    const exit = await readExitFile(deps.layout.exitFile(podId, id));
-    return exit ? exitFrom(exit) : unseenExit(otherwise);
+    return (await writtenExit(deps, container)) ?? unseenExit(otherwise);
   } catch (error) {
-    log.warn({ container: id, reason: messageOf(error) }, 'The file of an exit cannot be read');
+    log.warn({ container: container.id, reason: messageOf(error) }, 'The file of an exit cannot be read');
     return unseenExit(`${otherwise}, and its exit file cannot be read`);
   }
+}
+
+/** What the shim wrote of its end, or null. @throws Fault DataLoss if no shim wrote that. */
+export async function writtenExit({ layout }: Pick<Deps, 'layout'>, { id, podId }: Container): Promise<Exit | null> {
+  const exit = await readExitFile(layout.exitFile(podId, id));
+  return exit && exitFrom(exit);
 }
 
 /**

@@ -5,13 +5,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
 import { log } from '../base/log.ts';
 import { traced } from '../base/trace.ts';
-import { type Container, containerAfter } from '../model/container.ts';
+import { type Container, containerAfter, type Exit } from '../model/container.ts';
 import { type ContainerId, isId, type PodId } from '../model/ids.ts';
 import type { Pod } from '../model/pod.ts';
 import type { Shim } from '../shim/index.ts';
 import { sweepAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { containersOf, type Deps } from './deps.ts';
-import { applyExit, exitFrom, exitOnFile, onLogLost, podDown, unseenExit } from './exits.ts';
+import { applyExit, exitFrom, exitOnFile, onLogLost, podDown, unseenExit, writtenExit } from './exits.ts';
 import { makePodDirectory } from './pod/files.ts';
 import { pinNetns } from './pod/netns.ts';
 import { isWantOfOurs, untilWeHaveMs } from './runtime/shims.ts';
@@ -154,6 +154,7 @@ async function recoverContainer(
 ): Promise<void> {
   const { id } = container;
   const { phase } = deps.containers.get(id)?.state ?? container.state;
+  let ended: Exit | null = process?.exit ? exitFrom(process.exit) : null;
   if (phase === 'creating' || phase === 'removing') {
     using _ = await deps.locks.hold(id);
     return teardownContainer(deps, container);
@@ -162,6 +163,8 @@ async function recoverContainer(
     // The crash came between the start of the process and its record.
     using _ = await deps.locks.hold(id); // an end that is told meanwhile waits for the record
     await recordStart(deps, container, process);
+    // Of one that was not on record as running nobody took the word that it ended: its file has it.
+    if (!process.exit) ended = await writtenExit(deps, container);
   } else if (phase === 'created') {
     deps.containerCreations.unheard(id);
     return;
@@ -169,9 +172,8 @@ async function recoverContainer(
     using _ = await deps.locks.hold(id);
     return releaseContainer(deps, container);
   }
-  if (process?.exit) await applyExit(deps, id, exitFrom(process.exit));
-  else if (!process)
-    await applyExit(deps, id, await exitOnFile(deps, container, 'its shim is gone, nobody saw it end'));
+  if (!process) ended = await exitOnFile(deps, container, 'its shim is gone, nobody saw it end');
+  if (ended) await applyExit(deps, id, ended);
 }
 
 /** Containers whose pod has no record, and the cgroup of its pause process. */

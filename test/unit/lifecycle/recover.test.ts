@@ -158,6 +158,13 @@ describe('a container after a start of the daemon', () => {
       phase: 'exited',
       code: 9,
     },
+    'that was started, and ended after its shim was asked, before it was on record': {
+      state: made,
+      listed: [processIn()],
+      file: 6,
+      phase: 'exited',
+      code: 6,
+    },
     'that was made': { state: made, listed: [], phase: 'created' },
     'that has ended': { state: exited, listed: [], phase: 'exited', code: 3 },
     'that was being made': { state: { phase: 'creating' }, listed: [], phase: undefined },
