@@ -26,13 +26,17 @@ function matching(
   );
 }
 
-/** Whether a key is meant, as Go's path.Match has it: neither * nor ? stands for a slash. */
+/** Kubernetes' own keys are no longer: a domain, a slash, a name. */
+const longestKey = 253 + 1 + 63;
+
+/** Whether a key is meant, as Go's path.Match has it: neither * nor ? stands for a slash. One that is no key of Kubernetes' is not. */
 export function matchesKey(key: string, pattern: string): boolean {
+  if (key.length > longestKey) return false;
   const [names, patterns] = [key.split('/'), pattern.split('/')];
   return names.length === patterns.length && names.every((name, index) => matchesName(name, patterns[index]!));
 }
 
-/** In steps of the product of both lengths at most, whatever a client calls its annotations. */
+/** In steps of the product of both lengths at most. */
 function matchesName(name: string, pattern: string): boolean {
   let [at, of] = [0, 0];
   let [star, from] = [-1, 0];
