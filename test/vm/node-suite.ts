@@ -54,7 +54,11 @@ async function main(): Promise<number> {
     ...skip.flatMap((text) => ['--skip', text]),
   ];
   const script = `${scriptHead(await ensureTestImages())}exec node scripts/node-suite.ts ${args.map(quoted).join(' ')}\n`;
-  const code = await runInMachine(script, { onLine: (line) => console.log(line), timeoutMs: 6 * 3600_000 });
+  const code = await runInMachine(script, {
+    onLine: (line) => console.log(line),
+    timeoutMs: 6 * 3600_000,
+    clock: 'instructions',
+  });
   if (out !== '') copyFileSync(verdicts, out);
   return code;
 }
