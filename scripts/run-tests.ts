@@ -33,10 +33,11 @@ type Lane = Program[];
 type Part = { readonly name: string; readonly lanes: readonly Lane[] };
 
 const node = process.execPath;
+/** Run as a program: under `node --test` an exit that is forced loses what the file's process had not told its parent yet. */
 const nodeTest = (file: string, env: Program['env'] = {}): Program => ({
   name: file,
   argv: [
-    ...[node, '--test', '--test-force-exit', '--test-reporter=spec'],
+    ...[node, '--test-force-exit', '--test-reporter=spec'],
     ...(values.slow ? [] : ['--test-timeout=900000']), // what hangs is to say so
     ...(values.name === '' ? [] : [`--test-name-pattern=${values.name}`]),
     file,
@@ -108,12 +109,7 @@ const fuzzing = { BERTH_FUZZ_SECONDS: '8' };
 const bench = (what: string): Program => ({ name: `bench ${what}`, argv: ['scripts/bench', what, '--short'] });
 /** Programs that take long, or two processors at times: not at the end, where they would run alone. */
 const beforeFiles: Lane = [
-  {
-    name: 'fuzzers',
-    argv: [...[node, '--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec'], ...fuzzers],
-    counts: true,
-    env: fuzzing,
-  },
+  ...fuzzers.map((file) => nodeTest(file, fuzzing)),
   // In random order and two at once; the driver prints the seed, which gives the same order again.
   ...(['crun', 'runc'] as const).map((runtime) => critest(runtime, ['--seed', `${seed}`, '--shards', '2'])),
   critest('crun', ['--websocket', '--focus', 'Streaming']),
@@ -200,15 +196,16 @@ async function runProgram({ name, argv, counts, env }: Program, total: Count, li
     },
   });
   const count: Count = { passed: 0, failed: 0 };
+  let told = false;
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream }).on('line', (line) => {
       print(line);
-      if (counts && stream === child.stdout) tally(line, count);
+      if (counts && stream === child.stdout) told = tally(line, count) || told;
     });
   }
   const [code] = await once(child, 'close');
   if (!counts) count[code === 0 ? 'passed' : 'failed']++;
-  else if (code !== 0 && count.failed === 0) count.failed++; // it died without a word
+  else if ((code !== 0 || !told) && count.failed === 0) count.failed++; // it died without a word
   const seconds = secondsSince(begin);
   print(`== ${name}: exit ${code}, ${count.passed} passed, ${count.failed} failed, ${seconds.toFixed(0)} s`);
   if (!live) console.log(lines.join('\n'));
@@ -218,7 +215,8 @@ async function runProgram({ name, argv, counts, env }: Program, total: Count, li
   return seconds;
 }
 
-function tally(line: string, count: Count): void {
+/** Whether the line is one of those. */
+function tally(line: string, count: Count): boolean {
   const [, kind, number] = tallies[0].exec(line) ?? [];
   if (kind) count[kind === 'pass' ? 'passed' : 'failed'] += Number(number);
   const [, passed, failed] = tallies[1].exec(line) ?? [];
@@ -226,6 +224,7 @@ function tally(line: string, count: Count): void {
     count.passed += Number(passed);
     count.failed += Number(failed);
   }
+  return Boolean(kind || passed);
 }
 
 /** The files that were named, or all of them. */

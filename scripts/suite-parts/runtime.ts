@@ -52,7 +52,9 @@ export async function startRuntime(
   const compat = { containerd_socket: containerdSocket };
   const handlers = { [suiteHandler]: { path: program(name, name) } };
   if (inMachine) {
-    await installBerth(registry.address, { default_handler: name, compat, handlers });
+    // Specs look for a container's scope by the name of its runtime, and know those of containerd and CRI-O.
+    const named = { ...compat, runtime_name: 'containerd' };
+    await installBerth(registry.address, { default_handler: name, compat: named, handlers });
     const keepLog = async () => writeFileSync(join(folder, 'berth.log'), await journal());
     return { ...installed, [Symbol.asyncDispose]: keepLog };
   }

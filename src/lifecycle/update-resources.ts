@@ -4,9 +4,17 @@ import { Fault, failedPrecondition, invalidArgument, messageOf } from '../base/f
 import { jsonOf } from '../base/parse.ts';
 import type { Resources } from '../model/config.ts';
 import type { Container } from '../model/container.ts';
-import { buildResources, clampOomScore, type OciSpec } from '../oci/index.ts';
+import {
+  buildResources,
+  clampOomScore,
+  type OciSpec,
+  scopeAnnotations,
+  scopeOf,
+  scopeProperties,
+} from '../oci/index.ts';
 import { controllerFolder } from '../sys/cgroups.ts';
 import { setOomScore } from '../sys/oom-score.ts';
+import { changeUnit } from '../sys/systemd.ts';
 import { removeFile, replaceFile } from '../sys/write-file.ts';
 import type { Deps } from './deps.ts';
 import { holdContainer, holdPod, mustExist } from './hold.ts';
@@ -51,13 +59,16 @@ const isEmpty = (value: unknown): boolean => Array.isArray(value) && value.lengt
 /** What a start, an exec and verbose information go by. */
 async function rewriteBundle(
   deps: Pick<Deps, 'host' | 'layout'>,
-  { id, podId }: Container,
+  { id, podId, cgroupsPath }: Container,
   resources: Resources,
 ): Promise<void> {
   const file = deps.layout.configFile(podId, id);
   const spec = jsonOf(await readFile(file, 'utf8')) as OciSpec;
   const devices = spec.linux.resources?.devices;
-  spec.linux.resources = { ...buildResources(resources, deps.host), ...(devices && { devices }) };
+  const limits = buildResources(resources, deps.host);
+  spec.linux.resources = { ...limits, ...(devices && { devices }) };
+  const ofScope = scopeAnnotations(cgroupsPath, limits, deps.host);
+  if (Object.keys(ofScope).length > 0) spec.annotations = { ...spec.annotations, ...ofScope };
   spec.process.oomScoreAdj = clampOomScore(resources.oomScoreAdj, deps.host.oomScoreAdjMin);
   await replaceFile(file, JSON.stringify(spec));
   await replaceFile(deps.layout.processFile(podId, id), JSON.stringify(spec.process));
@@ -66,14 +77,31 @@ async function rewriteBundle(
 async function updateProcess(deps: Needs, container: Container, resources: Resources): Promise<void> {
   try {
     await runUpdate(deps, container, resources);
+    await updateScope(deps, container, resources);
     await updateOomScore(deps, container, resources);
   } catch (error) {
-    await runUpdate(deps, container, container.config.resources).catch((failure: unknown) => {
+    await putBack(deps, container).catch((failure: unknown) => {
       const text = `${messageOf(error)}; and the old limits could not be put back: ${messageOf(failure)}`;
       throw new Fault(error instanceof Fault ? error.kind : 'Internal', text, { cause: error });
     });
     throw error;
   }
+}
+
+async function putBack(deps: Needs, container: Container): Promise<void> {
+  await runUpdate(deps, container, container.config.resources);
+  await updateScope(deps, container, container.config.resources);
+}
+
+/** After the cgroup below it: between the two, what is narrower counts. */
+async function updateScope(
+  { host }: Pick<Deps, 'host'>,
+  { cgroupsPath }: Container,
+  resources: Resources,
+): Promise<void> {
+  const scope = scopeOf(cgroupsPath);
+  const properties = scopeProperties(buildResources(resources, host), host);
+  if (scope !== null && Object.keys(properties).length > 0) await changeUnit(scope, properties);
 }
 
 /** Where it is to be another than it was: what processes have made of their own since is theirs. */

@@ -5,9 +5,10 @@ import { buildMounts, cleanPath, rootfsPropagation } from './mounts.ts';
 import { buildNamespaces, idMappings } from './namespaces.ts';
 import { buildProcess } from './process.ts';
 import { buildResources } from './resources.ts';
+import { scopeAnnotations } from './scope-properties.ts';
 import { resolveSeccomp } from './seccomp.ts';
 import { mountLabel } from './selinux.ts';
-import type { OciSpec } from './spec.ts';
+import type { OciResources, OciSpec } from './spec.ts';
 
 /**
  * The config.json of a container. Pure: equal inputs give equal bytes. Faults name what of the request or the image
@@ -16,6 +17,7 @@ import type { OciSpec } from './spec.ts';
 export function buildSpec(input: SpecInput): OciSpec {
   const { container } = input;
   const namespaces = buildNamespaces(input);
+  const limits = buildResources(container.resources, input.host);
   const newUts = namespaces.some(({ type, path }) => type === 'uts' && path === undefined);
   return {
     ociVersion: input.ociVersion,
@@ -24,13 +26,17 @@ export function buildSpec(input: SpecInput): OciSpec {
     ...(newUts && input.pod.hostname !== '' ? { hostname: input.pod.hostname } : {}),
     mounts: buildMounts(input),
     ...(Object.keys(input.injected?.hooks ?? {}).length > 0 ? { hooks: input.injected!.hooks } : {}),
-    annotations: buildAnnotations(input),
-    linux: buildLinux(input, namespaces),
+    annotations: { ...buildAnnotations(input), ...scopeAnnotations(input.cgroupsPath, limits, input.host) },
+    linux: buildLinux(input, namespaces, limits),
   };
 }
 
-function buildLinux(input: SpecInput, namespaces: OciSpec['linux']['namespaces']): OciSpec['linux'] {
-  const { security, resources } = input.container;
+function buildLinux(
+  input: SpecInput,
+  namespaces: OciSpec['linux']['namespaces'],
+  limits: OciResources,
+): OciSpec['linux'] {
+  const { security } = input.container;
   const { nodes, rules } = buildDevices(input);
   const seccomp = resolveSeccomp(security, input.localhostSeccomp, input.host, input.unasked?.capabilities);
   const propagation = rootfsPropagation(input.mounts);
@@ -39,7 +45,7 @@ function buildLinux(input: SpecInput, namespaces: OciSpec['linux']['namespaces']
     namespaces,
     ...idMappings(input),
     ...(nodes.length > 0 ? { devices: nodes } : {}),
-    resources: { devices: rules, ...buildResources(resources, input.host) },
+    resources: { devices: rules, ...limits },
     cgroupsPath: input.cgroupsPath,
     ...(propagation ? { rootfsPropagation: propagation } : {}),
     ...(seccomp ? { seccomp } : {}),

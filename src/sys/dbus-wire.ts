@@ -25,6 +25,12 @@ class Writer {
     this.#size = this.#bytes.writeUInt32LE(value, this.#size);
   }
 
+  u64(value: bigint): void {
+    this.align(8);
+    this.#grow(8);
+    this.#size = this.#bytes.writeBigUInt64LE(value, this.#size);
+  }
+
   /** STRING and OBJECT_PATH; SIGNATURE has a length of one byte. */
   text(value: string, signature = false): void {
     const bytes = Buffer.from(value);
@@ -55,13 +61,15 @@ class Writer {
   }
 }
 
-/** A value with its type: text, yes or no, or a list of numbers. */
-export type Variant = string | boolean | readonly number[];
-/** One argument: text, named values `a(sv)`, or the empty `a(sa(sv))` that systemd reserves. */
-export type Argument = string | Readonly<Record<string, Variant>> | null;
+/** A value with its type: text, yes or no, a number of 64 bits, or a list of numbers. */
+export type Variant = string | boolean | bigint | readonly number[];
+/** One argument: text, yes or no, named values `a(sv)`, or the empty `a(sa(sv))` that systemd reserves. */
+export type Argument = string | boolean | Readonly<Record<string, Variant>> | null;
 
 const signatureOf = (argument: Argument): string =>
-  argument === null ? 'a(sa(sv))' : typeof argument === 'string' ? 's' : 'a(sv)';
+  argument === null
+    ? 'a(sa(sv))'
+    : (({ string: 's', boolean: 'b' } as Record<string, string>)[typeof argument] ?? 'a(sv)');
 
 function writeVariant(out: Writer, value: Variant): void {
   if (typeof value === 'string') {
@@ -70,6 +78,9 @@ function writeVariant(out: Writer, value: Variant): void {
   } else if (typeof value === 'boolean') {
     out.text('b', true);
     out.u32(value ? 1 : 0);
+  } else if (typeof value === 'bigint') {
+    out.text('t', true);
+    out.u64(value);
   } else {
     out.text('au', true);
     out.array(4, () => value.forEach((number) => void out.u32(number)));
@@ -79,6 +90,10 @@ function writeVariant(out: Writer, value: Variant): void {
 function writeArgument(out: Writer, argument: Argument): void {
   if (typeof argument === 'string') {
     out.text(argument);
+    return;
+  }
+  if (typeof argument === 'boolean') {
+    out.u32(argument ? 1 : 0);
     return;
   }
   out.array(8, () => {

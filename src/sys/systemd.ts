@@ -45,6 +45,10 @@ export async function stopUnit(name: string): Promise<void> {
   await callManager('StopUnit', [name, 'replace'], ['org.freedesktop.systemd1.NoSuchUnit']);
 }
 
+/** Changes properties of a unit that runs, until it ends. */
+export const changeUnit = (name: string, properties: Readonly<Record<string, bigint>>): Promise<void> =>
+  callManager('SetUnitProperties', [name, true, properties]);
+
 function cgroupsOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cgroup`, 'utf8');

@@ -92,7 +92,9 @@ const conflist = (dir: string) => ({
   ],
 });
 
-const runc = { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/sbin/runc' } };
+/** As Berth's in the tests (harness/daemon.ts). */
+const SystemdCgroup = process.env.BERTH_TEST_CGROUP_DRIVER === 'systemd';
+const runc = { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/sbin/runc', SystemdCgroup } };
 const configuration = ({ dir, socket, state, cniDir }: PeerHome, certsDir: string) => ({
   version: 2,
   root: join(dir, 'root'),
@@ -110,7 +112,7 @@ const configuration = ({ dir, socket, state, cniDir }: PeerHome, certsDir: strin
         runtimes: {
           runc,
           [suiteHandler]: runc,
-          crun: { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/bin/crun' } },
+          crun: { runtime_type: 'io.containerd.runc.v2', options: { BinaryName: '/usr/bin/crun', SystemdCgroup } },
         },
       },
     },

@@ -97,6 +97,27 @@ for (const handler of ociRuntimes) {
       await none((unit) => [ended, killed, oom].some((id) => unit.includes(id)));
     });
 
+    test('limits are those of the scope too, outlive a reload of systemd and follow a change', async () => {
+      const pod = await TestPod.run(bench.daemon, 'limits');
+      const [low, limit, later] = [16n << 20n, 64n << 20n, 128n << 20n];
+      const resources = { memoryLimitInBytes: limit, cpuQuota: 50_000n, cpuPeriod: 100_000n };
+      const id = await pod.sh('c', bench.image.busybox, 'sleep 1000', {
+        linux: { resources: { ...resources, unified: { 'memory.low': String(low) } } },
+      });
+      const [, pid] = await pids(pod, id);
+      const own = `/sys/fs/cgroup${cgroupOf(pid)}`;
+      const scope = own.replace(/\.scope\/.*/, '.scope');
+      const read = (folder: string) =>
+        ['memory.max', 'memory.low', 'cpu.max'].map((name) => readFileSync(`${folder}/${name}`, 'utf8').trim());
+      for (const folder of [scope, own]) assert.deepEqual(read(folder), [`${limit}`, `${low}`, '50000 100000']);
+      execFileSync('/usr/bin/systemctl', ['daemon-reload']);
+      for (const folder of [scope, own]) assert.deepEqual(read(folder), [`${limit}`, `${low}`, '50000 100000']);
+      const linux = { memoryLimitInBytes: later, cpuQuota: 150_000n, cpuPeriod: 100_000n };
+      await bench.daemon.runtime.updateContainerResources({ containerId: id, linux });
+      for (const folder of [scope, own]) assert.deepEqual(read(folder), [`${later}`, `${low}`, '150000 100000']);
+      await pod.remove();
+    });
+
     test('a cgroup parent of the other driver is refused', async () => {
       const config = podConfig(bench.daemon, 'path', { linux: { cgroupParent: '/kubepods/pod1' } });
       await refused(bench.daemon.runtime.runPodSandbox({ config }), grpc.INVALID_ARGUMENT, /is not a slice/);

@@ -45,7 +45,7 @@ const files = tests.map((name) => `test/node/${name}.test.ts`).join(' ');
 const script =
   values.shell ||
   `${scriptHead(images, { BERTH_TEST_RUNTIMES: runtimes, BERTH_TEST_SLOWNESS: '4' })}failed=0
-${files === '' ? '' : `node --test --test-concurrency=1 --test-force-exit --test-reporter=spec ${files} || failed=1`}
+${files === '' ? '' : `for file in ${files}; do node --test-force-exit --test-reporter=spec "$file" || failed=1; done`}
 ${focus === '' ? '' : `node scripts/conformance.ts --focus '${focus}' || failed=1`}
 exit $failed
 `;

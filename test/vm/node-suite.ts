@@ -8,6 +8,7 @@ import { startSuiteRegistry } from '../../scripts/suite-parts/runtime.ts';
 import { ensureTestImages } from '../images/index.ts';
 import { cacheFolder } from '../images/paths.ts';
 import { program } from '../images/run.ts';
+import { chosenMinor } from '../kubernetes/release.ts';
 import { refuseLinksOut, runInMachine, scriptHead } from './machine.ts';
 import { ensurePackage } from './packages.ts';
 
@@ -38,13 +39,26 @@ async function main(): Promise<number> {
   await (await startSuiteRegistry())[Symbol.asyncDispose](); // what it was given stays in its folder
   const verdicts = join(mkdtempSync(join(cacheFolder('node-suite'), 'machine-')), 'verdicts.txt');
   const args = [
-    ...['--runtime', runtime, '--processes', `${processes}`, '--out', relative(root, verdicts)],
+    ...[
+      '--kubernetes',
+      chosenMinor(),
+      '--runtime',
+      runtime,
+      '--processes',
+      `${processes}`,
+      '--out',
+      relative(root, verdicts),
+    ],
     ...(runtime === 'containerd' ? ['--containerd', containerdPrograms(containerd)] : []),
     ...focus.flatMap((text) => ['--focus', text]),
     ...skip.flatMap((text) => ['--skip', text]),
   ];
   const script = `${scriptHead(await ensureTestImages())}exec node scripts/node-suite.ts ${args.map(quoted).join(' ')}\n`;
-  const code = await runInMachine(script, { onLine: (line) => console.log(line), timeoutMs: 6 * 3600_000 });
+  const code = await runInMachine(script, {
+    onLine: (line) => console.log(line),
+    timeoutMs: 6 * 3600_000,
+    clock: 'instructions',
+  });
   if (out !== '') copyFileSync(verdicts, out);
   return code;
 }

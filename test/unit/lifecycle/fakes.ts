@@ -190,7 +190,7 @@ export async function daemonWith({ pods = [podIn(ready)], containers = [] }: Hel
     name: 'crun',
     path: '/bin/crun',
     handler: resolvedHandler,
-    isInstalled: true,
+    missing: async () => null,
     knows: () => false,
     stateOf: (id: string) => join(folder, 'oci', id),
     createsFirst: false,

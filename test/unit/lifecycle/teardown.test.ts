@@ -45,9 +45,15 @@ describe('what an OCI runtime keeps of a container', () => {
   test('is removed without it where it is not installed any more', async () => {
     const world = await withContainer();
     keepsState(world, 'never');
-    Object.assign(world.runtime, { isInstalled: false });
+    const cannot = async () => {
+      throw new Fault('FailedPrecondition', 'The shim cannot run /bin/crun: ENOENT');
+    };
+    Object.assign(world.ownShim, { run: cannot });
+    await assert.rejects(releaseContainer(world.deps, container), /cannot run/, 'it is there: this is another failure');
+    assert.ok(existsSync(world.runtime.stateOf(containerId)));
+    Object.assign(world.runtime, { missing: async () => 'does not exist' });
     await releaseContainer(world.deps, container);
-    assert.deepEqual([world.said, existsSync(world.runtime.stateOf(containerId))], [[], false]);
+    assert.equal(existsSync(world.runtime.stateOf(containerId)), false);
   });
 
   test('stays where its delete hangs: it is tried again', async () => {

@@ -28,6 +28,15 @@ test('properties: text, yes and no, lists of numbers, each aligned', () => {
   assert.deepEqual([body.length, body.readUInt32LE(72)], [80, 0]);
 });
 
+test('yes as an argument, and a number of 64 bits', () => {
+  const bytes = encodeCall(1, { ...call, arguments: ['u', true, { L: 2n ** 64n - 1n }] });
+  const body = bytes.subarray(bytes.length - bytes.readUInt32LE(4));
+  // u: 4 + 2, to 8; yes: 4; the list's length, to 16; L: 4 + 2; t: 3, to 32, + 8
+  assert.deepEqual([body.length, body.readUInt32LE(8), body.readUInt32LE(12)], [40, 1, 24]);
+  assert.equal(body.readBigUInt64LE(32), 2n ** 64n - 1n);
+  assert.match(bytes.toString('latin1'), /sba\(sv\)/);
+});
+
 /** An answer as systemd writes it: header fields of the types u, s and g. */
 function answer(type: number, fields: Buffer, body = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(16);
