@@ -22,6 +22,8 @@ const runsAtOnce = /^(crun|runc)([.-]|$)/;
 /** A handler's program, with runc's command line. */
 export class OciRuntime {
   readonly handler: Handler;
+  /** As the setting has it: what runs containers is no matter of their records. */
+  readonly create: string;
   /**
    * Containers are made by `create`, and begin by `start`: what stands around an OCI runtime looks for that word, and does
    * nothing at a `run`.
@@ -36,6 +38,7 @@ export class OciRuntime {
   /** `files`: what looks at its program, which may be anywhere; `create`: as the setting has it. */
   constructor(handler: Handler, files: HostFiles, create = 'auto') {
     this.handler = handler;
+    this.create = create;
     this.#files = files;
     this.createsFirst = create === 'always' || !runsAtOnce.test(basename(handler.path));
     const { args, root, systemdCgroup } = handler;
@@ -201,10 +204,10 @@ export class OciRuntimes {
     const current = this.#byName.get(handler.name);
     if (current && isDeepStrictEqual(current.handler, handler)) return current;
     const key = JSON.stringify(handler);
-    const former = this.#former.get(key) ?? new OciRuntime(handler, this.#files);
+    const former = this.#former.get(key) ?? new OciRuntime(handler, this.#files, current?.create);
     this.#former.set(key, former);
     if (!current || (await former.missing()) === null) return former;
-    return new OciRuntime({ ...handler, path: current.path }, this.#files);
+    return new OciRuntime({ ...handler, path: current.path }, this.#files, current.create);
   }
 
   /** For a record that says no more than a name: the handler that has it, or what undoes a container without one. */

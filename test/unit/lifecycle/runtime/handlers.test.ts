@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { OciRuntime } from '../../../../src/lifecycle/runtime/handlers.ts';
+import { OciRuntime, OciRuntimes } from '../../../../src/lifecycle/runtime/handlers.ts';
 import { ownFiles } from '../../../../src/sys/own-files.ts';
 
 /** A handler whose program is this script. */
@@ -35,6 +35,20 @@ const folder = () => {
   const dir = mkdtempSync(join(tmpdir(), 'berth-handlers-'));
   return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
 };
+
+test("a pod that is older than its handler's options has its containers made as the handler says now", async () => {
+  using place = folder();
+  const path = join(place.dir, 'crun');
+  const moved = join(place.dir, 'crun-of-old');
+  writeFileSync(path, '');
+  const plain = { path, privilegedWithoutHostDevices: false, cniConfDir: '' };
+  const settings = { handlers: { x: { ...plain, args: ['--new'], create: 'always' } }, defaultHandler: 'x' };
+  const layout = { ociStateOf: () => place.dir };
+  const runtimes = await OciRuntimes.open(settings as never, layout as never, ownFiles());
+  const old = { ...plain, name: 'x', args: [], root: place.dir, systemdCgroup: false };
+  for (const resolvedHandler of [old, { ...old, path: moved }])
+    assert.equal((await runtimes.of({ resolvedHandler })).createsFirst, true);
+});
 
 test('a program that hangs is not waited for; what it says at last is known', { timeout: 60_000 }, async () => {
   using place = folder();
