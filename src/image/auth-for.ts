@@ -1,4 +1,6 @@
+import { messageOf } from '../base/fault.ts';
 import type { OpenHostFiles } from '../base/host-files.ts';
+import { log } from '../base/log.ts';
 import { type Credentials, credentialsAt, credentialsFor, hostOf, isEmpty, type RegistryAuth } from './auth.ts';
 import { nodeAuth } from './auth-file.ts';
 import type { Endpoint } from './hosts.ts';
@@ -12,7 +14,7 @@ type NodeAuth = { readonly authFile: string; readonly hostFiles: OpenHostFiles }
 /**
  * What may be shown to a place: to a mirror what the node's file says of it by its own name, as the peers have it; else what
  * `auth` allows (credentialsAt).
- * @throws Fault FailedPrecondition if the node's file cannot be used, InvalidArgument for credentials that are none.
+ * @throws Fault InvalidArgument for credentials that are none.
  */
 export async function credentialsOf(
   endpoint: Endpoint,
@@ -22,10 +24,24 @@ export async function credentialsOf(
 ): Promise<Credentials> {
   if (!endpoint.isOwner && endpoint.takesCredentials) {
     const domain = endpoint.base.host;
-    const own = await nodeAuth(authFile, { domain, path: repositoryAt(endpoint, reference) }, hostFiles);
-    if (!isEmpty(own)) return credentialsFor(domain, own);
+    const own = await loginOf({ domain, path: repositoryAt(endpoint, reference) }, { authFile, hostFiles });
+    if (own !== null) return own;
   }
   return credentialsAt(endpoint, reference.domain, auth);
+}
+
+/** A file that cannot be used costs a mirror its login, and no pull that does without. */
+async function loginOf(
+  place: Pick<Reference, 'domain' | 'path'>,
+  { authFile, hostFiles }: NodeAuth,
+): Promise<Credentials | null> {
+  try {
+    const own = await nodeAuth(authFile, place, hostFiles);
+    return isEmpty(own) ? null : credentialsFor(place.domain, own);
+  } catch (error) {
+    log.warn({ mirror: place.domain, reason: messageOf(error) }, 'The login of a mirror cannot be read');
+    return null;
+  }
 }
 
 /** What a repository is called there, with what stands before it in the mirror's address. */

@@ -303,6 +303,15 @@ test("a mirror gets the node's credentials that have its name, before those of t
   }
 });
 
+test("the node's credentials that cannot be read cost no pull that brings its own", async () => {
+  await using scene = await lockedBehind(onlyMirror);
+  const authFile = join(scene.store.certsDir, 'auth.json');
+  writeFileSync(authFile, '{"auths": []');
+  await using store = await Store.open({ authFile });
+  store.hosts('r.example', onlyMirror(scene.mirror.host));
+  assert.equal((await store.images.pull({ reference, auth: secret })).id, one.config.digest);
+});
+
 test('where a mirror redirects, and a token service that it names elsewhere, no password of the pull is shown', async () => {
   const greedy: Misbehave = (incoming, outgoing) => {
     if (incoming.url?.startsWith('/token')) outgoing.end('{"token":"of-anybody"}');

@@ -19,6 +19,8 @@ const firstAnswerMs = 1000;
 /** Those that make and begin a container by one command, also with a suffix: `crun-wasm`, `runc-1.3`. */
 const runsAtOnce = /^(crun|runc)([.-]|$)/;
 
+const isAbsent = 'does not exist';
+
 /** A handler's program, with runc's command line. */
 export class OciRuntime {
   readonly handler: Handler;
@@ -56,7 +58,7 @@ export class OciRuntime {
   /** What is wrong with where its program should be, or null. */
   async missing(): Promise<string | null> {
     try {
-      return (await this.#files.stat(this.path)) === null ? 'does not exist' : null;
+      return (await this.#files.stat(this.path)) === null ? isAbsent : null;
     } catch (error) {
       return `cannot be looked at: ${messageOf(error)}`;
     }
@@ -147,6 +149,8 @@ export class OciRuntimes {
   readonly #byName: ReadonlyMap<string, OciRuntime>;
   readonly #default: string;
   readonly #files: HostFiles;
+  /** Looks at the default handler's program, one after the other. */
+  #looksFailed = 0;
   /** Handlers of records that are not, or not so, in the configuration any more, by all that they are. */
   readonly #former = new Map<string, OciRuntime>();
 
@@ -222,6 +226,8 @@ export class OciRuntimes {
   async problem(): Promise<string | null> {
     const runtime = this.get('');
     const missing = await runtime.missing();
+    this.#looksFailed = missing === null || missing === isAbsent ? 0 : this.#looksFailed + 1;
+    if (this.#looksFailed === 1) return null; // a host under load is ready all the same
     return missing === null ? null : `OCI runtime ${runtime.path} of the default handler ${this.#default} ${missing}`;
   }
 }
