@@ -97,10 +97,14 @@ export async function recordStart(
 async function waitsForStart(deps: Releasing, { id, podId, resolvedHandler }: Container): Promise<boolean> {
   const runtime = await deps.ociRuntimes.of({ resolvedHandler });
   if (!runtime.knows(id) || (await runtime.missing()) !== null) return false;
-  const { code, stdout } = await runOci(deps, await deps.shims.ensure(podId), runtime.state(id));
-  if (code !== 0) return false;
-  const state: unknown = jsonOf(stdout.toString());
-  return isObject(state) && state.status === 'created';
+  try {
+    const { code, stdout } = await runOci(deps, await deps.shims.ensure(podId), runtime.state(id));
+    const state: unknown = code === 0 ? jsonOf(stdout.toString()) : null;
+    return isObject(state) && state.status === 'created';
+  } catch (error) {
+    log.warn({ container: id, reason: messageOf(error) }, 'The OCI runtime does not say whether a container has begun');
+    return false; // nearly all have
+  }
 }
 
 /** Has the OCI runtime start what it has created. @throws Fault with its reason. */

@@ -191,13 +191,14 @@ describe('a container after a start of the daemon', () => {
   for (const [status, more] of [
     ['created', ['run /bin/crun start']],
     ['running', []],
+    ['{unreadable', []],
   ] as const) {
     test(`whose process is there, and which its OCI runtime says is ${status}: it runs`, async () => {
       const world = await daemonWith({ containers: [containerIn(made)] });
       Object.assign(world.shims, { findOrKill: async () => listing(pausePid, processIn()) });
       Object.assign(world.runtime, { knows: () => true });
       const { run } = world.ownShim;
-      const stdout = Buffer.from(JSON.stringify({ status }));
+      const stdout = Buffer.from(status.startsWith('{') ? status : JSON.stringify({ status }));
       Object.assign(world.ownShim, {
         run: async (command: Command) => ({
           ...(await run(command)),
