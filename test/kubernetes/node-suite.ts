@@ -24,7 +24,7 @@ export async function runNodeSuite(socket: string, choice: SpecChoice): Promise<
     `--container-runtime-endpoint=unix://${socket}`,
     '--node-name=test-node',
     `--kubelet-config-file=${writeKubeletConfig(folder)}`,
-    `--kubelet-flags=--node-ip=${address}${inMachine ? '' : ` --runtime-cgroups=/${runtimeCgroup}`}`,
+    `--kubelet-flags=--node-ip=${address} --runtime-cgroups=/${inMachine ? 'system.slice/berth.service' : runtimeCgroup}`,
   ];
   const programs = { kubelet: await ensureKubelet(), ...(inMachine ? {} : standIns) };
   return runSuite({ name: 'e2e_node.test', flags, programs }, choice);
