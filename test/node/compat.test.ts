@@ -122,7 +122,11 @@ suite("containerd's socket", { settings: { compat }, pluginDirs: [folder] }, (be
     assert.deepEqual(container.labels, { ...ofContainer, 'io.cri-containerd.kind': 'container' });
     assert.deepEqual([container.image, container.snapshotKey], [bench.image.busybox, id]);
     assert.ok(container.env.includes('A=b'));
-    assert.match(readFileSync(`/proc/${await cadvisor.taskPid(id)}/cmdline`, 'latin1'), /sleep/);
+    const pid = await cadvisor.taskPid(id);
+    // While it executes its command it has no command line.
+    await until('the process of the container', async () =>
+      /sleep/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1')),
+    );
 
     const sandbox = await cadvisor.loadContainer(pod.id);
     assert.deepEqual(sandbox.labels, { ...labels, 'io.cri-containerd.kind': 'sandbox' });

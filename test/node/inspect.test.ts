@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { MountPropagation, NamespaceMode } from '../../src/api/runtime/v1/cri.ts';
 import { ensureCrictl } from '../conformance/go.ts';
 import { ownHost } from '../harness/own-host.ts';
-import { hostNetwork, TestPod } from '../harness/pods.ts';
+import { hostNetwork, TestPod, until } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 
 const ensureOurCrictl = () => ensureCrictl('/var/cache/berth');
@@ -36,7 +36,10 @@ for (const handler of ociRuntimes) {
       });
       const inspect = (recipe: string) => asked(['inspect', id], recipe);
       const pid = inspect('.info.pid');
-      assert.match(readFileSync(`/proc/${pid}/cmdline`, 'latin1'), /sleep/);
+      // While it executes its command it has no command line.
+      await until('the process of the container', async () =>
+        /sleep/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1')),
+      );
       const recipes: [recipe: string, answer: string][] = [
         ['.info.sandboxID', pod.id],
         ['.info.snapshotKey', id],
