@@ -161,7 +161,7 @@ export const ulimit: Kind<string> = text(
 );
 
 /** As PATH has them. */
-export const searchPath: Kind<string> = text('absolute paths without .., separated by colons', (value) =>
+export const pathList: Kind<string> = text('absolute paths without .., separated by colons', (value) =>
   value.split(':').every((each) => isPath(each, longestPath)),
 );
 

@@ -14,9 +14,9 @@ import {
   namedOnce,
   oneOf,
   path,
+  pathList,
   pathOrNone,
   searchedPath,
-  searchPath,
   seconds,
   share,
   shortPath,
@@ -105,7 +105,7 @@ const imageLimits = {
 
 const images = {
   certsDir: setting(
-    searchPath,
+    pathList,
     '/etc/berth/certs.d:/etc/containerd/certs.d:/etc/containers/certs.d:/etc/docker/certs.d',
     'Registries: <host>/hosts.toml below these folders, in the format that containerd reads; of each registry the first folder that says something counts.',
   ),
