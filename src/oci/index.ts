@@ -9,7 +9,7 @@ export type { NamespacePaths, ResolvedDevice, ResolvedMount, ResolvedUser, SpecI
 export { cleanPath, inMountOrder, isAtOrBelow } from './mounts.ts';
 export { clampOomScore, leavesThroughProc } from './process.ts';
 export { buildResources } from './resources.ts';
-export { scopeAnnotations, scopeOf, scopeProperties } from './scope-properties.ts';
+export { scopeAnnotations, scopeFiles, scopeOf, scopeProperties } from './scope-properties.ts';
 export { parseSeccompProfile } from './seccomp.ts';
 export { mountLabel } from './selinux.ts';
 export { signalFromCri, signalFromName, signalToCri, stopSignal } from './signals.ts';
