@@ -12,17 +12,18 @@ import { type Container, containerAfter, containerKey, isWhatIsAsked } from '../
 import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
-import { buildSpec, mountLabel, type NamespacePaths, type OciRlimit, stopSignal } from '../oci/index.ts';
+import { buildSpec, mountLabel, type NamespacePaths, type OciRlimit, planMounts, stopSignal } from '../oci/index.ts';
 import { Looker } from '../shim/index.ts';
 import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
-import { makeAnonymousVolumes } from './container/anonymous-volumes.ts';
+import { isVolume, makeAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { gatherSpecInputs } from './container/inputs.ts';
-import { checkLandings, checkTops } from './container/landings.ts';
+import { checkLandings, checkTops, landMounts } from './container/landings.ts';
 import { makeLogFolder } from './container/log-path.ts';
 import { namespacePaths } from './container/namespaces.ts';
-import { relabelMounts } from './container/relabel.ts';
+import { relabelTrees } from './container/relabel.ts';
 import { mountRoot } from './container/root-mount.ts';
+import { RootView } from './container/root-view.ts';
 import { findMounts, prepareMounts, volumeImages } from './container/volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { creationTime } from './creations.ts';
@@ -137,16 +138,23 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   ]);
   const mounts = await step('mount: volumes', () => prepareMounts(deps, pod, container, found, looker));
   crashPoint('create-container:volumes');
-  const volumes = await step('file: anonymous volumes', () =>
-    makeAnonymousVolumes(deps, pod, container, image, { rootfs, mounts }, looker),
-  );
   const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
-  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: [...mounts, ...volumes] };
+  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts };
   const input = await step('spec: look at the host and the image', () => gatherSpecInputs(looker, request));
-  await step('mount: labels', () => relabelMounts(looker, input.mounts, mountLabel(input)));
-  const spec = step('spec: build', () => buildSpec(input));
+  const view = new RootView(rootfs, looker);
+  const landed = await step('spec: where mounts land', () => landMounts(view, planMounts(input)));
+  const filled = await step('file: anonymous volumes', () =>
+    makeAnonymousVolumes(deps, pod, container, rootfs, landed),
+  );
+  const all = await landMounts(view, filled);
+  const spec = step('spec: build', () => buildSpec(input, all));
   const { privileged } = container.config.security;
-  await step('spec: where it lands', () => checkLandings(looker, spec, container.imageName ?? image.id, privileged));
+  await step('spec: where it lands', () =>
+    checkLandings(looker, { view, mounts: all, image: container.imageName ?? image.id, privileged }, spec),
+  );
+  const toLabel = mounts.filter(({ selinuxRelabel, hostPath }) => selinuxRelabel && hostPath !== '');
+  const labelled = [...toLabel.map(({ hostPath }) => hostPath), ...all.filter(isVolume).map(({ source }) => source)];
+  await step('mount: labels', () => relabelTrees(looker, labelled, mountLabel(input)));
   await step('file: config.json, process.json', () =>
     allOf([
       writeNewFile(paths.configFile(pod.id, id), JSON.stringify(spec)),

@@ -19,7 +19,7 @@ type Cover = { readonly place: string; readonly source: string | null };
 export class RootView {
   readonly #rootfs: string;
   readonly #looker: Pick<Looker, 'readLink'>;
-  readonly #covers: Cover[] = [];
+  #covers: Cover[] = [];
   /** Targets of symbolic links by their path on the host; null: no link. */
   readonly #links = new Map<string, string | null>();
   #looked = 0;
@@ -33,6 +33,11 @@ export class RootView {
   /** Mounts `source` at a place that `resolve` gave; null is a file system of the kernel's own, without links. */
   cover(place: string, source: string | null): void {
     this.#covers.push({ place, source });
+  }
+
+  /** Nothing is mounted any more. What was looked at stays as it was then. */
+  uncover(): void {
+    this.#covers = [];
   }
 
   /**
