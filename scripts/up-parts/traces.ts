@@ -3,7 +3,7 @@ import { chmodSync, existsSync, readdirSync, rmdirSync, rmSync, statSync } from 
 import { dirname, join } from 'node:path';
 import { isErrno } from '../../src/base/fault.ts';
 import type { Settings } from '../../src/base/settings.ts';
-import { mountsBelow } from '../../src/sys/mountinfo.ts';
+import { mountTableAtOnce, pointsBelow } from '../../src/sys/mountinfo.ts';
 
 export const logFile = '/var/log/berth.log';
 export const podLogs = '/var/log/pods/hello';
@@ -68,7 +68,7 @@ const modeOf = (path: string): number | undefined => {
 
 /** @throws Error for a tree with a mount in it: a removal would go on behind it, into what is not ours. */
 function removeOwn(path: string): void {
-  const [mounted] = mountsBelow(path);
+  const [mounted] = pointsBelow(mountTableAtOnce(), path);
   if (mounted) throw new Error(`${mounted} is still mounted: unmount it and run scripts/up --down again`);
   rmSync(path, { recursive: true, force: true });
 }

@@ -12,7 +12,7 @@ import { findPlugin } from '../network/plugin.ts';
 import { Layout } from '../state/layout.ts';
 import { cgroupFolders } from '../sys/cgroups.ts';
 import { gatherHostFacts } from '../sys/host.ts';
-import { mountOf, readMountInfo } from '../sys/mountinfo.ts';
+import { mountOf, mountTableAtOnce } from '../sys/mountinfo.ts';
 import { runHere } from '../sys/spawn.ts';
 import { askDaemon } from './ask.ts';
 import type { NodeFacts } from './doctor-checks.ts';
@@ -51,7 +51,7 @@ async function diskOf(path: string): Promise<NodeFacts['disk']> {
   const { bsize, blocks, bavail, files, ffree } = statfsSync(place);
   return {
     path,
-    type: mountOf(place, readMountInfo())?.type ?? 'unknown',
+    type: mountOf(place, mountTableAtOnce())?.type ?? 'unknown',
     bytes: { free: bavail * bsize, all: blocks * bsize },
     inodes: { free: ffree, all: files },
   };

@@ -24,6 +24,7 @@ import { podMaps } from '../lifecycle/pod/user-namespaces.ts';
 import { recover } from '../lifecycle/recover.ts';
 import { OciRuntimes } from '../lifecycle/runtime/handlers.ts';
 import { Shims } from '../lifecycle/runtime/shims.ts';
+import { keepScopeFiles } from '../lifecycle/scope-files.ts';
 import { logUnderWay } from '../lifecycle/under-way.ts';
 import { watchUnseenEnds } from '../lifecycle/unseen-ends.ts';
 import type { Container } from '../model/container.ts';
@@ -124,6 +125,7 @@ async function start(settings: Settings, { reload, told, tracing }: FromOutside)
   const recovered = recover(deps);
   await Promise.race([recovered, delay(untilServingMs)]);
   watchUnseenEnds(deps);
+  keepScopeFiles(deps);
   const stats = new Stats({ ...deps, logLoss: (id) => deps.logLosses.of(id) });
   const callStats = new CallStats();
   const startTimes: StartTimes = {};

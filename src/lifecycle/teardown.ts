@@ -38,13 +38,13 @@ export async function releaseContainer(
 }
 
 /** Also what no record tells of: mounts that a crash left. A busy one goes with its last user. */
-function unmountBelow(directory: string): void {
-  for (const target of mountsBelow(directory)) unmount(target, { detach: true });
+async function unmountBelow(directory: string): Promise<void> {
+  for (const target of await mountsBelow(directory)) unmount(target, { detach: true });
 }
 
 /** A removal of all below a directory would go through mounts, into what belongs to others. */
 async function removeUnmounted(directory: string): Promise<void> {
-  unmountBelow(directory);
+  await unmountBelow(directory);
   await rm(directory, { recursive: true, force: true });
 }
 

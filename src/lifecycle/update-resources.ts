@@ -20,6 +20,7 @@ import type { Deps } from './deps.ts';
 import { holdContainer, holdPod, mustExist } from './hold.ts';
 import type { OciRuntime } from './runtime/handlers.ts';
 import { ociFault, runOci } from './runtime/oci-command.ts';
+import { writeScopeFiles } from './scope-files.ts';
 
 /** As much of the daemon as is needed here; tests make it of small parts. */
 type Needs = Pick<Deps, 'containers' | 'host' | 'layout' | 'locks' | 'ociRuntimes' | 'pods' | 'settings' | 'shims'>;
@@ -93,15 +94,18 @@ async function putBack(deps: Needs, container: Container): Promise<void> {
   await updateScope(deps, container, container.config.resources);
 }
 
-/** After the cgroup below it: between the two, what is narrower counts. */
+/** After the OCI runtime: what it wrote is what systemd is told, and what systemd does not know of is written again. */
 async function updateScope(
   { host }: Pick<Deps, 'host'>,
   { cgroupsPath }: Container,
   resources: Resources,
 ): Promise<void> {
   const scope = scopeOf(cgroupsPath);
-  const properties = scopeProperties(buildResources(resources, host), host);
-  if (scope !== null && Object.keys(properties).length > 0) await changeUnit(scope, properties);
+  const limits = buildResources(resources, host);
+  const properties = scopeProperties(limits, host);
+  if (scope === null) return;
+  if (Object.keys(properties).length > 0) await changeUnit(scope, properties);
+  await writeScopeFiles(cgroupsPath, limits, host);
 }
 
 /** Where it is to be another than it was: what processes have made of their own since is theirs. */

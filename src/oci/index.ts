@@ -10,7 +10,7 @@ export { arrange, isShared, type PlannedMount, planMounts } from './mount-plan.t
 export { cleanPath, isAtOrBelow, topOf, tops } from './paths.ts';
 export { clampOomScore, leavesThroughProc } from './process.ts';
 export { buildResources } from './resources.ts';
-export { scopeAnnotations, scopeOf, scopeProperties } from './scope-properties.ts';
+export { scopeAnnotations, scopeFiles, scopeOf, scopeProperties } from './scope-properties.ts';
 export { parseSeccompProfile } from './seccomp.ts';
 export { mountLabel } from './selinux.ts';
 export { signalFromCri, signalFromName, signalToCri, stopSignal } from './signals.ts';

@@ -6,18 +6,22 @@ export type ScopeProperties = Readonly<Record<string, bigint>>;
 
 /** What systemd takes for "no limit". */
 const infinity = 2n ** 64n - 1n;
-const memoryFiles = {
+const propertyOf = {
   'memory.max': 'MemoryMax',
   'memory.high': 'MemoryHigh',
   'memory.low': 'MemoryLow',
   'memory.min': 'MemoryMin',
   'memory.swap.max': 'MemorySwapMax',
+  'pids.max': 'TasksMax',
+  'io.weight': 'IOWeight',
 } as const;
 
+/** Files of a scope that systemd writes too, at least in some of its versions, and that no version has a property for, or only a later one. */
+const withoutProperty = ['cpu.idle', 'cpuset.cpus', 'cpuset.mems', 'memory.oom.group', 'memory.zswap.max'];
+
 /**
- * The limits of a container as its scope is to have them on cgroup v2. crun sets them in a cgroup below the scope alone, where systemd
- * leaves them be; but what is protected there (`memory.low`) counts only as far as the scope protects it, and cAdvisor
- * reads the limits of a container from its scope. What systemd itself is told outlives its next reload.
+ * The limits of a container as systemd is to know them on cgroup v2: at each reload, and each change of a property, it writes
+ * all files of a scope anew, by what it knows. crun 1.8 tells it the weight of processors alone.
  */
 export function scopeProperties(limits: OciResources, host: Pick<HostFacts, 'cgroupMode'>): ScopeProperties {
   if (host.cgroupMode !== 'v2') return {};
@@ -27,13 +31,13 @@ export function scopeProperties(limits: OciResources, host: Pick<HostFacts, 'cgr
   if (swap < 0) found.MemorySwapMax = infinity;
   else if (limit > 0 && swap >= limit) found.MemorySwapMax = BigInt(swap - limit);
   if (quota !== 0 && period > 0) {
-    // Rounded up: the cgroup below, which has it to the microsecond, is to be the narrower one.
+    // Rounded up: systemd rounds down when it makes microseconds a period of it.
     const perSecond = Math.ceil((quota * 1_000_000) / period);
     found.CPUQuotaPerSecUSec = quota < 0 || perSecond >= 2 ** 63 ? infinity : BigInt(perSecond);
     found.CPUQuotaPeriodUSec = BigInt(period);
   }
-  for (const [file, property] of Object.entries(memoryFiles)) {
-    const value = numberOf(unified[file] ?? '');
+  for (const [file, property] of Object.entries(propertyOf)) {
+    const value = numberOf((unified[file] ?? '').replace(/^default /, ''));
     if (value !== null) found[property] = value;
   }
   return found;
@@ -53,13 +57,29 @@ export function scopeOf(cgroupsPath: string): string | null {
   return prefix === undefined ? null : `${prefix}-${name}.scope`;
 }
 
-/** By which crun and runc make the scope with them. */
+/** By file, what a scope is to hold and systemd does not know of: who has changed the scope is to write it again. */
+export function scopeFiles(
+  { cpu: { cpus = '', mems = '' } = {}, unified = {} }: OciResources,
+  host: Pick<HostFacts, 'cgroupMode'>,
+): Readonly<Record<string, string>> {
+  if (host.cgroupMode !== 'v2') return {};
+  const wanted: Record<string, string> = { 'cpuset.cpus': cpus, 'cpuset.mems': mems, ...unified };
+  return Object.fromEntries(withoutProperty.flatMap((file) => (wanted[file] ? [[file, wanted[file]]] : [])));
+}
+
+/**
+ * By which crun and runc make the scope with them. Unless it is told, crun has the processes in a cgroup below the scope, where
+ * cAdvisor (kubelet's own figures) does not count them, and reads no limits.
+ */
 export function scopeAnnotations(
   cgroupsPath: string,
   limits: OciResources,
   host: Pick<HostFacts, 'cgroupMode'>,
 ): Record<string, string> {
-  if (scopeOf(cgroupsPath) === null) return {};
+  if (scopeOf(cgroupsPath) === null || host.cgroupMode !== 'v2') return {};
   const properties = Object.entries(scopeProperties(limits, host));
-  return Object.fromEntries(properties.map(([name, value]) => [`org.systemd.property.${name}`, `uint64 ${value}`]));
+  return {
+    'run.oci.systemd.subgroup': '',
+    ...Object.fromEntries(properties.map(([name, value]) => [`org.systemd.property.${name}`, `uint64 ${value}`])),
+  };
 }

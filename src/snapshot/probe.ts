@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Fault, isErrno, messageOf } from '../base/fault.ts';
-import { mountOf, readMountInfo } from '../sys/mountinfo.ts';
+import { mountOf, mountTableAtOnce } from '../sys/mountinfo.ts';
 import { mountOverlay, unmount } from '../sys/mounts.ts';
 
 /**
@@ -54,7 +54,7 @@ function problemOf(place: string): string | null {
 type Four = [string, string, string, string];
 
 function cannotCarry(place: string, problem: string): Fault {
-  const type = mountOf(realpathSync(place), readMountInfo())?.type ?? 'unknown';
+  const type = mountOf(realpathSync(place), mountTableAtOnce())?.type ?? 'unknown';
   return new Fault(
     'FailedPrecondition',
     `The file system of ${dirname(place)} (${type}) cannot carry overlayfs: ${problem}. Set data_dir to a directory on ext4, xfs or btrfs, or mount such a file system there`,

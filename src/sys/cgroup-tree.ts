@@ -1,6 +1,6 @@
 import { readFileSync, statfsSync } from 'node:fs';
 import type { CgroupMode } from '../base/host-facts.ts';
-import { type MountEntry, readMountInfo } from './mountinfo.ts';
+import { type MountEntry, mountTableAtOnce, parseMountInfo } from './mountinfo.ts';
 
 /** One mounted hierarchy: `controllers` as v1 names them, or those of the unified tree. */
 export type Hierarchy = {
@@ -19,7 +19,7 @@ const CGROUP2_SUPER_MAGIC = 0x63677270;
 /** Finds the mounted hierarchies below /sys/fs/cgroup. Throws if there is none. */
 export function readCgroupTree(): CgroupTree {
   if (statfsSync(cgroupRoot).type === CGROUP2_SUPER_MAGIC) return { mode: 'v2', hierarchies: [unified(cgroupRoot)] };
-  const mounts = readMountInfo().filter((mount) => mount.mountPoint.startsWith(`${cgroupRoot}/`));
+  const mounts = parseMountInfo(mountTableAtOnce()).filter((mount) => mount.mountPoint.startsWith(`${cgroupRoot}/`));
   const first = mounts.filter((mount) => mount.type === 'cgroup').map(legacy);
   const second = mounts.filter((mount) => mount.type === 'cgroup2').map((mount) => unified(mount.mountPoint));
   if (first.length === 0) throw new Error(`No cgroup is mounted below ${cgroupRoot}: mount cgroup2 there`);

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 
 /** One line of /proc/self/mountinfo (proc(5)). */
 export type MountEntry = {
@@ -16,10 +17,16 @@ export type MountEntry = {
   readonly superOptions: readonly string[];
 };
 
-/** Every mount of this process's mount namespace, in the order that they were made visible. */
-export const readMountInfo = (): MountEntry[] => parseMountInfo(mountInfo());
+const table = '/proc/self/mountinfo';
 
-const mountInfo = (): string => readFileSync('/proc/self/mountinfo', 'utf8');
+/**
+ * The mounts of this process's mount namespace as text, in the order that they were made visible: for starts and commands. A container
+ * whose mounts reach the host may have made 100,000 of them (fs.mount-max), which the kernel writes out for a third of a second.
+ */
+export const mountTableAtOnce = (): string => readFileSync(table, 'utf8');
+
+/** The same off the event loop. */
+export const readMountTable = (): Promise<string> => readFile(table, 'utf8');
 
 /** The entries of a mountinfo text. Lines without the ` - ` separator are passed over. */
 export function parseMountInfo(text: string): MountEntry[] {
@@ -45,18 +52,32 @@ export function parseMountInfo(text: string): MountEntry[] {
   });
 }
 
-/** The mount that holds an absolute, canonical path: the longest mount point above it, the topmost of a stack. */
-export function mountOf(path: string, mounts: readonly MountEntry[]): MountEntry | undefined {
-  let found: MountEntry | undefined;
-  for (const mount of mounts) {
-    if (!isBelow(path, mount.mountPoint)) continue;
-    if (!found || mount.mountPoint.length >= found.mountPoint.length) found = mount;
+/** The mount that holds an absolute, canonical path: the longest mount point above it, the topmost of a stack. Of all others not more than the mount point is looked at. */
+export function mountOf(path: string, text: string): MountEntry | undefined {
+  let found = '';
+  let longest = 0;
+  for (let at = 0, end = 0; at < text.length; at = end + 1) {
+    end = text.indexOf('\n', at);
+    if (end < 0) end = text.length;
+    const point = mountPointAt(text, at, end);
+    if (point.length < longest || !isBelow(path, unescaped(point))) continue;
+    longest = point.length;
+    found = text.slice(at, end);
   }
-  return found;
+  return parseMountInfo(found)[0];
+}
+
+/** The fifth field of a line, as it is written. */
+function mountPointAt(text: string, begin: number, end: number): string {
+  let at = begin;
+  for (let field = 0; field < 4; field++) at = text.indexOf(' ', at) + 1;
+  const after = text.indexOf(' ', at);
+  return at > begin && after > 0 && after < end ? text.slice(at, after) : '';
 }
 
 /** Mount points below a directory, the newest first: the order to unmount them in. */
-export const mountsBelow = (directory: string): string[] => pointsBelow(mountInfo(), directory);
+export const mountsBelow = async (directory: string): Promise<string[]> =>
+  pointsBelow(await readMountTable(), directory);
 
 /** The same of a mountinfo text. A full node has thousands of mounts: only lines that have the directory are parsed. */
 export function pointsBelow(text: string, directory: string): string[] {
@@ -73,7 +94,8 @@ export function pointsBelow(text: string, directory: string): string[] {
     .reverse();
 }
 
-const isBelow = (path: string, folder: string) => folder === '/' || path === folder || path.startsWith(`${folder}/`);
+const isBelow = (path: string, folder: string) =>
+  folder === '/' || path === folder || (path.startsWith(folder) && folder !== '' && path[folder.length] === '/');
 
 /** Blanks, tabs, newlines and backslashes are written as three octal digits. */
 const unescaped = (text: string) =>

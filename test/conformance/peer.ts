@@ -52,7 +52,7 @@ export async function startContainerd(logFile: string, folder = '', home?: PeerH
       await ended;
       if (home) return;
       if (existsSync(`/sys/class/net/${bridge}`)) await run('/usr/sbin/ip', ['link', 'delete', bridge]);
-      for (const target of mountsBelow(dir)) unmount(target, { detach: true }); // of pods that nobody removed
+      for (const target of await mountsBelow(dir)) unmount(target, { detach: true }); // of pods that nobody removed
       rmSync(dir, { recursive: true, force: true });
     },
   };

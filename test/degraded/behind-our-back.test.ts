@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync,
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { ContainerState } from '../../src/api/runtime/v1/cri.ts';
-import { mountsBelow } from '../../src/sys/mountinfo.ts';
+import { mountTableAtOnce, pointsBelow } from '../../src/sys/mountinfo.ts';
 import { unmount } from '../../src/sys/mounts.ts';
 import { Bystander } from '../harness/bystander.ts';
 import type { TestDaemon } from '../harness/daemon.ts';
@@ -34,7 +34,7 @@ const layer = ({ daemon }: Victim, key: string) => join(daemon.dataDir, 'v1/snap
 
 const remove = (path: string) => {
   assert.ok(existsSync(path), path);
-  for (const target of [...mountsBelow(path), path]) unmount(target, { detach: true });
+  for (const target of [...pointsBelow(mountTableAtOnce(), path), path]) unmount(target, { detach: true });
   rmSync(path, { recursive: true });
 };
 const shimOf = (victim: Victim) => {

@@ -66,7 +66,7 @@ suite('a reboot', {}, (bench) => {
       const { daemon } = bench;
       await endAll(daemon);
       for (const folder of [daemon.runDir, '/run/netns']) {
-        for (const target of mountsBelow(folder)) unmount(target, { detach: true });
+        for (const target of await mountsBelow(folder)) unmount(target, { detach: true });
         for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
       }
       await removeCgroup(`/${daemon.name}`);

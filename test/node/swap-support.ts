@@ -188,7 +188,7 @@ class SwapNode {
   async dispose(): Promise<void> {
     await this.kubelet.dispose();
     await this.#running?.[Symbol.asyncDispose]();
-    for (const target of mountsBelow(this.#home.dir)) unmount(target, { detach: true }); // of pods that are its last
+    for (const target of await mountsBelow(this.#home.dir)) unmount(target, { detach: true }); // of pods that are its last
     await this.daemon.dispose();
     this.#systemctl?.close();
     await this.#registry?.[Symbol.asyncDispose]();

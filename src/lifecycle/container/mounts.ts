@@ -1,7 +1,7 @@
 import { failedPrecondition, isErrno } from '../../base/fault.ts';
 import type { Mount } from '../../model/config.ts';
 import type { Looker } from '../../shim/index.ts';
-import { type MountEntry, mountOf, readMountInfo } from '../../sys/mountinfo.ts';
+import { mountOf, readMountTable } from '../../sys/mountinfo.ts';
 import { atHostPath } from './host-path.ts';
 
 /**
@@ -21,7 +21,7 @@ export async function resolveMounts(
     }),
   );
   if (resolved.some(({ propagation }) => propagation !== 'private')) {
-    const table = readMountInfo();
+    const table = await readMountTable();
     for (const mount of resolved) checkPropagation(mount, table);
   }
   return resolved;
@@ -42,7 +42,7 @@ async function existingPath(looker: Looker, path: string, refuseMissing: boolean
 }
 
 /** mount_namespaces(7): a mount can only take part in what its source takes part in. */
-export function checkPropagation({ hostPath, propagation }: Mount, table: readonly MountEntry[]): void {
+export function checkPropagation({ hostPath, propagation }: Mount, table: string): void {
   if (propagation === 'private') return;
   const source = mountOf(hostPath, table);
   if (source?.shared) return;

@@ -35,7 +35,7 @@ const cases: [path: string, source: string][] = [
   ['/srv/a b/c', 'tmp\\fs'],
 ];
 for (const [path, source] of cases) {
-  test(`the mount that holds ${path}`, () => assert.equal(mountOf(path, mounts)?.source, source));
+  test(`the mount that holds ${path}`, () => assert.equal(mountOf(path, text)?.source, source));
 }
 
 const below: [directory: string, points: string[]][] = [

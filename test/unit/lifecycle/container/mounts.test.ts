@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { checkPropagation } from '../../../../src/lifecycle/container/mounts.ts';
-import { parseMountInfo } from '../../../../src/sys/mountinfo.ts';
 import { mount } from '../../oci/inputs.ts';
 
-const table = parseMountInfo(`1 0 8:1 / / rw - ext4 a rw
+const table = `1 0 8:1 / / rw - ext4 a rw
 2 1 8:2 / /shared rw shared:1 - ext4 b rw
 3 1 8:3 / /slave rw master:1 - ext4 c rw
-`);
+`;
 const cases = [
   { hostPath: '/x', propagation: 'private', allowed: true },
   { hostPath: '/x', propagation: 'hostToContainer', allowed: false },
