@@ -1,6 +1,6 @@
 // Mounts of a container whose image has links on the way to them: what counts is where they lead, and what was asked for is there.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { status as grpc } from '@grpc/grpc-js';
@@ -55,6 +55,24 @@ for (const handler of ociRuntimes) {
         ]);
         await pod.remove();
       }
+    });
+
+    test('a read-only mount stays as it is: no VOLUME and no file of the pod is made in it', async () => {
+      const image = await loadImage(bench, `closed-${handler}`, [], {
+        Volumes: { '/closed/new': {}, '/open/new': {} },
+      });
+      const closed = folder('closed');
+      const hostPath = folder('open');
+      const mounts = [
+        ...['/closed', '/etc'].map((containerPath) => ({ containerPath, hostPath: closed, readonly: true })),
+        { containerPath: '/open', hostPath },
+      ];
+      const pod = await TestPod.run(bench.daemon, 'closed');
+      assert.deepEqual(await outputIn(pod, image, 'ls /closed /etc; echo x >/open/new/x; ls /open/new', { mounts }), [
+        ...['/closed:', 'file', '', '/etc:', 'file', 'x'],
+      ]);
+      assert.deepEqual([readdirSync(closed), readdirSync(hostPath)], [['file'], ['file', 'new']]);
+      await pod.remove();
     });
 
     test("the host gets no file of the pod by an image's link into what it shares both ways", async () => {

@@ -47,8 +47,8 @@ export async function landMounts(view: RootView, planned: readonly PlannedMount[
     const landed = await landInOrder(view, mounts);
     const arranged = arrange(landed);
     if (arranged.length === landed.length && landed.every((mount, index) => mount === arranged[index])) return landed;
-    const moved = landed.find(({ place }, index) => place !== mounts[index]!.place);
-    if (moved && round > mostRounds) {
+    const moved = round > mostRounds && landed.find((mount) => !mounts.some((before) => isSame(mount, before)));
+    if (moved) {
       throw failedPrecondition(
         `Mount path ${JSON.stringify(moved.destination)} leads through a link in another mount to what that one is in, such as ${JSON.stringify(moved.place)}: name another path`,
       );
@@ -57,14 +57,19 @@ export async function landMounts(view: RootView, planned: readonly PlannedMount[
   }
 }
 
+const isSame = (a: PlannedMount, b: PlannedMount): boolean => a.destination === b.destination && a.place === b.place;
+
 async function landInOrder(view: RootView, mounts: readonly PlannedMount[]): Promise<PlannedMount[]> {
   const landed: PlannedMount[] = [];
   view.uncover();
   for (const mount of mounts) {
     const place = await view.resolve(mount.destination);
+    // What nobody asked for is left out where it would have to be made in a tree that is only to be read.
+    if ((mount.origin === 'pod' || mount.origin === 'volume') && (await view.isMissingInReadonly(place))) continue;
     landed.push({ ...mount, place });
+    const readonly = mount.options.includes('ro') || mount.options.includes('rro');
     // A VOLUME that is not made yet begins with what the image has there.
-    if (mount.source !== '') view.cover(place, isBind(mount) ? mount.source : null);
+    if (mount.source !== '') view.cover(place, isBind(mount) ? mount.source : null, { readonly });
   }
   return landed;
 }

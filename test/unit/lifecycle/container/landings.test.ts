@@ -17,7 +17,8 @@ after(() => {
   looker[Symbol.dispose]();
 });
 const [rootfs, volume] = [join(folder, 'root'), join(folder, 'volume')];
-for (const path of [join(rootfs, 'b/c'), join(rootfs, 'v/in'), volume]) mkdirSync(path, { recursive: true });
+for (const path of [join(rootfs, 'b/c'), join(rootfs, 'v/in'), join(volume, 'hosts'), join(volume, 'there')])
+  mkdirSync(path, { recursive: true });
 const links = {
   'root/a': '/b/c',
   'root/sys-link': '/sys',
@@ -61,6 +62,19 @@ test('a mount that leads by a link in another to above that one is refused, not 
     kind: 'FailedPrecondition',
     message: /^Mount path "\/p\/q\/up" leads through a link in another mount/,
   });
+});
+
+test('nothing that nobody asked for is made in a read-only mount; what is there is mounted on', async () => {
+  const input = specInput({
+    rootfs,
+    mounts: [at('/etc', { readonly: true }), at('/etc/asked'), at('/rw')],
+    image: { volumes: ['/etc/there', '/etc/missing', '/rw/missing'] },
+  });
+  const { mounts } = await landingsOf(input);
+  assert.deepEqual(
+    mounts.filter(({ place }) => /^\/(etc|rw)/.test(place)).map(({ place }) => place),
+    ['/etc', '/rw', '/etc/hosts', '/etc/asked', '/etc/there', '/rw/missing'],
+  );
 });
 
 const privileged = { privileged: true };
