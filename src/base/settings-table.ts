@@ -228,7 +228,7 @@ const tracing = {
 };
 
 const timeouts = {
-  ociRuntime: live(seconds, 60, 'A command of the OCI runtime.'),
+  ociRuntime: live(seconds, 60, 'A command of the OCI runtime; `create` and `start` of a container together.'),
   cniPlugin: setting(seconds, 90, 'A CNI plugin.'),
   pullFirstByte: setting(seconds, 300, 'The answer of a registry: a pull-through cache fetches the image meanwhile.'),
   pullProgress: setting(seconds, 60, 'A pull that neither receives nor writes a byte.'),

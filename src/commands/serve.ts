@@ -185,8 +185,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
     work.catch((error: unknown) => log.error({ what, reason: messageOf(error) }, 'An event could not be handled'));
   const reader = (what: string) => new LastingFiles(() => timeouts.hostPath * 1000, what);
   const hostFiles = () => reader(readersOf.operator);
-  const programs = reader(readersOf.programs);
-  const ociRuntimes = await OciRuntimes.open(settings, layout, programs);
+  const ociRuntimes = await OciRuntimes.open(settings, layout, () => reader(readersOf.ociRuntimes));
   const pods = await Records.open<PodId, Pod>(layout.state, {
     what: 'pod',
     parse: (json) =>
@@ -219,7 +218,7 @@ async function openDeps(settings: Settings): Promise<Deps> {
     ),
     network: new Network(settings, layout.keptNetns, {
       files: reader(readersOf.networks),
-      programs,
+      programs: reader(readersOf.plugins),
       hostFiles,
     }),
     ociRuntimes,

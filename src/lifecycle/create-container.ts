@@ -12,17 +12,28 @@ import { type Container, containerAfter, containerKey, isWhatIsAsked } from '../
 import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
-import { buildSpec, mountLabel, type NamespacePaths, type OciRlimit, stopSignal } from '../oci/index.ts';
+import {
+  buildSpec,
+  mountLabel,
+  type NamespacePaths,
+  type OciRlimit,
+  type OciSpec,
+  planMounts,
+  type ResolvedMount,
+  type SpecInput,
+  stopSignal,
+} from '../oci/index.ts';
 import { Looker } from '../shim/index.ts';
 import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
-import { makeAnonymousVolumes } from './container/anonymous-volumes.ts';
+import { isVolume, makeAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { gatherSpecInputs } from './container/inputs.ts';
-import { checkLandings, checkTops } from './container/landings.ts';
+import { checkLandings, checkTops, landMounts } from './container/landings.ts';
 import { makeLogFolder } from './container/log-path.ts';
 import { namespacePaths } from './container/namespaces.ts';
-import { relabelMounts } from './container/relabel.ts';
+import { relabelTrees } from './container/relabel.ts';
 import { mountRoot } from './container/root-mount.ts';
+import { RootView } from './container/root-view.ts';
 import { findMounts, prepareMounts, volumeImages } from './container/volumes.ts';
 import { crashPoint } from './crash-point.ts';
 import { creationTime } from './creations.ts';
@@ -127,7 +138,6 @@ function earlierAttempts(deps: Deps, pod: Pod, { metadata: { name } }: Container
 async function prepare(deps: Deps, pod: Pod, image: Image, container: Container): Promise<void> {
   const { id } = container;
   const paths = deps.layout;
-  const rootfs = paths.rootfs(pod.id, id);
   using looker = new Looker(deps.settings.timeouts.hostPath * 1000);
   // The looker's process starts, and goes its ways, while the root is made.
   const [, found] = await allOf([
@@ -137,16 +147,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   ]);
   const mounts = await step('mount: volumes', () => prepareMounts(deps, pod, container, found, looker));
   crashPoint('create-container:volumes');
-  const volumes = await step('file: anonymous volumes', () =>
-    makeAnonymousVolumes(deps, pod, container, image, { rootfs, mounts }, looker),
-  );
-  const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
-  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: [...mounts, ...volumes] };
-  const input = await step('spec: look at the host and the image', () => gatherSpecInputs(looker, request));
-  await step('mount: labels', () => relabelMounts(looker, input.mounts, mountLabel(input)));
-  const spec = step('spec: build', () => buildSpec(input));
-  const { privileged } = container.config.security;
-  await step('spec: where it lands', () => checkLandings(looker, spec, container.imageName ?? image.id, privileged));
+  const { input, spec } = await makeSpec(deps, pod, image, container, { mounts, looker });
   await step('file: config.json, process.json', () =>
     allOf([
       writeNewFile(paths.configFile(pod.id, id), JSON.stringify(spec)),
@@ -159,6 +160,32 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   const known: Container = { ...container, mounts: shown, user: { uid, gid, groups: additionalGids } };
   await deps.containers.put(containerAfter(known, { type: 'created' }));
   crashPoint('create-container:created');
+}
+
+/** What the OCI runtime is told. Directories for VOLUMEs are made, and what is to be relabelled is. */
+async function makeSpec(
+  deps: Deps,
+  pod: Pod,
+  image: Image,
+  container: Container,
+  { mounts, looker }: { readonly mounts: readonly ResolvedMount[]; readonly looker: Looker },
+): Promise<{ readonly input: SpecInput; readonly spec: OciSpec }> {
+  const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
+  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts };
+  const input = await step('spec: look at the host and the image', () => gatherSpecInputs(looker, request));
+  const view = new RootView(input.rootfs, looker);
+  const planned = await step('spec: where mounts land', () => landMounts(view, planMounts(input)));
+  const landed = await step('file: anonymous volumes', async () =>
+    landMounts(view, await makeAnonymousVolumes(deps, pod, container, input.rootfs, planned)),
+  );
+  const spec = step('spec: build', () => buildSpec(input, landed));
+  const { privileged } = container.config.security;
+  const where = { view, mounts: landed, image: container.imageName ?? image.id, privileged };
+  await step('spec: where it lands', () => checkLandings(looker, where, spec));
+  const named = mounts.filter(({ selinuxRelabel, hostPath }) => selinuxRelabel && hostPath !== '');
+  const trees = [...named.map(({ hostPath }) => hostPath), ...landed.filter(isVolume).map(({ source }) => source)];
+  await step('mount: labels', () => relabelTrees(looker, trees, mountLabel(input)));
+  return { input, spec };
 }
 
 /** The bundle with the image's root, and a layer of its own to write to. */

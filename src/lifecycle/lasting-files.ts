@@ -2,10 +2,14 @@ import { isFault } from '../base/fault.ts';
 import type { HostFiles } from '../base/host-files.ts';
 import { Looker } from '../shim/index.ts';
 
-/** What the daemon's are for, as the list of processes has it. */
+/**
+ * What the daemon's are for, as the list of processes has it. Each handler has one for its OCI runtime: what hangs must not
+ * seem to be another's matter, and who looks waits for what was asked for before.
+ */
 export const readersOf = {
   networks: 'network configurations',
-  programs: 'programs of the configuration',
+  plugins: 'network plugins',
+  ociRuntimes: 'an OCI runtime',
   operator: "an operator's files",
 } as const;
 

@@ -30,6 +30,8 @@ type Needs = Pick<
 
 /** Exit code of a container whose process could not be started. */
 const startErrorCode = 128;
+/** What `start` has in any case, however long the log's opening and `create` took. */
+const leastStartMs = 1000;
 
 /**
  * Makes the container's process. One OCI runtime process does it all, or two where it is not known for that (`create`,
@@ -107,12 +109,16 @@ async function waitsForStart(deps: Releasing, { id, podId, resolvedHandler }: Co
   }
 }
 
-/** Has the OCI runtime start what it has created. @throws Fault with its reason. */
-async function begin(deps: Releasing, container: Container): Promise<void> {
+/**
+ * Has the OCI runtime start what it has created, which took `tookMs` of the time that both commands have together.
+ * @throws Fault with its reason.
+ */
+async function begin(deps: Releasing, container: Container, tookMs = 0): Promise<void> {
   const { id, podId } = container;
   const runtime = await deps.ociRuntimes.of(container);
   const logFile = logFileOf(deps, container);
-  const outcome = await runOci(deps, await deps.shims.ensure(podId), runtime.start(id, logFile));
+  const deadlineMs = Math.max(ociDeadlineMs(deps) - tookMs, leastStartMs);
+  const outcome = await runOci(deps, await deps.shims.ensure(podId), runtime.start(id, logFile), deadlineMs);
   if (outcome.timedOut || outcome.code !== 0)
     throw await ociFault({ doing: `Cannot start container ${id}`, runtime, logFile }, outcome);
 }
@@ -126,6 +132,8 @@ async function spawn(deps: Releasing, pod: Pod, container: Container): Promise<n
   const logFile = logFileOf(deps, container);
   const runtime = await deps.ociRuntimes.of(container);
   const shim = await deps.shims.ensure(podId);
+  const logPlace = await logOf(deps, shim, pod, container);
+  const begun = performance.now();
   const started = shim.start({
     key: id,
     argv: runtime.make(id, bundle, join(bundle, 'pid'), logFile, config.tty),
@@ -135,7 +143,7 @@ async function spawn(deps: Releasing, pod: Pod, container: Container): Promise<n
     pidFile: join(bundle, 'pid'),
     stdin: config.stdin,
     tty: config.tty,
-    ...(await logOf(deps, shim, pod, container)),
+    ...logPlace,
     oomFile: oomCountFile(container.cgroupsPath),
     exitFile: deps.layout.exitFile(podId, id),
   });
@@ -143,7 +151,7 @@ async function spawn(deps: Releasing, pod: Pod, container: Container): Promise<n
   if (result.code === 0 && result.pid > 0) {
     if (!runtime.createsFirst) return result.pid;
     crashPoint('start-container:process');
-    await begin(deps, container);
+    await begin(deps, container, performance.now() - begun);
     return result.pid;
   }
   throw await ociFault({ doing: `Cannot start container ${id}`, runtime, logFile }, result);

@@ -1,8 +1,9 @@
 import { buildAnnotations } from './annotations.ts';
 import { buildDevices } from './devices.ts';
 import type { SpecInput } from './input.ts';
-import { buildMounts, cleanPath, rootfsPropagation } from './mounts.ts';
+import { type PlannedMount, planMounts, rootfsPropagation } from './mount-plan.ts';
 import { buildNamespaces, idMappings } from './namespaces.ts';
+import { cleanPath } from './paths.ts';
 import { buildProcess } from './process.ts';
 import { buildResources } from './resources.ts';
 import { scopeAnnotations } from './scope-properties.ts';
@@ -11,10 +12,10 @@ import { mountLabel } from './selinux.ts';
 import type { OciResources, OciSpec } from './spec.ts';
 
 /**
- * The config.json of a container. Pure: equal inputs give equal bytes. Faults name what of the request or the image
- * cannot be had (InvalidArgument, FailedPrecondition).
+ * The config.json of a container. Pure: equal inputs give equal bytes. `mounts`: by where they land in its image, if that has
+ * links. Faults name what of the request or the image cannot be had (InvalidArgument, FailedPrecondition).
  */
-export function buildSpec(input: SpecInput): OciSpec {
+export function buildSpec(input: SpecInput, mounts: readonly PlannedMount[] = planMounts(input)): OciSpec {
   const { container } = input;
   const namespaces = buildNamespaces(input);
   const limits = buildResources(container.resources, input.host);
@@ -24,22 +25,23 @@ export function buildSpec(input: SpecInput): OciSpec {
     process: buildProcess(input),
     root: { path: input.rootfs, readonly: container.security.readonlyRootfs },
     ...(newUts && input.pod.hostname !== '' ? { hostname: input.pod.hostname } : {}),
-    mounts: buildMounts(input),
+    mounts: mounts.map(({ destination, type, source, options }) => ({ destination, type, source, options })),
     ...(Object.keys(input.injected?.hooks ?? {}).length > 0 ? { hooks: input.injected!.hooks } : {}),
     annotations: { ...buildAnnotations(input), ...scopeAnnotations(input.cgroupsPath, limits, input.host) },
-    linux: buildLinux(input, namespaces, limits),
+    linux: buildLinux(input, mounts, namespaces, limits),
   };
 }
 
 function buildLinux(
   input: SpecInput,
+  mounts: readonly PlannedMount[],
   namespaces: OciSpec['linux']['namespaces'],
   limits: OciResources,
 ): OciSpec['linux'] {
   const { security } = input.container;
   const { nodes, rules } = buildDevices(input);
   const seccomp = resolveSeccomp(security, input.localhostSeccomp, input.host, input.unasked?.capabilities);
-  const propagation = rootfsPropagation(input.mounts);
+  const propagation = rootfsPropagation(mounts);
   const label = mountLabel(input);
   return {
     namespaces,

@@ -17,8 +17,6 @@ export type ResolvedUser = {
 export type ResolvedMount = Mount & {
   /** What to bind: the host path, or a mount that Berth made of an image or with mapped owners. */
   readonly source: string;
-  /** Device nodes in it are none. */
-  readonly nodev?: boolean;
 };
 
 /** A device node as it shall appear in the container; `access` is a subset of `rwm`, which may be empty. */
@@ -75,6 +73,7 @@ export type SpecInput = {
     readonly resolvConf: string;
     readonly shm: string;
   };
+  /** Of the request. */
   readonly mounts: readonly ResolvedMount[];
   readonly devices: readonly ResolvedDevice[];
   /** What CDI devices bring besides their nodes, or null. */

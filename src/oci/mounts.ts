@@ -1,55 +1,12 @@
 import { invalidArgument } from '../base/fault.ts';
 import type { ResolvedMount, SpecInput } from './input.ts';
+import { cleanPath } from './paths.ts';
 import type { OciMount } from './spec.ts';
 
 const noExecDevice = ['nosuid', 'noexec', 'nodev'];
 
-/**
- * Every mount of a container in the order to make them: parents before children, and within one depth the defaults, the
- * pod's files, then the request's in its own order. Of the defaults those are left out that lie at or below a request's
- * mount: what was asked for is there as it is on the host. The pod's files give way to a mount of the same place, and to
- * one that the host shares: each mount made in it would be the host's too, and outlive the container.
- */
-export function buildMounts(input: SpecInput): OciMount[] {
-  const requested = [...input.mounts.map(requestMount), ...(input.injected?.mounts ?? [])];
-  const places = requested.map((mount) => cleanPath(mount.destination));
-  const shared = requested.filter(isShared).map((mount) => cleanPath(mount.destination));
-  const own = [
-    ...defaultMounts(input).filter(({ destination }) => !places.some((top) => isAtOrBelow(destination, top))),
-    ...podFiles(input).filter(
-      ({ destination }) => !places.includes(destination) && !shared.some((top) => isAtOrBelow(destination, top)),
-    ),
-  ];
-  return inMountOrder([...own, ...requested], ({ destination }) => destination);
-}
-
-/** True for the same clean absolute path, and for one below it. */
-export const isAtOrBelow = (path: string, top: string): boolean =>
-  path === top || path.startsWith(top === '/' ? top : `${top}/`);
-
-const isShared = ({ options }: OciMount): boolean => options.includes('rshared') || options.includes('shared');
-
-/** Parents before children by what the clean paths say; equals stay in their order. */
-export const inMountOrder = <T>(mounts: readonly T[], pathOf: (mount: T) => string): T[] =>
-  mounts.toSorted((a, b) => depth(pathOf(a)) - depth(pathOf(b)));
-
-/** The widest propagation that any mount needs of the root, or undefined for private. */
-export function rootfsPropagation(mounts: readonly ResolvedMount[]): 'rshared' | 'rslave' | undefined {
-  if (mounts.some((mount) => mount.propagation === 'bidirectional')) return 'rshared';
-  return mounts.some((mount) => mount.propagation === 'hostToContainer') ? 'rslave' : undefined;
-}
-
-/** An absolute path without `.`, `..`, doubled or trailing slashes; `..` stops at the root as in the kernel. */
-export function cleanPath(path: string): string {
-  const parts: string[] = [];
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop();
-    else if (part !== '' && part !== '.') parts.push(part);
-  }
-  return `/${parts.join('/')}`;
-}
-
-function defaultMounts(input: SpecInput): OciMount[] {
+/** What every container has, unless it asks for something else there. */
+export function defaultMounts(input: SpecInput): OciMount[] {
   const { user } = input.pod.security.namespaces;
   const access = input.container.security.privileged ? 'rw' : 'ro';
   // A group that the user namespace does not map cannot own anything (EINVAL); 5 is tty everywhere.
@@ -88,7 +45,8 @@ function sysMount({ pod }: SpecInput, access: string): OciMount {
   return mount('/sys', 'sysfs', 'sysfs', [...noExecDevice, access]);
 }
 
-function podFiles({ files, container, pod }: SpecInput): OciMount[] {
+/** What every container of a pod shares with the others. */
+export function podFiles({ files, container, pod }: SpecInput): OciMount[] {
   const access = container.security.readonlyRootfs ? 'ro' : 'rw';
   const shm = files.shm === '' && pod.security.namespaces.ipc === 'node' ? '/dev/shm' : files.shm;
   const bind = (destination: string, source: string, options: string[]) =>
@@ -106,12 +64,9 @@ const propagationOption = { private: 'rprivate', hostToContainer: 'rslave', bidi
 /** Programs of an image volume may be run, as with containerd, but give nobody another user's rights. */
 const imageVolume = ['nosuid', 'nodev'];
 
-function requestMount(request: ResolvedMount): OciMount {
-  const restrictions = new Set([
-    ...(request.image === '' ? [] : imageVolume),
-    ...(request.nodev ? ['nodev'] : []),
-    ...(request.mountOptions ?? []),
-  ]);
+/** @throws Fault InvalidArgument */
+export function requestMount(request: ResolvedMount): OciMount {
+  const restrictions = new Set([...(request.image === '' ? [] : imageVolume), ...(request.mountOptions ?? [])]);
   return mount(mountPoint(request.containerPath), 'bind', request.source, [
     'rbind',
     propagationOption[request.propagation],
@@ -120,13 +75,15 @@ function requestMount(request: ResolvedMount): OciMount {
   ]);
 }
 
+/** Its source is a directory that is made once it is known which there are. */
+export const volumeMount = (path: string): OciMount => mount(path, 'bind', '', ['rbind', 'rprivate', 'rw']);
+
 function mountPoint(containerPath: string): string {
   if (containerPath === '' || containerPath.includes('\0')) {
     throw invalidArgument(`Mount path ${JSON.stringify(containerPath.slice(0, 200))} is not a path in the container`);
   }
-  const destination = cleanPath(containerPath);
-  if (destination === '/') throw invalidArgument('Mount path "/" would cover the root: mount below it');
-  return destination;
+  if (cleanPath(containerPath) === '/') throw invalidArgument('Mount path "/" would cover the root: mount below it');
+  return containerPath;
 }
 
 /** CRI: recursive read-only needs a read-only mount without propagation (Mount.recursive_read_only). */
@@ -149,8 +106,6 @@ const mount = (destination: string, type: string, source: string, options: reado
   source,
   options: [...options],
 });
-
-const depth = (path: string) => path.split('/').length;
 
 const mapsGroup = (maps: readonly { containerId: number; length: number }[], gid: number) =>
   maps.some((map) => gid >= map.containerId && gid < map.containerId + map.length);

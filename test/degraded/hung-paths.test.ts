@@ -34,6 +34,7 @@ for (const folder of ['net.d', 'plugins', 'registries', 'login', 'certs.d']) mkd
 writeFileSync(join(base, 'registries/registries.conf'), 'unqualified-search-registries = ["docker.io"]');
 writeFileSync(join(base, 'net.d/n.conflist'), '{"name":"n","cniVersion":"1.0.0","plugins":[{"type":"bridge"}]}');
 const DEADLINE_EXCEEDED = 4;
+const FAILED_PRECONDITION = 9;
 const looker = 'berth-look';
 const opener = 'berth-log';
 const sleeper = { command: ['/bin/sleep', '1000'] };
@@ -239,7 +240,14 @@ suite('paths that hang', { network: false, settings }, (bench) => {
 const programs = `${base}/programs`;
 mkdirSync(programs);
 copyFileSync(program('crun', 'crun'), join(programs, 'slow'));
-const withPrograms = { ...settings, default_handler: 'slow', handlers: { slow: { path: join(programs, 'slow') } } };
+mkdirSync(join(base, 'other.d'));
+writeFileSync(join(base, 'other.d/n.conflist'), '{"name":"n","cniVersion":"1.0.0","plugins":[{"type":"absent"}]}');
+const withPrograms = {
+  ...settings,
+  cni: { ...settings.cni, conf_dir: `${base}/other.d` },
+  default_handler: 'slow',
+  handlers: { slow: { path: join(programs, 'slow') } },
+};
 
 suite('programs of handlers that hang', { network: false, settings: withPrograms }, (bench) => {
   test('the node is told not to be ready, containers do not start, and their pods can be removed', async () => {
@@ -260,6 +268,8 @@ suite('programs of handlers that hang', { network: false, settings: withPrograms
     });
     await runtime.version({});
     assert.equal((await runtime.containerStatus({ containerId: running })).status!.state, 1);
+    const plugin = TestPod.run(bench.daemon, 'plugin');
+    await refused(plugin, FAILED_PRECONDITION, /absent/);
     assert.equal(over, false, 'the others had their answers while it hung');
     const [ready] = (await status).status!.conditions;
     assert.equal(ready!.status, false);
@@ -271,5 +281,23 @@ suite('programs of handlers that hang', { network: false, settings: withPrograms
     await hung.answer();
     await runtime.stopContainer({ containerId: running, timeout: 0n });
     await pod.remove();
+  });
+
+  test('network plugins that hang say nothing of the OCI runtime', async () => {
+    const { runtime } = bench.daemon;
+    await using hung = await Hung.at(`${base}/plugins`, { taking: true });
+    const attached = refused(TestPod.run(bench.daemon, 'plugin'), DEADLINE_EXCEEDED, new RegExp(`${base}/plugins`));
+    let over = false;
+    void attached.then(() => {
+      over = true;
+    });
+    // Each looks at the plugins too: the first makes sure that they hang, and were there one reader, the second would be over with it.
+    for (let look = 0; look < 3; look++) {
+      const [ready] = (await runtime.status({})).status!.conditions;
+      assert.equal(ready!.status, true, ready!.message);
+    }
+    assert.equal(over, false, 'all had their answers while it hung');
+    await attached;
+    await hung.answer();
   });
 });

@@ -89,7 +89,7 @@ function makeLoopNodes(): void {
 
 export type Seen = { readonly pid: number; readonly state: string };
 
-/** The processes of this name that have not ended, and that descend from this one; but for those that read network configurations and plugins. */
+/** The processes of this name that have not ended, and that descend from this one; but for those that go on reading for the daemon. */
 export const processesNamed = (name: string, ancestor: number): Seen[] =>
   readdirSync('/proc')
     .filter((pid) => /^\d+$/.test(pid))
@@ -103,7 +103,7 @@ export const processesNamed = (name: string, ancestor: number): Seen[] =>
 function isLasting(pid: string): boolean {
   try {
     const [, what] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return what === readersOf.networks || what === readersOf.programs;
+    return [readersOf.networks, readersOf.plugins, readersOf.ociRuntimes].some((each) => each === what);
   } catch {
     return false; // it ended while we looked, and the next look does not see it
   }

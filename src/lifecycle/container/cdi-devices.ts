@@ -9,6 +9,7 @@ import {
   type CdiEdits,
   type CdiNode,
   type CdiSpec,
+  cleanPath,
   isCdiName,
   parseCdiSpec,
   type ResolvedDevice,
@@ -138,7 +139,7 @@ async function resolveNode(looker: Looker, node: CdiNode, user: Owner): Promise<
   const host = isWhole && fileMode !== undefined ? null : await hostNode(looker, hostPath);
   if (!isWhole) checkHostNode(node, host);
   return {
-    path,
+    path: cleanPath(path),
     type: (type || host?.type) as 'b' | 'c',
     ...(major === 0 && host ? { major: host.major, minor: host.minor } : { major, minor }),
     fileMode: fileMode ?? host?.mode ?? 0o666,

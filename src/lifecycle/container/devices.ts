@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { failedPrecondition, isErrno, isFault } from '../../base/fault.ts';
 import type { FileFacts } from '../../base/host-files.ts';
 import type { Device } from '../../model/config.ts';
-import type { ResolvedDevice } from '../../oci/index.ts';
+import { cleanPath, type ResolvedDevice } from '../../oci/index.ts';
 import type { Looker } from '../../shim/index.ts';
 import { atHostPath } from './host-path.ts';
 
@@ -20,7 +20,7 @@ type Place = { readonly host: string; readonly path: string; readonly access: st
 export async function resolveDevices(looker: Looker, devices: readonly Device[]): Promise<ResolvedDevice[]> {
   const found = await Promise.all(
     devices.map(async ({ hostPath, containerPath, permissions }) => {
-      const place = { host: hostPath, path: containerPath || hostPath, access: permissions || 'rwm' };
+      const place = { host: hostPath, path: cleanPath(containerPath || hostPath), access: permissions || 'rwm' };
       const nodes = await atHostPath('Device', hostPath, () => devicesAt(looker, place));
       if (nodes.length > 0) return nodes;
       throw failedPrecondition(`Device ${JSON.stringify(hostPath)} is no device and holds none`);

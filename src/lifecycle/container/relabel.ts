@@ -1,5 +1,4 @@
 import { failedPrecondition, isErrno } from '../../base/fault.ts';
-import type { ResolvedMount } from '../../oci/index.ts';
 import type { Looker } from '../../shim/index.ts';
 
 /** Trees whose labels the host lives by: a container that could change them would lock everybody out. */
@@ -8,13 +7,12 @@ const ofTheHost = new Set(
 );
 
 /**
- * Gives what the request says to relabel the container's SELinux label, so that it may use it. An empty label (SELinux is
- * off, or the container is privileged) changes nothing. @throws Fault FailedPrecondition for a tree of the host's own.
+ * Gives these trees the container's SELinux label, so that it may use them. An empty label (SELinux is off, or the container
+ * is privileged) changes nothing. @throws Fault FailedPrecondition for a tree of the host's own.
  */
-export async function relabelMounts(looker: Looker, mounts: readonly ResolvedMount[], label: string): Promise<void> {
+export async function relabelTrees(looker: Looker, hostPaths: readonly string[], label: string): Promise<void> {
   if (label === '') return;
-  for (const { selinuxRelabel, hostPath } of mounts) {
-    if (!selinuxRelabel || hostPath === '') continue;
+  for (const hostPath of hostPaths) {
     if (ofTheHost.has(hostPath)) {
       throw failedPrecondition(`Host path ${hostPath} must not be relabelled: the host needs its own labels there`);
     }

@@ -10,7 +10,7 @@ const mostLinks = 40;
  * links of 4 KiB each, on the way to each of a thousand volumes, would have some thousand millions. */
 const mostCharacters = 4 * 2 ** 20;
 
-type Cover = { readonly place: string; readonly source: string | null };
+type Cover = { readonly place: string; readonly source: string | null; readonly readonly: boolean };
 
 /**
  * A container's root as its process will see it, mounts included, before they are made. The root is at rest: nobody else
@@ -18,21 +18,26 @@ type Cover = { readonly place: string; readonly source: string | null };
  */
 export class RootView {
   readonly #rootfs: string;
-  readonly #looker: Pick<Looker, 'readLink'>;
-  readonly #covers: Cover[] = [];
+  readonly #looker: Pick<Looker, 'readLink' | 'stat'>;
+  #covers: Cover[] = [];
   /** Targets of symbolic links by their path on the host; null: no link. */
   readonly #links = new Map<string, string | null>();
   #looked = 0;
 
   /** The looker reads what is in mounts: they may lie on a file server that hangs. */
-  constructor(rootfs: string, looker: Pick<Looker, 'readLink'>) {
+  constructor(rootfs: string, looker: Pick<Looker, 'readLink' | 'stat'>) {
     this.#rootfs = rootfs;
     this.#looker = looker;
   }
 
   /** Mounts `source` at a place that `resolve` gave; null is a file system of the kernel's own, without links. */
-  cover(place: string, source: string | null): void {
-    this.#covers.push({ place, source });
+  cover(place: string, source: string | null, { readonly = false } = {}): void {
+    this.#covers.push({ place, source, readonly });
+  }
+
+  /** Nothing is mounted any more. What was looked at stays as it was then. */
+  uncover(): void {
+    this.#covers = [];
   }
 
   /**
@@ -64,8 +69,19 @@ export class RootView {
     return `/${done.join('/')}`;
   }
 
+  /** True for a place that is not there, below a mount that is read-only: what an OCI runtime makes there is made on the host. */
+  async isMissingInReadonly(place: string): Promise<boolean> {
+    const cover = this.#coverOf(place);
+    if (!cover?.readonly || cover.source === null) return false;
+    return (await this.#looker.stat(join(cover.source, place.slice(cover.place.length)))) === null;
+  }
+
+  #coverOf(place: string): Cover | undefined {
+    return this.#covers.findLast((each) => isAtOrBelow(place, each.place));
+  }
+
   async #linkAt(place: string): Promise<string | null> {
-    const cover = this.#covers.findLast((each) => isAtOrBelow(place, each.place));
+    const cover = this.#coverOf(place);
     if (cover && (cover.source === null || cover.place === place)) return null;
     const path = cover ? join(cover.source!, place.slice(cover.place.length)) : join(this.#rootfs, place);
     const known = this.#links.get(path);

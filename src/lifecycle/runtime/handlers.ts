@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { Fault, messageOf } from '../../base/fault.ts';
-import type { HostFiles } from '../../base/host-files.ts';
+import type { HostFiles, OpenHostFiles } from '../../base/host-files.ts';
 import type { Settings } from '../../base/settings.ts';
 import type { Handler } from '../../model/handler.ts';
 import type { Layout } from '../../state/layout.ts';
@@ -31,17 +31,18 @@ export class OciRuntime {
    * nothing at a `run`.
    */
   readonly createsFirst: boolean;
-  readonly #files: HostFiles;
+  /** What looks at its program. */
+  readonly files: HostFiles;
   readonly #global: readonly string[];
   #features: Promise<HandlerFeatures> | null = null;
   #askedAt = 0;
   #answer: HandlerFeatures | null = null;
 
-  /** `files`: what looks at its program, which may be anywhere; `create`: as the setting has it. */
+  /** `files`: of its own, as its program may be anywhere; `create`: as the setting has it. */
   constructor(handler: Handler, files: HostFiles, create = 'auto') {
     this.handler = handler;
     this.create = create;
-    this.#files = files;
+    this.files = files;
     this.createsFirst = create === 'always' || !runsAtOnce.test(basename(handler.path));
     const { args, root, systemdCgroup } = handler;
     this.#global = [...args, '--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])];
@@ -58,7 +59,7 @@ export class OciRuntime {
   /** What is wrong with where its program should be, or null. */
   async missing(): Promise<string | null> {
     try {
-      return (await this.#files.stat(this.path)) === null ? isAbsent : null;
+      return (await this.files.stat(this.path)) === null ? isAbsent : null;
     } catch (error) {
       return `cannot be looked at: ${messageOf(error)}`;
     }
@@ -148,20 +149,20 @@ const logTo = (file: string): string[] => ['--log', file, '--log-format', 'json'
 export class OciRuntimes {
   readonly #byName: ReadonlyMap<string, OciRuntime>;
   readonly #default: string;
-  readonly #files: HostFiles;
+  readonly #openFiles: OpenHostFiles;
   /** Looks at the default handler's program, one after the other. */
   #looksFailed = 0;
   /** Handlers of records that are not, or not so, in the configuration any more, by all that they are. */
   readonly #former = new Map<string, OciRuntime>();
 
-  private constructor(byName: ReadonlyMap<string, OciRuntime>, defaultName: string, files: HostFiles) {
+  private constructor(byName: ReadonlyMap<string, OciRuntime>, defaultName: string, openFiles: OpenHostFiles) {
     this.#byName = byName;
     this.#default = defaultName;
-    this.#files = files;
+    this.#openFiles = openFiles;
   }
 
-  /** `files`: what looks at the handlers' programs. */
-  static async open(settings: Settings, layout: Layout, files: HostFiles): Promise<OciRuntimes> {
+  /** `openFiles`: opens what looks at one handler's program. */
+  static async open(settings: Settings, layout: Layout, openFiles: OpenHostFiles): Promise<OciRuntimes> {
     const byName = new Map<string, OciRuntime>();
     for (const [name, { create, path, args, privilegedWithoutHostDevices, cniConfDir }] of Object.entries(
       settings.handlers,
@@ -173,12 +174,12 @@ export class OciRuntimes {
         name,
         new OciRuntime(
           { name, path, args, root, systemdCgroup, privilegedWithoutHostDevices, cniConfDir },
-          files,
+          openFiles(),
           create,
         ),
       );
     }
-    return new OciRuntimes(byName, settings.defaultHandler, files);
+    return new OciRuntimes(byName, settings.defaultHandler, openFiles);
   }
 
   all(): OciRuntime[] {
@@ -208,10 +209,10 @@ export class OciRuntimes {
     const current = this.#byName.get(handler.name);
     if (current && isDeepStrictEqual(current.handler, handler)) return current;
     const key = JSON.stringify(handler);
-    const former = this.#former.get(key) ?? new OciRuntime(handler, this.#files, current?.create);
+    const former = this.#former.get(key) ?? new OciRuntime(handler, this.#openFiles(), current?.create);
     this.#former.set(key, former);
     if (!current || (await former.missing()) === null) return former;
-    return new OciRuntime({ ...handler, path: current.path }, this.#files, current.create);
+    return new OciRuntime({ ...handler, path: current.path }, current.files, current.create);
   }
 
   /** For a record that says no more than a name: the handler that has it, or what undoes a container without one. */

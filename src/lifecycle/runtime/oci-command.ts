@@ -20,8 +20,12 @@ type Needs = { readonly settings: Settings };
 export const ociDeadlineMs = ({ settings }: Needs): number => settings.timeouts.ociRuntime * 1000;
 
 /** Runs one command of an OCI runtime in a pod's shim; what came of it is the caller's to judge. */
-export const runOci = (deps: Needs, shim: Shim, argv: readonly string[]): Promise<OciOutcome> =>
-  shim.run({ argv, env: ociRuntimeEnv, cwd: '/', deadlineMs: ociDeadlineMs(deps) });
+export const runOci = (
+  deps: Needs,
+  shim: Shim,
+  argv: readonly string[],
+  deadlineMs = ociDeadlineMs(deps),
+): Promise<OciOutcome> => shim.run({ argv, env: ociRuntimeEnv, cwd: '/', deadlineMs: Math.round(deadlineMs) });
 
 /** What was to be done, in the words of the error (`Cannot start container 12ab`), and by whom. */
 export type OciWork = { readonly doing: string; readonly runtime: OciRuntime; readonly logFile?: string };

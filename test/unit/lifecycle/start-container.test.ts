@@ -49,6 +49,29 @@ test('a program that is not known to run at once is asked to create, and then to
   assert.equal(stateOf(world).phase, 'running');
 });
 
+test('create and start have the time of one command together; start has a second in any case', async ({ mock }) => {
+  const deadlines: number[] = [];
+  for (const createMs of [0, 20_000, 59_900]) {
+    const world = await withContainer(created);
+    Object.assign(world.deps.settings.timeouts, { ociRuntime: 60 });
+    Object.assign(world.runtime, { createsFirst: true });
+    let now = 1;
+    mock.method(performance, 'now', () => now);
+    Object.assign(world.ownShim, {
+      start: async () => {
+        now += createMs;
+        return { ...ended(), pid: 42 };
+      },
+      run: async ({ deadlineMs }: { deadlineMs: number }) => {
+        deadlines.push(deadlineMs);
+        return ended();
+      },
+    });
+    await startContainer(world.deps, containerId);
+  }
+  assert.deepEqual(deadlines, [60_000, 40_000, 1000]);
+});
+
 describe('a start that fails', () => {
   const lost = new Fault('Unavailable', 'the shim was lost');
   const failures: Record<string, { spoil: (world: World) => void; error: RegExp | object }> = {

@@ -31,6 +31,7 @@ const there = { path: '/dev/there', type: 'c', major: 226, minor: 128, fileMode:
 const cases: [name: string, node: object, expected: object][] = [
   ['a path alone', { path: '/dev/there' }, there],
   ['an owner of its own', { path: '/dev/there', uid: 0, gid: 7 }, { ...there, uid: 0, gid: 7 }],
+  ['a path that is not clean', { path: '/dev//there/', hostPath: '/dev/there' }, there],
   ['another place', { path: '/dev/x', hostPath: '/dev/there' }, { ...there, path: '/dev/x' }],
   [
     'numbers that the host has otherwise',

@@ -25,6 +25,14 @@ test('a directory stands for the devices below it, under the path that the reque
   assert.ok(!devices.some(({ path }) => path.startsWith('/d/fd/')), 'links are not followed');
 });
 
+test('a path is clean, so that no other node takes its place', async () => {
+  const asked = ['/dev//x/../nothing/', ''].map((containerPath) => ({
+    ...{ hostPath: '/dev/./null', containerPath, permissions: 'r' },
+  }));
+  const paths = (await resolveDevices(looker, asked)).map(({ path }) => path);
+  assert.deepEqual(paths, ['/dev/nothing', '/dev/null']);
+});
+
 for (const hostPath of ['/dev/not-there', '/etc/passwd', '/proc/self/attr', '/proc']) {
   test(`refused: ${hostPath}`, async () => {
     const resolve = () => resolveDevices(looker, [{ hostPath, containerPath: '', permissions: '' }]);

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { HostFiles } from '../../../../src/base/host-files.ts';
 import { OciRuntime, OciRuntimes } from '../../../../src/lifecycle/runtime/handlers.ts';
 import { ownFiles } from '../../../../src/sys/own-files.ts';
 
@@ -44,10 +45,32 @@ test("a pod that is older than its handler's options has its containers made as 
   const plain = { path, privilegedWithoutHostDevices: false, cniConfDir: '' };
   const settings = { handlers: { x: { ...plain, args: ['--new'], create: 'always' } }, defaultHandler: 'x' };
   const layout = { ociStateOf: () => place.dir };
-  const runtimes = await OciRuntimes.open(settings as never, layout as never, ownFiles());
+  const runtimes = await OciRuntimes.open(settings as never, layout as never, ownFiles);
   const old = { ...plain, name: 'x', args: [], root: place.dir, systemdCgroup: false };
   for (const resolvedHandler of [old, { ...old, path: moved }])
     assert.equal((await runtimes.of({ resolvedHandler })).createsFirst, true);
+});
+
+test("a program on a dead file server is no other handler's matter", async () => {
+  using place = folder();
+  const dead = join(place.dir, 'dead');
+  /** Asked in order, as one process is: who comes after what hangs waits as well. */
+  const openFiles = (): HostFiles => {
+    let before = Promise.resolve<unknown>(null);
+    const stat = (path: string) => {
+      const answer = before.then(() => (path === dead ? new Promise<null>(() => {}) : null));
+      before = answer;
+      return answer;
+    };
+    return { ...ownFiles(), stat };
+  };
+  const of = (path: string) => ({ path, args: [], privilegedWithoutHostDevices: false, cniConfDir: '' });
+  const settings = { handlers: { a: of(dead), b: of('/there') }, defaultHandler: 'b' };
+  const runtimes = await OciRuntimes.open(settings as never, { ociStateOf: () => place.dir } as never, openFiles);
+  const gone = { ...of(dead), name: 'gone', root: place.dir, systemdCgroup: false };
+  void runtimes.get('a').missing();
+  void (await runtimes.of({ resolvedHandler: gone })).missing();
+  assert.equal(await runtimes.get('b').missing(), 'does not exist');
 });
 
 test('a program that hangs is not waited for; what it says at last is known', { timeout: 60_000 }, async () => {
