@@ -17,6 +17,7 @@ import { Looker } from '../shim/index.ts';
 import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
 import { makeAnonymousVolumes } from './container/anonymous-volumes.ts';
+import { environmentMount } from './container/environment.ts';
 import { gatherSpecInputs } from './container/inputs.ts';
 import { checkLandings, checkTops } from './container/landings.ts';
 import { makeLogFolder } from './container/log-path.ts';
@@ -141,7 +142,9 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
     makeAnonymousVolumes(deps, pod, container, image, { rootfs, mounts }, looker),
   );
   const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
-  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: [...mounts, ...volumes] };
+  const program = await environmentMount(deps, container);
+  const all = [...mounts, ...volumes, ...program];
+  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: all };
   const input = await step('spec: look at the host and the image', () => gatherSpecInputs(looker, request));
   await step('mount: labels', () => relabelMounts(looker, input.mounts, mountLabel(input)));
   const spec = step('spec: build', () => buildSpec(input));
