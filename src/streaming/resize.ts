@@ -42,7 +42,9 @@ function parse(text: string): TerminalSize | null {
   } catch {
     return null;
   }
-  const { Width: columns, Height: rows } = json as Record<string, unknown>;
+  // In whatever case, as Go's reader of JSON has it.
+  const named = new Map(Object.entries(json as object).map(([key, value]) => [key.toLowerCase(), value as unknown]));
+  const [columns, rows] = [named.get('width'), named.get('height')];
   const good = (value: unknown): value is number =>
     Number.isInteger(value) && Number(value) >= 0 && Number(value) <= largest;
   return good(columns) && good(rows) ? { columns, rows } : null;
