@@ -7,6 +7,7 @@ import { ownHost } from '../harness/own-host.ts';
 import {
   type ContainerConfig,
   hostNetwork,
+  inUserNamespace,
   type PodConfig,
   podConfig,
   refused,
@@ -153,6 +154,10 @@ suite('requests', {}, (bench) => {
       [context({ runAsGroup: { value: -1n } }), /run_as_group = -1/],
       [context({ runAsGroup: { value: 5n } }), /group/],
       [context({ namespaceOptions: { pid: 3, targetId: 'nobody' } }), /nobody/],
+      [context({ namespaceOptions: { pid: 2 } }), /host's PID namespace, its pod does not/],
+      [context({ namespaceOptions: { network: 2 } }), /host's network namespace, its pod does not/],
+      [context({ namespaceOptions: { ipc: 2 } }), /host's IPC namespace, its pod does not/],
+      [context(inUserNamespace().linux.securityContext), /userns_options of the container are not those of its pod/],
     ];
     for (const [config, message] of cases) {
       const call = bench.daemon.runtime.createContainer({ podSandboxId: pod.id, config, sandboxConfig: pod.config });
