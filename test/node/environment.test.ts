@@ -69,6 +69,17 @@ for (const runtime of ociRuntimes) {
         await cri.updateContainerResources({ containerId, linux: { cpuShares: 512n } });
         const after = await cri.execSync({ containerId, cmd: ['cat', '/proc/self/environ'], timeout: 10n });
         assertWhole(after.stdout);
+        await bench.daemon.kill();
+        await bench.daemon.start();
+        const later = await bench.daemon.runtime.execSync({
+          containerId,
+          cmd: ['cat', '/proc/self/environ'],
+          timeout: 10n,
+        });
+        assertWhole(later.stdout);
+        const { info } = await bench.daemon.runtime.containerStatus({ containerId, verbose: true });
+        const { config } = JSON.parse(info.info!) as { config: { envs: { key: string; value: string }[] } };
+        assert.deepEqual(config.envs[1], { key: 'TEXT', value: '\x80ÿ ä 😀' });
       });
     }
 
