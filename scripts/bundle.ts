@@ -31,7 +31,7 @@ export const mainProgram = (folder: string): string => join(folder, 'main.cjs');
 
 /**
  * Makes in `folder` what is shipped: the bundle with its loader and what V8 compiled of it, the layer worker, what tells
- * of calls as spans (read only where that is wanted) and three native files. Returns the main program. What was there is replaced by renaming: an earlier build may be running.
+ * of calls as spans (read only where that is wanted) and four native files. Returns the main program. What was there is replaced by renaming: an earlier build may be running.
  */
 export function makeBundle(folder: string, target: Target = ownTarget): string {
   const fresh = join(folder, '.new');
@@ -39,7 +39,7 @@ export function makeBundle(folder: string, target: Target = ownTarget): string {
   mkdirSync(fresh, { recursive: true });
   try {
     bundle(fresh);
-    for (const name of ['addon.node', 'berth-shim', 'berth-look'])
+    for (const name of ['addon.node', 'berth-shim', 'berth-look', 'berth-environment'])
       copyFileSync(join(target.native, name), join(fresh, name));
     compile(fresh, target);
     for (const name of readdirSync(fresh)) renameSync(join(fresh, name), join(folder, name));

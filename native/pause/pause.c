@@ -3,7 +3,6 @@
    through /proc: no file of the host stands behind /proc/<pid>/exe, and its memory is a few pages.
 
    Descriptor 0 is where it says, with one zero byte, that it is ready. */
-#include <asm/unistd.h>
 #include <linux/audit.h>
 #include <linux/errno.h>
 #include <linux/filter.h>
@@ -12,36 +11,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../bare.h"
+
 enum { SIGNAL_INT = 2, SIGNAL_KILL = 9, SIGNAL_TERM = 15 };
 
 #if defined(__x86_64__)
 enum { NATIVE_ARCH = AUDIT_ARCH_X86_64 };
 __asm__(".globl _start\n_start:\n xor %ebp, %ebp\n call pause_main\n");
-static long call(long number, long a, long b, long c, long d, long e) {
-  register long r10 __asm__("r10") = d;
-  register long r8 __asm__("r8") = e;
-  long result;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-                   : "rcx", "r11", "memory");
-  return result;
-}
-#elif defined(__aarch64__)
+#else
 enum { NATIVE_ARCH = AUDIT_ARCH_AARCH64 };
 __asm__(".globl _start\n_start:\n b pause_main\n");
-static long call(long number, long a, long b, long c, long d, long e) {
-  register long x8 __asm__("x8") = number;
-  register long x0 __asm__("x0") = a;
-  register long x1 __asm__("x1") = b;
-  register long x2 __asm__("x2") = c;
-  register long x3 __asm__("x3") = d;
-  register long x4 __asm__("x4") = e;
-  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-  return x0;
-}
-#else
-#error "the pause process knows the system calls of x86_64 and aarch64 only"
 #endif
 
 /* The start of the kernel's siginfo_t, which has 128 bytes (asm-generic/siginfo.h). */
@@ -69,10 +48,6 @@ static long allow_waiting_only(void) {
 #undef ALLOW
   struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = (struct sock_filter *)filter};
   return call(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, (long)&program, 0, 0);
-}
-
-static _Noreturn void end(long code) {
-  for (;;) call(__NR_exit_group, code, 0, 0, 0, 0);
 }
 
 _Noreturn void pause_main(void);

@@ -31,9 +31,10 @@ export function installTree(root: string, tree: string, epoch: number, target: T
   const text = (path: string) => readFileSync(join(root, path), 'utf8');
   makeBundle(join(tree, library), target);
   copyFileSync(target.node, join(tree, library, 'node'));
-  const own = ['addon.node', 'berth-shim', 'berth-look'].map((name) => join(tree, library, name));
+  const own = ['addon.node', 'berth-shim', 'berth-look', 'berth-environment'].map((name) => join(tree, library, name));
   execFileSync(target.strip, ['--strip-unneeded', ...own]);
-  for (const program of ['node', 'berth-shim', 'berth-look']) chmodSync(join(tree, library, program), 0o755);
+  for (const program of ['node', 'berth-shim', 'berth-look', 'berth-environment'])
+    chmodSync(join(tree, library, program), 0o755);
   for (const name of ['main.cjs', 'berth.cjs', 'berth.v8', 'layer-worker.cjs', 'tracing.cjs', 'addon.node'])
     chmodSync(join(tree, library, name), 0o644);
   const files: Readonly<Record<string, string | Buffer>> = {

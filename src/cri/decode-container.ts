@@ -7,6 +7,7 @@ import {
   type Device,
   type Mount,
   mountOptions,
+  type Variable,
 } from '../model/config.ts';
 import { signalFromCri } from '../model/signals.ts';
 import { choice, line, optionalPath, path, required, requiredName, stringMap, text } from './check.ts';
@@ -47,15 +48,15 @@ export function decodeContainerConfig(config: cri.ContainerConfig | undefined): 
   };
 }
 
-function environment({ key, value }: cri.KeyValue): { key: string; value: string } {
+/** A variable is of at most 128 KiB; the OCI layer measures it as the kernel does. */
+const maxVariable = 128 * 1024;
+
+function environment({ key, value }: cri.KeyValue): Variable {
   if (key === '' || key.includes('=')) throw invalidArgument(`config.envs.key = ${JSON.stringify(key)} is not a name`);
   line('config.envs.key', key);
-  if (!isUtf8(value)) {
-    throw invalidArgument(
-      `config.envs[${key}] is not UTF-8, and config.json, by which an OCI runtime learns of it, holds no other text: mount it as a file, or encode it`,
-    );
-  }
-  return { key, value: text(`config.envs[${key}]`, value.toString('utf8'), 128 * 1024) };
+  const field = `config.envs[${key}]`;
+  if (isUtf8(value)) return { key, value: text(field, value.toString('utf8'), maxVariable) };
+  return { key, value: text(field, value.toString('latin1'), 2 * maxVariable), encoding: 'latin1' };
 }
 
 function mount(given: cri.Mount): Mount {

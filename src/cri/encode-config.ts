@@ -43,7 +43,7 @@ export const encodeContainerConfig = (config: ContainerConfig): cri.ContainerCon
     command: [...config.command],
     args: [...config.args],
     workingDir: config.workingDir,
-    envs: config.envs.map(({ key, value }) => ({ key, value: Buffer.from(value) })),
+    envs: config.envs.map(({ key, value, encoding }) => ({ key, value: Buffer.from(value, encoding) })),
     mounts: config.mounts.map(encodeMount),
     devices: [...config.devices],
     CDIDevices: config.cdiDevices.map((name) => ({ name })),

@@ -27,6 +27,7 @@ import { Looker } from '../shim/index.ts';
 import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
 import { isVolume, makeAnonymousVolumes } from './container/anonymous-volumes.ts';
+import { environmentMount } from './container/environment.ts';
 import { gatherSpecInputs } from './container/inputs.ts';
 import { checkLandings, checkTops, landMounts } from './container/landings.ts';
 import { makeLogFolder } from './container/log-path.ts';
@@ -147,7 +148,8 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   ]);
   const mounts = await step('mount: volumes', () => prepareMounts(deps, pod, container, found, looker));
   crashPoint('create-container:volumes');
-  const { input, spec } = await makeSpec(deps, pod, image, container, { mounts, looker });
+  const program = await environmentMount(deps, container);
+  const { input, spec } = await makeSpec(deps, pod, image, container, { mounts: [...mounts, ...program], looker });
   await step('file: config.json, process.json', () =>
     allOf([
       writeNewFile(paths.configFile(pod.id, id), JSON.stringify(spec)),

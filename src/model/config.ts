@@ -157,13 +157,16 @@ export type ImageRequest = {
   readonly runtimeHandler: string;
 };
 
+/** A variable of the environment. `latin1`: bytes that are no UTF-8, each as the character of its number. */
+export type Variable = { readonly key: string; readonly value: string; readonly encoding?: 'latin1' };
+
 export type ContainerConfig = {
   readonly metadata: { readonly name: string; readonly attempt: number };
   readonly image: ImageRequest;
   readonly command: readonly string[];
   readonly args: readonly string[];
   readonly workingDir: string;
-  readonly envs: readonly { readonly key: string; readonly value: string }[];
+  readonly envs: readonly Variable[];
   readonly mounts: readonly Mount[];
   readonly devices: readonly Device[];
   readonly cdiDevices: readonly string[];

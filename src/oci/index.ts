@@ -5,6 +5,7 @@ export { defaultProfile, defaultProfileText } from './apparmor-default.ts';
 export { buildSpec } from './build-spec.ts';
 export { defaultCapabilities, resolveCapabilities } from './capabilities.ts';
 export { type CdiEdits, type CdiNode, type CdiSpec, isCdiName, parseCdiSpec } from './cdi.ts';
+export { commandLike, environmentProgram } from './environment.ts';
 export type { NamespacePaths, ResolvedDevice, ResolvedMount, ResolvedUser, SpecInput } from './input.ts';
 export { arrange, isShared, type PlannedMount, planMounts } from './mount-plan.ts';
 export { cleanPath, isAtOrBelow, topOf, tops } from './paths.ts';

@@ -1,18 +1,31 @@
 import { Fault, invalidArgument } from '../base/fault.ts';
-import type { NamespaceMode, Namespaces } from '../model/config.ts';
+import { sameJson } from '../base/json.ts';
+import type { NamespaceMode, Namespaces, UserNamespace } from '../model/config.ts';
 import type { SpecInput } from './input.ts';
 import type { OciIdMapping, OciNamespace } from './spec.ts';
 
+const hostNamespaces = { network: 'network', ipc: 'IPC', pid: 'PID' } as const;
+
 /**
- * Whose namespaces a container uses. Network, IPC and user are the pod's, whatever the container's request says; the PID
- * namespace is the container's own choice, but the host's only in a pod that has it. InvalidArgument otherwise.
+ * Whose namespaces a container uses. Network, IPC and user are the pod's; the PID namespace is the container's own choice.
+ * InvalidArgument where the container asks for what its pod has not: the host's, or other owners.
  */
 function effectiveNamespaces({ pod, container }: SpecInput): Namespaces {
   const shared = pod.security.namespaces;
-  const { pid, targetId } = container.security.namespaces;
-  if (pid === 'node' && shared.pid !== 'node') {
-    throw invalidArgument("The container asks for the host's PID namespace, its pod does not: ask for it in both");
+  const asked = container.security.namespaces;
+  for (const [key, name] of Object.entries(hostNamespaces) as ['network' | 'ipc' | 'pid', string][]) {
+    if (asked[key] === 'node' && shared[key] !== 'node') {
+      throw invalidArgument(
+        `The container asks for the host's ${name} namespace, its pod does not: ask for it in both`,
+      );
+    }
   }
+  if (asked.user && !sameOwners(asked.user, shared.user)) {
+    throw invalidArgument(
+      'The userns_options of the container are not those of its pod: give it the same ones, or none',
+    );
+  }
+  const { pid, targetId } = asked;
   // A pod without a shared PID namespace has none to join: its pause process is in the host's.
   const joined = shared.pid === 'node' || shared.pid === 'pod' ? shared.pid : 'container';
   return { ...shared, pid: pid === 'pod' ? joined : pid, targetId };
@@ -34,6 +47,12 @@ export function buildNamespaces(input: SpecInput): OciNamespace[] {
     ...(host.cgroupMode === 'v2' && !container.security.privileged ? [{ type: 'cgroup' } as const] : []),
     ...(modes.user?.mode === 'pod' ? namespace('user', 'pod', paths.user ?? '') : []),
   ];
+}
+
+/** None of the pod's own is the host's. */
+function sameOwners(asked: UserNamespace, pod: UserNamespace | null): boolean {
+  if (asked.mode === 'node' || pod?.mode !== 'pod') return asked.mode === (pod?.mode ?? 'node');
+  return sameJson([asked.uids, asked.gids], [pod.uids, pod.gids]);
 }
 
 function namespace(type: OciNamespace['type'], mode: NamespaceMode, path: string): OciNamespace[] {

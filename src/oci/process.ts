@@ -2,6 +2,7 @@ import { normalize } from 'node:path/posix';
 import { usualPath } from '../base/command.ts';
 import { failedPrecondition, invalidArgument } from '../base/fault.ts';
 import { resolveCapabilities } from './capabilities.ts';
+import { throughProgram } from './environment.ts';
 import type { SpecInput } from './input.ts';
 import { processLabel } from './selinux.ts';
 import type { OciProcess } from './spec.ts';
@@ -13,6 +14,7 @@ const longestString = 131072;
 export function buildProcess(input: SpecInput): OciProcess {
   const { container, user, host, apparmorProfile } = input;
   const selinuxLabel = processLabel(input);
+  const { env, bytes } = environment(input);
   const groups = [...new Set([...user.additionalGids, ...(input.injected?.additionalGids ?? [])])];
   return {
     terminal: container.tty,
@@ -21,8 +23,8 @@ export function buildProcess(input: SpecInput): OciProcess {
       gid: user.gid,
       ...(groups.length > 0 ? { additionalGids: groups } : {}),
     },
-    args: commandLine(input),
-    env: environment(input),
+    args: throughProgram(commandLine(input), bytes),
+    env,
     cwd: workingDirectory(container.workingDir || input.image.workingDir),
     capabilities: resolveCapabilities(container.security, host.capabilities, input.unasked?.capabilities),
     noNewPrivileges: container.security.noNewPrivs,
@@ -51,9 +53,13 @@ function commandLine({ container, image }: SpecInput): string[] {
   return args.map((arg, index) => passable(`Argument ${index}`, arg));
 }
 
-/** Of equal names the last value counts, in the place of the first: PATH, the operator's, the image's, the request's, the devices', HOME. */
-function environment({ container, image, pod, user, host, injected, unasked }: SpecInput): string[] {
+/**
+ * Of equal names the last value counts, in the place of the first: PATH, the operator's, the image's, the request's, the devices',
+ * HOME. `bytes`: the names of those that are no UTF-8.
+ */
+function environment({ container, image, pod, user, host, injected, unasked }: SpecInput) {
   const env = new Map([['PATH', usualPath]]);
+  const bytes = new Set<string>();
   if (container.tty) env.set('TERM', 'xterm');
   for (const entry of [...(unasked?.env ?? []), ...image.env]) {
     const equals = entry.indexOf('=');
@@ -61,20 +67,27 @@ function environment({ container, image, pod, user, host, injected, unasked }: S
     if (equals > 0) env.set(entry.slice(0, equals), entry.slice(equals + 1));
   }
   env.set('HOSTNAME', pod.hostname || host.hostname);
-  for (const { key, value } of container.envs) {
+  for (const { key, value, encoding } of container.envs) {
     if (key === '' || key.includes('=')) {
       throw invalidArgument(
         `Environment variable ${JSON.stringify(key.slice(0, 64))}: a name is not empty and has no =`,
       );
     }
     env.set(key, value);
+    if (encoding) bytes.add(key);
+    else bytes.delete(key);
   }
-  for (const entry of injected?.env ?? [])
-    env.set(entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1));
+  for (const entry of injected?.env ?? []) {
+    const name = entry.slice(0, entry.indexOf('='));
+    env.set(name, entry.slice(name.length + 1));
+    bytes.delete(name);
+  }
   if (!env.has('HOME')) env.set('HOME', user.home);
-  return [...env].map(([name, value]) =>
-    passable(`Environment variable ${JSON.stringify(name.slice(0, 64))}`, `${name}=${value}`),
-  );
+  const entries = [...env].map(([name, value]) => {
+    const how = bytes.has(name) ? ', which is not UTF-8, so that each byte beyond ASCII counts twice,' : '';
+    return passable(`Environment variable ${JSON.stringify(name.slice(0, 64))}${how}`, `${name}=${value}`);
+  });
+  return { env: entries, bytes };
 }
 
 function workingDirectory(path: string): string {

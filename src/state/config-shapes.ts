@@ -107,7 +107,7 @@ export const containerConfig: Decode<ContainerConfig> = object({
   command: list(text()),
   args: list(text()),
   workingDir: text(),
-  envs: list(object({ key: text(), value: text() })),
+  envs: list(object({ key: text(), value: text(), encoding: optional(oneOf(['latin1'] as const)) })),
   mounts: list(mount),
   devices: list(device),
   cdiDevices: list(text()),

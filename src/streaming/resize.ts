@@ -1,3 +1,4 @@
+import { isObject } from '../base/json.ts';
 import { jsonOf } from '../base/parse.ts';
 import type { TerminalSize } from '../model/process-io.ts';
 
@@ -42,7 +43,10 @@ function parse(text: string): TerminalSize | null {
   } catch {
     return null;
   }
-  const { Width: columns, Height: rows } = json as Record<string, unknown>;
+  if (!isObject(json)) return null;
+  // In whatever case, as Go's reader of JSON has it.
+  const named = new Map(Object.entries(json).map(([key, value]) => [key.toLowerCase(), value]));
+  const [columns, rows] = [named.get('width'), named.get('height')];
   const good = (value: unknown): value is number =>
     Number.isInteger(value) && Number(value) >= 0 && Number(value) <= largest;
   return good(columns) && good(rows) ? { columns, rows } : null;

@@ -12,14 +12,15 @@ import type { StreamRequest } from './requests.ts';
 import { commandProtocols, serveSpdyCommand } from './spdy-command.ts';
 import { forwardProtocols, serveSpdyForward } from './spdy-forward.ts';
 import { Tokens } from './tokens.ts';
+import { Unfinished } from './unfinished.ts';
 import { commandSubprotocols, serveWebSocketCommand } from './websocket-command.ts';
 import { forwardSubprotocols, portsProblem, serveWebSocketForward } from './websocket-forward.ts';
 
 /** Streams at once; every one of them was asked for over CRI. */
 const maxStreams = 8192;
 const maxHeaderSize = 16 * 1024;
-/** A client writes pieces of 32 KiB; a paste is one message. */
-const maxMessage = 4 * 1024 * 1024;
+/** As kubelet's library takes: clients of it write pieces of 32 KiB, others a file in one message. */
+const maxMessage = 32 * 1024 * 1024;
 /** As kubelet's own: a connection on which nothing moved for so long has been forgotten by its client. */
 const idleMs = 4 * 3_600_000;
 const keepAliveMs = 30_000;
@@ -51,6 +52,7 @@ export class StreamingServer {
   readonly #newcomers = new Newcomers();
   readonly #stays: (socket: Socket) => void;
   readonly #forwards = new Forwards();
+  readonly #unfinished = new Unfinished();
   readonly #connections = new Set<Duplex>();
   readonly #host: string;
   readonly #began: Began;
@@ -177,6 +179,7 @@ export class StreamingServer {
     const { promise, resolve } = Promise.withResolvers<WebSocket>();
     this.#sockets.handleUpgrade(request, socket, head, resolve);
     const webSocket = await promise;
+    this.#unfinished.watch(webSocket, socket);
     if (wanted.kind !== 'portforward') await serveWebSocketCommand(webSocket, wanted, protocol);
     else if (tunnels.includes(protocol)) await serveSpdyForward(createWebSocketStream(webSocket), wanted);
     else await serveWebSocketForward(webSocket, wanted, protocol);

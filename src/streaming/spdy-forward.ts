@@ -22,12 +22,17 @@ export async function serveSpdyForward(transport: Duplex, request: ForwardReques
   for (const { late } of halves.values()) clearTimeout(late);
 }
 
-function pair(halves: Map<string, Half>, { headers, duplex }: SpdyStream, request: ForwardRequest): void {
+/** Old clients name no request: they open the stream for its bytes right after the one for what goes wrong. */
+const requestOf = ({ id, headers }: SpdyStream): string =>
+  headers.get('requestid') || `stream ${headers.get('streamtype') === 'data' ? id - 2 : id}`;
+
+function pair(halves: Map<string, Half>, stream: SpdyStream, request: ForwardRequest): void {
+  const { headers, duplex } = stream;
   const type = headers.get('streamtype');
   const port = Number(headers.get('port'));
-  const id = headers.get('requestid') ?? '';
+  const id = requestOf(stream);
   const allowed = request.ports.length === 0 || request.ports.includes(port);
-  if ((type !== 'data' && type !== 'error') || id === '' || !isPort(port) || !allowed) return void duplex.destroy();
+  if ((type !== 'data' && type !== 'error') || !isPort(port) || !allowed) return void duplex.destroy();
   const half = halves.get(id) ?? { port, late: setTimeout(() => drop(halves, id), pairMs) };
   halves.set(id, half);
   if (half[type] || half.port !== port) return void duplex.destroy();

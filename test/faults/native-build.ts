@@ -11,6 +11,7 @@ export function nativeWith(source: string): string {
   const sources = [...globSync(join(native, 'shim/*.c')), source];
   const flags = ['-O1', '-D_GNU_SOURCE', `-Wa,-I${join(native, 'build')}`, '-o', join(folder, 'berth-shim')];
   execFileSync('/usr/bin/cc', [...flags, ...sources], { stdio: 'inherit' });
-  for (const name of ['addon.node', 'berth-look']) symlinkSync(join(native, 'build', name), join(folder, name));
+  for (const name of ['addon.node', 'berth-look', 'berth-environment'])
+    symlinkSync(join(native, 'build', name), join(folder, name));
   return folder;
 }

@@ -91,7 +91,15 @@ test('lintian has nothing to say of it, beside what packaging/lintian/overrides 
 
 test('no path of the machine that made it is inside', () => {
   const library = join(folder, 'unpacked/usr/lib/berth');
-  for (const name of ['berth.cjs', 'berth.v8', 'layer-worker.cjs', 'addon.node', 'berth-shim', 'berth-look']) {
+  for (const name of [
+    'berth.cjs',
+    'berth.v8',
+    'layer-worker.cjs',
+    'addon.node',
+    'berth-shim',
+    'berth-look',
+    'berth-environment',
+  ]) {
     const text = readFileSync(join(library, name), 'latin1');
     for (const path of [folder, checkout]) assert.ok(!text.includes(path), `${name} names ${path}`);
   }

@@ -7,6 +7,7 @@ import { ownHost } from '../harness/own-host.ts';
 import {
   type ContainerConfig,
   hostNetwork,
+  inUserNamespace,
   type PodConfig,
   podConfig,
   refused,
@@ -131,7 +132,11 @@ suite('requests', {}, (bench) => {
       [{ ...base, envs: [{ key: 'A=B', value: Buffer.from('') }] }, /envs\.key/],
       [{ ...base, envs: [{ key: '', value: Buffer.from('x') }] }, /envs\.key/],
       [{ ...base, envs: [{ key: 'A', value: Buffer.from('x\0y') }] }, /NUL/],
-      [{ ...base, envs: [{ key: 'A', value: Buffer.of(0x61, 0xff) }] }, /envs\[A\] is not UTF-8.*mount it as a file/],
+      [{ ...base, envs: [{ key: 'A', value: Buffer.of(0x61, 0xff, 0) }] }, /NUL/],
+      [
+        { ...base, envs: [{ key: 'A', value: Buffer.alloc(65_536, 0xff) }] },
+        /variable "A", which is not UTF-8, so that each byte beyond ASCII counts twice, has 131074 bytes/,
+      ],
       [{ ...base, args: ['a\0b'] }, /args\[0\].*NUL/],
       [{ ...base, mounts: [{ containerPath: '/x', hostPath: '/', mountOptions: ['dev'] }] }, /mount_options: "dev"/],
       [{ ...base, mounts: [{ containerPath: '/x' }] }, /neither host_path nor image/],
@@ -149,6 +154,10 @@ suite('requests', {}, (bench) => {
       [context({ runAsGroup: { value: -1n } }), /run_as_group = -1/],
       [context({ runAsGroup: { value: 5n } }), /group/],
       [context({ namespaceOptions: { pid: 3, targetId: 'nobody' } }), /nobody/],
+      [context({ namespaceOptions: { pid: 2 } }), /host's PID namespace, its pod does not/],
+      [context({ namespaceOptions: { network: 2 } }), /host's network namespace, its pod does not/],
+      [context({ namespaceOptions: { ipc: 2 } }), /host's IPC namespace, its pod does not/],
+      [context(inUserNamespace().linux.securityContext), /userns_options of the container are not those of its pod/],
     ];
     for (const [config, message] of cases) {
       const call = bench.daemon.runtime.createContainer({ podSandboxId: pod.id, config, sandboxConfig: pod.config });

@@ -256,6 +256,12 @@ suite('the streaming server', {}, (bench) => {
       data.end();
       assert.deepEqual([`${await buffer(data.incoming)}`, await text(error.incoming)], ['through', '']);
     }
+    for (const port of ports) {
+      const old = open(port, ''); // of a client that names no request
+      await old.data.write('by its number');
+      old.data.end();
+      assert.deepEqual([`${await buffer(old.data.incoming)}`, await text(old.error.incoming)], ['by its number', '']);
+    }
     const other = open(1, 'other');
     client.ping(5);
     await until('the answer to a ping', async () => client.pings.includes(5));

@@ -1,6 +1,6 @@
 // Every WebSocket subprotocol that kubelet's library serves, message by message, on real containers.
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import type { ExecRequest } from '../../src/api/runtime/v1/cri.ts';
 import { ownHost } from '../harness/own-host.ts';
@@ -153,6 +153,32 @@ for (const handler of ociRuntimes) {
       twice.send(stdin, ' that is too late');
       assert.equal(await twice.closed, 1000);
       assert.deepEqual([twice.text(stdout), parseStatus(twice.text(error)).code], ['all', 3]);
+      await pod.remove();
+    });
+
+    test('a message of 24 MB, whole or in fragments with pings between, is one piece of the input; a larger one is refused', async () => {
+      const pod = await TestPod.run(bench.daemon, 'large');
+      const id = await pod.sh('c', bench.image.busybox, 'sleep 1000');
+      const large = randomBytes(24_000_000);
+      const sum = `${createHash('sha256').update(large).digest('hex')}  -\n`;
+      const script = `head -c ${large.length} | sha256sum`;
+      for (const protocol of ['v4.channel.k8s.io', 'base64.channel.k8s.io', 'v5.channel.k8s.io'] as const) {
+        const whole = await exec(bench, id, script, protocol);
+        whole.send(stdin, large);
+        assert.equal(await whole.closed, 1000);
+        assert.equal(whole.text(stdout), sum, protocol);
+      }
+      const pieces = await exec(bench, id, script, 'v4.channel.k8s.io');
+      const message = Buffer.concat([Buffer.of(stdin), large]);
+      for (let at = 0; at < message.length; at += 1_000_000) {
+        pieces.socket.send(message.subarray(at, at + 1_000_000), { fin: at + 1_000_000 >= message.length });
+        pieces.socket.ping();
+      }
+      assert.equal(await pieces.closed, 1000);
+      assert.equal(pieces.text(stdout), sum);
+      const beyond = await exec(bench, id, script, 'v4.channel.k8s.io');
+      beyond.send(stdin, Buffer.alloc(32 << 20));
+      assert.equal(await beyond.closed, 1009);
       await pod.remove();
     });
 

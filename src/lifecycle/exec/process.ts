@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { failedPrecondition, isErrno } from '../../base/fault.ts';
 import { jsonOf } from '../../base/parse.ts';
 import type { Container } from '../../model/container.ts';
-import type { OciProcess } from '../../oci/index.ts';
+import { commandLike, type OciProcess } from '../../oci/index.ts';
 import { readyToMove } from '../../sys/cgroups.ts';
 import { writeNewFile } from '../../sys/write-file.ts';
 import type { Deps } from '../deps.ts';
@@ -29,7 +29,8 @@ export async function prepareExec(
     const template = jsonOf(await readFile(paths.processFile(podId, id), 'utf8')) as Partial<OciProcess>;
     const files = { processFile: `${name}.json`, pidFile: `${name}.pid`, oomScoreAdj: template.oomScoreAdj ?? 0 };
     const env = terminal ? withTerm(template.env ?? []) : template.env;
-    await writeNewFile(files.processFile, JSON.stringify({ ...template, args, env, terminal }));
+    const command = commandLike(template.args ?? [], args);
+    await writeNewFile(files.processFile, JSON.stringify({ ...template, args: command, env, terminal }));
     return files;
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error;

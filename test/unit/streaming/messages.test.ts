@@ -13,6 +13,7 @@ describe('sizes of terminals', () => {
       chunks: ['{"Width":1,"Height":2}{"Width":3,"Height":4}'],
       last: { columns: 3, rows: 4 },
     },
+    { name: 'in another case', chunks: ['{"width":80,"HEIGHT":24}'], last: { columns: 80, rows: 24 } },
     { name: 'zero', chunks: ['{"Width":0,"Height":0}'], last: { columns: 0, rows: 0 } },
     { name: 'negative', chunks: ['{"Width":-1,"Height":24}'], last: null },
     { name: 'too large', chunks: ['{"Width":65536,"Height":24}'], last: null },

@@ -1,0 +1,35 @@
+import type { Duplex } from 'node:stream';
+import type { WebSocket } from 'ws';
+
+/** A message is kept until its end has come: so much of all connections' together. */
+const mostOfAll = 256 * 1024 * 1024;
+/** A connection that holds less is not ended for what others hold. */
+const spared = 4 * 1024 * 1024;
+
+/** Counts what has come of messages without an end: a few clients with large ones could else take all of the daemon's memory. */
+export class Unfinished {
+  readonly #most: number;
+  #total = 0;
+
+  constructor(most = mostOfAll) {
+    this.#most = most;
+  }
+
+  /** Ends the connection (1013, try again later) when all together hold too much and it has a large part of that. */
+  watch(socket: WebSocket, transport: Duplex): void {
+    let own = 0;
+    const set = (bytes: number) => {
+      this.#total += bytes - own;
+      own = bytes;
+    };
+    // A message that is handed on while another has begun counts for nothing; what has come of that one is in one chunk.
+    for (const event of ['message', 'ping', 'pong']) socket.on(event, () => set(0));
+    transport.on('data', (chunk: Buffer) => {
+      set(own + chunk.length);
+      if (this.#total <= this.#most || own <= spared) return;
+      socket.close(1013, 'Too much of unfinished messages is kept: send shorter ones');
+      socket.terminate();
+    });
+    transport.once('close', () => set(0));
+  }
+}
