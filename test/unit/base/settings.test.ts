@@ -112,6 +112,8 @@ describe('settings', () => {
     ],
     ['a limit that none has', 'containers.ulimits = ["nofiles=1:2"]', /NAME of as, core, cpu/],
     ['a soft limit above the hard one', 'containers.ulimits = ["nofile=3:2"]', /ulimits = .* must be/],
+    ['a soft limit above the hard one in words', 'containers.ulimits = ["core=unlimited:2"]', /ulimits = .* must be/],
+    ['open files without a number', 'containers.ulimits = ["nofile=unlimited"]', /nofile has a number always/],
     ['a sysctl of the host', 'pods.sysctls = ["vm.swappiness=1"]', /a sysctl of the network, IPC or UTS namespace/],
     ['a capability that none has', 'containers.capabilities = ["CAP_KILL"]', /a capability such as NET_RAW/],
     ['a variable without a name', 'containers.env = ["=x"]', /each is NAME=value/],
