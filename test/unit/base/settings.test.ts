@@ -86,11 +86,6 @@ describe('settings', () => {
     ['a relative OCI runtime', '[handlers.x]\npath = "runc"', /handlers\.x\.path = "runc" must be an absolute path/],
     ['a handler that is a path', '[handlers."../x"]\npath = "/x"', /handlers\."\.\.\/x" is not a name: letters/],
     ['a handler without a program', '[handlers.kata]\nargs = []', /handlers\.kata has no path/],
-    [
-      'one socket twice',
-      'compat.containerd_socket = "/run/berth/berth.sock"',
-      /compat\.containerd_socket = "\/run\/berth\/berth\.sock" is the socket already/,
-    ],
     ["a socket longer than a socket's name", `socket = "/${'x'.repeat(107)}"`, /not longer than the 107 bytes/],
     ['a login in an endpoint', 'tracing.endpoint = "http://u:s3cret@127.0.0.1:1"', /must be http:\/\/HOST:PORT/],
     ['another scheme', 'tracing.endpoint = "ftp://127.0.0.1"', /must be http:\/\/HOST:PORT/],
