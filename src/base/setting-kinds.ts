@@ -152,11 +152,20 @@ export const keyPattern: Kind<string> = text(
 export const ulimitNames =
   'as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' ');
 
+/** Of both limits, or of one. */
+export const unlimitedWord = 'unlimited';
+
 export const ulimit: Kind<string> = text(
-  `NAME=SOFT:HARD, whole numbers; NAME of ${ulimitNames.join(', ')}`,
+  `NAME=SOFT:HARD, or NAME=BOTH, whole numbers or ${unlimitedWord}; NAME of ${ulimitNames.join(', ')}, of which nofile has a number always`,
   (value) => {
-    const [, name = '', soft, hard] = /^([a-z]+)=(\d{1,15}):(\d{1,15})$/.exec(value) ?? [];
-    return ulimitNames.includes(name) && Number(soft) <= Number(hard);
+    const [, name = '', soft = '', hard = soft] =
+      /^([a-z]+)=(\d{1,15}|unlimited)(?::(\d{1,15}|unlimited))?$/.exec(value) ?? [];
+    const [least, most] = [soft, hard].map((each) => (each === unlimitedWord ? Infinity : Number(each))) as [
+      number,
+      number,
+    ];
+    if (name === 'nofile' && most === Infinity) return false; // the kernel's own is fs.nr_open
+    return ulimitNames.includes(name) && least <= most;
   },
 );
 

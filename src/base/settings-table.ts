@@ -199,7 +199,7 @@ const compat = {
   containerdSocket: setting(
     socketPathOrNone,
     '',
-    'Where Berth listens too, with all of CRI and the calls of containerd that kubelet needs for the labels of /metrics/cadvisor: /run/containerd/containerd.sock, as that address is fixed in kubelet. Empty: nowhere.',
+    'Where Berth listens too, with all of CRI and the calls of containerd that kubelet needs for the labels of /metrics/cadvisor: /run/containerd/containerd.sock, as that address is fixed in kubelet. It may be the socket itself. Empty: nowhere.',
   ),
   runtimeName: live(
     name,

@@ -122,7 +122,7 @@ function inWords(value: unknown): string {
 }
 
 /** What no single value shows. */
-function check({ handlers, defaultHandler, socket, compat, tracing }: Settings): void {
+function check({ handlers, defaultHandler, tracing }: Settings): void {
   const wrong = (why: string) => new Fault('InvalidArgument', `Configuration: ${why}`);
   for (const [name, { path }] of Object.entries(handlers)) {
     if (path === '') throw wrong(`handlers.${name} has no path: the absolute path of its program`);
@@ -130,8 +130,6 @@ function check({ handlers, defaultHandler, socket, compat, tracing }: Settings):
   if (!Object.hasOwn(handlers, defaultHandler)) {
     throw wrong(`default_handler = "${defaultHandler}" is not in [handlers] (${Object.keys(handlers).join(', ')})`);
   }
-  if (compat.containerdSocket === socket)
-    throw wrong(`compat.containerd_socket = "${socket}" is the socket already: leave it out, or set another socket`);
   if (tracing.protocol === 'grpc' && tracing.endpoint !== '' && new URL(tracing.endpoint).pathname !== '/')
     throw wrong(`tracing.endpoint = "${tracing.endpoint}" has a path, which grpc has none for: leave it out`);
 }

@@ -3,6 +3,7 @@ import {
   ContainerConfig as CriContainerConfig,
   PodSandboxConfig as CriPodSandboxConfig,
 } from '../api/runtime/v1/cri.ts';
+import { wholeNumber } from '../base/exact-json.ts';
 import type { ContainerConfig, ContainerSecurity, PodConfig, PodSecurity, SecurityProfile } from '../model/config.ts';
 import { signalToCri } from '../model/signals.ts';
 import { encodeMount, encodeResources, namespaceOption } from './encode.ts';
@@ -100,11 +101,11 @@ const asTheyAre = new Set(['uidMappings', 'gidMappings']);
  * empty. Values of variables are text, as they were before they were bytes.
  */
 export function asPrinted(value: unknown): unknown {
-  if (typeof value === 'bigint') return Number(value);
+  if (typeof value === 'bigint') return wholeNumber(value);
   if (Buffer.isBuffer(value)) return value.toString();
   if (Array.isArray(value)) return value.map(asPrinted);
   if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([, each]) => !isEmpty(each));
+  const entries = Object.entries(value).filter(([key, each]) => !isEmpty(each) && !(maps.has(key) && isEmptyMap(each)));
   return Object.fromEntries(entries.map(([key, each]) => [spelled(key), maps.has(key) ? each : asPrinted(each)]));
 }
 
@@ -114,6 +115,8 @@ const spelled = (key: string): string =>
     : asTheyAre.has(key)
       ? key
       : key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+const isEmptyMap = (value: object): boolean => Object.keys(value).length === 0;
 
 /** A message without fields is none: it was there. */
 function isEmpty(value: unknown): boolean {

@@ -1,5 +1,6 @@
-import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { chmodSync, lstatSync, realpathSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
+import { basename, dirname, join } from 'node:path';
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { AdminService } from '../api/berth/v1/admin.ts';
 import { HealthService } from '../api/grpc/health/v1/health.ts';
@@ -66,10 +67,10 @@ export async function listen(deps: ServerDeps): Promise<CriServer> {
   const ending = new AbortController();
   const health = healthCalls(serviceNames, ending.signal);
   server.addService(HealthService, serve(HealthService, health.calls, health.streams));
-  const sockets = [
+  const sockets = distinct([
     { path: socket, setting: 'socket' },
     { path: compat.containerdSocket, setting: 'compat.containerd_socket' },
-  ].filter(({ path }) => path !== '');
+  ]);
   for (const each of sockets) await removeStaleSocket(each); // before one is bound: a start that fails served nobody
   for (const each of sockets) await bind(server, each);
   return {
@@ -163,6 +164,13 @@ async function bind(server: Server, { path: socket, setting }: SocketSetting): P
 }
 
 type SocketSetting = { readonly path: string; readonly setting: string };
+
+/** Those that are set, and one of two that are the same, whatever links lead to its folder. */
+function distinct(sockets: readonly SocketSetting[]): SocketSetting[] {
+  const place = ({ path }: SocketSetting) => join(realpathSync(dirname(path)), basename(path));
+  const places = sockets.filter(({ path }) => path !== '').map((each) => [place(each), each] as const);
+  return [...new Map(places.toReversed()).values()].toReversed();
+}
 
 /** A socket that nobody listens on is what a crash left. Whatever else is there is not ours to remove. */
 async function removeStaleSocket({ path: socket, setting }: SocketSetting): Promise<void> {

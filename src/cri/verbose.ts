@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { exactJsonOf } from '../base/exact-json.ts';
 import { isObject } from '../base/json.ts';
-import { jsonOf } from '../base/parse.ts';
 import type { Deps } from '../lifecycle/deps.ts';
 import { pauseCgroup } from '../lifecycle/pod/cgroups.ts';
 import { podHostname, usesHostIpc, usesHostNetwork } from '../lifecycle/pod/files.ts';
@@ -118,7 +118,7 @@ export async function containerInfo(deps: Pick<Deps, 'layout' | 'logLosses'>, co
 /** Null once the pod is stopped, as the bundle is gone, and where others spoiled it: the rest is true all the same. */
 export async function readSpec(path: string): Promise<object | null> {
   try {
-    const spec: unknown = jsonOf(await readFile(path, 'utf8'));
+    const spec = exactJsonOf(await readFile(path, 'utf8'));
     return isObject(spec) ? spec : null;
   } catch {
     return null;

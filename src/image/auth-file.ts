@@ -4,15 +4,16 @@ import { isObject } from '../base/json.ts';
 import { log } from '../base/log.ts';
 import { jsonOf } from '../base/parse.ts';
 import { ownFiles } from '../sys/own-files.ts';
-import { credentialsFor, hostOf, type RegistryAuth } from './auth.ts';
+import { credentialsFor, hostOf, isEmpty, type RegistryAuth } from './auth.ts';
 import type { Reference } from './reference.ts';
 
 const maxBytes = 1024 * 1024;
 
 /**
- * The node's own credentials for a repository, of a file as `docker login` and `podman login` write it (config.json, auth.json):
- * of the keys that name its registry, with or without the beginning of its path, the longest (containers-auth.json(5)). Null if
- * there are none. Read at each pull: whoever renews them need not tell Berth.
+ * The node's own credentials for a repository, of a file as `docker login`, `podman login` and kubelet's config.json have it: of the
+ * keys that name its registry, with or without the beginning of its path, the longest (containers-auth.json(5)), and a key with `*`
+ * only where no other does. One that says nothing, as a login kept by a program leaves it, counts for none. Null if there are none.
+ * Read at each pull: whoever renews them need not tell Berth.
  * @throws Fault FailedPrecondition for a file that is none.
  */
 export async function nodeAuth(
@@ -22,20 +23,18 @@ export async function nodeAuth(
 ): Promise<RegistryAuth | null> {
   if (path === '') return null;
   using files = open();
-  const auths = await readAuths(path, files);
-  const wanted = `${hostOf(domain)}/${repository}/`;
-  const [best] = Object.keys(auths)
-    .filter((key) => wanted.startsWith(`${place(key)}/`))
-    .sort((a, b) => place(b).length - place(a).length);
-  const entry = best === undefined ? undefined : auths[best];
-  if (!isObject(entry)) return null;
-  const auth = authOf(entry, domain);
+  const wanted = { host: hostOf(domain), path: `${repository}/` };
+  const [best] = Object.entries(await readAuths(path, files))
+    .flatMap(([key, entry]) => (isObject(entry) ? { key, at: place(key), auth: authOf(entry, domain) } : []))
+    .filter(({ at, auth }) => isOf(at, wanted) && !isEmpty(auth))
+    .sort((a, b) => rank(b.at) - rank(a.at));
+  if (best === undefined) return null;
   try {
-    credentialsFor(domain, auth);
+    credentialsFor(domain, best.auth);
   } catch (error) {
-    throw unusable(path, `its entry ${JSON.stringify(best)}: ${messageOf(error)}`);
+    throw unusable(path, `its entry ${JSON.stringify(best.key)}: ${messageOf(error)}`);
   }
-  return auth;
+  return best.auth;
 }
 
 const unusable = (path: string, why: string) =>
@@ -58,13 +57,34 @@ async function readAuths(path: string, files: HostFiles): Promise<Record<string,
   }
 }
 
+/** What a key names: a registry, and the beginning of a path in it, which ends with a slash if there is one. */
+type Place = { readonly host: string; readonly path: string };
+
 /** `https://index.docker.io/v1/` is docker.io; `registry.example/team` is a part of one. */
-function place(key: string): string {
+function place(key: string): Place {
   const bare = key.replace(/^[a-z]+:\/\//i, '').replace(/\/v[12]\/?$/, '');
   const slash = bare.indexOf('/');
-  const host = hostOf(slash < 0 ? bare : bare.slice(0, slash));
-  return (slash < 0 ? host : host + bare.slice(slash)).replace(/\/+$/, '');
+  const path = slash < 0 ? '' : bare.slice(slash + 1).replace(/\/+$/, '');
+  return { host: hostOf(slash < 0 ? bare : bare.slice(0, slash)), path: path === '' ? '' : `${path}/` };
 }
+
+const isOf = (key: Place, wanted: Place): boolean =>
+  wanted.path.startsWith(key.path) && (key.host === wanted.host || isMatch(key.host, wanted.host));
+
+/** As kubelet matches them: `*` is a part of a name between dots, or of such a part. Ports are the same, or both left out. */
+function isMatch(pattern: string, host: string): boolean {
+  if (!pattern.includes('*')) return false;
+  const [parts, own] = [pattern.split('.'), host.split('.')];
+  return parts.length === own.length && parts.every((part, nth) => isPart(part, own[nth]!));
+}
+
+const isPart = (pattern: string, part: string): boolean => {
+  const texts = pattern.split('*').map((text) => RegExp.escape(text));
+  return new RegExp(`^${texts.join('[^:]*')}$`).test(part);
+};
+
+/** A name before a pattern, and then the longer one. */
+const rank = ({ host, path }: Place): number => (host.includes('*') ? 0 : 1 << 20) + host.length + path.length;
 
 /** For the registry that the key names, and for no mirror of it. */
 function authOf(entry: Record<string, unknown>, serverAddress: string): RegistryAuth {

@@ -3,7 +3,7 @@ import type { OpenHostFiles } from '../base/host-files.ts';
 import { log } from '../base/log.ts';
 import { type Credentials, credentialsAt, credentialsFor, hostOf, isEmpty, type RegistryAuth } from './auth.ts';
 import { nodeAuth } from './auth-file.ts';
-import type { Endpoint } from './hosts.ts';
+import { type Endpoint, isElsewhere } from './hosts.ts';
 import { defaultDomain, type Reference, shortName } from './reference.ts';
 
 /** `reference`: the name as it was asked for. */
@@ -13,7 +13,7 @@ type NodeAuth = { readonly authFile: string; readonly hostFiles: OpenHostFiles }
 
 /**
  * What may be shown to a place: to a mirror what the node's file says of it by its own name, as the peers have it; else what
- * `auth` allows (credentialsAt).
+ * `auth` allows (credentialsAt). To a registry that is at another host, the file's of that name come after `auth`.
  * @throws Fault InvalidArgument for credentials that are none.
  */
 export async function credentialsOf(
@@ -22,12 +22,15 @@ export async function credentialsOf(
   auth: RegistryAuth | null,
   { authFile, hostFiles }: NodeAuth,
 ): Promise<Credentials> {
+  const ofPlace = () =>
+    loginOf({ domain: endpoint.base.host, path: repositoryAt(endpoint, reference) }, { authFile, hostFiles });
   if (!endpoint.isOwner && endpoint.takesCredentials) {
-    const domain = endpoint.base.host;
-    const own = await loginOf({ domain, path: repositoryAt(endpoint, reference) }, { authFile, hostFiles });
+    const own = await ofPlace();
     if (own !== null) return own;
   }
-  return credentialsAt(endpoint, reference.domain, auth);
+  const allowed = credentialsAt(endpoint, reference.domain, auth);
+  const isFree = allowed.kind === 'none' && isElsewhere(endpoint, reference.domain);
+  return isFree ? ((await ofPlace()) ?? allowed) : allowed;
 }
 
 /** A file that cannot be used costs a mirror its login, and no pull that does without. */

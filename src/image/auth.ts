@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { field, parseJson } from './documents.ts';
-import { type Endpoint, isLoopback } from './hosts.ts';
+import { type Endpoint, isElsewhere, isLoopback } from './hosts.ts';
 import type { Hop, HttpClient, Response } from './http.ts';
 import { retryAfterMs, transient } from './retry-after.ts';
 import { wordsOf } from './words.ts';
@@ -79,11 +79,12 @@ export function credentialsFor(domain: string, auth: RegistryAuth | null): Crede
 
 /**
  * What may be shown to a place that serves images of the registry `domain`: to a mirror what names no other place, and no
- * registry's own token, which is shown unasked.
+ * registry's own token, which is shown unasked. So too where registries.conf gives the images other names at another host.
  * @throws as credentialsFor does.
  */
 export function credentialsAt(endpoint: Endpoint, domain: string, auth: RegistryAuth | null): Credentials {
-  if (endpoint.isOwner) return credentialsFor(domain, auth);
+  const isRenamed = endpoint.repository !== undefined && isElsewhere(endpoint, domain);
+  if (endpoint.isOwner && !isRenamed) return credentialsFor(domain, auth);
   if (!endpoint.takesCredentials) return none;
   const credentials = credentialsFor(endpoint.base.host, auth);
   return credentials.kind === 'registry' ? none : credentials;

@@ -60,6 +60,10 @@ export const isLoopback = (hostname: string): boolean =>
 /** Where a registry's name leads without hosts.toml. */
 export const registryHost = (domain: string): string => (domain === 'docker.io' ? 'registry-1.docker.io' : domain);
 
+/** Whether the registry `domain` is at a host of another name, as an operator says. */
+export const isElsewhere = ({ isOwner, base }: Endpoint, domain: string): boolean =>
+  isOwner && base.host !== new URL(`https://${registryHost(domain)}`).host;
+
 /** The registry's own address. Plain http for this host alone, unless hosts.toml says otherwise. */
 function ownAddress(domain: string): string {
   const host = registryHost(domain);

@@ -11,8 +11,8 @@ export class PlaceMemory {
   #down: { readonly since: number; readonly until: number; readonly why: string } | null = null;
   #busyUntil = 0;
   #wholeUntil = 0;
-  /** Of a place on this host whose scheme nobody said: it speaks https. */
-  speaksTls = false;
+  /** Of a place whose scheme nobody said: whether it speaks https; null: nobody knows. */
+  speaksTls: boolean | null = null;
 
   /** Why it is not worth asking now, if it is not. */
   whyDown(now = performance.now()): string | null {

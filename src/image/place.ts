@@ -119,27 +119,31 @@ export class Place {
   }
 
   /**
-   * A registry on this host of which nobody said how it is spoken to is asked in plain http, and by https if it does not
-   * understand that: Go's servers and nginx answer 400, others hang up.
+   * A place of which nobody said how it is spoken to is asked in plain http, and by https if it does not understand that: Go's
+   * servers and nginx answer 400, others hang up. The other way round where it is known to speak https, and where no port was
+   * given, as each has a port of its own then: what answers at that of http may be no registry.
    */
   async #sendBySomeScheme(path: string, request: Parameters<HttpClient['send']>[2]): Promise<Response> {
     const { endpoint, memory } = this;
     const send = (isTls: boolean) => this.#http.send(endpoint, this.#url(path, isTls), request);
     if (!endpoint.isEitherScheme) return send(false);
-    if (memory.speaksTls) {
+    let byTls: unknown;
+    if (memory.speaksTls ?? endpoint.base.port === '') {
       try {
         return await send(true);
       } catch (error) {
         if (!isDown(error) || request.signal.aborted) throw error;
+        byTls = error;
         memory.speaksTls = false; // another one may listen there by now
       }
     }
     let plain: Response | null = null;
     try {
       plain = await send(false);
-      if (plain.status !== 400) return plain;
+      if (byTls !== undefined || plain.status !== 400) return plain;
     } catch (error) {
-      if (!isDown(error) || request.signal.aborted) throw error;
+      if (byTls !== undefined) memory.speaksTls = null;
+      if (byTls !== undefined || !isDown(error) || request.signal.aborted) throw byTls ?? error;
       const response = await send(true).catch(() => Promise.reject(error));
       memory.speaksTls = true;
       return response;

@@ -31,16 +31,57 @@ export async function placesByConf(
   return best ? placesOf(best, reference, { files, certificates }) : null;
 }
 
+/**
+ * Those of one file, by prefix, each checked whether or not it is what is asked for: one that can mean nothing may have been there to
+ * forbid something. Of two with a prefix the first counts, as with CRI-O, if they agree on what they forbid and allow.
+ */
 function registriesOf({ file, table }: ConfFile): Registry[] {
   try {
-    return tablesOf(table.registry, 'registry').map((each) => ({
-      prefix: textOf(each, 'prefix') || textOf(each, 'location'),
-      table: each,
-      file,
-    }));
+    const found = new Map<string, Registry>();
+    for (const each of tablesOf(table.registry, 'registry')) {
+      const prefix = checkedPrefix(each);
+      const first = found.get(prefix);
+      for (const flag of ['blocked', 'insecure'])
+        if (first && flagOf(first.table, flag) !== flagOf(each, flag))
+          throw new Error(`${JSON.stringify(prefix)} is there twice, and ${flag} in one of them only`);
+      if (!first) found.set(prefix, { prefix, table: each, file });
+    }
+    return [...found.values()];
   } catch (error) {
     throw cannotUse(file, error);
   }
+}
+
+function checkedPrefix(table: Table): string {
+  checkLocation(table, 'location');
+  checkLocation(table, 'prefix');
+  const prefix = textOf(table, 'prefix') || textOf(table, 'location');
+  if (prefix === '') throw new Error('a registry has neither prefix nor location');
+  if (prefix.includes('*') && !/^\*(\.[a-z0-9-]+)+$/i.test(prefix))
+    throw new Error(`prefix = ${JSON.stringify(prefix)} is not *.HOST, without a port or a path`);
+  const onlyByDigest = flagOf(table, 'mirror-by-digest-only');
+  for (const mirror of tablesOf(table.mirror, 'registry.mirror')) {
+    if (checkLocation(mirror, 'location') === '') throw new Error('a mirror has no location');
+    if (onlyByDigest && usageOf(mirror) !== '')
+      throw new Error(
+        `${prefix} has mirror-by-digest-only, and a mirror of it pull-from-mirror: leave one of them out`,
+      );
+    flagOf(mirror, 'insecure');
+  }
+  return prefix;
+}
+
+function checkLocation(table: Table, key: string): string {
+  const location = textOf(table, key);
+  if (!/^[a-z]+:\/\//i.test(location)) return location;
+  throw new Error(`${key} = ${JSON.stringify(withoutPassword(location))} is a host, and a path`);
+}
+
+/** What is said of when a mirror may be asked; empty: nothing. */
+function usageOf(mirror: Table): string {
+  const said = textOf(mirror, 'pull-from-mirror');
+  if (['', 'all', 'digest-only', 'tag-only'].includes(said)) return said;
+  throw new Error(`pull-from-mirror = ${JSON.stringify(said)} is none of all, digest-only, tag-only`);
 }
 
 /** `*.example.com` is any host below that; others end where a part of the reference does. */
@@ -72,11 +113,8 @@ async function placesOf(registry: Registry, reference: Reference, sources: Sourc
 
 /** Whether a mirror may be asked for what has a digest, or for what has none. */
 function isFor(mirror: Table, onlyByDigest: boolean, { digest }: Reference): boolean {
-  const said = textOf(mirror, 'pull-from-mirror') || (onlyByDigest ? 'digest-only' : 'all');
-  if (said === 'all') return true;
-  if (said !== 'digest-only' && said !== 'tag-only')
-    throw new Error(`pull-from-mirror = ${JSON.stringify(said)} is none of all, digest-only, tag-only`);
-  return (said === 'digest-only') === (digest !== null);
+  const said = usageOf(mirror) || (onlyByDigest ? 'digest-only' : 'all');
+  return said === 'all' || (said === 'digest-only') === (digest !== null);
 }
 
 /** One place: the reference with its prefix exchanged for the location, where there is one. */
@@ -90,8 +128,6 @@ async function place(
   const name = repositoryOf(reference);
   const location = textOf(table, 'location');
   const shown = JSON.stringify(withoutPassword(location));
-  if (location === '' && !isOwner) throw new Error('a mirror has no location');
-  if (/^[a-z]+:\/\//.test(location)) throw new Error(`location = ${shown} is a host, and a path`);
   const rest = prefix.startsWith('*.') || prefix.length > name.length ? '' : name.slice(prefix.length);
   const there =
     location === '' ? name : prefix.startsWith('*.') ? location + name.slice(name.indexOf('/')) : location + rest;

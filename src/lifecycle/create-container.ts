@@ -1,10 +1,12 @@
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Caller } from '../base/caller.ts';
+import { unlimited } from '../base/exact-json.ts';
 import { failedPrecondition, invalidArgument, messageOf, notFound } from '../base/fault.ts';
 import { longestPath } from '../base/limits.ts';
 import { log } from '../base/log.ts';
 import { allOf } from '../base/run-all.ts';
+import { unlimitedWord } from '../base/setting-kinds.ts';
 import { step, traced } from '../base/trace.ts';
 import { imageNames } from '../image/index.ts';
 import type { ContainerConfig } from '../model/config.ts';
@@ -208,11 +210,13 @@ async function makeRoot(deps: Deps, pod: Pod, image: Image, container: Container
 /** Of equal names the operator's. */
 function limits(deps: Deps): OciRlimit[] {
   const own = deps.settings.containers.ulimits.map((text) => {
-    const [name = '', soft, hard] = text.split(/[=:]/);
-    return { type: `RLIMIT_${name.toUpperCase()}`, soft: Number(soft), hard: Number(hard) };
+    const [name = '', soft = '', hard = soft] = text.split(/[=:]/);
+    return { type: `RLIMIT_${name.toUpperCase()}`, soft: amountOf(soft), hard: amountOf(hard) };
   });
   return [...new Map([openFilesLimit(deps), ...own].map((each) => [each.type, each])).values()];
 }
+
+const amountOf = (text: string): OciRlimit['soft'] => (text === unlimitedWord ? unlimited : Number(text));
 
 /** Without it a container would inherit what Node made of the daemon's limit. */
 function openFilesLimit({ settings: { softOpenFiles }, host: { openFiles: hard } }: Deps) {

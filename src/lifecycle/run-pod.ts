@@ -22,7 +22,7 @@ import {
   placePause,
 } from './pod/cgroups.ts';
 import { makePodDirectory, makeShared, podHostname, usesHostIpc, usesHostNetwork, writeHosts } from './pod/files.ts';
-import { netnsOf, newNetns } from './pod/netns.ts';
+import { keepNetnsFolder, netnsOf, newNetns } from './pod/netns.ts';
 import { podSysctls } from './pod/sysctls.ts';
 import { checkUserNamespace, podMaps } from './pod/user-namespaces.ts';
 import { teardownPod } from './teardown.ts';
@@ -122,6 +122,7 @@ async function startPause(deps: Pick<Deps, 'host' | 'layout' | 'settings'>, pod:
   const { config } = pod;
   const maps = podMaps(config);
   const ownNetwork = !usesHostNetwork(config);
+  if (ownNetwork) keepNetnsFolder(deps);
   const cgroup = pauseEntrance(pod);
   const made = await shim.sandbox({
     network: ownNetwork,

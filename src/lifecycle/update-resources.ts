@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { exactJsonOf } from '../base/exact-json.ts';
 import { Fault, failedPrecondition, invalidArgument, messageOf } from '../base/fault.ts';
-import { jsonOf } from '../base/parse.ts';
 import type { Resources } from '../model/config.ts';
 import type { Container } from '../model/container.ts';
 import {
@@ -64,7 +64,7 @@ async function rewriteBundle(
   resources: Resources,
 ): Promise<void> {
   const file = deps.layout.configFile(podId, id);
-  const spec = jsonOf(await readFile(file, 'utf8')) as OciSpec;
+  const spec = exactJsonOf(await readFile(file, 'utf8')) as OciSpec;
   const devices = spec.linux.resources?.devices;
   const limits = buildResources(resources, deps.host);
   spec.linux.resources = { ...limits, ...(devices && { devices }) };

@@ -59,7 +59,7 @@ export function isCdiName(text: string): boolean {
 export function parseCdiSpec(value: unknown): CdiSpec {
   const spec = fields(object(value, 'the file'), 'the file', known.spec);
   const version = text(spec.cdiVersion, 'cdiVersion');
-  if (!/^(0\.[3-9]|1)\.\d+(\.\d+)?$/.test(version)) throw new Error(`cdiVersion ${quote(version)} is not 0.3 to 1.x`);
+  if (!/^v?(0\.[3-9]|1)\.\d+(\.\d+)?$/.test(version)) throw new Error(`cdiVersion ${quote(version)} is not 0.3 to 1.x`);
   const kind = text(spec.kind, 'kind');
   if (!kindPattern.test(kind)) throw new Error(`kind ${quote(kind)} is not vendor/class`);
   const devices = new Map<string, CdiEdits>();
@@ -100,13 +100,13 @@ function deviceNode(given: Json, at: string): CdiNode {
   const type = given.type === undefined ? '' : text(given.type, `${at}.type`);
   const permissions = given.permissions === undefined ? '' : text(given.permissions, `${at}.permissions`);
   if (!['', 'b', 'c', 'u'].includes(type)) throw new Error(`${at}.type ${quote(type)} is not b, c or u`);
-  if (!/^([rwm]{0,3}|none)$/.test(permissions))
+  if (!/^([rwm]*|none)$/.test(permissions))
     throw new Error(`${at}.permissions ${quote(permissions)} is not of r, w and m, nor none`);
   return {
     path,
     hostPath: given.hostPath === undefined ? path : absolute(given.hostPath, `${at}.hostPath`),
     type: type === 'u' ? 'c' : type,
-    permissions: permissions === '' ? 'rwm' : permissions === 'none' ? '' : permissions,
+    permissions: permissions === '' ? 'rwm' : permissions === 'none' ? '' : [...new Set(permissions)].join(''),
     ...numbers(given, at, ['major', 'minor', 'fileMode', 'uid', 'gid']),
   };
 }

@@ -1,3 +1,5 @@
+import type { RawNumber } from '../base/exact-json.ts';
+
 // The parts of the OCI runtime specification (config.md, config-linux.md) that Berth writes, in its field names.
 
 export type OciIdMapping = { containerID: number; hostID: number; size: number };
@@ -52,7 +54,7 @@ export type OciCapabilities = {
   ambient: string[];
 };
 
-export type OciRlimit = { type: string; soft: number; hard: number };
+export type OciRlimit = { type: string; soft: number | RawNumber; hard: number | RawNumber };
 
 export type OciProcess = {
   terminal: boolean;

@@ -5,7 +5,7 @@ import { readNumber, readText } from './read.ts';
 /** The limits in force, as CRI counts them: bytes, microseconds, v1's shares; 0 is none. */
 export type CgroupLimits = {
   readonly memory: number;
-  /** What is left to the cgroup when others want memory. */
+  /** What is left to the cgroup when others want memory: cAdvisor's is v2's memory.min, which kubelet sets, and v1's soft limit. */
   readonly memoryReservation: number;
   /** Of memory and swap together. */
   readonly memoryAndSwap: number;
@@ -43,7 +43,7 @@ function memoryV2(number: Read) {
   const swap = number('memory.swap.max');
   return {
     memory: limit(memory),
-    memoryReservation: limit(number('memory.low')),
+    memoryReservation: limit(number('memory.min')),
     memoryAndSwap: memory === null || swap === null ? 0 : limit(memory + swap),
   };
 }

@@ -228,7 +228,8 @@ const specs: MetricSource[] = [
     ({ limits }) => limits.memoryAndSwap,
   ),
   gauge('container_spec_cpu_period', 'Period of the CPU quota, microseconds', ({ limits }) => limits.cpuPeriod),
-  gauge('container_spec_cpu_quota', 'CPU quota, microseconds; 0: none', ({ limits }) => limits.cpuQuota),
+  // As cAdvisor has it: who divides by what is not there gets nothing, and by 0 what has no end.
+  gauge('container_spec_cpu_quota', 'CPU quota, microseconds; absent: none', ({ limits }) => limits.cpuQuota || null),
   gauge('container_spec_cpu_shares', 'CPU shares', ({ limits }) => limits.cpuShares),
 ];
 

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -198,6 +207,20 @@ describe('without the setting', () => {
         status.UNIMPLEMENTED,
       );
       client.close();
+    } finally {
+      await daemon.dispose();
+    }
+  });
+
+  test('it may be the one socket, by whatever name: kubelet is told of the address that cAdvisor has', async () => {
+    const daemon = new TestDaemon({});
+    appendFileSync(daemon.configFile, `\n[compat]\ncontainerd_socket = "/var${daemon.socket}"\n`);
+    await daemon.start();
+    try {
+      const client = new versions.VersionClient(`unix://${daemon.socket}`, credentials.createInsecure());
+      assert.match((await asked<versions.VersionResponse>((done) => client.version({}, done))).version, /^\d/);
+      client.close();
+      assert.equal((await daemon.runtime.version({})).runtimeName, 'berth');
     } finally {
       await daemon.dispose();
     }

@@ -81,6 +81,10 @@ suite('metrics', {}, (bench) => {
       [value('container_spec_cpu_shares'), value('container_spec_cpu_quota'), value('container_spec_cpu_period')],
       [300, 50_000, 100_000],
     );
+    assert.ok(
+      !samples.some(({ name, labels }) => name === 'container_spec_cpu_quota' && labels.id === pod.id),
+      'none of the pod',
+    );
     assert.equal(value('container_processes'), 2, 'the shell and sleep');
     assert.ok(value('container_start_time_seconds') > 1.7e9);
     const [labels] = samples

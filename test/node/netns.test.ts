@@ -1,10 +1,11 @@
 // Network namespaces are where agents on a node look for them: one folder that can be mounted, that ip-netns(8) lists.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { MountPropagation } from '../../src/api/runtime/v1/cri.ts';
+import { readMountInfo } from '../../src/sys/mountinfo.ts';
 import { isMountPoint } from '../../src/sys/mounts.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, TestPod } from '../harness/pods.ts';
@@ -18,6 +19,9 @@ const listed = () =>
   ip('netns', 'list')
     .split('\n')
     .flatMap((line) => line.split(' ')[0] || []);
+/** The mounts of a folder itself. */
+const mountsOf = (path: string) => readMountInfo().filter(({ mountPoint }) => mountPoint === path);
+const unmountAll = () => execFileSync('/usr/bin/umount', ['--recursive', '--lazy', folder]);
 
 suite('network namespaces by name', {}, (bench) => {
   test('ip netns lists that of a pod, an agent that has the folder mounted sees it, and it goes with the pod', async () => {
@@ -84,5 +88,53 @@ suite('network namespaces by name', {}, (bench) => {
     assert.ok(isMountPoint(place));
     await pod.remove();
     assert.ok(!existsSync(place));
+  });
+
+  test('a folder that was taken away is there again with the next pod', async () => {
+    const { daemon } = bench;
+    const before = await TestPod.run(daemon, 'before');
+    unmountAll();
+    rmSync(folder, { recursive: true });
+    const after = await TestPod.run(daemon, 'after');
+    assert.equal(listed().length, 1);
+    assert.deepEqual(
+      mountsOf('/run/netns').map(({ shared }) => shared),
+      [true],
+    );
+    for (const pod of [before, after]) await pod.remove();
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  test('a mount that is private there is shared from the start on', async () => {
+    const { daemon } = bench;
+    await daemon.stop();
+    unmountAll();
+    execFileSync('/usr/bin/mount', ['--bind', folder, folder]);
+    execFileSync('/usr/bin/mount', ['--make-private', folder]);
+    await daemon.start();
+    assert.deepEqual(
+      mountsOf('/run/netns').map(({ shared }) => shared),
+      [true],
+    );
+  });
+
+  test('a link in place of the folder is followed, and nothing is mounted twice', async () => {
+    const { daemon } = bench;
+    await daemon.stop();
+    unmountAll();
+    renameSync('/run/netns', '/run/elsewhere');
+    symlinkSync('elsewhere', '/run/netns');
+    await daemon.start();
+    for (const name of ['one', 'two']) {
+      const pod = await TestPod.run(daemon, name);
+      assert.equal(listed().length, 1);
+      await pod.remove();
+    }
+    assert.equal(mountsOf('/run/elsewhere').length, 1);
+    await daemon.stop();
+    execFileSync('/usr/bin/umount', ['/run/elsewhere']);
+    rmSync('/run/netns');
+    renameSync('/run/elsewhere', '/run/netns');
+    await daemon.start();
   });
 });

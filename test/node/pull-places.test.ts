@@ -1,9 +1,10 @@
 // Mirrors and registries on their bad days: what one of them costs a pull, in requests, and whom it delays.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -438,6 +439,37 @@ describe('a registry on this host of which nothing is said', () => {
     await using proxy = await startProxy(registry.host, refuse(400));
     await using store = await Store.open();
     await assert.rejects(store.pull(`${proxy.host}/small:v1`), /answered 400/);
+  });
+});
+
+describe('an insecure place of registries.conf without a port', () => {
+  const pulled = async (host: string) => {
+    await using store = await Store.open({ registriesConf: conf(host) });
+    return (await store.pull('r.example/app/small:v1')).id;
+  };
+  const conf = (host: string) => {
+    const path = join(folder, 'registries.conf');
+    writeFileSync(path, `[[registry]]\nprefix = "r.example/app"\nlocation = "${host}"\ninsecure = true\n`);
+    return path;
+  };
+  const folder = mkdtempSync(join(tmpdir(), 'berth-insecure-'));
+  after(() => rmSync(folder, { recursive: true }));
+
+  test('is asked by https: what answers at the port of http may be no registry', async () => {
+    await using other = await startProxy(registry.host, refuse(404), null, 80);
+    await using proxy = await startProxy(registry.host, () => false, makeCertificate(), 443);
+    assert.equal(await pulled('127.0.0.1'), small.config.digest);
+    assert.deepEqual([proxy.asked.length > 0, other.asked.length], [true, 0]);
+  });
+
+  test('and in plain http where nobody answers that', async () => {
+    await using plain = await startProxy(registry.host, () => false, null, 80);
+    assert.equal(await pulled('127.0.0.1'), small.config.digest);
+    assert.ok(plain.asked.length > 0);
+  });
+
+  test('that is down is told once', async () => {
+    await assert.rejects(pulled('127.0.0.1'), { kind: 'Unavailable', message: /ECONNREFUSED/ });
   });
 });
 

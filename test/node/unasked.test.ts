@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { capabilityNames } from '../../src/base/capability-names.ts';
 import { ownHost } from '../harness/own-host.ts';
-import { hostNetwork, inUserNamespace, TestPod } from '../harness/pods.ts';
+import { hostNetwork, inUserNamespace, TestPod, until } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { outputIn, outputOf } from './containers-support.ts';
 
@@ -59,7 +59,7 @@ for (const handler of ociRuntimes) {
     containers: {
       capabilities: ['KILL'],
       env: ['A=of the operator', 'FLAVOR=x=y'],
-      ulimits: ['nofile=100:200', 'core=0:1024'],
+      ulimits: ['nofile=100:200', 'core=0:1024', 'data=unlimited', 'fsize=4096000:unlimited', 'sigpending=600'],
       device_ownership_from_security_context: true,
     },
   };
@@ -80,6 +80,35 @@ for (const handler of ociRuntimes) {
       assert.deepEqual(lines, [`CapBnd:\t${kill}`, 'of the operator', 'x=y', '100', '200', '0', '2']); // core in blocks of 512
       const envs = [{ key: 'A', value: Buffer.from('of the request') }];
       assert.equal((await outputOf(bench, 'echo $A', { envs }))[0], 'of the request');
+    });
+
+    test('no limit is none: at the start, in an exec, and once other limits were changed; tools read it as it is', async () => {
+      const pod = await TestPod.run(bench.daemon, 'unlimited');
+      const script = 'grep -E "Max (data|file) size|pending" /proc/self/limits';
+      const words = (output: string) => output.trim().replaceAll(/ +/g, ' ').split(/ ?\n/);
+      const wanted = [
+        'Max file size 4096000 unlimited bytes',
+        'Max data size unlimited unlimited bytes',
+        'Max pending signals 600 600 signals',
+      ];
+      const containerId = await pod.sh('c', bench.image.busybox, `${script}; sleep 1000`);
+      await until('its words', async () => pod.log('c').length === wanted.length);
+      assert.deepEqual(
+        words(
+          pod
+            .log('c')
+            .map(({ text }) => text)
+            .join('\n'),
+        ),
+        wanted,
+      );
+      const { runtime } = bench.daemon;
+      await runtime.updateContainerResources({ containerId, linux: { memoryLimitInBytes: 64n << 20n } });
+      const { stdout } = await runtime.execSync({ containerId, cmd: ['/bin/sh', '-c', script] });
+      assert.deepEqual(words(Buffer.from(stdout).toString()), wanted);
+      const { info } = await runtime.containerStatus({ containerId, verbose: true });
+      assert.match(info.info!, /\{"type":"RLIMIT_DATA","soft":18446744073709551615,"hard":18446744073709551615\}/);
+      await pod.remove();
     });
 
     test('devices that are asked for belong to the user that is asked for', async () => {

@@ -105,9 +105,19 @@ async function readSpecs(looker: Looker, folder: string, passedOver: string[]): 
   return specs;
 }
 
+/** CDI's library takes YAML in a file of either name; JSON is read at a fraction of the time. */
 async function readValue(looker: Looker, path: string): Promise<unknown> {
   const source = await looker.readText(path, mostBytes);
-  if (path.endsWith('.json')) return jsonOf(source);
+  const isJson = path.endsWith('.json');
+  try {
+    if (isJson) return jsonOf(source);
+  } catch (error) {
+    return await asYaml(source).catch(() => Promise.reject(error));
+  }
+  return asYaml(source);
+}
+
+async function asYaml(source: string): Promise<unknown> {
   const { parseCdiYaml } = await import('./cdi-yaml.ts'); // most nodes have no devices: it is not worth their memory
   return parseCdiYaml(source);
 }

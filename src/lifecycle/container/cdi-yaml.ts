@@ -1,4 +1,4 @@
-import { parse, type ScalarTag, type Tags, YAMLParseError } from 'yaml';
+import { parseDocument, type ScalarTag, type Tags, YAMLParseError } from 'yaml';
 import { noText } from '../../base/parse.ts';
 
 /** YAML 1.2's own octal numbers, which Go's library takes beside those of 1.1. */
@@ -14,17 +14,20 @@ const isOfTime = (tag: Tags[number]): boolean =>
   typeof tag !== 'string' && (('format' in tag && tag.format === 'TIME') || tag.tag.endsWith(':timestamp'));
 
 /**
- * Reads YAML as the library of CDI does, which is Go's: by the rules of 1.1, where `fileMode: 0640` is octal.
+ * Reads YAML as the library of CDI does, which is Go's: by the rules of 1.1, where `fileMode: 0640` is octal, and of several
+ * documents in a file the first.
  * @throws Error that says where it is none, and quotes nothing
  */
 export function parseCdiYaml(source: string): unknown {
   try {
-    return parse(source, {
+    const document = parseDocument(source, {
       version: '1.1',
-      maxAliasCount: 100,
       logLevel: 'error', // a warning quotes the file
       customTags: (tags) => [...tags.filter((tag) => !isOfTime(tag)), newOctal],
     });
+    const wrong = document.errors.find(({ code }) => code !== 'MULTIPLE_DOCS');
+    if (wrong) throw wrong;
+    return document.toJS({ maxAliasCount: 100 });
   } catch (error) {
     if (!(error instanceof YAMLParseError)) throw noText('YAML', 'an alias of what is not there, or too many of them');
     throw noText('YAML', error.code, error.linePos?.[0]);

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { exactJsonOf } from '../../base/exact-json.ts';
 import { failedPrecondition, isErrno } from '../../base/fault.ts';
-import { jsonOf } from '../../base/parse.ts';
 import type { Container } from '../../model/container.ts';
 import { commandLike, type OciProcess } from '../../oci/index.ts';
 import { readyToMove } from '../../sys/cgroups.ts';
@@ -26,7 +26,7 @@ export async function prepareExec(
   const paths = deps.layout;
   const name = join(paths.bundle(podId, id), `exec-${randomBytes(6).toString('hex')}`);
   try {
-    const template = jsonOf(await readFile(paths.processFile(podId, id), 'utf8')) as Partial<OciProcess>;
+    const template = exactJsonOf(await readFile(paths.processFile(podId, id), 'utf8')) as Partial<OciProcess>;
     const files = { processFile: `${name}.json`, pidFile: `${name}.pid`, oomScoreAdj: template.oomScoreAdj ?? 0 };
     const env = terminal ? withTerm(template.env ?? []) : template.env;
     const command = commandLike(template.args ?? [], args);

@@ -1,4 +1,14 @@
-import { chmodSync, closeSync, constants, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { PodId } from '../../model/ids.ts';
 import type { Pod } from '../../model/pod.ts';
@@ -23,14 +33,21 @@ export const netnsOf = ({ layout }: Pick<Deps, 'layout'>, { id, netns }: Pick<Po
 
 /**
  * Makes the folder of namespaces, at start: a shared mount, as ip-netns(8) makes it of it. Were it made one later, over pins
- * that are there, these could not be removed; and who has it mounted sees new pins only if it is shared.
+ * that are there, these could not be removed; and who has it mounted sees new pins only if it is shared. A mount that is there
+ * may be private: one that an operator made, or a start that was cut off between the two steps.
  */
-export function prepareNetnsFolder({ settings }: Owner): void {
-  const folder = settings.cni.netnsDir;
-  makeFolder(folder);
-  if (isMountPoint(folder)) return;
+export function prepareNetnsFolder(owner: Owner): void {
+  mount('', keepNetnsFolder(owner), '', mountFlags.shared);
+}
+
+/** The same, for a new pod: others may have taken the folder away since. Returns where it is, whatever links lead to it. */
+export function keepNetnsFolder({ settings }: Owner): string {
+  makeFolder(settings.cni.netnsDir);
+  const folder = realpathSync(settings.cni.netnsDir);
+  if (isMountPoint(folder)) return folder;
   bindMount(folder, folder, { recursive: true });
   mount('', folder, '', mountFlags.shared | mountFlags.recursive);
+  return folder;
 }
 
 function makeFolder(folder: string): void {

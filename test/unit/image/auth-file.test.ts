@@ -21,6 +21,15 @@ const auths = {
   'REGISTRY.other': named('case'),
   'tokens.example': { auth: '', identitytoken: 'refresh' },
   'wrong.example': 'text',
+  'twice.example': {},
+  'https://twice.example/v2/': named('twice'),
+  'kept.example': named('kept'),
+  'kept.example/by-a-program': { auth: '' },
+  '*.cloud.example': named('cloud'),
+  'mine.cloud.example': named('mine'),
+  '*.cloud.example/team': named('cloud team'),
+  'eu-*.pkg.example:5000': named('part'),
+  '*.evil.example': named('evil'),
 };
 
 for (const [reference, user] of [
@@ -38,6 +47,17 @@ for (const [reference, user] of [
   ['sub.registry.example/x', null],
   ['registry.example.evil/x', null],
   ['wrong.example/x', null],
+  ['twice.example/x', 'twice'],
+  ['kept.example/by-a-program/x', 'kept'],
+  ['one.cloud.example/x', 'cloud'],
+  ['one.cloud.example/team/x', 'cloud team'],
+  ['mine.cloud.example/team/x', 'mine'],
+  ['cloud.example/x', null],
+  ['a.b.cloud.example/x', null],
+  ['one.cloud.example:5000/x', null],
+  ['eu-west.pkg.example:5000/x', 'part'],
+  ['us-west.pkg.example:5000/x', null],
+  ['eu-west.pkg.example/x', null],
 ] as const) {
   test(`${reference}: ${user ?? 'none'}`, async () => {
     writeFileSync(file, JSON.stringify({ auths }));

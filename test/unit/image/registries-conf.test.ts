@@ -146,6 +146,25 @@ for (const [what, text, message] of [
     '[[registry]]\nprefix = "r.example"\nlocation = "https://u:s3cret@a"',
     /is a host, and a path/,
   ],
+  [
+    'has a URL for a registry that is not asked for',
+    '[[registry]]\nlocation = "https://e.example"\nblocked = true',
+    /is a host/,
+  ],
+  ['has a registry without a name', '[[registry]]\nblocked = true', /neither prefix nor location/],
+  ['forbids all by a star alone', '[[registry]]\nprefix = "*"\nblocked = true', /"\*" is not \*\.HOST/],
+  ['has a star with a port', '[[registry]]\nprefix = "*.e.example:5000"\nblocked = true', /is not \*\.HOST/],
+  ['has a star with a path', '[[registry]]\nprefix = "*.e.example/x"\nlocation = "r.example"', /is not \*\.HOST/],
+  [
+    'forbids a registry and then allows it',
+    '[[registry]]\nlocation = "r.example"\nblocked = true\n[[registry]]\nprefix = "r.example"\nlocation = "e.example"',
+    /"r\.example" is there twice, and blocked in one/,
+  ],
+  [
+    'says twice when a mirror may be asked',
+    '[[registry]]\nlocation = "e.example"\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = "m.example"\npull-from-mirror = "all"',
+    /mirror-by-digest-only, and a mirror of it pull-from-mirror/,
+  ],
   ['has a flag that is none', '[[registry]]\nlocation = "r.example"\nblocked = "yes"', /neither true nor false/],
   ['has a table for a list', '[registry]\nlocation = "r.example"', /no list of tables/],
 ] as const) {
@@ -155,6 +174,14 @@ for (const [what, text, message] of [
     await assert.rejects(of('r.example/app'), refusal);
   });
 }
+
+test('of two with one prefix in a file the first counts', async () => {
+  writeFileSync(
+    registriesConf,
+    '[[registry]]\nlocation = "r.example"\n[[registry]]\nlocation = "r.example"\n[[registry.mirror]]\nlocation = "m.example"',
+  );
+  assert.deepEqual(await asked('r.example/app'), ['https://r.example/v2 app']);
+});
 
 test('a file that is not there may have blocked what is asked for', async () => {
   rmSync(registriesConf, { force: true });

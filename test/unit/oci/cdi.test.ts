@@ -39,6 +39,7 @@ test('mounts bind unless they say otherwise, nodes take what they leave open fro
           { path: '/dev/x' },
           { path: '/dev/y', hostPath: '/dev/z', type: 'u', major: 1, minor: 2, permissions: '' },
           { path: '/dev/z', permissions: 'none' },
+          { path: '/dev/z', permissions: 'rwr' },
         ],
       },
     ),
@@ -51,6 +52,7 @@ test('mounts bind unless they say otherwise, nodes take what they leave open fro
     { path: '/dev/x', hostPath: '/dev/x', type: '', permissions: 'rwm' },
     { path: '/dev/y', hostPath: '/dev/z', type: 'c', permissions: 'rwm', major: 1, minor: 2 },
     { path: '/dev/z', hostPath: '/dev/z', type: '', permissions: '' },
+    { path: '/dev/z', hostPath: '/dev/z', type: '', permissions: 'rw' },
   ]);
 });
 

@@ -21,11 +21,17 @@ describe('readCgroupLimits', () => {
     {
       what: 'v2',
       files: {
-        ...{ 'memory.max': '4000\n', 'memory.low': '10\n', 'memory.swap.max': '110\n', 'cpu.weight': '100\n' },
+        ...{
+          'memory.max': '4000\n',
+          'memory.low': '10\n',
+          'memory.min': '20\n',
+          'memory.swap.max': '110\n',
+          'cpu.weight': '100\n',
+        },
         ...{ 'cpu.max': '5000 100000\n', 'pids.max': '7\n' },
       },
       limits: {
-        ...{ memory: 4000, memoryReservation: 10, memoryAndSwap: 4110, cpuShares: 2597, cpuQuota: 5000 },
+        ...{ memory: 4000, memoryReservation: 20, memoryAndSwap: 4110, cpuShares: 2597, cpuQuota: 5000 },
         ...{ cpuPeriod: 100_000, processes: 7 },
       },
     },

@@ -55,3 +55,26 @@ test('a kind that the host has otherwise, and nothing at all, are refused', asyn
   await assert.rejects(resolved({ path: '/dev/gone' }), refused(/is no device on this host/));
   await assert.rejects(resolved({ path: '/dev/gone', type: 'c' }), refused(/is no device on this host/));
 });
+
+test('files are read as the library of CDI reads them, whatever their names end in', async () => {
+  const yaml = (name: string) => `# of a vendor
+cdiVersion: v0.6.0
+kind: vendor.com/gpu
+devices:
+- {name: ${name}, containerEdits: {env: [NAME=${name}]}}
+`;
+  const files: Readonly<Record<string, string>> = {
+    'a.json': yaml('in-json'),
+    'b.yaml': `${yaml('in-yaml')}---\nanother: document\n`,
+    'd.json': '\ufeff{"cdiVersion":"0.6.0","kind":"vendor.com/gpu","devices":[{"name":"marked","containerEdits":{}}]}',
+  };
+  const looker = {
+    list: async () => Object.keys(files).map((name) => [name, {}]),
+    readText: async (path: string) => files[path.replace('/etc/cdi/', '')],
+  };
+  const inject = async (...names: string[]) => {
+    const container = { cdiDevices: names.map((name) => `vendor.com/gpu=${name}`), annotations: {} };
+    return injectDevices(looker as unknown as Looker, container as unknown as ContainerConfig, ['/etc/cdi'], user);
+  };
+  assert.deepEqual((await inject('in-json', 'in-yaml', 'marked'))?.env, ['NAME=in-json', 'NAME=in-yaml']);
+});

@@ -22,6 +22,12 @@ describe('YAML as the library of CDI reads it', () => {
 
   test('a key twice is refused', () => assert.throws(() => parseCdiYaml('a: 1\na: 2'), /DUPLICATE_KEY/));
 
+  test('of several documents the first is read, whatever follows', () => {
+    for (const rest of ['---\n', '---\na: 2\n', '...\n', '---\nb: [\n'])
+      assert.deepEqual(parseCdiYaml(`---\na: 1\n${rest}`), { a: 1 });
+    assert.throws(() => parseCdiYaml('a: [\n---\na: 1\n'));
+  });
+
   test('a device that is called by a number, with an octal mode', () => {
     const source = `cdiVersion: 0.6.0
 kind: vendor.com/gpu
