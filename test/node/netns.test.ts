@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, wr
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { MountPropagation } from '../../src/api/runtime/v1/cri.ts';
-import { readMountInfo } from '../../src/sys/mountinfo.ts';
+import { mountTableAtOnce, parseMountInfo } from '../../src/sys/mountinfo.ts';
 import { isMountPoint } from '../../src/sys/mounts.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, TestPod } from '../harness/pods.ts';
@@ -20,7 +20,7 @@ const listed = () =>
     .split('\n')
     .flatMap((line) => line.split(' ')[0] || []);
 /** The mounts of a folder itself. */
-const mountsOf = (path: string) => readMountInfo().filter(({ mountPoint }) => mountPoint === path);
+const mountsOf = (path: string) => parseMountInfo(mountTableAtOnce()).filter(({ mountPoint }) => mountPoint === path);
 const unmountAll = () => execFileSync('/usr/bin/umount', ['--recursive', '--lazy', folder]);
 
 suite('network namespaces by name', {}, (bench) => {
