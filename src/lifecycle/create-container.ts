@@ -12,13 +12,21 @@ import { type Container, containerAfter, containerKey, isWhatIsAsked } from '../
 import { type ContainerId, newContainerId, type PodId } from '../model/ids.ts';
 import type { Image } from '../model/image.ts';
 import type { Pod } from '../model/pod.ts';
-import { buildSpec, mountLabel, type NamespacePaths, type OciRlimit, stopSignal } from '../oci/index.ts';
+import {
+  buildSpec,
+  mountLabel,
+  type NamespacePaths,
+  type OciRlimit,
+  type ResolvedMount,
+  stopSignal,
+} from '../oci/index.ts';
 import { Looker } from '../shim/index.ts';
 import { readyToMove } from '../sys/cgroups.ts';
 import { writeNewFile } from '../sys/write-file.ts';
 import { makeAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { environmentMount } from './container/environment.ts';
 import { gatherSpecInputs } from './container/inputs.ts';
+import { withKeptLimits } from './container/kept-limits.ts';
 import { checkLandings, checkTops } from './container/landings.ts';
 import { makeLogFolder } from './container/log-path.ts';
 import { namespacePaths } from './container/namespaces.ts';
@@ -30,6 +38,7 @@ import { creationTime } from './creations.ts';
 import { containersOf, type Deps } from './deps.ts';
 import { containerCgroup } from './pod/cgroups.ts';
 import { makePassable, type SharedName, sharedPath, usesHostIpc } from './pod/files.ts';
+import { podMaps } from './pod/user-namespaces.ts';
 import { readyPod } from './ready.ts';
 import { teardownContainer } from './teardown.ts';
 
@@ -143,8 +152,9 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   );
   const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
   const program = await environmentMount(deps, container);
-  const all = [...mounts, ...volumes, ...program];
-  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: all };
+  const all = withKeptLimits(pod, [...mounts, ...volumes, ...program]);
+  const recursiveOptions = await takesRecursive(deps, pod, all);
+  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: all, recursiveOptions };
   const input = await step('spec: look at the host and the image', () => gatherSpecInputs(looker, request));
   await step('mount: labels', () => relabelMounts(looker, input.mounts, mountLabel(input)));
   const spec = step('spec: build', () => buildSpec(input));
@@ -158,10 +168,20 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   );
   crashPoint('create-container:bundle');
   const { uid, gid, additionalGids } = input.user;
-  const shown = mounts.map(({ source: _, ...mount }) => mount);
+  const shown = mounts.map(({ source: _, single: __, ...mount }) => mount);
   const known: Container = { ...container, mounts: shown, user: { uid, gid, groups: additionalGids } };
   await deps.containers.put(containerAfter(known, { type: 'created' }));
   crashPoint('create-container:created');
+}
+
+/** Asked only where it matters: a program may have to be run for the answer. */
+async function takesRecursive(
+  { ociRuntimes }: Pick<Deps, 'ociRuntimes'>,
+  pod: Pod,
+  mounts: readonly ResolvedMount[],
+): Promise<boolean> {
+  if (!podMaps(pod.config) || !mounts.some(({ nodev }) => nodev)) return false;
+  return (await (await ociRuntimes.of(pod)).features()).recursiveReadOnly;
 }
 
 /** The bundle with the image's root, and a layer of its own to write to. */

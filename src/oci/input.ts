@@ -19,6 +19,10 @@ export type ResolvedMount = Mount & {
   readonly source: string;
   /** Device nodes in it are none. */
   readonly nodev?: boolean;
+  /** It is no directory: nothing can be mounted below it. */
+  readonly single?: boolean;
+  /** What the mount of the source forbids, where the kernel does not let the OCI runtime take it away. */
+  readonly kept?: readonly string[];
 };
 
 /** A device node as it shall appear in the container; `access` is a subset of `rwm`, which may be empty. */
@@ -76,6 +80,8 @@ export type SpecInput = {
     readonly shm: string;
   };
   readonly mounts: readonly ResolvedMount[];
+  /** The OCI runtime takes options that hold for all below a mount too (`rnodev`). */
+  readonly recursiveOptions?: boolean;
   readonly devices: readonly ResolvedDevice[];
   /** What CDI devices bring besides their nodes, or null. */
   readonly injected: {

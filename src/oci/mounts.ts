@@ -11,7 +11,10 @@ const noExecDevice = ['nosuid', 'noexec', 'nodev'];
  * one that the host shares: each mount made in it would be the host's too, and outlive the container.
  */
 export function buildMounts(input: SpecInput): OciMount[] {
-  const requested = [...input.mounts.map(requestMount), ...(input.injected?.mounts ?? [])];
+  const requested = [
+    ...input.mounts.map((mount) => requestMount(mount, input.recursiveOptions ?? false)),
+    ...(input.injected?.mounts ?? []),
+  ];
   const places = requested.map((mount) => cleanPath(mount.destination));
   const shared = requested.filter(isShared).map((mount) => cleanPath(mount.destination));
   const own = [
@@ -106,7 +109,8 @@ const propagationOption = { private: 'rprivate', hostToContainer: 'rslave', bidi
 /** Programs of an image volume may be run, as with containerd, but give nobody another user's rights. */
 const imageVolume = ['nosuid', 'nodev'];
 
-function requestMount(request: ResolvedMount): OciMount {
+/** `rnodev`: crun 1.8 does nothing else about a mount that can be written to in a user namespace. */
+function requestMount(request: ResolvedMount, recursive: boolean): OciMount {
   const restrictions = new Set([
     ...(request.image === '' ? [] : imageVolume),
     ...(request.nodev ? ['nodev'] : []),
@@ -117,6 +121,8 @@ function requestMount(request: ResolvedMount): OciMount {
     propagationOption[request.propagation],
     accessOption(request),
     ...restrictions,
+    ...(request.kept ?? []).filter((option) => !restrictions.has(option)),
+    ...(recursive && request.nodev ? ['rnodev'] : []),
   ]);
 }
 
@@ -130,7 +136,8 @@ function mountPoint(containerPath: string): string {
 }
 
 /** CRI: recursive read-only needs a read-only mount without propagation (Mount.recursive_read_only). */
-function accessOption({ containerPath, readonly, recursiveReadOnly, propagation, image }: ResolvedMount): string {
+function accessOption(mount: ResolvedMount): string {
+  const { containerPath, readonly, recursiveReadOnly, propagation, image } = mount;
   if (image !== '') return 'ro';
   if (!recursiveReadOnly) return readonly ? 'ro' : 'rw';
   const path = JSON.stringify(containerPath.slice(0, 200));
@@ -140,7 +147,7 @@ function accessOption({ containerPath, readonly, recursiveReadOnly, propagation,
       `Mount ${path} is recursive read-only with propagation ${propagation}: only private is possible`,
     );
   }
-  return 'rro';
+  return mount.single ? 'ro' : 'rro'; // crun 1.8 refuses the latter for a file
 }
 
 const mount = (destination: string, type: string, source: string, options: readonly string[]): OciMount => ({
