@@ -204,7 +204,11 @@ export const messages = {
   lookMakeBelow: { number: 199, fields: { top: 'string', path: 'string', mode: 'u32' } },
   lookLabel: { number: 200, fields: { path: 'string', name: 'string', value: 'string' } },
   // `target` is made
-  lookMapOwners: { number: 201, fields: { source: 'string', target: 'string', uidMap: 'string', gidMap: 'string' } },
+  // `limits`: MOUNT_ATTR_*; maps may be empty, and the owners are those of the disk then.
+  lookBind: {
+    number: 201,
+    fields: { source: 'string', target: 'string', uidMap: 'string', gidMap: 'string', limits: 'u32' },
+  },
 
   // And its replies
   lookPath: { number: 224, fields: { path: 'string' } },

@@ -68,8 +68,9 @@ int bind_mapped(const mapped_mount *want, const char **what, const char **about)
   } while (0)
   *what = "make a user namespace for";
   *about = want->target;
-  cleanup_fd int owners = make_namespace(want->uids, want->gids);
-  if (owners < 0) return owners;
+  bool maps = want->uids[0] != '\0';
+  cleanup_fd int owners = maps ? make_namespace(want->uids, want->gids) : -1;
+  if (maps && owners < 0) return owners;
   cleanup_fd int tree = -1;
   STEP(tree = (int)syscall(SYS_open_tree, AT_FDCWD, want->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE),
        "bind mount", want->source);
@@ -77,8 +78,12 @@ int bind_mapped(const mapped_mount *want, const char **what, const char **about)
   struct mount_attr slave = {.propagation = PROPAGATE_SLAVE};
   STEP(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &slave, sizeof slave),
        "set the propagation of", want->source);
-  struct mount_attr set = {.attr_set = MOUNT_ATTR_IDMAP | want->attributes, .userns_fd = (uint64_t)owners};
-  STEP(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &set, sizeof set), "map the owners of", want->source);
+  struct mount_attr limits = {.attr_set = want->attributes};
+  STEP(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &limits, sizeof limits), "limit the mount of",
+       want->source);
+  struct mount_attr set = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)owners};
+  if (maps)
+    STEP(syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &set, sizeof set), "map the owners of", want->source);
   STEP(syscall(SYS_move_mount, tree, "", AT_FDCWD, want->target, MOVE_MOUNT_F_EMPTY_PATH), "bind mount on",
        want->target);
 #undef STEP

@@ -173,10 +173,13 @@ static int make_target(const char *target, const char *source) {
   return fd < 0 ? -errno : 0;
 }
 
-static void on_look_map_owners(const struct shim_look_map_owners *want) {
+static void on_look_bind(const struct shim_look_bind *want) {
   const char *what, *about;
-  const mapped_mount mount = {
-      .source = want->source, .target = want->target, .uids = want->uid_map, .gids = want->gid_map};
+  const mapped_mount mount = {.source = want->source,
+                              .target = want->target,
+                              .uids = want->uid_map,
+                              .gids = want->gid_map,
+                              .attributes = want->limits};
   int err = make_target(want->target, want->source);
   if (err == 0) err = bind_mapped(&mount, &what, &about);
   answer_error(err);
@@ -200,7 +203,7 @@ static void handle(uint16_t type, struct wire_reader *from) {
     ON(look_make_path, LOOK_MAKE_PATH)
     ON(look_make_below, LOOK_MAKE_BELOW)
     ON(look_label, LOOK_LABEL)
-    ON(look_map_owners, LOOK_MAP_OWNERS)
+    ON(look_bind, LOOK_BIND)
     default: answer_failed(-ENOSYS);
   }
 #undef ON

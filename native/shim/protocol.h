@@ -47,7 +47,7 @@ enum shim_message {
   SHIM_LOOK_MAKE_PATH = 198,
   SHIM_LOOK_MAKE_BELOW = 199,
   SHIM_LOOK_LABEL = 200,
-  SHIM_LOOK_MAP_OWNERS = 201,
+  SHIM_LOOK_BIND = 201,
   SHIM_LOOK_PATH = 224,
   SHIM_LOOK_FACTS = 225,
   SHIM_LOOK_TYPE = 226,
@@ -104,7 +104,7 @@ enum shim_failure {
   X(look_make_path, LOOK_MAKE_PATH) \
   X(look_make_below, LOOK_MAKE_BELOW) \
   X(look_label, LOOK_LABEL) \
-  X(look_map_owners, LOOK_MAP_OWNERS) \
+  X(look_bind, LOOK_BIND) \
   X(look_path, LOOK_PATH) \
   X(look_facts, LOOK_FACTS) \
   X(look_type, LOOK_TYPE) \
@@ -817,24 +817,27 @@ static inline void shim_write_look_label(struct wire_writer *to, const struct sh
   wire_write_string(to, from->value);
 }
 
-struct shim_look_map_owners {
+struct shim_look_bind {
   const char *source;
   const char *target;
   const char *uid_map;
   const char *gid_map;
+  uint32_t limits;
 };
-static inline bool shim_read_look_map_owners(struct wire_reader *from, struct shim_look_map_owners *to) {
+static inline bool shim_read_look_bind(struct wire_reader *from, struct shim_look_bind *to) {
   to->source = wire_read_string(from);
   to->target = wire_read_string(from);
   to->uid_map = wire_read_string(from);
   to->gid_map = wire_read_string(from);
+  to->limits = wire_read_u32(from);
   return !from->bad;
 }
-static inline void shim_write_look_map_owners(struct wire_writer *to, const struct shim_look_map_owners *from) {
+static inline void shim_write_look_bind(struct wire_writer *to, const struct shim_look_bind *from) {
   wire_write_string(to, from->source);
   wire_write_string(to, from->target);
   wire_write_string(to, from->uid_map);
   wire_write_string(to, from->gid_map);
+  wire_write_u32(to, from->limits);
 }
 
 struct shim_look_path {

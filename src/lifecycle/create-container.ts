@@ -31,6 +31,7 @@ import { writeNewFile } from '../sys/write-file.ts';
 import { isVolume, makeAnonymousVolumes } from './container/anonymous-volumes.ts';
 import { environmentMount } from './container/environment.ts';
 import { gatherSpecInputs } from './container/inputs.ts';
+import { withKeptLimits } from './container/kept-limits.ts';
 import { checkLandings, checkTops, landMounts } from './container/landings.ts';
 import { makeLogFolder } from './container/log-path.ts';
 import { namespacePaths } from './container/namespaces.ts';
@@ -160,7 +161,7 @@ async function prepare(deps: Deps, pod: Pod, image: Image, container: Container)
   );
   crashPoint('create-container:bundle');
   const { uid, gid, additionalGids } = input.user;
-  const shown = mounts.map(({ source: _, ...mount }) => mount);
+  const shown = mounts.map(({ source: _, single: __, ...mount }) => mount);
   const known: Container = { ...container, mounts: shown, user: { uid, gid, groups: additionalGids } };
   await deps.containers.put(containerAfter(known, { type: 'created' }));
   crashPoint('create-container:created');
@@ -175,7 +176,8 @@ async function makeSpec(
   { mounts, looker }: { readonly mounts: readonly ResolvedMount[]; readonly looker: Looker },
 ): Promise<{ readonly input: SpecInput; readonly spec: OciSpec }> {
   const namespaces = await step('shim: namespaces', () => namespacePaths(deps, pod, container));
-  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts };
+  const kept = await withKeptLimits(pod, mounts);
+  const request = { ...specRequest(deps, pod, image, container, namespaces), mounts: kept };
   const input = await step('spec: look at the host and the image', () => gatherSpecInputs(looker, request));
   const view = new RootView(input.rootfs, looker);
   const planned = await step('spec: where mounts land', () => landMounts(view, planMounts(input)));

@@ -17,6 +17,10 @@ export type ResolvedUser = {
 export type ResolvedMount = Mount & {
   /** What to bind: the host path, or a mount that Berth made of an image or with mapped owners. */
   readonly source: string;
+  /** It is no directory: nothing can be mounted below it. */
+  readonly single?: boolean;
+  /** What the mount of the source forbids, where the kernel does not let the OCI runtime take it away. */
+  readonly kept?: readonly string[];
 };
 
 /** A device node as it shall appear in the container; `access` is a subset of `rwm`, which may be empty. */

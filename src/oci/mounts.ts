@@ -72,6 +72,7 @@ export function requestMount(request: ResolvedMount): OciMount {
     propagationOption[request.propagation],
     accessOption(request),
     ...restrictions,
+    ...(request.kept ?? []).filter((option) => !restrictions.has(option)),
   ]);
 }
 
@@ -87,7 +88,8 @@ function mountPoint(containerPath: string): string {
 }
 
 /** CRI: recursive read-only needs a read-only mount without propagation (Mount.recursive_read_only). */
-function accessOption({ containerPath, readonly, recursiveReadOnly, propagation, image }: ResolvedMount): string {
+function accessOption(mount: ResolvedMount): string {
+  const { containerPath, readonly, recursiveReadOnly, propagation, image } = mount;
   if (image !== '') return 'ro';
   if (!recursiveReadOnly) return readonly ? 'ro' : 'rw';
   const path = JSON.stringify(containerPath.slice(0, 200));
@@ -97,7 +99,7 @@ function accessOption({ containerPath, readonly, recursiveReadOnly, propagation,
       `Mount ${path} is recursive read-only with propagation ${propagation}: only private is possible`,
     );
   }
-  return 'rro';
+  return mount.single ? 'ro' : 'rro'; // crun 1.8 refuses the latter for a file
 }
 
 const mount = (destination: string, type: string, source: string, options: readonly string[]): OciMount => ({

@@ -9,6 +9,7 @@ import { nativePath } from '../sys/addon.ts';
 import { errnoError } from '../sys/files.ts';
 import { type IdMaps, mapLines } from '../sys/idmap.ts';
 import { spawnKeeper } from '../sys/keepers.ts';
+import { attributesOf, type MountLimits } from '../sys/mounts.ts';
 import { type Decoded, decode, encode, FrameReader } from './codec.ts';
 import { childGone } from './gone.ts';
 
@@ -136,12 +137,13 @@ export class Looker implements HostFiles {
 
   /**
    * Binds `source` on `target`, which is made, with the mounts below it; files of the first mount show the owners that
-   * `maps` give them (bindMapped). EINVAL, EPERM or `unsupported` from a file system that
-   * cannot.
+   * `maps` give them (bindMapped), where there are any, and `limits` hold for all of it. EINVAL, EPERM or `unsupported` from a
+   * file system that cannot.
    */
-  async mapOwners(source: string, target: string, maps: IdMaps): Promise<void> {
-    const fields = { source, target, uidMap: mapLines(maps.uids), gidMap: mapLines(maps.gids) };
-    await this.#ask('lookMapOwners', fields, 'done', { verb: 'Mapping the owners of', path: source });
+  async bind(source: string, target: string, maps: IdMaps, limits: MountLimits = {}): Promise<void> {
+    const owners = { uidMap: mapLines(maps.uids), gidMap: mapLines(maps.gids) };
+    const fields = { source, target, ...owners, limits: attributesOf(limits) };
+    await this.#ask('lookBind', fields, 'done', { verb: 'Binding', path: source });
   }
 
   /** Ends it; calls in flight are rejected. */

@@ -18,7 +18,7 @@ import { MountPropagation } from '../../src/api/runtime/v1/cri.ts';
 import { bindMount, mountTmpfs, unmount } from '../../src/sys/mounts.ts';
 import { labelTree } from '../harness/look.ts';
 import { ownHost } from '../harness/own-host.ts';
-import { idsFrom, inUserNamespace, refused, TestPod, until } from '../harness/pods.ts';
+import { idsFrom, inUserNamespace, refused, TestPod, until, untilExited } from '../harness/pods.ts';
 import { setPropagation } from '../harness/propagation.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
 import { linesOf, loadImage, outputIn, outputOf, sharedFolder } from './containers-support.ts';
@@ -108,6 +108,64 @@ for (const handler of ociRuntimes) {
       await pod.remove();
     });
 
+    for (const [where, pod] of [
+      ['', {}],
+      [' in a user namespace', inNamespace],
+    ] as const) {
+      test(`noexec${where} holds where the mount can be written to, for a file, and below it`, async () => {
+        using shared = sharedFolder(bench);
+        const script = '#!/bin/sh\necho ran\n';
+        for (const folder of [shared.folder, join(shared.folder, 'below')])
+          writeFileSync(join(folder, 'run'), script, { mode: 0o755 });
+        const mountOptions = ['noexec'];
+        const owners = { uidMappings: ids, gidMappings: ids };
+        const mounts = [
+          { containerPath: '/rw', hostPath: shared.folder, mountOptions },
+          { containerPath: '/ro', hostPath: shared.folder, readonly: true, mountOptions },
+          { containerPath: '/file', hostPath: join(shared.folder, 'run'), mountOptions },
+          { containerPath: '/mapped', hostPath: shared.folder, mountOptions, ...owners },
+        ];
+        const places = ['/rw/run', '/rw/below/run', '/ro/run', '/ro/below/run', '/file', '/mapped/run'];
+        const tries = places.map((path) => `${path} 2>/dev/null && echo ${path}`).join('; ');
+        const linux = 'linux' in pod ? pod : {};
+        const test = await TestPod.run(bench.daemon, `noexec${where.replaceAll(' ', '-')}`, pod);
+        const id = await test.sh('c', bench.image.busybox, `${tries}; echo tried`, { mounts, ...linux });
+        await untilExited(bench.daemon, id);
+        assert.deepEqual(linesOf(test, 'c'), ['tried']);
+        await test.remove();
+      });
+    }
+
+    test('in a user namespace a mount keeps what the mount of its source forbids', async () => {
+      const folder = join(bench.daemon.dir, 'forbidding');
+      mkdirSync(folder);
+      mountTmpfs(folder, { mode: 0o755 }); // nosuid, nodev, noexec
+      try {
+        const hostPath = folder;
+        const owners = { uidMappings: ids, gidMappings: ids };
+        const mounts = [
+          { containerPath: '/rw', hostPath },
+          { containerPath: '/ro', hostPath, readonly: true },
+          { containerPath: '/rro', hostPath, readonly: true, recursiveReadOnly: true },
+          { containerPath: '/option', hostPath, mountOptions: ['nosuid'] },
+          { containerPath: '/mapped', hostPath, readonly: true, ...owners },
+        ];
+        const pod = await TestPod.run(bench.daemon, 'forbidding', inNamespace);
+        const id = await pod.sh('c', bench.image.busybox, 'cat /proc/mounts', { mounts, ...inNamespace });
+        const shm = { containerPath: '/dev/shm' }; // what Berth says itself
+        await untilExited(bench.daemon, id);
+        const table = linesOf(pod, 'c').map((line) => line.split(' '));
+        for (const { containerPath } of [...mounts, shm]) {
+          const options = table.find(([, place]) => place === containerPath)?.[3]?.split(',') ?? [];
+          for (const limit of ['nosuid', 'nodev', 'noexec'])
+            assert.ok(options.includes(limit), `${containerPath}: ${options}`);
+        }
+        await pod.remove();
+      } finally {
+        unmount(folder);
+      }
+    });
+
     test('read-only reaches the mount itself, recursive read-only all below it', async () => {
       using shared = sharedFolder(bench);
       const mounts = [
@@ -117,6 +175,11 @@ for (const handler of ociRuntimes) {
       const tries = ['/ro', '/ro/below', '/rro', '/rro/below'];
       const script = tries.map((path) => `touch ${path}/x 2>/dev/null && echo ${path}`).join('; ');
       assert.deepEqual(await outputOf(bench, `${script}; true`, { mounts }), ['/ro/below']);
+      const file = join(shared.folder, 'file');
+      writeFileSync(file, '');
+      const one = [{ containerPath: '/file', hostPath: file, readonly: true, recursiveReadOnly: true }];
+      const script2 = 'echo x 2>/dev/null >/file && echo written; true';
+      assert.deepEqual(await outputOf(bench, script2, { mounts: one }), []);
       const pod = await TestPod.run(bench.daemon, 'rro');
       const wrong = (more: object) => pod.create('c', bench.image.busybox, { mounts: [{ ...mounts[1]!, ...more }] });
       await refused(wrong({ readonly: false }), grpc.INVALID_ARGUMENT, /recursive_read_only needs readonly/);

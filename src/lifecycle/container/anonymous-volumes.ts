@@ -6,10 +6,13 @@ import type { ContainerId } from '../../model/ids.ts';
 import type { Pod } from '../../model/pod.ts';
 import { isAtOrBelow, type PlannedMount } from '../../oci/index.ts';
 import { removeTree } from '../../sys/files.ts';
+import { readMountTable } from '../../sys/mountinfo.ts';
 import { copyTree, openInRoot } from '../../sys/places.ts';
 import { makeDirectory } from '../../sys/write-file.ts';
 import type { Deps } from '../deps.ts';
 import { giveToPod } from '../pod/files.ts';
+import { podMaps } from '../pod/user-namespaces.ts';
+import { limitsOf } from './kept-limits.ts';
 import { mayHaveNodes } from './root-mount.ts';
 
 const root = ({ layout }: Pick<Deps, 'layout'>): string => layout.anonymousVolumes;
@@ -19,16 +22,17 @@ const root = ({ layout }: Pick<Deps, 'layout'>): string => layout.anonymousVolum
  * owners and modes included, and goes with the container. The outer VOLUME comes before the inner: see `fill`.
  */
 export async function makeAnonymousVolumes(
-  deps: Pick<Deps, 'host' | 'layout' | 'settings'>,
+  deps: Pick<Deps, 'host' | 'layout' | 'ociRuntimes' | 'settings'>,
   pod: Pod,
-  { id, config }: Container,
+  container: Container,
   rootfs: string,
   mounts: readonly PlannedMount[],
 ): Promise<PlannedMount[]> {
   if (!mounts.some(isVolume)) return [...mounts];
-  const nodev = mayHaveNodes(deps, pod, config) ? [] : ['nodev'];
+  const { id } = container;
   await makeDirectory(join(root(deps), id), 0o700);
   const top = await realpath(join(root(deps), id)); // canonical, as the host paths of requests are
+  const limits = await limitsFor(deps, pod, container, top);
   const image = await realpath(rootfs);
   const made: PlannedMount[] = [];
   for (const mount of mounts.filter(isVolume)) {
@@ -38,9 +42,23 @@ export async function makeAnonymousVolumes(
       await chmod(source, 0o755);
       await giveToPod(pod, source);
     }
-    made.push({ ...mount, source, options: [...mount.options, ...nodev] });
+    made.push({ ...mount, source, options: [...mount.options, ...limits] });
   }
   return mounts.map((mount) => made.find(({ place }) => isVolume(mount) && place === mount.place) ?? mount);
+}
+
+/** What VOLUMEs below `top` forbid. Of these crun 1.8 heeds `rnodev` alone for a mount that can be written to in a user namespace. */
+async function limitsFor(
+  deps: Pick<Deps, 'host' | 'ociRuntimes' | 'settings'>,
+  pod: Pod,
+  container: Container,
+  top: string,
+): Promise<string[]> {
+  if (mayHaveNodes(deps, pod, container.config)) return [];
+  if (!podMaps(pod.config)) return ['nodev'];
+  const { recursiveReadOnly } = await (await deps.ociRuntimes.of(container)).features();
+  const kept = limitsOf(top, await readMountTable());
+  return [...new Set(['nodev', ...kept, ...(recursiveReadOnly ? ['rnodev'] : [])])];
 }
 
 export const isVolume = ({ origin }: PlannedMount): boolean => origin === 'volume';

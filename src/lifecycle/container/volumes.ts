@@ -54,10 +54,19 @@ export async function prepareMounts(
   for (const [index, mount] of found.entries()) {
     const source = await sourceOf(deps, pod, container, mount, String(index), looker);
     // A name might move to another image later: kubelet wants to know which one was mounted, in the words of PullImage.
-    ready.push({ ...mount, source, ...(mount.image === '' ? {} : { imageRef: imageOf(deps, mount.image).id }) });
+    const single = mount.recursiveReadOnly && mount.image === '' && (await isSingle(looker, mount.hostPath));
+    ready.push({
+      ...mount,
+      source,
+      ...(single && { single }),
+      ...(mount.image === '' ? {} : { imageRef: imageOf(deps, mount.image).id }),
+    });
   }
   return ready;
 }
+
+const isSingle = async (looker: Looker, path: string): Promise<boolean> =>
+  (await looker.stat(path))?.kind !== 'directory';
 
 /** The images that the request mounts. @throws Fault NotFound for one that was not pulled. */
 export function volumeImages(deps: Pick<Deps, 'images'>, mounts: readonly Mount[]): ImageId[] {
@@ -88,9 +97,12 @@ async function sourceOf(
   if (mount.image !== '') {
     return mountImage(deps, pod, container, mount, name).catch((error) => Promise.reject(ofImageVolume(error)));
   }
-  const { hostPath, uidMappings, gidMappings } = mount;
-  if (uidMappings.length + gidMappings.length === 0) return hostPath;
-  if (uidMappings.length === 0 || gidMappings.length === 0) {
+  const { hostPath, uidMappings, gidMappings, mountOptions = [] } = mount;
+  const isMapped = uidMappings.length + gidMappings.length > 0;
+  // With options of its own it is bound here: OCI runtimes give them to the first mount of a tree alone, and crun 1.8 not even to
+  // that in a user namespace, where it can be written to. A mount that the host shall share cannot go this way.
+  if (!isMapped && (mountOptions.length === 0 || mount.propagation === 'bidirectional')) return hostPath;
+  if (isMapped && (uidMappings.length === 0 || gidMappings.length === 0)) {
     throw invalidArgument(`Mount ${mount.containerPath}: uidMappings and gidMappings must come together`);
   }
   if (mount.propagation === 'bidirectional') {
@@ -101,7 +113,9 @@ async function sourceOf(
   const target = deps.layout.volume(pod.id, container.id, name);
   await makeDirectory(join(target, '..'), 0o700);
   const maps = { uids: uidMappings, gids: gidMappings };
-  await mapped(hostPath, () => looker.mapOwners(hostPath, target, maps));
+  const limits = Object.fromEntries(mountOptions.map((option) => [option, true]));
+  if (isMapped) await mapped(hostPath, () => looker.bind(hostPath, target, maps, limits));
+  else await looker.bind(hostPath, target, maps, limits);
   return target;
 }
 

@@ -9,7 +9,7 @@ import type { PodId } from '../../model/ids.ts';
 import type { Pod } from '../../model/pod.ts';
 import { letGroupsThrough } from '../../sys/access.ts';
 import { hostId } from '../../sys/idmap.ts';
-import { mountTmpfs } from '../../sys/mounts.ts';
+import { bindMount, mountTmpfs } from '../../sys/mounts.ts';
 import { readText } from '../../sys/read-file.ts';
 import { makeDirectory, writeNewFile } from '../../sys/write-file.ts';
 import type { Deps } from '../deps.ts';
@@ -89,6 +89,8 @@ async function makeShm(pod: Pod, path: string): Promise<void> {
   if (usesHostIpc(pod.config)) return;
   await makeDirectory(path, 0o1777);
   await giveToPod(pod, path);
+  // In a user namespace crun 1.8 limits no mount that can be written to.
+  if (podMaps(pod.config)) bindMount(path, path, { nosuid: true, nodev: true, noexec: true });
 }
 
 export type SharedName = 'shm' | 'hosts' | 'hostname' | 'resolv.conf';

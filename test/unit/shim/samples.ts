@@ -156,9 +156,9 @@ export const samples: readonly Sample[] = [
   { name: 'lookMakeBelow', request: 30, fields: { top: '/h', path: 'i/j', mode: 0o700 } },
   { name: 'lookLabel', request: 31, fields: { path: '/k', name: 'user.x', value: 'x:y' } },
   {
-    name: 'lookMapOwners',
+    name: 'lookBind',
     request: 32,
-    fields: { source: '/l', target: '/m', uidMap: '0 1 2\n', gidMap: '3 4 5\n' },
+    fields: { source: '/l', target: '/m', uidMap: '0 1 2\n', gidMap: '3 4 5\n', limits: 14 },
   },
   { name: 'lookPath', request: 33, fields: { path: '/n' } },
   { name: 'lookFacts', request: 34, fields: { mode: 0o40755, uid: 1, gid: 2, major: 3, minor: 4 } },
