@@ -77,7 +77,7 @@ function connection(endpoint: Endpoint): string {
   const { base, tls, dialTimeoutMs } = endpoint;
   const dial = `${dialTimeoutMs / 1000} s to connect`;
   if (endpoint.isEitherScheme)
-    return `plain http, or https with any certificate: ${endpoint.source === null ? 'it is on this host' : 'insecure = true'}; ${dial}`;
+    return `plain http, or https with ${tls.skipVerify ? 'any certificate' : `a certificate of ${tls.ca.length} CA file(s)`}: ${isLoopback(base.hostname) ? 'it is on this host' : 'insecure = true'}; ${dial}`;
   if (base.protocol === 'http:') {
     return `plain http, ${isLoopback(base.hostname) ? 'on this host' : 'because hosts.toml says so'}; ${dial}`;
   }

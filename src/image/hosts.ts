@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
-import { join, resolve } from 'node:path';
+import { join, normalize, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { withoutPassword } from '../base/address.ts';
 import { Fault, invalidArgument, isErrno, isFault, messageOf } from '../base/fault.ts';
@@ -93,7 +93,7 @@ export async function saidOf(domain: string, certsDirs: string, files: HostFiles
     const certificates = await looseCertificates(folder, files);
     if (certificates === null) continue;
     const origin = { folder, source: folder, isOwner: true, files };
-    return { endpoints: [await endpoint(ownAddress(domain), certificates, origin)], places: false };
+    return { endpoints: [bySomeScheme(await endpoint(ownAddress(domain), certificates, origin))], places: false };
   }
   return null;
 }
@@ -118,9 +118,19 @@ export async function certificatesOf(
 
 /** The registry itself, of which nothing is said. */
 export async function ownEndpoint(domain: string): Promise<Endpoint[]> {
-  const own = await endpoint(ownAddress(domain), {}, { folder: '/', source: null, isOwner: true, files: null });
-  const isEitherScheme = own.base.protocol === 'http:';
-  return [{ ...own, isEitherScheme, tls: { ...own.tls, skipVerify: isEitherScheme } }];
+  return [
+    bySomeScheme(await endpoint(ownAddress(domain), {}, { folder: '/', source: null, isOwner: true, files: null })),
+  ];
+}
+
+/** A registry by its own name: on this host, by either scheme, and with any certificate unless authorities are given. */
+function bySomeScheme(own: Endpoint): Endpoint {
+  if (own.base.protocol !== 'http:') return own;
+  return {
+    ...own,
+    isEitherScheme: true,
+    tls: { ...own.tls, skipVerify: own.tls.skipVerify || own.tls.ca.length === 0 },
+  };
 }
 
 type Table = Record<string, unknown>;
@@ -149,10 +159,11 @@ async function parseHosts(text: string, { folder, domain, files }: Hosts): Promi
       if (!isObject(options)) throw new Error(`host.${JSON.stringify(withoutPassword(address))} is not a table`);
       result.push(await endpoint(address, options, { folder, source: file, isOwner: false, files }));
     }
-    const server = typeof table.server === 'string' && table.server !== '' ? table.server : ownAddress(domain);
+    const { server = '' } = table;
+    if (typeof server !== 'string') throw new Error('server is no text');
     // The server's own options stand at the top of the file.
-    result.push(await endpoint(server, table, { folder, source: file, isOwner: true, files }));
-    return result;
+    const made = await endpoint(server || ownAddress(domain), table, { folder, source: file, isOwner: true, files });
+    return [...result, server === '' ? bySomeScheme(made) : made];
   } catch (error) {
     if (isNoAnswer(error)) throw error; // of who reads certificates
     throw new Fault('InvalidArgument', `Cannot use ${file}: ${messageOf(error)}`, { cause: error });
@@ -175,8 +186,8 @@ export async function endpoint(
 ): Promise<Endpoint> {
   const base = urlOf(address);
   if (base.username || base.password) throw new Error(`credentials do not belong in ${base.host}'s address`);
-  const path = base.pathname.replace(/\/+$/, '');
-  base.pathname = options.override_path === true || path.endsWith('/v2') ? path : `${path}/v2`;
+  const path = normalize(base.pathname).replace(/\/$/, '');
+  base.pathname = flag(options, 'override_path') || path.endsWith('/v2') ? path : `${path}/v2`;
   base.search = base.hash = '';
   return {
     base,
@@ -187,15 +198,21 @@ export async function endpoint(
     capabilities: new Set(capabilitiesOf(options.capabilities)),
     headers: headersOf(options.header),
     remarks: source === null ? [] : remarksOn(options, isOwner ? serverKeys : mirrorKeys, source),
-    dialTimeoutMs: options.dial_timeout === undefined ? defaultDialMs : duration(options.dial_timeout),
+    dialTimeoutMs: duration(options.dial_timeout ?? ''),
     tls: {
       ca: await Promise.all(paths(options.ca, 'ca').map((path) => readAuthority(readPem(folder, path, files), path))),
       client: await Promise.all(
         clientPairs(options.client).map((pair) => readClient(pair, (path) => readPem(folder, path, files))),
       ),
-      skipVerify: options.skip_verify === true,
+      skipVerify: flag(options, 'skip_verify'),
     },
   };
+}
+
+function flag(options: Table, key: string): boolean {
+  const value = options[key] ?? false;
+  if (typeof value !== 'boolean') throw new Error(`${key} is neither true nor false`);
+  return value;
 }
 
 function urlOf(address: string): URL {
@@ -265,12 +282,15 @@ const unitMs: Readonly<Record<string, number>> = {
   h: 3_600_000,
 };
 
-/** A duration as Go writes them: `3s`, `1m30s`, `200ms`. */
+/** A duration as Go reads them: `3s`, `1m30s`, `.5s`. Nothing, and 0, which means none to it, is what is usual. */
 function duration(value: unknown): number {
-  const parts = typeof value === 'string' ? [...value.matchAll(/([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)/g)] : [];
+  const text = typeof value === 'string' ? value.replace(/^\+/, '') : null;
+  if (text === '' || text === '0') return defaultDialMs;
+  const parts = [...(text ?? '').matchAll(/((?:[0-9]+\.?[0-9]*)|(?:\.[0-9]+))(ns|us|µs|ms|s|m|h)/g)];
   const whole = parts.map(([part]) => part).join('');
   const ms = parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * unitMs[unit ?? '']!, 0);
-  if (whole !== value || !(ms >= 1))
+  if (whole === text && ms === 0) return defaultDialMs;
+  if (whole !== text || !(ms >= 1))
     throw new Error(`dial_timeout ${JSON.stringify(value)} is not a duration such as "3s"`);
   return Math.min(ms, longestDialMs);
 }

@@ -161,7 +161,7 @@ export class Place {
   #url(what: string, isTls: boolean): URL {
     const { base, isOwner, repository } = this.endpoint;
     const { domain, path } = this.#repository;
-    const url = new URL(`${base.href}/${repository ?? path}/${what}`);
+    const url = new URL(`${base.href.replace(/\/$/, '')}/${repository ?? path}/${what}`); // the root of a server ends with one
     if (isTls) url.protocol = 'https:';
     // A server that is not the registry itself serves several, and has to be told which (containerd's `ns`); not where the name
     // says it already.

@@ -1,7 +1,7 @@
 // Mirrors and registries on their bad days: what one of them costs a pull, in requests, and whom it delays.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -435,6 +435,18 @@ describe('a registry on this host of which nothing is said', () => {
     }
   });
 
+  test('is spoken to by https also where its mirror, or its authority, is said', async () => {
+    const certificate = makeCertificate();
+    await using proxy = await startProxy(registry.host, () => false, certificate);
+    await using store = await Store.open();
+    store.hosts(proxy.host, '[host."http://127.0.0.1:1"]\n');
+    assert.equal((await store.pull(`${proxy.host}/small:v1`)).id, small.config.digest);
+    await using other = await Store.open();
+    mkdirSync(join(other.certsDir, proxy.host));
+    writeFileSync(join(other.certsDir, proxy.host, 'ca.crt'), certificate.cert);
+    assert.equal((await other.pull(`${proxy.host}/small:v1`)).id, small.config.digest);
+  });
+
   test('and its own 400 in plain http is told', async () => {
     await using proxy = await startProxy(registry.host, refuse(400));
     await using store = await Store.open();
@@ -471,6 +483,18 @@ describe('an insecure place of registries.conf without a port', () => {
   test('that is down is told once', async () => {
     await assert.rejects(pulled('127.0.0.1'), { kind: 'Unavailable', message: /ECONNREFUSED/ });
   });
+});
+
+test('a server without a path of its own is asked at its root', async () => {
+  const atRoot: Misbehave = (incoming, outgoing, self) => {
+    if (!incoming.url?.startsWith('/small/')) return refuse(404)(incoming, outgoing, self);
+    incoming.url = `/v2${incoming.url}`;
+    return false;
+  };
+  await using proxy = await startProxy(registry.host, atRoot);
+  await using store = await Store.open();
+  store.hosts('r.example', `server = "http://${proxy.host}"\noverride_path = true\n`);
+  assert.equal((await store.pull('r.example/small:v1')).id, small.config.digest);
 });
 
 test('a server that is not the registry is told which registry is meant', async () => {

@@ -124,6 +124,9 @@ for (const [what, toml] of [
   ['has a dial timeout that is none', '[host."https://a"]\ndial_timeout = "soon"'],
   ['names a certificate that is not there', '[host."https://a"]\nca = "none.pem"'],
   ['has credentials that are no answer', '[host."https://a"]\ncredentials = "yes"'],
+  ['has a flag that is none', '[host."https://a"]\nskip_verify = "true"'],
+  ['has another flag that is none', 'override_path = 1'],
+  ['has a server that is none', 'server = 5'],
   ['has a host that is no table', 'host = { a = 1 }'],
   ['has a port that is none', '[host."https://a:99999"]'],
   ['has a header that is none', '[host."https://a".header]\n"X Y" = "z"'],
@@ -201,6 +204,47 @@ test('a dial timeout is no longer than a timer takes', async () => {
   using scratch = certs({ 'r.example/hosts.toml': '[host."https://a"]\ndial_timeout = "1000000h"' });
   const [mirror] = await endpointsFor('r.example', scratch.path);
   assert.equal(mirror?.dialTimeoutMs, 24 * 3_600_000);
+});
+
+for (const [text, ms] of [
+  ['.5s', 500],
+  ['+1.s', 1000],
+  ['1m0.5s', 60_500],
+  ['', 30_000],
+  ['0s', 30_000],
+  ['0', 30_000],
+] as const) {
+  test(`a dial timeout of ${JSON.stringify(text)} is ${ms} ms, as Go reads it`, async () => {
+    using scratch = certs({ 'r.example/hosts.toml': `[host."https://a"]\ndial_timeout = "${text}"` });
+    const [mirror] = await endpointsFor('r.example', scratch.path);
+    assert.equal(mirror?.dialTimeoutMs, ms);
+  });
+}
+
+test('slashes that are too many are none', async () => {
+  using scratch = certs({ 'r.example/hosts.toml': 'server = "https://s.example//a//b/"\n' });
+  assert.equal((await endpointsFor('r.example', scratch.path))[0]?.base.href, 'https://s.example/a/b/v2');
+});
+
+test('a registry on this host is spoken to by either scheme, whatever else is said of it; its authorities count', async () => {
+  const { cert } = makeCertificate();
+  using scratch = certs({
+    'localhost:1/hosts.toml': '[host."https://m.example"]\n',
+    'localhost:2/ca.crt': cert,
+    'localhost:3/hosts.toml': 'ca = "c.pem"\n',
+    'localhost:3/c.pem': cert,
+    'localhost:4/hosts.toml': 'server = "http://localhost:4"\n',
+  });
+  const facts = [1, 2, 3, 4].map(async (port) => {
+    const { isEitherScheme, tls } = (await endpointsFor(`localhost:${port}`, scratch.path)).at(-1)!;
+    return [isEitherScheme, tls.skipVerify];
+  });
+  assert.deepEqual(await Promise.all(facts), [
+    [true, true],
+    [true, false],
+    [true, false],
+    [false, false],
+  ]);
 });
 
 test('a key that means nothing is told, with the one that may be meant', async () => {
