@@ -45,7 +45,8 @@ suite('sweeps', {}, (bench) => {
   test(`row 12: whatever is asked of the same ids, the answers can be true (seed ${seed})`, async () => {
     const total = await sweepChaos(bench.daemon, bench.image.busybox, { seed, calls: 360, clients: 6, bystanders: 3 });
     assert.deepEqual(total.faults, []);
-    assert.ok(total.outcomes['StartContainer OK']! > 0);
+    // Of starts two or three succeed, or by chance none: most are of what is not there, or runs.
+    for (const call of ['RunPodSandbox', 'CreateContainer']) assert.ok(total.outcomes[`${call} OK`]! > 0, call);
   });
 
   test(`row 13: a call that was cut off can be made again (seed ${seed})`, async () => {
