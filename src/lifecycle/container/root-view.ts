@@ -1,16 +1,24 @@
 import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { failedPrecondition, isErrno } from '../../base/fault.ts';
-import { isAtOrBelow } from '../../oci/index.ts';
 import type { Looker } from '../../shim/index.ts';
 
 /** As many as the kernel follows in one path (path_resolution(7)). */
 const mostLinks = 40;
-/** Characters of all the paths that one view looks at: an image of a thousand volumes has some hundred thousand, while 40
+/** Characters of all the paths that one view looks at until mounts are made anew: an image of a thousand volumes has some hundred thousand, while 40
  * links of 4 KiB each, on the way to each of a thousand volumes, would have some thousand millions. */
 const mostCharacters = 4 * 2 ** 20;
+/** Looks in one turn of the event loop: all that was looked at before is answered at once. */
+const aTurn = 256;
 
-type Cover = { readonly place: string; readonly source: string | null; readonly readonly: boolean };
+type Cover = {
+  readonly place: string;
+  readonly source: string | null;
+  readonly readonly: boolean;
+  /** Of two that have a place the later one hides the other. */
+  readonly index: number;
+};
 
 /**
  * A container's root as its process will see it, mounts included, before they are made. The root is at rest: nobody else
@@ -19,10 +27,12 @@ type Cover = { readonly place: string; readonly source: string | null; readonly 
 export class RootView {
   readonly #rootfs: string;
   readonly #looker: Pick<Looker, 'readLink' | 'stat'>;
-  #covers: Cover[] = [];
+  readonly #covers = new Map<string, Cover>();
   /** Targets of symbolic links by their path on the host; null: no link. */
   readonly #links = new Map<string, string | null>();
   #looked = 0;
+  #looks = 0;
+  #made = 0;
 
   /** The looker reads what is in mounts: they may lie on a file server that hangs. */
   constructor(rootfs: string, looker: Pick<Looker, 'readLink' | 'stat'>) {
@@ -32,12 +42,13 @@ export class RootView {
 
   /** Mounts `source` at a place that `resolve` gave; null is a file system of the kernel's own, without links. */
   cover(place: string, source: string | null, { readonly = false } = {}): void {
-    this.#covers.push({ place, source, readonly });
+    this.#covers.set(place, { place, source, readonly, index: this.#made++ });
   }
 
   /** Nothing is mounted any more. What was looked at stays as it was then. */
   uncover(): void {
-    this.#covers = [];
+    this.#covers.clear();
+    this.#looked = 0;
   }
 
   /**
@@ -59,6 +70,7 @@ export class RootView {
           `${JSON.stringify(path)} and others lead through too many and too long links and paths`,
         );
       }
+      if (++this.#looks % aTurn === 0) await turn();
       const target = part === '..' ? null : await this.#linkAt(place);
       if (target === null) continue;
       if (++links > mostLinks) throw failedPrecondition(`${JSON.stringify(path)} is a loop of symbolic links`);
@@ -77,7 +89,12 @@ export class RootView {
   }
 
   #coverOf(place: string): Cover | undefined {
-    return this.#covers.findLast((each) => isAtOrBelow(place, each.place));
+    let found = this.#covers.get('/');
+    for (let top = place; top !== '' && top !== '/'; top = top.slice(0, top.lastIndexOf('/'))) {
+      const cover = this.#covers.get(top);
+      if (cover && cover.index >= (found?.index ?? 0)) found = cover;
+    }
+    return found;
   }
 
   async #linkAt(place: string): Promise<string | null> {

@@ -84,3 +84,29 @@ test('of what is mounted the last one counts, and a file system of the kernel ha
   view.cover('/loop', null);
   assert.equal(await view.resolve('/loop/x'), '/loop/x', 'a mount point is no link');
 });
+
+test('of two mounts over a place the later one counts, and none once they are taken away', async () => {
+  const view = new RootView(root, looker);
+  view.cover('/a', volume);
+  assert.equal(await view.resolve('/a/in'), '/a/x');
+  view.cover('/', null); // over all of it, links included
+  assert.equal(await view.resolve('/abs'), '/abs');
+  view.cover('/a', volume);
+  assert.equal(await view.resolve('/a/in'), '/a/x');
+  view.uncover();
+  assert.equal(await view.resolve('/abs/in'), '/a/b/in');
+});
+
+test('thousands of looks leave the event loop to others', async () => {
+  const view = new RootView(root, looker);
+  let turns = 0;
+  let over = false;
+  const others = () => {
+    turns++;
+    if (!over) setImmediate(others);
+  };
+  setImmediate(others);
+  for (let i = 0; i < 2000; i++) await view.resolve('/abs/x/y');
+  over = true;
+  assert.ok(turns > 20, `others had ${turns} turns`);
+});
