@@ -5,6 +5,8 @@ import type { WebSocket } from 'ws';
 const mostOfAll = 256 * 1024 * 1024;
 /** A connection that holds less is not ended for what others hold. */
 const spared = 4 * 1024 * 1024;
+/** Bytes of a client's ping before its payload, the mask among them (RFC 6455 section 5.2). */
+const controlHeader = 6;
 
 /** Counts what has come of messages without an end: a few clients with large ones could else take all of the daemon's memory. */
 export class Unfinished {
@@ -23,7 +25,11 @@ export class Unfinished {
       own = bytes;
     };
     // A message that is handed on while another has begun counts for nothing; what has come of that one is in one chunk.
-    for (const event of ['message', 'ping', 'pong']) socket.on(event, () => set(0));
+    socket.on('message', () => set(0));
+    // These may come among the parts of a message, which stay: only their own bytes are over with.
+    for (const event of ['ping', 'pong']) {
+      socket.on(event, (payload: Buffer) => set(own - controlHeader - payload.length));
+    }
     transport.on('data', (chunk: Buffer) => {
       set(own + chunk.length);
       if (this.#total <= this.#most || own <= spared) return;

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { test } from 'node:test';
-import type { WebSocket } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import { Unfinished } from '../../../src/streaming/unfinished.ts';
 
 const MiB = 2 ** 20;
@@ -14,7 +16,8 @@ function connected(unfinished: Unfinished) {
   const socket = Object.assign(new EventEmitter(), closes);
   unfinished.watch(socket as unknown as WebSocket, transport as unknown as Duplex);
   const gets = (bytes: number) => transport.emit('data', { length: bytes });
-  return { gets, message: () => socket.emit('message'), leaves: () => transport.emit('close'), ends };
+  const pings = (bytes: number) => socket.emit('ping', Buffer.alloc(bytes));
+  return { gets, message: () => socket.emit('message'), pings, leaves: () => transport.emit('close'), ends };
 }
 
 test('of all unfinished messages so much is kept; who has little of it stays', () => {
@@ -42,4 +45,42 @@ test('what is whole, and who leaves, holds nothing', () => {
   two.leaves();
   one.gets(20 * MiB);
   assert.deepEqual([one.ends, two.ends], [[], []]);
+});
+
+test('a ping among the parts of a message does not make it whole', { timeout: 20_000 }, async () => {
+  const unfinished = new Unfinished(6 * MiB);
+  const sockets = new WebSocketServer({ noServer: true });
+  const server = createServer().listen(0, '127.0.0.1');
+  server.on('upgrade', (request, transport, head) => {
+    sockets.handleUpgrade(request, transport, head, (socket) => unfinished.watch(socket, transport));
+  });
+  await once(server, 'listening');
+  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  try {
+    await once(client, 'open');
+    const closed = once(client, 'close');
+    client.on('error', () => {}); // it writes on while it is ended
+    for (let part = 0; part < 10; part++) {
+      client.send(Buffer.alloc(MiB), { fin: false });
+      client.ping(Buffer.alloc(125));
+    }
+    const pong = Promise.withResolvers<[string]>();
+    let pongs = 0;
+    client.on('pong', () => ++pongs === 10 && pong.resolve(['all of it was kept']));
+    assert.notEqual((await Promise.race([closed, pong.promise]))[0], 'all of it was kept');
+  } finally {
+    client.terminate();
+    server.close();
+  }
+});
+
+test('pings alone hold nothing, however many', () => {
+  const unfinished = new Unfinished(20 * MiB);
+  const one = connected(unfinished);
+  for (let i = 0; i < 1000; i++) {
+    one.pings(125);
+    one.gets(131);
+  }
+  one.gets(20 * MiB);
+  assert.deepEqual(one.ends, []);
 });
