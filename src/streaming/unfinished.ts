@@ -28,9 +28,10 @@ export class Unfinished {
     socket.on('message', () => set(0));
     // These may come among the parts of a message, which stay: only their own bytes are over with.
     for (const event of ['ping', 'pong']) {
-      socket.on(event, (payload: Buffer) => set(own - controlHeader - payload.length));
+      socket.on(event, (payload: Buffer) => set(Math.max(0, own - controlHeader - payload.length)));
     }
-    transport.on('data', (chunk: Buffer) => {
+    // Before the library hands on what is in it.
+    transport.prependListener('data', (chunk: Buffer) => {
       set(own + chunk.length);
       if (this.#total <= this.#most || own <= spared) return;
       socket.close(1013, 'Too much of unfinished messages is kept: send shorter ones');

@@ -9,8 +9,8 @@ const mostLinks = 40;
 /** Characters of all the paths that one view looks at until mounts are made anew: an image of a thousand volumes has some hundred thousand, while 40
  * links of 4 KiB each, on the way to each of a thousand volumes, would have some thousand millions. */
 const mostCharacters = 4 * 2 ** 20;
-/** Looks in one turn of the event loop: all that was looked at before is answered at once. */
-const aTurn = 256;
+/** Places, and those above each, in one turn of the event loop: what was looked at before is answered at once. */
+const aTurn = 1024;
 
 type Cover = {
   readonly place: string;
@@ -70,7 +70,11 @@ export class RootView {
           `${JSON.stringify(path)} and others lead through too many and too long links and paths`,
         );
       }
-      if (++this.#looks % aTurn === 0) await turn();
+      this.#looks += done.length;
+      if (this.#looks > aTurn) {
+        this.#looks = 0;
+        await turn();
+      }
       const target = part === '..' ? null : await this.#linkAt(place);
       if (target === null) continue;
       if (++links > mostLinks) throw failedPrecondition(`${JSON.stringify(path)} is a loop of symbolic links`);

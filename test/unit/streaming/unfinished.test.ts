@@ -78,9 +78,36 @@ test('pings alone hold nothing, however many', () => {
   const unfinished = new Unfinished(20 * MiB);
   const one = connected(unfinished);
   for (let i = 0; i < 1000; i++) {
-    one.pings(125);
     one.gets(131);
+    one.pings(125);
   }
   one.gets(20 * MiB);
   assert.deepEqual(one.ends, []);
+});
+
+test('who has sent whole messages and waits holds nothing', { timeout: 20_000 }, async () => {
+  const unfinished = new Unfinished(6 * MiB);
+  const sockets = new WebSocketServer({ noServer: true });
+  const server = createServer().listen(0, '127.0.0.1');
+  const handed = Promise.withResolvers<void>();
+  server.on('upgrade', (request, transport, head) => {
+    sockets.handleUpgrade(request, transport, head, (socket) => {
+      unfinished.watch(socket, transport);
+      socket.on('message', () => handed.resolve());
+    });
+  });
+  await once(server, 'listening');
+  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  try {
+    await once(client, 'open');
+    client.send(Buffer.alloc(1000));
+    await handed.promise;
+    await new Promise(setImmediate); // all listeners of that chunk have run
+    const other = connected(unfinished);
+    other.gets(6 * MiB);
+    assert.deepEqual(other.ends, []);
+  } finally {
+    client.terminate();
+    server.close();
+  }
 });
