@@ -57,6 +57,33 @@ for (const handler of ociRuntimes) {
       }
     });
 
+    test('what kubelet and node agents mount is there, in an image with a link at /var/run', async () => {
+      const at = (name: string) => join(folder(name), 'file');
+      const mounts = [
+        { containerPath: '/var/run/secrets/kubernetes.io/serviceaccount', hostPath: folder('token'), readonly: true },
+        { containerPath: '/etc/hosts', hostPath: at('hosts') },
+        { containerPath: '/dev/termination-log', hostPath: at('end') },
+        { containerPath: '/dev/shm', hostPath: folder('shm') },
+        { containerPath: '/opt/app.conf', hostPath: at('part of a volume'), readonly: true },
+        {
+          ...{ containerPath: '/host', hostPath: '/', readonly: true },
+          propagation: MountPropagation.PROPAGATION_HOST_TO_CONTAINER,
+        },
+        { containerPath: '/host/proc', hostPath: '/proc', readonly: true },
+        { containerPath: '/host/sys', hostPath: '/sys', readonly: true },
+      ];
+      const script =
+        'cat /run/secrets/kubernetes.io/serviceaccount/file /etc/hosts /dev/termination-log /dev/shm/file /opt/app.conf; ls -d /host/etc /host/proc/1 /host/sys/kernel';
+      for (const readonlyRootfs of [false, true]) {
+        const pod = await TestPod.run(bench.daemon, `usual-${readonlyRootfs}`);
+        const linux = { securityContext: { readonlyRootfs } };
+        assert.deepEqual(await outputIn(pod, bench.image.busybox, script, { mounts, linux }), [
+          ...['token', 'hosts', 'end', 'shm', 'part of a volume', '/host/etc', '/host/proc/1', '/host/sys/kernel'],
+        ]);
+        await pod.remove();
+      }
+    });
+
     test('a read-only mount stays as it is: no VOLUME and no file of the pod is made in it', async () => {
       const image = await loadImage(bench, `closed-${handler}`, [], {
         Volumes: { '/closed/new': {}, '/open/new': {} },
