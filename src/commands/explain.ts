@@ -4,8 +4,8 @@ import {
   canonical,
   type Endpoint,
   type Environment,
-  isElsewhere,
   isLoopback,
+  isRenamed,
   placesFor,
   proxyFor,
   proxySettings,
@@ -62,13 +62,13 @@ function askedFor(capabilities: Endpoint['capabilities']): string {
 }
 
 function credentials(endpoint: Endpoint, domain: string): string {
-  const { isOwner, takesCredentials, base, repository } = endpoint;
+  const { isOwner, takesCredentials, base } = endpoint;
   if (!isOwner && takesCredentials)
     return `those that the node's file (images.auth_file) has for ${base.host}, else those of the pull request, if it asks for some and they name no other registry; also shown to its token service at ${base.origin}, to no other; else anonymous`;
   if (!isOwner)
     return `none: a pull's credentials are for ${domain} alone, and this is a mirror (plain http, skip_verify or credentials = false in hosts.toml)`;
   const where = base.protocol === 'https:' ? 'its token service, if that is https' : 'its token service';
-  if (repository !== undefined && isElsewhere(endpoint, domain))
+  if (isRenamed(endpoint, domain))
     return `those of the pull request, if they name no other registry, else those that the node's file (images.auth_file) has for ${base.host}; also shown to ${where}; else anonymous`;
   return `those of the pull request, if it has any for ${domain}, else the node's (images.auth_file); also shown to ${where}; else anonymous`;
 }

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { field, parseJson } from './documents.ts';
-import { type Endpoint, isElsewhere, isLoopback } from './hosts.ts';
+import { type Endpoint, isLoopback, isRenamed } from './hosts.ts';
 import type { Hop, HttpClient, Response } from './http.ts';
 import { retryAfterMs, transient } from './retry-after.ts';
 import { wordsOf } from './words.ts';
@@ -83,8 +83,7 @@ export function credentialsFor(domain: string, auth: RegistryAuth | null): Crede
  * @throws as credentialsFor does.
  */
 export function credentialsAt(endpoint: Endpoint, domain: string, auth: RegistryAuth | null): Credentials {
-  const isRenamed = endpoint.repository !== undefined && isElsewhere(endpoint, domain);
-  if (endpoint.isOwner && !isRenamed) return credentialsFor(domain, auth);
+  if (endpoint.isOwner && !isRenamed(endpoint, domain)) return credentialsFor(domain, auth);
   if (!endpoint.takesCredentials) return none;
   const credentials = credentialsFor(endpoint.base.host, auth);
   return credentials.kind === 'registry' ? none : credentials;

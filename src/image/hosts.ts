@@ -64,6 +64,10 @@ export const registryHost = (domain: string): string => (domain === 'docker.io' 
 export const isElsewhere = ({ isOwner, base }: Endpoint, domain: string): boolean =>
   isOwner && base.host !== new URL(`https://${registryHost(domain)}`).host;
 
+/** The same where registries.conf gives its images other names there: it is shown what a mirror would be. */
+export const isRenamed = (endpoint: Endpoint, domain: string): boolean =>
+  endpoint.repository !== undefined && isElsewhere(endpoint, domain);
+
 /** The registry's own address. Plain http for this host alone, unless hosts.toml says otherwise. */
 function ownAddress(domain: string): string {
   const host = registryHost(domain);

@@ -3,7 +3,7 @@ export type { PullRequest } from './auth-for.ts';
 export { checkRegistry, type RegistryAnswer } from './check-registry.ts';
 export { configDocument } from './config-document.ts';
 export { dial } from './dial.ts';
-export { type Endpoint, endpointsFor, isElsewhere, isLoopback } from './hosts.ts';
+export { type Endpoint, endpointsFor, isLoopback, isRenamed } from './hosts.ts';
 export { type Images, openImages } from './images.ts';
 export { imageNames } from './naming.ts';
 export type { PullStatus } from './progress.ts';

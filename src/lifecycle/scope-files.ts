@@ -84,6 +84,7 @@ class Watch implements Disposable {
   #shown = '';
   #watcher: FSWatcher | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #over = false;
 
   constructor(id: ContainerId, files: Files) {
     this.#id = id;
@@ -94,7 +95,7 @@ class Watch implements Disposable {
     } catch (error) {
       this.#failed(error);
     }
-    this.#later();
+    void this.#restore();
   }
 
   #later(): void {
@@ -105,6 +106,7 @@ class Watch implements Disposable {
     this.#timer = undefined;
     try {
       if (this.#shown !== '' && (await this.#read()) === this.#shown) return;
+      if (this.#over) return; // others may be wanted by now
       const { cgroup, values } = this.#files;
       await Promise.all(Object.entries(values).map(write(cgroup)));
       this.#shown = await this.#read();
@@ -125,6 +127,7 @@ class Watch implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#over = true;
     clearTimeout(this.#timer);
     this.#watcher?.close();
   }

@@ -52,7 +52,10 @@ export function parseMountInfo(text: string): MountEntry[] {
   });
 }
 
-/** The mount that holds an absolute, canonical path: the longest mount point above it, the topmost of a stack. Of all others not more than the mount point is looked at. */
+/**
+ * The mount that holds an absolute, canonical path: the longest mount point above it, the topmost of a stack. Of all others not
+ * more than the mount point is looked at.
+ */
 export function mountOf(path: string, text: string): MountEntry | undefined {
   let found = '';
   let longest = 0;
@@ -60,14 +63,14 @@ export function mountOf(path: string, text: string): MountEntry | undefined {
     end = text.indexOf('\n', at);
     if (end < 0) end = text.length;
     const point = mountPointAt(text, at, end);
-    if (point.length < longest || !isBelow(path, unescaped(point))) continue;
+    if (point === '' || point.length < longest || !isBelow(path, unescaped(point))) continue;
     longest = point.length;
     found = text.slice(at, end);
   }
   return parseMountInfo(found)[0];
 }
 
-/** The fifth field of a line, as it is written. */
+/** The fifth field of a line, as it is written; empty for a line that has none. */
 function mountPointAt(text: string, begin: number, end: number): string {
   let at = begin;
   for (let field = 0; field < 4; field++) at = text.indexOf(' ', at) + 1;
@@ -94,8 +97,7 @@ export function pointsBelow(text: string, directory: string): string[] {
     .reverse();
 }
 
-const isBelow = (path: string, folder: string) =>
-  folder === '/' || path === folder || (path.startsWith(folder) && folder !== '' && path[folder.length] === '/');
+const isBelow = (path: string, folder: string) => folder === '/' || path === folder || path.startsWith(`${folder}/`);
 
 /** Blanks, tabs, newlines and backslashes are written as three octal digits. */
 const unescaped = (text: string) =>

@@ -35,16 +35,23 @@ export async function makeAnonymousVolumes(
   const limits = await limitsFor(deps, pod, container, top);
   const image = await realpath(rootfs);
   const made: PlannedMount[] = [];
-  for (const mount of mounts.filter(isVolume)) {
+  const all: PlannedMount[] = [];
+  for (const mount of mounts) {
+    if (!isVolume(mount)) {
+      all.push(mount);
+      continue;
+    }
     const source = join(top, String(made.length));
     await mkdir(source);
     if (!(await fill(image, mount.place, source, made))) {
       await chmod(source, 0o755);
       await giveToPod(pod, source);
     }
-    made.push({ ...mount, source, options: [...mount.options, ...limits] });
+    const volume = { ...mount, source, options: [...mount.options, ...limits] };
+    made.push(volume);
+    all.push(volume);
   }
-  return mounts.map((mount) => made.find(({ place }) => isVolume(mount) && place === mount.place) ?? mount);
+  return all;
 }
 
 /** What VOLUMEs below `top` forbid. Of these crun 1.8 heeds `rnodev` alone for a mount that can be written to in a user namespace. */

@@ -53,12 +53,12 @@ export async function prepareMounts(
   const ready: ResolvedMount[] = [];
   for (const [index, mount] of found.entries()) {
     const source = await sourceOf(deps, pod, container, mount, String(index), looker);
-    // A name might move to another image later: kubelet wants to know which one was mounted, in the words of PullImage.
     const single = mount.recursiveReadOnly && mount.image === '' && (await isSingle(looker, mount.hostPath));
     ready.push({
       ...mount,
       source,
       ...(single && { single }),
+      // A name might move to another image later: kubelet wants to know which one was mounted, in the words of PullImage.
       ...(mount.image === '' ? {} : { imageRef: imageOf(deps, mount.image).id }),
     });
   }
